@@ -1,0 +1,88 @@
+# Every target sets up what it needs: a fresh clone and a Python 3.10 or later are enough.
+PYTHON ?= python3
+VENV   := .venv
+PIP    := $(VENV)/bin/python -m pip install --quiet
+PYTEST := bin/python -m pytest -n 2 -m 'not seaweedfs'
+
+# The oldest Python here that this library supports; nipype 1.8.6 does not import on 3.13.
+PYENV  := $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions
+OLDEST = $(firstword $(foreach v,3.10 3.11 3.12,$(foreach p,python$(v) $(wildcard $(PYENV)/$(v).*/bin/python),\
+         $(shell $(p) -c 'import venv, sys; print(sys.executable)' 2>/dev/null))) $(PYTHON))
+
+# $(call new-venv,directory,python): Debian's Python may have no ensurepip, but then it has a pip.
+define new-venv
+@echo "Setting up $(1) ..."
+@rm -rf $(1)
+@$(2) -m venv $(1) >/dev/null 2>&1 || { $(2) -m venv --clear --without-pip $(1) \
+  && $(2) -m pip --python $(1)/bin/python install --quiet pip; }
+@$(1)/bin/python -m pip install --quiet --upgrade pip
+endef
+
+# Two targets at once would install into one environment.
+.NOTPARALLEL:
+.PHONY: help demo test lint docs integration oldest wheel-test mutants clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/demo.stamp ## Sink a real workflow's outputs into S3, twice, on this machine
+	$(VENV)/bin/nipype-datasink demo
+
+test: $(VENV)/dev.stamp ## Run the tests and measure their coverage
+	$(VENV)/$(PYTEST) --cov $(ARGS)
+
+lint: $(VENV)/dev.stamp ## Check style, types and the shape of the repository
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/rumdl check
+	$(VENV)/bin/repo-review .
+
+docs: $(VENV)/docs.stamp ## Build the documentation into build/docs
+	$(VENV)/bin/sphinx-build --fail-on-warning --keep-going docs build/docs
+
+integration: $(VENV)/integration.stamp ## Run the tests that need a live SeaweedFS
+	$(VENV)/bin/python -m pytest -m seaweedfs $(ARGS)
+
+oldest: $(VENV)-oldest/stamp ## Run the tests with the lowest versions of everything
+	$(VENV)-oldest/$(PYTEST) $(ARGS)
+
+wheel-test: $(VENV)/dev.stamp ## Run the tests of the sdist against the wheel, without src
+	rm -rf build/dist build/wheel
+	$(VENV)/bin/python -m build --outdir build/dist
+	mkdir -p build/wheel
+	tar -xzf build/dist/*.tar.gz -C build/wheel --strip-components=1
+	rm -r build/wheel/src
+	$(call new-venv,build/wheel/.venv,$(PYTHON))
+	cd build/wheel && .venv/bin/python -m pip install --quiet --group test \
+	  "$$(echo ../dist/*.whl)[crt,demo]"
+	cd build/wheel && .venv/$(PYTEST) $(ARGS)
+
+mutants: $(VENV)/mutants.stamp ## Break the pure modules on purpose; print what no test noticed
+	@rm -rf mutants
+	$(VENV)/bin/mutmut run > mutants.log 2>&1 || { cat mutants.log; exit 1; }
+	@tr '\r' '\n' < mutants.log | tail -n 2
+	@echo "Survivors ($(VENV)/bin/mutmut show NAME; those that may live are in tests/mutants.md):"
+	@$(VENV)/bin/mutmut results
+
+clean: ## Remove everything made here
+	rm -rf $(VENV) $(VENV)-oldest build dist mutants mutants.log htmlcov .coverage .coverage.* .hypothesis \
+	  .mypy_cache .nox .pytest_cache .ruff_cache .rumdl_cache
+
+$(VENV)/venv.stamp:
+	$(call new-venv,$(VENV),$(PYTHON))
+	@touch $@
+
+$(VENV)/demo.stamp: pyproject.toml | $(VENV)/venv.stamp
+	$(PIP) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/%.stamp: $(VENV)/demo.stamp
+	$(PIP) --editable '.[crt,demo]' --group $*
+	@touch $@
+
+$(VENV)-oldest/stamp: pyproject.toml tests/oldest.txt
+	$(call new-venv,$(VENV)-oldest,$(OLDEST))
+	$(VENV)-oldest/bin/python -m pip install --quiet --editable '.[crt,demo]' --group test \
+	  --constraint tests/oldest.txt
+	@touch $@

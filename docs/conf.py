@@ -1,0 +1,18 @@
+"""Sphinx's settings."""
+
+from importlib.metadata import version as installed_version
+
+project = "nipype-datasink"
+author = "The nipype-datasink developers"
+release = version = installed_version(project)
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+myst_heading_anchors = 3
+
+autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+napoleon_google_docstring = False
+
+html_theme = "furo"
+html_title = project

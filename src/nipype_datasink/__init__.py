@@ -1,0 +1,41 @@
+"""A drop-in replacement for nipype's `DataSink` that loses nothing, on disk and in S3."""
+
+from __future__ import annotations
+
+from nipype_datasink.delivery import Outcome, Status
+from nipype_datasink.errors import (
+    CollisionError,
+    CredentialsError,
+    DataSinkError,
+    DeliveryError,
+    DestinationError,
+    MissingSourceError,
+    S3Error,
+    SettingsError,
+    SourceError,
+)
+from nipype_datasink.inputs import DataSinkInputSpec, DataSinkOutputSpec
+from nipype_datasink.interface import DataSink
+from nipype_datasink.plan import Delivery, FileTransfer, Plan
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CollisionError",
+    "CredentialsError",
+    "DataSink",
+    "DataSinkError",
+    "DataSinkInputSpec",
+    "DataSinkOutputSpec",
+    "Delivery",
+    "DeliveryError",
+    "DestinationError",
+    "FileTransfer",
+    "MissingSourceError",
+    "Outcome",
+    "Plan",
+    "S3Error",
+    "SettingsError",
+    "SourceError",
+    "Status",
+]

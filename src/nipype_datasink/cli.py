@@ -1,0 +1,38 @@
+"""The command ``nipype-datasink``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["main"]
+
+
+@click.group()
+@click.version_option(package_name="nipype-datasink")
+def main() -> None:
+    """Put pipeline outputs where they belong, on disk or in S3."""
+
+
+@main.command()
+@click.option(
+    "--to",
+    metavar="s3://BUCKET/PREFIX",
+    help="Sink into a bucket of your own. Without it, into one that is made up on this machine.",
+)
+@click.option("--endpoint-url", metavar="URL", help="Address of an S3-compatible store.")
+@click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the working directory and the local copy here; otherwise they are temporary.",
+)
+def demo(to: str | None, endpoint_url: str | None, directory: Path | None) -> None:
+    """Run a real workflow on real images into S3, twice."""
+    try:
+        from nipype_datasink.demo import run_demo
+    except ImportError as error:
+        raise click.ClickException(
+            f"{error}; install what the demonstration needs: pip install 'nipype-datasink[demo]'"
+        ) from error
+    run_demo(to, directory=directory, endpoint_url=endpoint_url)

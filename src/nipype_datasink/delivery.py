@@ -1,0 +1,156 @@
+"""Carrying out a plan: every target does its part, then one word about the whole."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from nipype_datasink.errors import DeliveryError, S3Error
+from nipype_datasink.location import Location
+from nipype_datasink.plan import FileTransfer, Plan
+
+__all__ = ["Outcome", "Status", "Target", "Unreachable", "deliver"]
+
+_logger = logging.getLogger("nipype.interface")
+
+
+class Status(Enum):
+    """What became of one file."""
+
+    SENT = "sent"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+    NOT_TRIED = "not tried"
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the destination now holds the source's bytes."""
+        return self in (Status.SENT, Status.UNCHANGED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one file of a plan."""
+
+    transfer: FileTransfer
+    """The file and the place it should go to."""
+
+    status: Status
+    """Whether it is there."""
+
+    cause: Exception | None = None
+    """Why it is not."""
+
+    verified: bool = True
+    """Whether the bytes at the destination are known to be right; False where a store confirms
+    neither a checksum nor an ETag that says something about the content."""
+
+
+class Target(Protocol):
+    """A place that takes files."""
+
+    @property
+    def location(self) -> Location:
+        """Base directory and container."""
+
+    def deliver(self, plan: Plan) -> list[Outcome]:
+        """Bring every file of `plan` there; return what became of each, and raise nothing."""
+
+    def error(self, message: str, cause: Exception | None, /) -> DeliveryError:
+        """Return the error to be raised where some files did not arrive."""
+
+
+class Unreachable:
+    """A place that nothing can be brought to.
+
+    Parameters
+    ----------
+    location
+        Base directory and container.
+    cause
+        Why not.
+    """
+
+    def __init__(self, location: Location, cause: Exception) -> None:
+        self.location = location
+        self._cause = cause
+
+    def deliver(self, plan: Plan) -> list[Outcome]:
+        """Try nothing."""
+        return [
+            Outcome(transfer=transfer, status=Status.NOT_TRIED, cause=self._cause)
+            for transfer in plan.transfers
+        ]
+
+    def error(self, message: str, cause: Exception | None, /) -> DeliveryError:
+        """Return the error to be raised."""
+        return S3Error(f"boto3 cannot be imported ({cause}); run 'pip install boto3'; {message}")
+
+
+def deliver(plan: Plan, targets: Sequence[Target]) -> list[Outcome]:
+    """Let each target carry out its part of `plan`, one after the other.
+
+    Parameters
+    ----------
+    plan
+        A sound plan.
+    targets
+        In the order in which they work: what fails in one does not keep the next from trying.
+
+    Raises
+    ------
+    DeliveryError
+        If any file did not arrive, after all targets have done what they could. Its message
+        names each file and what became of it; `error.outcomes` holds the same as values.
+    """
+    outcomes: list[Outcome] = []
+    errors: list[DeliveryError] = []
+    for target in targets:
+        part = plan.below(target.location)
+        begin = time.monotonic()
+        done = target.deliver(part)
+        _log(target.location, done, time.monotonic() - begin)
+        outcomes += done
+        if not all(outcome.status.arrived for outcome in done):
+            cause = next((outcome.cause for outcome in done if outcome.cause), None)
+            error = target.error(_account(target.location, done), cause)
+            error.__cause__ = cause
+            errors.append(error)
+    if errors:
+        raise _merged(errors, outcomes)
+    return outcomes
+
+
+def _log(location: Location, outcomes: Sequence[Outcome], seconds: float) -> None:
+    counts = dict.fromkeys(Status, 0)
+    for outcome in outcomes:
+        counts[outcome.status] += 1
+    size = sum(outcome.transfer.size for outcome in outcomes if outcome.status is Status.SENT)
+    summary = ", ".join(f"{count} {status.value}" for status, count in counts.items() if count)
+    _logger.info("%s: %s (%s bytes, %.1f s)", location, summary or "nothing", f"{size:,}", seconds)
+    for outcome in outcomes:
+        if outcome.status is Status.SENT and not outcome.verified:
+            _logger.warning("%s: sent, not verified", outcome.transfer.destination)
+
+
+def _account(location: Location, outcomes: Sequence[Outcome]) -> str:
+    lines = [f"not everything arrived at {location}:"]
+    for status in (Status.FAILED, Status.NOT_TRIED, Status.SENT, Status.UNCHANGED):
+        for outcome in outcomes:
+            if outcome.status is status:
+                why = f": {outcome.cause}" if status is Status.FAILED else ""
+                lines.append(f"  {status.value}: {outcome.transfer.destination}{why}")
+    return "\n".join(lines)
+
+
+def _merged(errors: Sequence[DeliveryError], outcomes: list[Outcome]) -> DeliveryError:
+    """Return the last error, which speaks for all: S3's, where a local copy failed too."""
+    *others, error = errors
+    for other in others:
+        error.args = (f"{error}\n{other}",)
+    error.outcomes = tuple(outcomes)
+    return error

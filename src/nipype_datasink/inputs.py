@@ -1,0 +1,92 @@
+"""The inputs of the sink, as traits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from nipype.interfaces import io as upstream
+from nipype.interfaces.base import Str, Undefined, isdefined, traits
+
+from nipype_datasink.s3.reference import describe, let_travel
+
+__all__ = ["DataSinkInputSpec", "DataSinkOutputSpec"]
+
+DataSinkOutputSpec = upstream.DataSinkOutputSpec
+
+_FIELDS = "__infields__"  # no input can have that name
+
+
+class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
+    """Inputs of nipype's `DataSink`, and ours.
+
+    Ours start with ``s3_`` or ``local_``, have no default and do not count in node hashes: every
+    other name is a folder of somebody's outputs, and old working directories stay valid.
+    """
+
+    s3_endpoint_url = Str(
+        nohash=True,
+        desc="Address of an S3-compatible store, such as https://minio.example.org",
+    )
+    s3_region = Str(nohash=True, desc="AWS region of the bucket; a wrong one is followed")
+    s3_profile = Str(nohash=True, desc="Profile in AWS's configuration and credentials files")
+    s3_upload_args = traits.Dict(
+        Str,
+        traits.Any,
+        nohash=True,
+        desc="boto3's ExtraArgs for each upload: ServerSideEncryption, SSEKMSKeyId, "
+        "StorageClass, Metadata, Tagging, ContentType, RequestPayer ...",
+    )
+    s3_max_concurrency = traits.Range(
+        low=1, nohash=True, desc="Requests to S3 at a time (10 unless set)"
+    )
+    s3_transfer_client = traits.Enum(
+        "auto", "classic", nohash=True, desc="What sends files to S3: 'classic' is boto3"
+    )
+    local_hardlink = traits.Bool(
+        nohash=True,
+        desc="Make hard links of single files where possible; unless set, nipype's configuration "
+        "(execution/try_hard_link_datasink) decides",
+    )
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        if key in ("trait_added", "trait_modified"):  # events of traits, no fields
+            traits.HasTraits.__setattr__(self, key, value)
+            return
+        if key == "bucket":
+            let_travel()
+        elif isinstance(value, Iterator):
+            value = list(value)  # it can be read only once, but a plan and a run both read it
+        super().__setattr__(key, value)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """Copy everything but the bucket, which all copies share."""
+        memo[id(self.bucket)] = self.bucket
+        copy = super().__deepcopy__(memo)
+        copy._add_fields(self._own_fields())
+        for field in self._own_fields():
+            setattr(copy, field, copy._outputs.get(field, Undefined))
+        return copy
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep the names of the fields that only this object has (`infields`)."""
+        return {**super().__getstate__(), _FIELDS: self._own_fields()}
+
+    def __setstate__(self, state: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        """Take back those fields, which a class does not know."""
+        self._add_fields(state.get(_FIELDS, ()))
+        state = {name: value for name, value in state.items() if name != _FIELDS}
+        super().__setstate__(state, *args, **kwargs)
+
+    def _own_fields(self) -> list[str]:
+        return sorted(set(self.copyable_trait_names()).difference(self.class_trait_names()))
+
+    def _add_fields(self, fields: Iterable[str]) -> None:
+        for field in fields:
+            self.add_trait(field, traits.Any)
+
+    def _get_sorteddict(self, objekt: Any, *args: Any, **kwargs: Any) -> Any:
+        """Hash a bucket by what it is; the representation of a mock changes with every run."""
+        if objekt is self.bucket and isdefined(objekt):
+            objekt = describe(objekt)
+        return super()._get_sorteddict(objekt, *args, **kwargs)

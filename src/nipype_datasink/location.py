@@ -1,0 +1,173 @@
+"""Where outputs go: a directory on disk, or a prefix in an S3 bucket."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from dataclasses import dataclass
+
+from nipype_datasink.errors import DestinationError, SettingsError
+
+__all__ = ["LocalDirectory", "Location", "S3Prefix", "check_bucket_name", "parse"]
+
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
+MAX_KEY_BYTES = 1024
+
+# Names as buckets may have had since 2006: today's rules are narrower, but old buckets and other
+# stores keep theirs. Access points are addressed by the form of their ARN that holds no slash.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
+_ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:[0-9]{12}:accesspoint:[\w.-]+")
+
+_SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDirectory:
+    """A directory on disk."""
+
+    path: str
+    """Absolute and normalised."""
+
+    root = ""
+    """Beginning of a destination that no substitution may change: none."""
+
+    def child(self, container: str) -> LocalDirectory:
+        """Return the directory `container`, below this one unless it is absolute."""
+        return LocalDirectory(os.path.abspath(os.path.join(self.path, container)))
+
+    def join(self, folder: str, part: str) -> str:
+        """Return `part` below `folder`, or `part` itself if it is absolute."""
+        return os.path.join(folder, part)
+
+    def report(self, destination: str) -> str:
+        """Return `destination` as ``out_file`` shows it: as the rules left it."""
+        return destination
+
+    def __str__(self) -> str:
+        return self.path
+
+
+@dataclass(frozen=True, slots=True)
+class S3Prefix:
+    """A "directory" in a bucket."""
+
+    bucket: str
+    """Name of the bucket as written in ``base_directory``, which routing rules see."""
+
+    prefix: str = ""
+    """Normalised: no empty, ``.`` or ``..`` part, no slash at either end; ``""`` is the root."""
+
+    received_by: str = ""
+    """Name of an injected bucket that takes the place of `bucket`, if it has another."""
+
+    @property
+    def root(self) -> str:
+        """Beginning of a destination that no substitution may change: ``s3://bucket``."""
+        return f"s3://{self.bucket}"
+
+    def child(self, container: str) -> S3Prefix:
+        """Return the prefix `container` below this one, an absolute one too."""
+        prefix = _resolve(f"{self.prefix}/{container}", f"{self}/{container}")
+        return S3Prefix(self.bucket, prefix, self.received_by)
+
+    def join(self, folder: str, part: str) -> str:
+        """Return `part` below `folder`, an absolute one too."""
+        return posixpath.join(folder, part.lstrip("/"))
+
+    def key(self, destination: str) -> str:
+        """Return the key of the object that `destination`, below `root`, names.
+
+        Raises
+        ------
+        DestinationError
+            If it leaves the bucket, or the key is empty, longer than 1,024 bytes or not UTF-8.
+        """
+        if not destination.startswith(f"{self.root}/"):
+            raise DestinationError(f"{destination!r} is not in the bucket {self.bucket!r}")
+        key = _resolve(destination.removeprefix(self.root), destination)
+        size = _utf8_size(key, destination)
+        if not 0 < size <= MAX_KEY_BYTES:
+            raise DestinationError(
+                f"{destination!r} makes a key of {size:,} bytes; S3 takes 1 to "
+                f"{MAX_KEY_BYTES:,}. Change it by a substitution"
+            )
+        return key
+
+    def report(self, destination: str) -> str:
+        """Return `destination` as ``out_file`` shows it: resolved, in the bucket that has it."""
+        return f"s3://{self.received_by or self.bucket}/{self.key(destination)}"
+
+    def __str__(self) -> str:
+        return f"{self.root}/{self.prefix}" if self.prefix else self.root
+
+
+Location = LocalDirectory | S3Prefix
+
+
+def parse(base_directory: str) -> Location:
+    """Read a ``base_directory`` (or ``local_copy``) as users write it.
+
+    Parameters
+    ----------
+    base_directory
+        A directory, relative to the working directory or absolute, ``~`` allowed; or
+        ``s3://bucket/prefix`` (the scheme in any case, as nipype takes it).
+
+    Raises
+    ------
+    SettingsError
+        For an ``s3://`` without a bucket and for any other scheme.
+    """
+    match = _SCHEME.match(base_directory)
+    if match is None:
+        return LocalDirectory(os.path.abspath(os.path.expanduser(base_directory)))
+    if match["scheme"].lower() != "s3":
+        raise SettingsError(
+            f"base_directory {base_directory!r} has the unknown scheme {match[0]!r}; "
+            "use a directory or 's3://bucket/prefix'"
+        )
+    bucket, _, prefix = base_directory[match.end() :].partition("/")
+    if not bucket:
+        raise SettingsError(
+            f"base_directory {base_directory!r} names no bucket; write 's3://bucket/prefix'"
+        )
+    return S3Prefix(bucket, _resolve(prefix, base_directory))
+
+
+def check_bucket_name(bucket: str) -> None:
+    """Refuse what can be no bucket's name, before anything is written.
+
+    Raises
+    ------
+    SettingsError
+        If neither a bucket nor an access point can have this name.
+    """
+    if not _BUCKET.fullmatch(bucket) and not _ACCESS_POINT.fullmatch(bucket):
+        raise SettingsError(
+            f"{bucket!r} cannot be a bucket: names have 3 to 255 letters, digits, dots, hyphens "
+            "and underscores, and start with a letter or digit"
+        )
+
+
+def _resolve(path: str, whole: str) -> str:
+    """Resolve empty, ``.`` and ``..`` parts of `path` as a file system would."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            if not parts:
+                raise DestinationError(f"{whole!r} leaves its bucket by '..'")
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/".join(parts)
+
+
+def _utf8_size(key: str, destination: str) -> int:
+    try:
+        return len(key.encode())
+    except UnicodeEncodeError:
+        raise DestinationError(
+            f"{destination!r} is not UTF-8, which S3 keys must be; rename it by a substitution"
+        ) from None

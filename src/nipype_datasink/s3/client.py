@@ -1,0 +1,197 @@
+"""Opening buckets: who we are, and clients that are kept per process."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from nipype_datasink.errors import CredentialsError, S3Error
+from nipype_datasink.s3.credentials import Keys, parse_credentials
+
+if TYPE_CHECKING:
+    import boto3.session
+    from types_boto3_s3.service_resource import Bucket, S3ServiceResource
+
+__all__ = ["Connection", "forget_clients", "open_bucket", "read_credentials"]
+
+DEFAULT_CONCURRENCY = 10
+_AWS_DOMAINS = ("amazonaws.com", "amazonaws.com.cn", "api.aws")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """What a client is made of, besides the environment and AWS's own configuration files."""
+
+    keys: Keys | None = None
+    """Access key; None leaves it to boto3: environment, profile, SSO, container, instance."""
+
+    profile: str | None = None
+    """Profile of AWS's configuration files."""
+
+    region: str | None = None
+    """AWS region; a wrong one is followed to the right one."""
+
+    endpoint_url: str | None = None
+    """Address of another store that speaks S3."""
+
+    concurrency: int = DEFAULT_CONCURRENCY
+    """Requests at a time."""
+
+
+def read_credentials(path: str) -> Keys:
+    """Read the access key from the file at `path`.
+
+    Raises
+    ------
+    CredentialsError
+        If the file is missing, unreadable, or none that AWS hands out.
+    """
+    try:
+        with open(os.path.expanduser(path), "rb") as file:
+            return parse_credentials(file.read())
+    except OSError as error:
+        raise CredentialsError(
+            f"creds_path {path!r} cannot be read: {error.strerror}. Set it to the file AWS handed "
+            "out, or leave it unset to use the environment or a profile"
+        ) from error
+    except CredentialsError as error:
+        raise CredentialsError(f"creds_path {path!r} cannot be used: {error}") from None
+
+
+def open_bucket(name: str, connection: Connection) -> Bucket:
+    """Return a bucket, through a client that is kept for as long as nothing changes.
+
+    No request is made: a role that may only write objects need not be able to look at the bucket.
+    Without any credentials at all, requests are not signed.
+
+    Raises
+    ------
+    S3Error
+        If boto3 is not installed, or cannot be configured so.
+    """
+    try:
+        import boto3.session  # noqa: F401
+        from botocore.exceptions import BotoCoreError
+    except ImportError as error:
+        raise S3Error("boto3 is not installed; run 'pip install boto3'") from error
+    try:
+        return _resource(connection).Bucket(name)
+    except (BotoCoreError, ValueError) as error:
+        raise S3Error(f"cannot prepare a client for S3: {error}") from error
+
+
+# The only state of this package: clients cost 0.1 s each, and sockets must not cross a fork.
+_resources: dict[str, S3ServiceResource] = {}
+_lock = threading.Lock()
+
+
+def forget_clients() -> None:
+    """Forget all clients, so that the next bucket is opened with a new one."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+    _resources.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forget_clients)
+
+
+def _resource(connection: Connection) -> S3ServiceResource:
+    fingerprint = _fingerprint(connection)
+    with _lock:
+        if fingerprint not in _resources:
+            _resources[fingerprint] = _make_resource(connection)
+        return _resources[fingerprint]
+
+
+def _fingerprint(connection: Connection) -> str:
+    """Return a digest of everything that a client is made from."""
+    environment = sorted(
+        (name, value)
+        for name, value in os.environ.items()
+        if name.startswith("AWS_") or name.lower().endswith("_proxy")
+    )
+    files = [
+        os.environ.get("AWS_CONFIG_FILE", "~/.aws/config"),
+        os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+    ]
+    keys = connection.keys
+    secrets = (keys.secret_access_key, keys.session_token) if keys else ()
+    parts = (connection, secrets, environment, [_version(path) for path in files], _mocked())
+    return hashlib.sha256(repr(parts).encode(errors="surrogateescape")).hexdigest()
+
+
+def _version(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(os.path.expanduser(path))
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def _mocked() -> bool:
+    """Return whether moto's ``mock_aws`` intercepts botocore now."""
+    models = sys.modules.get("moto.core.models")
+    return bool(models and models.botocore_stubber.enabled)
+
+
+def _make_resource(connection: Connection) -> S3ServiceResource:
+    import boto3.session
+    from botocore.handlers import add_expect_header
+
+    keys = connection.keys
+    session = boto3.session.Session(
+        aws_access_key_id=keys.access_key_id if keys else None,
+        aws_secret_access_key=keys.secret_access_key if keys else None,
+        aws_session_token=keys.session_token if keys else None,
+        region_name=connection.region,
+        profile_name=connection.profile,
+    )
+    settings = _settings(session, connection)
+    resource = _resource_of(session, connection, settings)
+    if not _is_aws(resource) and not _checksums_chosen(session):
+        # Other stores answer 411 to the trailers that boto3 adds by default, or corrupt the body.
+        settings["request_checksum_calculation"] = "when_required"
+        resource = _resource_of(session, connection, settings)
+    # The wait for "100 Continue" costs a whole round trip for each object.
+    resource.meta.client.meta.events.unregister("before-call.s3", add_expect_header)
+    return resource
+
+
+def _settings(session: boto3.session.Session, connection: Connection) -> dict[str, Any]:
+    import boto3
+    from botocore import UNSIGNED
+
+    settings: dict[str, Any] = {
+        "max_pool_connections": connection.concurrency,
+        # Composing the default takes a third of the time of a small request.
+        "user_agent": f"nipype-datasink Boto3/{boto3.__version__}",
+    }
+    if session.get_credentials() is None:
+        settings["signature_version"] = UNSIGNED
+    return settings
+
+
+def _resource_of(
+    session: boto3.session.Session, connection: Connection, settings: dict[str, Any]
+) -> S3ServiceResource:
+    from botocore.config import Config
+
+    return session.resource("s3", endpoint_url=connection.endpoint_url, config=Config(**settings))
+
+
+def _is_aws(resource: S3ServiceResource) -> bool:
+    host = urlsplit(resource.meta.client.meta.endpoint_url).hostname or ""
+    return any(host == domain or host.endswith(f".{domain}") for domain in _AWS_DOMAINS)
+
+
+def _checksums_chosen(session: boto3.session.Session) -> bool:
+    profile = session._session.get_scoped_config()
+    return "AWS_REQUEST_CHECKSUM_CALCULATION" in os.environ or (
+        "request_checksum_calculation" in profile
+    )

@@ -1,0 +1,83 @@
+"""What S3's answers mean: an error of ours, and whether going on makes sense."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import (
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    TokenRetrievalError,
+)
+
+from nipype_datasink.errors import S3Error
+
+__all__ = ["DENIED", "S3Refused", "code_of", "concerns_bucket", "explain"]
+
+DENIED = ("AccessDenied", "403", "Forbidden", "AllAccessDisabled")
+
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+_BUCKET_WIDE = {
+    "NoSuchBucket": "the bucket does not exist; check its name",
+    "InvalidBucketName": "the bucket cannot exist; check its name",
+    "InvalidAccessKeyId": "the access key is unknown; check the credentials",
+    "SignatureDoesNotMatch": "the secret access key is wrong; check the credentials",
+    "ExpiredToken": "the credentials have expired; get new ones",
+    "TokenRefreshRequired": "the credentials have expired; get new ones",
+    "InvalidToken": "the session token is wrong; check the credentials",
+    "AccountProblem": "the account may not do this; ask AWS",
+    "AllAccessDisabled": "the bucket is disabled; ask AWS",
+    "PermanentRedirect": "the bucket is in another region; set s3_region",
+    "RequestTimeTooSkewed": "the clock of this machine is wrong; set it",
+}
+_DENIED = "access is denied; check the credentials and what they may do in this bucket"
+_UNREACHABLE = (ConnectionError, HTTPClientError)
+_NOBODY = (NoCredentialsError, PartialCredentialsError, TokenRetrievalError)
+
+
+class S3Refused(S3Error, ClientError):
+    """S3 answered, and refused; `response` and `operation_name` are botocore's.
+
+    Parameters
+    ----------
+    message
+        What did and did not arrive.
+    response
+        The answer as botocore parsed it.
+    operation_name
+        Name of the request.
+    """
+
+    def __init__(self, message: str, response: Mapping[str, Any], operation_name: str) -> None:
+        Exception.__init__(self, message)
+        self.response = response  # type: ignore[assignment]
+        self.operation_name = operation_name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive pickling, with the arguments the class takes."""
+        state = {"outcomes": self.outcomes}
+        return type(self), (str(self), self.response, self.operation_name), state
+
+
+def code_of(error: BaseException) -> str:
+    """Return S3's code for `error`, or ``""`` if it is no answer of S3."""
+    if isinstance(error, ClientError):
+        return str(error.response.get("Error", {}).get("Code", ""))
+    return ""
+
+
+def concerns_bucket(error: BaseException) -> bool:
+    """Return whether every further request would end as this one did."""
+    return code_of(error) in _BUCKET_WIDE or isinstance(error, (*_UNREACHABLE, *_NOBODY))
+
+
+def explain(error: BaseException) -> str:
+    """Say in plain words what an error means and what to try."""
+    code = code_of(error)
+    if code in DENIED:
+        return _DENIED
+    return _BUCKET_WIDE.get(code) or str(error) or type(error).__name__

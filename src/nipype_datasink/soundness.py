@@ -1,0 +1,195 @@
+"""Making a plan that is sound: no file lost, none overwritten by another.
+
+Everything here reads the disk and writes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+
+from nipype_datasink.errors import (
+    CollisionError,
+    DataSinkError,
+    DestinationError,
+    MissingSourceError,
+    SourceError,
+)
+from nipype_datasink.location import LocalDirectory, Location
+from nipype_datasink.plan import Delivery, FileTransfer, Plan, make_plan, real_place
+from nipype_datasink.sources import Problem, Source, Tree, examine, flatten, same_bytes
+
+__all__ = ["sound_plan"]
+
+
+def sound_plan(
+    fields: Mapping[str, object],
+    locations: Sequence[Location],
+    *,
+    relative: Callable[[str], str],
+    substitute: Callable[[str], str],
+    remove_dest_dir: bool = False,
+) -> Plan:
+    """Decide where every file goes, or say everything that stands against it.
+
+    Parameters
+    ----------
+    fields
+        Names of the sink's inputs and their values, in order.
+    locations
+        Base directory and local copy, each with its container. Every source goes to all.
+    relative, substitute
+        The two steps of `nipype_datasink.routing.route`.
+    remove_dest_dir
+        Let nothing remain beside what is delivered in the folder of a directory.
+
+    Raises
+    ------
+    MissingSourceError, SourceError
+        Naming everything that cannot be sunk.
+    CollisionError
+        If different bytes would end at one destination, or if one file is the source of a
+        delivery and the destination of another.
+    DestinationError
+        If a destination cannot hold what should go there, or if `remove_dest_dir` would empty
+        the base directory.
+    """
+
+    def plan_of(sources: Sequence[tuple[Source, Tree]]) -> Plan:
+        return make_plan(
+            sources,
+            locations,
+            relative=relative,
+            substitute=substitute,
+            remove_dest_dir=remove_dest_dir,
+        )
+
+    paths, problems = flatten(fields)
+    sources = [(source, examine(source)) for source in paths]
+    problems += [problem for _, tree in sources for problem in tree.problems]
+    if problems:
+        _refuse(problems, plan_of([item for item in sources if not item[1].problems]))
+    plan = plan_of(sources)
+    trees = {source.path: tree for source, tree in sources}
+    for delivery in plan.deliveries:
+        if isinstance(delivery.location, LocalDirectory):
+            _refuse_recursion(delivery, trees[delivery.source])
+            _refuse_obstacles(delivery)
+        _refuse_removal_of_base(delivery)
+    _refuse_collisions(plan)
+    return plan
+
+
+def _refuse(problems: Sequence[Problem], rest: Plan) -> None:
+    """Raise one error that names everything that cannot be sunk."""
+    delivered = {transfer.destination for transfer in rest.transfers}
+    lines = [
+        f"  {problem}"
+        + (", but this same sink would deliver it; use two, one after the other")
+        * (problem.what in delivered)
+        for problem in dict.fromkeys(problems)
+    ]
+    kind: type[DataSinkError] = (
+        MissingSourceError if all(problem.missing for problem in problems) else SourceError
+    )
+    raise kind("\n".join(["nothing was written, because this cannot be sunk:", *lines]))
+
+
+def _refuse_recursion(delivery: Delivery, tree: Tree) -> None:
+    if not tree.is_directory:
+        return
+    for directory in tree.real_directories:
+        if delivery.directories[0].startswith(f"{directory.rstrip('/')}/"):
+            raise SourceError(
+                f"{delivery.field}: {delivery.source} contains its own destination "
+                f"{delivery.destination}; choose a base_directory outside it"
+            )
+
+
+def _refuse_obstacles(delivery: Delivery) -> None:
+    """Refuse a directory where a file must go, and a file where a directory must be."""
+    for transfer in delivery.transfers:
+        place = transfer.destination
+        if place.endswith("/") or (os.path.isdir(place) and not os.path.islink(place)):
+            raise DestinationError(
+                f"{delivery.field}: {transfer.source} cannot become the file {place}, "
+                "which is a directory; change it by a substitution"
+            )
+    needed = {os.path.dirname(transfer.destination) for transfer in delivery.transfers}
+    for directory in sorted(needed.union(delivery.directories)):
+        obstacle = _existing(directory)
+        if not os.path.isdir(obstacle):
+            raise DestinationError(
+                f"{delivery.field}: {delivery.destination} needs the directory {directory}, "
+                f"but {obstacle} is none; move it away or change the destination"
+            )
+
+
+def _existing(path: str) -> str:
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def _refuse_removal_of_base(delivery: Delivery) -> None:
+    folder = delivery.replaces
+    if folder is None:
+        return
+    base = str(delivery.location)
+    if isinstance(delivery.location, LocalDirectory):
+        base = os.path.realpath(base)
+        if os.path.islink(folder):
+            raise DestinationError(
+                f"{delivery.field}: remove_dest_dir does not empty {folder} through a link"
+            )
+    if f"{base}/".startswith(f"{folder}/"):
+        raise DestinationError(
+            f"{delivery.field}: remove_dest_dir would empty the base directory {base}; "
+            "change the destination by a substitution, or do not set it"
+        )
+
+
+def _refuse_collisions(plan: Plan) -> None:
+    taken: dict[str, FileTransfer] = {}
+    for delivery in plan.deliveries:
+        for transfer in delivery.transfers:
+            other = taken.setdefault(transfer.destination, transfer)
+            if not same_bytes(transfer.source, other.source):
+                raise CollisionError(
+                    f"nothing was written: {other.source} and {transfer.source} differ, and both "
+                    f"would become {transfer.destination}. Keep them apart by the input's name, "
+                    "by parameterization or by a substitution"
+                )
+    for folder in sorted(_folders(plan).intersection(taken)):
+        raise CollisionError(
+            f"nothing was written: {taken[folder].source} would become the file {folder}, "
+            "which is also the folder of other files"
+        )
+    _refuse_overwritten_sources(taken)
+
+
+def _refuse_overwritten_sources(taken: Mapping[str, FileTransfer]) -> None:
+    real_directory = cache(os.path.realpath)
+    for transfer in taken.values():
+        place = real_place(transfer.source, real_directory)
+        other = taken.get(os.path.realpath(place) if os.path.islink(place) else place, transfer)
+        if not same_bytes(transfer.source, other.source):
+            raise CollisionError(
+                f"nothing was written: {transfer.source} is to be sunk, but {other.source} "
+                "would overwrite it in the same run; use two sinks, one after the other"
+            )
+
+
+def _folders(plan: Plan) -> set[str]:
+    """Return every folder that a destination lies in, and every directory to be made."""
+    folders: set[str] = set()
+    for delivery in plan.deliveries:
+        parents = {posixpath.dirname(transfer.destination) for transfer in delivery.transfers}
+        for path in parents.union(delivery.directories):
+            folder = path
+            while folder not in folders and len(folder) > 1:
+                folders.add(folder)
+                folder = posixpath.dirname(folder)
+    return folders

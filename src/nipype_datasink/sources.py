@@ -1,0 +1,268 @@
+"""What the sink's inputs name: files, directories and their companions, as they lie on disk."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from traits.trait_base import Undefined
+
+__all__ = ["Problem", "Source", "SourceFile", "Tree", "examine", "flatten", "same_bytes"]
+
+# Files that belong together (nipype/utils/filemanip.py, related_filetype_sets).
+_COMPANIONS = ((".hdr", ".img", ".mat"), (".nii", ".mat"), (".BRIK", ".HEAD"))
+_DOUBLE_EXTENSIONS = (".nii.gz", ".tar.gz", ".niml.dset")
+
+_BLOCK = 1 << 18  # bytes
+
+_KINDS = {
+    stat.S_IFIFO: "is a pipe",
+    stat.S_IFSOCK: "is a socket",
+    stat.S_IFCHR: "is a device",
+    stat.S_IFBLK: "is a device",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One path that an input of the sink names."""
+
+    field: str
+    """Name of the input."""
+
+    path: str
+    """Absolute, normalised."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file to be delivered."""
+
+    path: str
+    """Where it lies."""
+
+    below: str
+    """Its path below the directory that is sunk; ``""`` for a file that is sunk itself."""
+
+    size: int
+    """In bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why something cannot be sunk."""
+
+    field: str
+    """Name of the input."""
+
+    what: str
+    """The path or value, as a person recognises it."""
+
+    why: str
+    """Reads on from `what`."""
+
+    missing: bool = False
+    """The path, or what it links to, does not exist."""
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.what} {self.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """What a source holds: one file, one file with companions, or a directory."""
+
+    is_directory: bool = False
+    """Whether the source is a directory."""
+
+    files: tuple[SourceFile, ...] = ()
+    """The source itself comes first, then its companions; or all files below a directory."""
+
+    directories: tuple[str, ...] = ()
+    """Paths of directories below the source."""
+
+    real_directories: tuple[str, ...] = ()
+    """Where those directories, and the source, really lie: links are followed."""
+
+    problems: tuple[Problem, ...] = ()
+    """What keeps it from being sunk."""
+
+
+def flatten(fields: Mapping[str, object]) -> tuple[list[Source], list[Problem]]:
+    """Turn the values of the sink's inputs into paths, in order.
+
+    Parameters
+    ----------
+    fields
+        Input names and their values: text, `os.PathLike` or nested containers of them. None and
+        Undefined stand for nothing, at any depth.
+    """
+    sources: list[Source] = []
+    problems: list[Problem] = []
+    for field, value in fields.items():
+        for leaf in _leaves(value):
+            why = _no_path(leaf)
+            if why:
+                problems.append(Problem(field, repr(leaf), why))
+            else:
+                sources.append(Source(field, os.path.abspath(os.fspath(leaf))))  # type: ignore[call-overload]
+    return sources, problems
+
+
+def _leaves(value: object) -> Iterator[object]:
+    if value is None or value is Undefined:
+        return
+    if isinstance(value, (str, bytes, os.PathLike, Mapping, Iterator)) or not isinstance(
+        value, Iterable
+    ):
+        yield value
+        return
+    for item in value:
+        yield from _leaves(item)
+
+
+def _no_path(leaf: object) -> str:
+    """Say why a value is no path that can be sunk; "" if it is one."""
+    if isinstance(leaf, Iterator):
+        return "can be read only once; make it a list"
+    if not isinstance(leaf, (str, os.PathLike)) or not isinstance(os.fspath(leaf), str):
+        return f"is no path but {type(leaf).__name__}"
+    path = os.fspath(leaf)
+    refused = {
+        "is empty text, which would sink the whole working directory": not path,
+        "holds a NUL character": "\0" in path,
+        "is the root of the file system": os.path.abspath(path) in ("/", "//"),
+    }
+    return next((why for why, applies in refused.items() if applies), "")
+
+
+def examine(source: Source) -> Tree:
+    """Look at what a source holds; nothing is opened.
+
+    A directory's files are followed through links, as nipype copies them. The companions of a
+    single file (``.img/.hdr/.mat``, ``.nii/.mat``, ``.BRIK/.HEAD``) come with it.
+    """
+    try:
+        status = os.stat(source.path)
+    except OSError as error:
+        return Tree(problems=(_unreachable(source.field, source.path, error),))
+    if stat.S_ISDIR(status.st_mode):
+        return _Walk(source).tree()
+    found = [_look(source.field, source.path, "", status)]
+    found += [
+        _look(source.field, path, "")
+        for path in _companions(source.path)
+        if os.path.lexists(path) and not os.path.isdir(path)
+    ]
+    return Tree(
+        files=tuple(item for item in found if isinstance(item, SourceFile)),
+        problems=tuple(item for item in found if isinstance(item, Problem)),
+    )
+
+
+def _look(
+    field: str, path: str, below: str, status: os.stat_result | None = None
+) -> SourceFile | Problem:
+    try:
+        status = status or os.stat(path)
+    except OSError as error:
+        return _unreachable(field, path, error)
+    if not stat.S_ISREG(status.st_mode):
+        return Problem(field, path, _KINDS.get(stat.S_IFMT(status.st_mode), "is no file"))
+    if not os.access(path, os.R_OK):
+        return Problem(field, path, "may not be read")
+    return SourceFile(path, below, status.st_size)
+
+
+def _unreachable(field: str, path: str, error: OSError) -> Problem:
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return Problem(field, path, f"cannot be reached: {error.strerror}")
+    why = "does not exist"
+    if os.path.islink(path):
+        why = f"links to {os.readlink(path)}, which is not there"
+    return Problem(field, path, why, missing=True)
+
+
+def _companions(path: str) -> list[str]:
+    stem, extension = split_extension(path)
+    others = [other for group in _COMPANIONS if extension in group for other in group]
+    return [stem + other for other in dict.fromkeys(others) if other != extension]
+
+
+def split_extension(path: str) -> tuple[str, str]:
+    """Split a path before its extension, keeping ``.nii.gz`` and its like whole.
+
+    Examples
+    --------
+    >>> split_extension("/w/a.nii.gz")
+    ('/w/a', '.nii.gz')
+    """
+    name = os.path.basename(path)
+    for extension in _DOUBLE_EXTENSIONS:
+        if name.lower().endswith(extension) and len(name) > len(extension):
+            return path[: -len(extension)], path[-len(extension) :]
+    return os.path.splitext(path)
+
+
+class _Walk:
+    """One walk through a directory, following links but never in a circle."""
+
+    def __init__(self, source: Source) -> None:
+        self._field = source.field
+        self._top = source.path
+        self._files: list[SourceFile] = []
+        self._directories: list[str] = []
+        self._real: list[str] = []
+        self._problems: list[Problem] = []
+
+    def tree(self) -> Tree:
+        self._enter(self._top, "", ())
+        return Tree(
+            is_directory=True,
+            files=tuple(self._files),
+            directories=tuple(self._directories),
+            real_directories=tuple(dict.fromkeys(self._real)),
+            problems=tuple(self._problems),
+        )
+
+    def _enter(self, path: str, below: str, ancestors: tuple[str, ...]) -> None:
+        real = os.path.realpath(path)
+        if real in ancestors:
+            self._problems.append(
+                Problem(self._field, path, f"links to {real}, a directory that contains it")
+            )
+            return
+        self._real.append(real)
+        try:
+            names = sorted(os.listdir(path))
+        except OSError as error:
+            self._problems.append(_unreachable(self._field, path, error))
+            return
+        for name in names:
+            self._visit(os.path.join(path, name), os.path.join(below, name), (*ancestors, real))
+
+    def _visit(self, path: str, below: str, ancestors: tuple[str, ...]) -> None:
+        if os.path.isdir(path):
+            self._directories.append(below)
+            self._enter(path, below, ancestors)
+            return
+        found = _look(self._field, path, below)
+        if isinstance(found, Problem):
+            self._problems.append(found)
+        else:
+            self._files.append(found)
+
+
+def same_bytes(path: str, other: str) -> bool:
+    """Return whether two files hold the same bytes. Their times do not count."""
+    if os.path.samefile(path, other):
+        return True
+    with open(path, "rb") as one, open(other, "rb") as two:
+        if os.fstat(one.fileno()).st_size != os.fstat(two.fileno()).st_size:
+            return False
+        while block := one.read(_BLOCK):
+            if block != two.read(_BLOCK):
+                return False
+        return not two.read(1)

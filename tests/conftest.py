@@ -1,0 +1,110 @@
+"""What all tests share: a clean environment, a store in this process, a way to count requests."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from nipype_datasink.s3.client import forget_clients
+
+if TYPE_CHECKING:
+    from types_boto3_s3.service_resource import Bucket
+
+ACCESS_KEY = "AKIDEXAMPLE"
+SECRET_KEY = "zyx123wvu456/ABC890+gHiJk"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let no test see the machine's own credentials or configuration."""
+    for name in list(os.environ):
+        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    empty = tmp_path_factory.mktemp("aws")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(empty / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(empty / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("NIPYPE_NO_ET", "1")
+
+
+@pytest.fixture(autouse=True)
+def nipype_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Let `caplog` see nipype's loggers, which do not propagate."""
+    logger = logging.getLogger("nipype.interface")
+    logger.addHandler(caplog.handler)
+    yield
+    logger.removeHandler(caplog.handler)
+
+
+@pytest.fixture
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    """Address of a moto server."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys in the environment."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+
+
+@pytest.fixture
+def bucket(endpoint: str, credentials: None) -> Iterator[Bucket]:
+    """An empty bucket called ``mybucket``."""
+    session = boto3.session.Session(
+        aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY, region_name="us-east-1"
+    )
+    bucket = session.resource("s3", endpoint_url=endpoint).create_bucket(Bucket="mybucket")
+    yield bucket
+    bucket.objects.all().delete()
+    bucket.delete()
+    forget_clients()
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts the requests that leave botocore, by operation."""
+    from botocore.client import BaseClient
+
+    counts: Counter[str] = Counter()
+    make = BaseClient._make_request  # type: ignore[attr-defined]
+
+    def count(self: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+        counts[model.name] += 1
+        return make(self, model, *args, **kwargs)
+
+    monkeypatch.setattr(BaseClient, "_make_request", count)
+    return counts
+
+
+def contents(bucket: Bucket) -> dict[str, bytes]:
+    """Return all objects of a bucket."""
+    return {item.key: item.get()["Body"].read() for item in bucket.objects.all()}
+
+
+def tree(directory: Path) -> dict[str, bytes | None]:
+    """Return all files below `directory` with their bytes; None stands for a directory."""
+    return {
+        str(path.relative_to(directory)): None if path.is_dir() else path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+    }
