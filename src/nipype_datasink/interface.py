@@ -328,7 +328,7 @@ class DataSink(upstream.DataSink):
         """Send a file or directory to `dst`, a destination below ``s3://``."""
         from nipype_datasink.s3.target import S3Target
 
-        location = _received_by(parse(dst), bucket)
+        location = _received_by(parse(dst, "dst"), bucket)
         if not isinstance(location, S3Prefix):
             raise SettingsError(f"{dst!r} is no destination in S3")
         plan = sound_plan(
@@ -355,7 +355,7 @@ def _received_by(location: Location, bucket: Any) -> Location:
 
 
 def _on_disk(local_copy: str) -> LocalDirectory:
-    location = parse(local_copy)
+    location = parse(local_copy, "local_copy")
     if not isinstance(location, LocalDirectory):
         raise SettingsError(f"local_copy {local_copy!r} must be a directory on disk")
     return location

@@ -228,11 +228,7 @@ def _remove_litter(path: str) -> None:
 
 def _remove_others(folder: str, plan: Plan) -> None:
     """Remove from `folder` all that `plan` neither delivers nor reads."""
-    kept = {directory for item in plan.deliveries for directory in item.directories}
-    for transfer in plan.transfers:
-        kept.add(transfer.destination)
-        kept.add(real_place(transfer.source, os.path.realpath))
-        kept.add(os.path.realpath(transfer.source))
+    kept = _kept(plan)
     for root, directories, files in os.walk(folder, topdown=False):
         for name in files + directories:
             path = os.path.join(root, name)
@@ -242,3 +238,18 @@ def _remove_others(folder: str, plan: Plan) -> None:
                 os.unlink(path)
             elif not os.listdir(path):
                 os.rmdir(path)
+
+
+def _kept(plan: Plan) -> set[str]:
+    kept: set[str] = set()
+    for delivery in plan.deliveries:
+        kept.update(delivery.directories)
+        path = os.path.abspath(delivery.destination)  # perhaps spelled through a link
+        while path not in kept and len(path) > 1:
+            kept.add(path)
+            path = os.path.dirname(path)
+    for transfer in plan.transfers:
+        kept.add(transfer.destination)
+        kept.add(real_place(transfer.source, os.path.realpath))
+        kept.add(os.path.realpath(transfer.source))
+    return kept

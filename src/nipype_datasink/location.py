@@ -106,34 +106,34 @@ class S3Prefix:
 Location = LocalDirectory | S3Prefix
 
 
-def parse(base_directory: str) -> Location:
-    """Read a ``base_directory`` (or ``local_copy``) as users write it.
+def parse(text: str, name: str = "base_directory") -> Location:
+    """Read a location as users write it.
 
     Parameters
     ----------
-    base_directory
+    text
         A directory, relative to the working directory or absolute, ``~`` allowed; or
         ``s3://bucket/prefix`` (the scheme in any case, as nipype takes it).
+    name
+        Of the input, for errors.
 
     Raises
     ------
     SettingsError
         For an ``s3://`` without a bucket and for any other scheme.
     """
-    match = _SCHEME.match(base_directory)
+    match = _SCHEME.match(text)
     if match is None:
-        return LocalDirectory(os.path.abspath(os.path.expanduser(base_directory)))
+        return LocalDirectory(os.path.abspath(os.path.expanduser(text)))
     if match["scheme"].lower() != "s3":
         raise SettingsError(
-            f"base_directory {base_directory!r} has the unknown scheme {match[0]!r}; "
+            f"{name} {text!r} has the unknown scheme {match[0]!r}; "
             "use a directory or 's3://bucket/prefix'"
         )
-    bucket, _, prefix = base_directory[match.end() :].partition("/")
+    bucket, _, prefix = text[match.end() :].partition("/")
     if not bucket:
-        raise SettingsError(
-            f"base_directory {base_directory!r} names no bucket; write 's3://bucket/prefix'"
-        )
-    return S3Prefix(bucket, _resolve(prefix, base_directory))
+        raise SettingsError(f"{name} {text!r} names no bucket; write 's3://bucket/prefix'")
+    return S3Prefix(bucket, _resolve(prefix, text))
 
 
 def check_bucket_name(bucket: str) -> None:

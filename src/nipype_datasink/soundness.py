@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 
 from nipype_datasink.errors import (
@@ -98,10 +98,13 @@ def _refuse(problems: Sequence[Problem], rest: Plan) -> None:
 
 
 def _refuse_recursion(delivery: Delivery, tree: Tree) -> None:
-    if not tree.is_directory:
+    """Refuse to write into a directory that is being read, unless it is sunk in its own place."""
+    folders = [os.path.realpath(folder) for folder in delivery.directories]
+    if not folders or folders[0] == os.path.realpath(delivery.source):
         return
-    for directory in tree.real_directories:
-        if delivery.directories[0].startswith(f"{directory.rstrip('/')}/"):
+    read = set(tree.real_directories)
+    for folder in folders:
+        if not read.isdisjoint([folder, *_ancestors(folder)]):
             raise SourceError(
                 f"{delivery.field}: {delivery.source} contains its own destination "
                 f"{delivery.destination}; choose a base_directory outside it"
@@ -173,23 +176,33 @@ def _refuse_collisions(plan: Plan) -> None:
 def _refuse_overwritten_sources(taken: Mapping[str, FileTransfer]) -> None:
     real_directory = cache(os.path.realpath)
     for transfer in taken.values():
-        place = real_place(transfer.source, real_directory)
-        other = taken.get(os.path.realpath(place) if os.path.islink(place) else place, transfer)
-        if not same_bytes(transfer.source, other.source):
-            raise CollisionError(
-                f"nothing was written: {transfer.source} is to be sunk, but {other.source} "
-                "would overwrite it in the same run; use two sinks, one after the other"
-            )
+        for place in _links(transfer.source, real_directory):
+            other = taken.get(place, transfer)
+            if not same_bytes(transfer.source, other.source):
+                raise CollisionError(
+                    f"nothing was written: {transfer.source} is to be sunk, but {other.source} "
+                    "would overwrite it in the same run; use two sinks, one after the other"
+                )
+
+
+def _links(path: str, real_directory: Callable[[str], str]) -> Iterator[str]:
+    """Yield where `path` is, and what it links to if it is a link, and so on."""
+    place = real_place(path, real_directory)
+    yield place
+    while os.path.islink(place):
+        place = real_place(os.path.join(os.path.dirname(place), os.readlink(place)), real_directory)
+        yield place
 
 
 def _folders(plan: Plan) -> set[str]:
     """Return every folder that a destination lies in, and every directory to be made."""
     folders: set[str] = set()
     for delivery in plan.deliveries:
-        parents = {posixpath.dirname(transfer.destination) for transfer in delivery.transfers}
-        for path in parents.union(delivery.directories):
-            folder = path
-            while folder not in folders and len(folder) > 1:
-                folders.add(folder)
-                folder = posixpath.dirname(folder)
-    return folders
+        folders.update(delivery.directories)
+        folders.update(posixpath.dirname(item.destination) for item in delivery.transfers)
+    return folders.union(*(_ancestors(folder) for folder in folders))
+
+
+def _ancestors(path: str) -> Iterator[str]:
+    while len(path := posixpath.dirname(path)) > 1:
+        yield path
