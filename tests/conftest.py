@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from hypothesis import settings
 from moto.server import ThreadedMotoServer
 
 from nipype_datasink.s3.client import forget_clients
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 ACCESS_KEY = "AKIDEXAMPLE"
 SECRET_KEY = "zyx123wvu456/ABC890+gHiJk"
+
+settings.register_profile("steady", deadline=None, database=None)
+settings.load_profile("steady")
 
 
 @pytest.fixture(autouse=True)
@@ -33,15 +36,6 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(empty / "credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("NIPYPE_NO_ET", "1")
-
-
-@pytest.fixture(autouse=True)
-def nipype_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Let `caplog` see nipype's loggers, which do not propagate."""
-    logger = logging.getLogger("nipype.interface")
-    logger.addHandler(caplog.handler)
-    yield
-    logger.removeHandler(caplog.handler)
 
 
 @pytest.fixture

@@ -131,14 +131,16 @@ def _log(location: Location, outcomes: Sequence[Outcome], seconds: float) -> Non
         counts[outcome.status] += 1
     size = sum(outcome.transfer.size for outcome in outcomes if outcome.status is Status.SENT)
     summary = ", ".join(f"{count} {status.value}" for status, count in counts.items() if count)
-    _logger.info("%s: %s (%s bytes, %.1f s)", location, summary or "nothing", f"{size:,}", seconds)
+    _logger.info(
+        "%s: %s (%s bytes, %.1f s)", location.label, summary or "nothing", f"{size:,}", seconds
+    )
     for outcome in outcomes:
         if outcome.status is Status.SENT and not outcome.verified:
             _logger.warning("%s: sent, not verified", outcome.transfer.destination)
 
 
 def _account(location: Location, outcomes: Sequence[Outcome]) -> str:
-    lines = [f"not everything arrived at {location}:"]
+    lines = [f"not everything arrived at {location.label}:"]
     for status in (Status.FAILED, Status.NOT_TRIED, Status.SENT, Status.UNCHANGED):
         for outcome in outcomes:
             if outcome.status is status:

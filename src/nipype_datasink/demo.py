@@ -30,8 +30,8 @@ from nipype_datasink.location import S3Prefix, parse
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
-    from wsgiref.types import StartResponse, WSGIEnvironment
 
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
     from types_boto3_s3 import S3Client
 
 __all__ = ["build_workflow", "real_series", "run_demo"]
@@ -355,7 +355,10 @@ def _own_server() -> Iterator[Store]:
 def _counting_server() -> Iterator[tuple[str, list[str]]]:
     """Start moto's S3; yield its address and the growing list of its requests' methods."""
     try:
-        from moto.server import DomainDispatcherApplication, create_backend_app
+        from moto.moto_server.werkzeug_app import (
+            DomainDispatcherApplication,
+            create_backend_app,
+        )
         from werkzeug.serving import make_server
     except ImportError as error:
         raise click.ClickException(
@@ -366,7 +369,8 @@ def _counting_server() -> Iterator[tuple[str, list[str]]]:
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         requests.append(environ["REQUEST_METHOD"])
-        return moto(environ, start_response)
+        response: Iterable[bytes] = moto(environ, start_response)
+        return response
 
     server = make_server("127.0.0.1", 0, application, threaded=True)
     thread = Thread(target=server.serve_forever, daemon=True)

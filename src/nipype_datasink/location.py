@@ -41,6 +41,11 @@ class LocalDirectory:
         """Return `part` below `folder`, or `part` itself if it is absolute."""
         return os.path.join(folder, part)
 
+    @property
+    def label(self) -> str:
+        """What people read."""
+        return self.path
+
     def report(self, destination: str) -> str:
         """Return `destination` as ``out_file`` shows it: as the rules left it."""
         return destination
@@ -94,6 +99,11 @@ class S3Prefix:
                 f"{MAX_KEY_BYTES:,}. Change it by a substitution"
             )
         return key
+
+    @property
+    def label(self) -> str:
+        """What people read: the bucket that really receives, and the prefix."""
+        return f"s3://{self.received_by or self.bucket}/{self.prefix}".rstrip("/")
 
     def report(self, destination: str) -> str:
         """Return `destination` as ``out_file`` shows it: resolved, in the bucket that has it."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "forget_clients", "open_bucket", "read_credentials"]
 
 DEFAULT_CONCURRENCY = 10
+_LARGEST = 1 << 20  # bytes of a credentials file; more is something else
 _AWS_DOMAINS = ("amazonaws.com", "amazonaws.com.cn", "api.aws")
 
 
@@ -53,7 +54,7 @@ def read_credentials(path: str) -> Keys:
     """
     try:
         with open(os.path.expanduser(path), "rb") as file:
-            return parse_credentials(file.read())
+            return parse_credentials(file.read(_LARGEST))
     except OSError as error:
         raise CredentialsError(
             f"creds_path {path!r} cannot be read: {error.strerror}. Set it to the file AWS handed "

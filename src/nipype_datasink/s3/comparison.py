@@ -11,12 +11,22 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
-__all__ = ["PART_SIZE", "Proof", "checksum_proof", "etag_proof", "holds", "part_size_of"]
+__all__ = [
+    "PART_SIZE",
+    "Proof",
+    "checksum_proof",
+    "confirms",
+    "etag_proof",
+    "holds",
+    "part_size_of",
+]
 
 PART_SIZE = 8 << 20  # bytes
 MAX_PARTS = 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 
 _BLOCK = 1 << 20  # bytes
+_BASE64 = r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)"
+_CHECKSUM = re.compile(rf"(?P<digest>{_BASE64})(?:-(?P<parts>[0-9]+))?")
 _ETAG = re.compile(r"(?P<digest>[0-9a-f]{32})(?:-(?P<parts>[0-9]+))?")
 
 
@@ -69,7 +79,7 @@ class Proof:
     """Number of parts whose digests were digested; None for the whole."""
 
 
-def etag_proof(etag: str, encryption: str | None = None) -> Proof | None:
+def etag_proof(etag: str, encryption: object = None) -> Proof | None:
     """Read an ETag; None where it says nothing about the bytes.
 
     Parameters
@@ -88,18 +98,27 @@ def etag_proof(etag: str, encryption: str | None = None) -> Proof | None:
 
 
 def checksum_proof(response: Mapping[str, object]) -> Proof | None:
-    """Read the checksum that a HeadObject response carries; None where it has none we know.
+    """Read the checksum that S3's answer carries; None where it has none we know.
 
     Parameters
     ----------
     response
-        boto3's answer to ``head_object(..., ChecksumMode='ENABLED')``.
+        boto3's answer to ``head_object(..., ChecksumMode='ENABLED')`` or ``put_object``.
+
+    Notes
+    -----
+    A checksum of parts ends in their number. Some stores leave it out, so of an object in parts
+    only a checksum that is said to be of the whole is one
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html).
     """
+    in_parts = "-" in str(response.get("ETag", ""))
     for name, make_hash in _ALGORITHMS.items():
-        value = response.get(f"Checksum{name}")
-        if isinstance(value, str):
-            encoded, _, parts = value.partition("-")
-            return Proof(make_hash, base64.b64decode(encoded), int(parts) if parts else None)
+        match = _CHECKSUM.fullmatch(str(response.get(f"Checksum{name}", "")))
+        if match is None:
+            continue
+        parts = int(match["parts"]) if match["parts"] else None
+        if parts or not in_parts or response.get("ChecksumType") == "FULL_OBJECT":
+            return Proof(make_hash, base64.b64decode(match["digest"]), parts)
     return None
 
 
@@ -138,6 +157,26 @@ def holds(proof: Proof, path: str, part_size: int | None = None) -> bool:
     whole = proof.make_hash()
     whole.update(b"".join(digests))
     return len(digests) == proof.parts and whole.digest() == proof.digest
+
+
+def confirms(response: Mapping[str, object], body: bytes) -> bool | None:
+    """Return whether the answer to a PutObject speaks of `body`; None where it says nothing.
+
+    Parameters
+    ----------
+    response
+        boto3's answer to ``put_object``.
+    body
+        What was sent.
+    """
+    encryption = response.get("ServerSideEncryption")
+    proofs = [etag_proof(str(response.get("ETag", "")), encryption), checksum_proof(response)]
+    digests = []
+    for proof in filter(None, proofs):
+        whole = proof.make_hash()
+        whole.update(body)
+        digests.append(whole.digest() == proof.digest)
+    return any(digests) if digests else None
 
 
 def _digest(proof: Proof, path: str, part_size: int) -> list[bytes]:

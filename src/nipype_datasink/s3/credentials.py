@@ -15,6 +15,8 @@ _ID = "accesskeyid"
 _SECRET = ("secretaccesskey", "secretkey")
 _TOKEN = "sessiontoken"
 
+_LONGEST = 4096  # characters of a line that are read
+
 _SECTION = re.compile(r"\[(?:profile\s+)?(?P<name>[^\]]*)\]")
 _HINT = (
     "expected a file as AWS hands it out: 'AWSAccessKeyId=...' and 'AWSSecretKey=...' lines, a "
@@ -91,7 +93,7 @@ def _named(cells: Sequence[str]) -> set[str]:
 
 
 def _cells(line: str) -> list[str]:
-    return [cell.strip() for cell in next(csv.reader([line], skipinitialspace=True))]
+    return [cell.strip() for cell in next(csv.reader([line[:_LONGEST]], skipinitialspace=True))]
 
 
 def _from_table(columns: Sequence[str], rows: Sequence[str]) -> Keys:

@@ -15,7 +15,7 @@ from nipype_datasink.errors import DataSinkError, DeliveryError, S3Error
 from nipype_datasink.location import S3Prefix
 from nipype_datasink.plan import FileTransfer, Plan
 from nipype_datasink.progress import Progress, progress_for
-from nipype_datasink.s3.comparison import checksum_proof, etag_proof, holds, part_size_of
+from nipype_datasink.s3.comparison import Proof, checksum_proof, etag_proof, holds, part_size_of
 from nipype_datasink.s3.injected import send_as_nipype, send_by_hook
 from nipype_datasink.s3.listing import StoredObject, list_below, look_up
 from nipype_datasink.s3.reference import is_boto3
@@ -73,7 +73,7 @@ class S3Target:
             return []
         try:
             bucket = self._open_bucket()
-            with progress_for(plan.size, str(self.location)) as progress:
+            with progress_for(plan.size, self.location.label) as progress:
                 return self._way(bucket)(plan, bucket, progress)
         except (DataSinkError, ClientError, BotoCoreError) as error:
             return [
@@ -97,7 +97,7 @@ class S3Target:
 
     def _one_by_one(self, plan: Plan, bucket: Any, progress: Progress) -> list[Outcome]:
         if any(delivery.replaces for delivery in plan.deliveries):
-            _logger.warning("%s: remove_dest_dir needs a bucket of boto3", self.location)
+            _logger.warning("%s: remove_dest_dir needs a bucket of boto3", self.location.label)
         sent = [
             send_as_nipype(bucket, delivery, self._args, progress.advance)
             for delivery in plan.deliveries
@@ -188,31 +188,29 @@ class _Upload:
         if there is None or there.size != transfer.size:
             return False
         proof = etag_proof(there.etag)
-        if proof is None or self._encryption:
-            return self._is_there_by_head(transfer)
-        if proof.parts is None:
-            return holds(proof, transfer.source)
-        part_size = part_size_of(there.size, proof.parts)
-        if part_size and holds(proof, transfer.source, part_size):
-            return True
-        return self._is_there_by_head(transfer)
+        if proof is None or self._encryption:  # a listing tells neither checksum nor encryption
+            response = self._head(transfer.key)
+            encryption = response.get("ServerSideEncryption")
+            if self._encryption and encryption != self._encryption:
+                return False
+            proof = etag_proof(response.get("ETag", ""), encryption) or checksum_proof(response)
+        return proof is not None and self._matches(proof, transfer)
 
-    def _is_there_by_head(self, transfer: FileTransfer) -> bool:
-        try:
-            response = self._sender.head(transfer.key)
-        except ClientError:
-            return False
-        encryption = response.get("ServerSideEncryption")
-        if self._encryption and encryption != self._encryption:
-            return False
-        proof = checksum_proof(response) or etag_proof(response.get("ETag", ""), encryption)
-        if proof is None:
-            return False
+    def _matches(self, proof: Proof, transfer: FileTransfer) -> bool:
         if proof.parts is None:
             return holds(proof, transfer.source)
-        # Somebody else's parts may have another size than ours.
-        first = self._sender.head(transfer.key, PartNumber=1)
-        return holds(proof, transfer.source, first["ContentLength"])
+        ours = part_size_of(transfer.size, proof.parts)
+        if ours and holds(proof, transfer.source, ours):
+            return True
+        # Somebody else's parts may have another size.
+        theirs = self._head(transfer.key, PartNumber=1).get("ContentLength")
+        return theirs not in (None, ours) and holds(proof, transfer.source, theirs)
+
+    def _head(self, key: str, **extra: Any) -> Mapping[str, Any]:
+        try:
+            return self._sender.head(key, **extra)
+        except ClientError:  # may not look: it is sent
+            return {}
 
 
 def _stored(

