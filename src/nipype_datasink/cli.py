@@ -30,7 +30,7 @@ def main() -> None:
 def demo(to: str | None, endpoint_url: str | None, directory: Path | None) -> None:
     """Run a real workflow on real images into S3, twice."""
     try:
-        from nipype_datasink.demo import run_demo
+        from nipype_datasink.demo.run import run_demo
     except ImportError as error:
         raise click.ClickException(
             f"{error}; install what the demonstration needs: pip install 'nipype-datasink[demo]'"

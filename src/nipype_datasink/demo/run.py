@@ -1,0 +1,197 @@
+"""Running the demonstration and telling what has happened."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import click
+from nipype import Workflow
+from nipype.pipeline.engine.nodes import NodeExecutionError
+
+from nipype_datasink.demo.series import real_series
+from nipype_datasink.demo.store import Store, StoredObject, own_store, users_store
+from nipype_datasink.demo.workflow import build_workflow
+from nipype_datasink.location import S3Prefix
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+__all__ = ["run_demo"]
+
+_WRITES = frozenset({"PUT", "POST", "DELETE"})
+
+
+def run_demo(
+    to: str | None = None, *, directory: Path | None = None, endpoint_url: str | None = None
+) -> None:
+    """Run the workflow into S3, print what has arrived, and run it again: nothing is sent twice.
+
+    Parameters
+    ----------
+    to
+        ``s3://bucket/prefix`` of your own, with boto3's ordinary credentials. None: an S3 that
+        starts in this process and ends with the demo.
+    directory
+        Where nipype works and the local copy lies, kept afterwards. None: a temporary one.
+    endpoint_url
+        Address of your own S3 where it is not Amazon's.
+
+    Raises
+    ------
+    click.ClickException
+        If a package is missing, a node fails, or the bucket does not hold what the local copy
+        holds.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_quiet_loggers())
+        store = stack.enter_context(own_store()) if to is None else users_store(to, endpoint_url)
+        if directory is None:
+            directory = Path(stack.enter_context(TemporaryDirectory(prefix="nipype-datasink-")))
+        _demonstrate(store, directory.resolve())
+
+
+@contextmanager
+def _quiet_loggers() -> Iterator[None]:
+    """Keep nipype and the server from telling of every node and request."""
+    # A node's failure is raised as well, and shown once.
+    levels = dict.fromkeys(("nipype.interface", "nipype.utils", "werkzeug"), logging.WARNING)
+    levels["nipype.workflow"] = logging.CRITICAL
+    before = {name: logging.getLogger(name).level for name in levels}
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    try:
+        yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
+
+
+def _demonstrate(store: Store, directory: Path) -> None:
+    local_copy = directory / "local_copy"
+    workflow = build_workflow(
+        str(store.place), local_copy, directory / "work", endpoint_url=store.endpoint_url
+    )
+    for line in _described_series():
+        click.echo(line)
+    first_run = _run(workflow, store)
+    files = _files_below(local_copy)
+    first = _stored_objects(store, files)
+    click.echo(f"\n{store.place}")
+    for line in _tree(first):
+        click.echo(line)
+    size = _readable(sum(stored.size for stored in first.values()))
+    click.echo(f"\nfirst run   {len(first)} files, {size}, {first_run}")
+    click.echo(f"local copy  {_compare(store, files)}")
+    second_run = _run(workflow, store)
+    second = _stored_objects(store, files)
+    sent = sum(second[name] != stored for name, stored in first.items())
+    click.echo(f"second run  {len(second)} files, {sent} sent, {second_run}")
+
+
+def _run(workflow: Workflow, store: Store) -> str:
+    """Run what nipype finds changed and, as it always does, the sinks; tell what that took."""
+    before = len(store.requests or ())
+    started = time.perf_counter()
+    try:
+        workflow.run(plugin="Linear")
+    except NodeExecutionError as error:
+        raise click.ClickException(str(error)) from error
+    taken = f"in {time.perf_counter() - started:.1f} s"
+    if store.requests is None:
+        return taken
+    methods = store.requests[before:]
+    writes = sum(method in _WRITES for method in methods)
+    return f"{taken} ({len(methods)} requests reached the server, {writes} of them writes)"
+
+
+def _described_series() -> Iterator[str]:
+    import nibabel as nb
+
+    for subject, path in real_series().items():
+        image: Any = nb.load(path)
+        *voxels, volumes = image.shape
+        if path.suffix == ".PAR":
+            image.dataobj.file_like.close()
+        grid = " x ".join(f"{length:2}" for length in voxels)
+        yield f"{subject}  {path.name:<30}  {grid} voxels, {volumes:2} volumes"
+
+
+def _files_below(directory: Path) -> dict[str, Path]:
+    paths = (path for path in sorted(directory.rglob("*")) if path.is_file())
+    return {path.relative_to(directory).as_posix(): path for path in paths}
+
+
+def _listed(store: Store) -> set[str]:
+    """List what lies below the place the demo writes to."""
+    prefix = f"{store.place.prefix}/" if store.place.prefix else ""
+    paginator = store.client().get_paginator("list_objects_v2")
+    pages = paginator.paginate(Bucket=store.place.bucket, Prefix=prefix)
+    return {each["Key"].removeprefix(prefix) for page in pages for each in page.get("Contents", ())}
+
+
+def _stored_objects(store: Store, names: Iterable[str]) -> dict[str, StoredObject]:
+    if missing := sorted(set(names) - _listed(store)):
+        raise click.ClickException(f"{store.place} lacks {', '.join(missing)}")
+    client = store.client()
+    return {name: _stored_object(client, store.place, name) for name in names}
+
+
+def _stored_object(client: S3Client, place: S3Prefix, name: str) -> StoredObject:
+    answer = client.head_object(Bucket=place.bucket, Key=place.key(f"{place}/{name}"))
+    return StoredObject(
+        size=answer["ContentLength"],
+        etag=answer["ETag"],
+        modified=answer["LastModified"],
+        encryption=answer.get("ServerSideEncryption", "not encrypted"),
+    )
+
+
+def _compare(store: Store, files: Mapping[str, Path]) -> str:
+    """Read every object back; what else a user's bucket holds is counted only."""
+    client, place = store.client(), store.place
+    for name, path in files.items():
+        answer = client.get_object(Bucket=place.bucket, Key=place.key(f"{place}/{name}"))
+        if answer["Body"].read() != path.read_bytes():
+            raise click.ClickException(f"{place}/{name} differs from {path}")
+    others = len(_listed(store) - files.keys())
+    beside = f"; the bucket holds {others} more" if others else ""
+    return f"{len(files)} files, equal to the bucket byte for byte{beside}"
+
+
+def _tree(objects: Mapping[str, StoredObject]) -> list[str]:
+    """Draw the names as folders, with size and encryption beside each."""
+    rows = list(_branches([(name.split("/"), stored) for name, stored in objects.items()]))
+    width = max(len(label) for label, _ in rows)
+    return [
+        f"{label:{width}} {_readable(stored.size):>9}  {stored.encryption}" if stored else label
+        for label, stored in rows
+    ]
+
+
+def _branches(
+    objects: list[tuple[list[str], StoredObject]], indent: str = ""
+) -> Iterator[tuple[str, StoredObject | None]]:
+    names = sorted({parts[0] for parts, _ in objects})
+    for name in names:
+        branch, below = ("└── ", "    ") if name == names[-1] else ("├── ", "│   ")
+        inside = [(parts[1:], stored) for parts, stored in objects if parts[0] == name]
+        if inside[0][0]:
+            yield f"{indent}{branch}{name}", None
+            yield from _branches(inside, indent + below)
+        else:
+            yield f"{indent}{branch}{name}", inside[0][1]
+
+
+def _readable(size: float) -> str:
+    """Write a number of bytes as people read it."""
+    for unit in ("B", "KiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} MiB"

@@ -1,0 +1,141 @@
+"""The bucket of the demonstration: one that lives in this process, or the user's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Thread
+from typing import TYPE_CHECKING
+
+import click
+
+from nipype_datasink.location import S3Prefix, parse
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from types_boto3_s3 import S3Client
+
+__all__ = ["Store", "StoredObject", "own_store", "users_store"]
+
+# What boto3 sees while the demo's own server runs: no profile, proxy or role of the user's.
+_ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "NO_PROXY": "127.0.0.1",
+    "no_proxy": "127.0.0.1",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """The part of S3 that a demo writes to."""
+
+    place: S3Prefix
+    endpoint_url: str | None = None
+    requests: list[str] | None = None
+    """Method of every request the server has received; None where the server is not ours."""
+
+    def client(self) -> S3Client:
+        """Return a client with boto3's ordinary credentials."""
+        import boto3
+
+        return boto3.client("s3", endpoint_url=self.endpoint_url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """What S3 says of one object."""
+
+    size: int
+    """Bytes."""
+    etag: str
+    modified: datetime
+    encryption: str
+
+
+def users_store(to: str, endpoint_url: str | None) -> Store:
+    """Return the place that `to` names, in a bucket that exists."""
+    place = parse(to)
+    if not isinstance(place, S3Prefix):
+        raise click.UsageError(f"{to!r} is not of the form s3://bucket/prefix")
+    return Store(place=place, endpoint_url=endpoint_url)
+
+
+@contextmanager
+def own_store() -> Iterator[Store]:
+    """Serve a bucket from this process, to credentials that hold only meanwhile."""
+    with _environment(_ENVIRONMENT), _counting_server() as (endpoint_url, requests):
+        store = Store(
+            place=S3Prefix("mybucket", "path/to/output/dir"),
+            endpoint_url=endpoint_url,
+            requests=requests,
+        )
+        with _bucket(store):
+            yield store
+
+
+@contextmanager
+def _counting_server() -> Iterator[tuple[str, list[str]]]:
+    """Start moto's S3; yield its address and the growing list of its requests' methods."""
+    try:
+        from moto.moto_server.werkzeug_app import (
+            DomainDispatcherApplication,
+            create_backend_app,
+        )
+        from werkzeug.serving import make_server
+    except ImportError as error:
+        raise click.ClickException(
+            "Without --to the demo needs moto: pip install 'nipype-datasink[demo]'"
+        ) from error
+    requests: list[str] = []
+    moto = DomainDispatcherApplication(create_backend_app)
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        requests.append(environ["REQUEST_METHOD"])
+        response: Iterable[bytes] = moto(environ, start_response)
+        return response
+
+    server = make_server("127.0.0.1", 0, application, threaded=True)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", requests
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def _bucket(store: Store) -> Iterator[None]:
+    """Create the bucket and remove it: moto's memory belongs to the process."""
+    import boto3
+
+    bucket = boto3.resource("s3", endpoint_url=store.endpoint_url).Bucket(store.place.bucket)
+    bucket.create()
+    try:
+        yield
+    finally:
+        bucket.objects.delete()
+        bucket.delete()
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Replace every variable of AWS's by these."""
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith("AWS_"):
+            del os.environ[name]
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
