@@ -8,7 +8,7 @@ from typing import Any
 from nipype.interfaces import io as upstream
 from nipype.interfaces.base import Str, Undefined, isdefined, traits
 
-from nipype_datasink.s3.reference import describe, let_travel
+from nipype_datasink.s3.reference import describe, is_boto3, let_travel, refer
 
 __all__ = ["DataSinkInputSpec", "DataSinkOutputSpec"]
 
@@ -55,6 +55,8 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
             return
         if key == "bucket":
             let_travel()
+            if is_boto3(value):
+                refer(value)
         elif isinstance(value, Iterator):
             value = list(value)  # it can be read only once, but a plan and a run both read it
         super().__setattr__(key, value)

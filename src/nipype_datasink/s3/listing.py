@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nipype_datasink.location import MAX_KEY_BYTES
+
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
@@ -89,6 +91,8 @@ def _stored(item: Mapping[str, Any]) -> StoredObject:
 def _just_before(key: str) -> str:
     """Return a text that sorts before `key`, with as little as possible in between."""
     last = ord(key[-1]) - 1
-    if last < ord(" ") or 0xD800 <= last <= 0xDFFF:  # no such character in a key
+    before = key[:-1] + chr(last) + "~"
+    # No such character in XML, or a key longer than S3 takes.
+    if last < ord(" ") or 0xD800 <= last <= 0xDFFF or last in (0xFFFE, 0xFFFF):
         return key[:-1]
-    return f"{key[:-1]}{chr(last)}~"
+    return before if len(before.encode()) <= MAX_KEY_BYTES else key[:-1]

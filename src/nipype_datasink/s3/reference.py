@@ -45,10 +45,12 @@ def is_boto3(bucket: object) -> bool:
 
 def describe(bucket: Any) -> str:
     """Return a text that is the same in every run and process: name and endpoint."""
+    if is_boto3(bucket):
+        bucket = refer(bucket)
+    if isinstance(bucket, Reference):
+        return f"bucket {bucket.name} at {bucket.endpoint_url}"
     name = getattr(bucket, "name", None)
-    if not is_boto3(bucket):
-        return f"bucket {name if isinstance(name, str) else type(bucket).__name__}"
-    return f"bucket {name} at {bucket.meta.client.meta.endpoint_url}"
+    return f"bucket {name if isinstance(name, str) else type(bucket).__name__}"
 
 
 def let_travel() -> None:
@@ -62,11 +64,6 @@ def let_travel() -> None:
         base.ServiceResource.__reduce_ex__ = _reduce
 
 
-def usable_here(bucket: Any) -> Any:
-    """Return `bucket`, or after a fork one like it whose sockets nobody else uses."""
-    return arrive(refer(bucket)) if is_boto3(bucket) else bucket
-
-
 def _reduce(resource: Any, protocol: Any) -> Any:
     if type(resource).__name__ != "s3.Bucket":
         return object.__reduce_ex__(resource, protocol)
@@ -74,7 +71,10 @@ def _reduce(resource: Any, protocol: Any) -> Any:
 
 
 def refer(bucket: Any) -> Reference:
-    """Return what travels in place of `bucket`."""
+    """Return what travels in place of `bucket`, one of boto3's.
+
+    Processes that are forked later know then what it stands for.
+    """
     token = next((token for token, (_, known) in _known.items() if known is bucket), None)
     if token is None:
         token = f"{os.getpid()}-{id(bucket)}"
@@ -85,20 +85,34 @@ def refer(bucket: Any) -> Reference:
 
 
 def arrive(reference: Reference) -> Any:
-    """Return the bucket that `reference` stands for in this process.
+    """Return the bucket itself where it is known, elsewhere the reference.
+
+    Nothing here can fail: an error while a node is unpickled would end a pool of workers, and
+    nipype would wait for them for ever.
+    """
+    process, bucket = _known.get(reference.token, (0, None))
+    return bucket if process == os.getpid() else reference
+
+
+def usable_here(bucket: Any) -> Any:
+    """Return `bucket`, or what it stands for, with a client whose sockets nobody else uses.
 
     Raises
     ------
     CredentialsError
-        If its requests were signed, and this process has no credentials of its own.
+        If its requests were signed where it comes from, and this process has no credentials.
     """
-    process, bucket = _known.get(reference.token, (0, None))
-    if bucket is None:
-        return _from_chain(reference)
+    if is_boto3(bucket):
+        bucket = refer(bucket)
+    if not isinstance(bucket, Reference):
+        return bucket
+    process, known = _known.get(bucket.token, (0, None))
+    if known is None:
+        return _from_chain(bucket)
     if process != os.getpid():
-        bucket = _renewed(bucket)
-        _known[reference.token] = (os.getpid(), bucket)
-    return bucket
+        known = _renewed(known)
+        _known[bucket.token] = (os.getpid(), known)
+    return known
 
 
 def _credentials(bucket: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from botocore.exceptions import (
 
 from nipype_datasink.errors import S3Error
 
-__all__ = ["DENIED", "S3Refused", "code_of", "concerns_bucket", "explain"]
+__all__ = ["DENIED", "S3Refused", "Trouble", "code_of", "concerns_bucket", "explain"]
 
 DENIED = ("AccessDenied", "403", "Forbidden", "AllAccessDisabled")
 
@@ -73,6 +74,34 @@ def code_of(error: BaseException) -> str:
 def concerns_bucket(error: BaseException) -> bool:
     """Return whether every further request would end as this one did."""
     return code_of(error) in _BUCKET_WIDE or isinstance(error, (*_UNREACHABLE, *_NOBODY))
+
+
+class Trouble:
+    """Whether going on makes sense, as the requests so far have shown; for any thread."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._accepted = threading.Event()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing more should be begun."""
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self._stop.set()
+
+    def accept(self) -> None:
+        """Take note that an object was stored."""
+        self._accepted.set()
+
+    def refuse(self, error: BaseException) -> None:
+        """Take note of an error; stop if it concerns the whole bucket and not one object."""
+        # One object that is denied among others is its own affair; the first speaks for all.
+        denied = code_of(error) in DENIED and not self._accepted.is_set()
+        if denied or concerns_bucket(error):
+            self.stop()
 
 
 def explain(error: BaseException) -> str:

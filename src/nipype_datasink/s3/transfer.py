@@ -4,36 +4,37 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from boto3.s3.transfer import S3Transfer, TransferConfig
+from botocore.exceptions import BotoCoreError, ClientError
 from s3transfer.manager import TransferManager
 from s3transfer.subscribers import BaseSubscriber
 
+from nipype_datasink.delivery import Outcome, Status
 from nipype_datasink.errors import S3Error, SettingsError
 from nipype_datasink.plan import FileTransfer
 from nipype_datasink.progress import Progress
 from nipype_datasink.s3.comparison import (
     PART_SIZE,
-    checksum_proof,
     confirms,
     etag_proof,
     holds,
     part_size_of,
 )
+from nipype_datasink.s3.refusal import Trouble
+from nipype_datasink.s3.store import Store
 
 if TYPE_CHECKING:
     from s3transfer.futures import TransferFuture
-    from types_boto3_s3.client import S3Client
 
-__all__ = ["Sender", "check_upload_args"]
+__all__ = ["ClassicTransport", "Transport", "check_upload_args"]
 
 # nipype would pickle and print them, and an object's own checksum fits one object only.
 _REFUSED = ("SSECustomer", "Checksum")
 _ALLOWED_CHECKSUM_ARGS = ("ChecksumAlgorithm",)
-_FOR_EVERY_REQUEST = ("RequestPayer", "ExpectedBucketOwner")
 
 
 def check_upload_args(args: Mapping[str, Any]) -> None:
@@ -60,38 +61,32 @@ def check_upload_args(args: Mapping[str, Any]) -> None:
             raise SettingsError(f"s3_upload_args: {name!r} is refused: {reason}")
 
 
-class Sender:
-    """Sends files to one bucket through one client.
+class Transport(Protocol):
+    """A way of sending files to a bucket."""
+
+    def send(self, transfers: Sequence[FileTransfer]) -> list[Outcome]:
+        """Send every file that can be sent; return what became of each, in order."""
+
+
+class ClassicTransport:
+    """Sends files through boto3.
 
     Parameters
     ----------
-    client
-        A boto3 client, used as it is.
-    bucket
-        Name of the bucket.
-    upload_args
-        boto3's ``ExtraArgs``.
+    store
+        Where they go.
     concurrency
-        Parts at a time.
+        Requests at a time.
     progress
         Told of bytes on their way.
     """
 
-    def __init__(
-        self,
-        client: S3Client,
-        bucket: str,
-        *,
-        upload_args: Mapping[str, Any],
-        concurrency: int,
-        progress: Progress,
-    ) -> None:
-        self._client = client
-        self._bucket = bucket
-        self._args = dict(upload_args)
+    def __init__(self, store: Store, *, concurrency: int, progress: Progress) -> None:
+        self._store = store
+        self._concurrency = concurrency
         self._progress = progress
         self._manager = TransferManager(
-            client,
+            store.client,
             TransferConfig(
                 multipart_threshold=PART_SIZE,
                 multipart_chunksize=PART_SIZE,
@@ -99,53 +94,47 @@ class Sender:
             ),
         )
 
-    @property
-    def request_args(self) -> dict[str, Any]:
-        """Arguments that every request must carry, not only uploads."""
-        return {name: self._args[name] for name in _FOR_EVERY_REQUEST if name in self._args}
+    def send(self, transfers: Sequence[FileTransfer]) -> list[Outcome]:
+        """Send every file that can be sent; return what became of each, in order."""
+        trouble = Trouble()
+        threads = min(self._concurrency, len(transfers))
+        with self._manager, ThreadPoolExecutor(threads, thread_name_prefix="datasink") as pool:
+            try:
+                return list(pool.map(lambda transfer: self._try(transfer, trouble), transfers))
+            except BaseException:  # an interrupt: begin nothing more, and leave no parts behind
+                trouble.stop()
+                self._manager.shutdown(cancel=True)
+                raise
 
-    def __enter__(self) -> Sender:
-        self._manager.__enter__()
-        return self
+    def _try(self, transfer: FileTransfer, trouble: Trouble) -> Outcome:
+        if trouble.stopped:
+            return Outcome(transfer=transfer, status=Status.NOT_TRIED)
+        try:
+            verified = self._send(transfer)
+        except (ClientError, BotoCoreError, S3Error, OSError) as error:
+            trouble.refuse(error)
+            return Outcome(transfer=transfer, status=Status.FAILED, cause=error)
+        trouble.accept()
+        return Outcome(transfer=transfer, status=Status.SENT, verified=verified)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        # Aborts what is on its way, parts included, if an interrupt brings us here.
-        self._manager.__exit__(kind, error, traceback)
-
-    def cancel(self) -> None:
-        """Abort everything that is on its way, parts included."""
-        self._manager.shutdown(cancel=True)
-
-    def send(self, transfer: FileTransfer) -> bool:
-        """Send one file; return whether the store has proved that it holds the right bytes.
-
-        Raises
-        ------
-        botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError
-            If S3 does not take it.
-        OSError
-            If it cannot be read, or changed meanwhile.
-        S3Error
-            If the store confirms other bytes than were sent.
-        """
+    def _send(self, transfer: FileTransfer) -> bool:
+        """Send one file; return whether the store has proved that it holds the right bytes."""
         with open(transfer.source, "rb") as file:
             before = _version(file)
             if before[0] < PART_SIZE:
-                proved = self._send_whole(file.read(), transfer.key)
+                verified = self._send_whole(file.read(), transfer.key)
             else:
                 self._send_parts(transfer)
-                proved = self._prove_parts(transfer, before[0])
+                verified = self._prove_parts(transfer, before[0])
             if _version(file) != before:
                 raise OSError(errno.EIO, "changed while it was read", transfer.source)
-        return proved
+        return verified
 
     def _send_whole(self, body: bytes, key: str) -> bool:
-        response = self._client.put_object(Bucket=self._bucket, Key=key, Body=body, **self._args)
+        store = self._store
+        response = store.client.put_object(
+            Bucket=store.bucket, Key=key, Body=body, **store.upload_args
+        )
         self._progress.advance(len(body))
         confirmed = confirms(response, body)
         if confirmed is False:
@@ -155,21 +144,21 @@ class Sender:
     def _send_parts(self, transfer: FileTransfer) -> None:
         self._manager.upload(
             transfer.source,
-            self._bucket,
+            self._store.bucket,
             transfer.key,
-            extra_args=self._args,
+            extra_args=dict(self._store.upload_args),
             subscribers=[_Watch(self._progress)],
         ).result()
 
     def _prove_parts(self, transfer: FileTransfer, size: int) -> bool:
         try:
-            response = self.head(transfer.key)
-        except self._client.exceptions.ClientError:  # it may be written but not looked at
+            response = self._store.head(transfer.key)
+        except ClientError:  # it may be written but not looked at
             return False
         if response["ContentLength"] != size:
             raise S3Error(f"the store holds {response['ContentLength']:,} of {size:,} bytes")
-        if checksum_proof(response):
-            return True
+        if any(name.startswith("Checksum") for name in response):
+            return True  # the store has compared each part with its checksum
         proof = etag_proof(response.get("ETag", ""), response.get("ServerSideEncryption"))
         part_size = part_size_of(size, proof.parts) if proof and proof.parts else None
         if proof is None or (proof.parts and part_size is None):
@@ -177,12 +166,6 @@ class Sender:
         if not holds(proof, transfer.source, part_size):
             raise S3Error("the store confirmed other bytes than were sent")
         return True
-
-    def head(self, key: str, **extra: Any) -> Mapping[str, Any]:
-        """Return what HeadObject tells of an object, its checksums included."""
-        return self._client.head_object(
-            Bucket=self._bucket, Key=key, ChecksumMode="ENABLED", **self.request_args, **extra
-        )
 
 
 class _Watch(BaseSubscriber):

@@ -1,0 +1,93 @@
+"""Which files are in the bucket already, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from nipype_datasink.plan import FileTransfer
+from nipype_datasink.s3.comparison import Proof, checksum_proof, etag_proof, holds, part_size_of
+from nipype_datasink.s3.listing import StoredObject, look_up
+from nipype_datasink.s3.refusal import concerns_bucket
+from nipype_datasink.s3.store import Store
+
+__all__ = ["find_present"]
+
+
+def find_present(
+    store: Store, transfers: Sequence[FileTransfer], concurrency: int
+) -> set[FileTransfer]:
+    """Return those of `transfers` that need not be sent.
+
+    Where the bucket may not be looked at, all are sent.
+
+    Parameters
+    ----------
+    store
+        Where they go.
+    transfers
+        What is to be there.
+    concurrency
+        Files compared at a time.
+
+    Raises
+    ------
+    botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError
+        If S3 refuses or is not there at all.
+    """
+    stored = _listed(store, transfers)
+    candidates = [
+        transfer
+        for transfer in transfers
+        if transfer.key in stored and stored[transfer.key].size == transfer.size
+    ]
+    if not candidates:
+        return set()
+    with ThreadPoolExecutor(min(concurrency, len(candidates))) as pool:
+        same = pool.map(lambda item: _is_there(store, item, stored[item.key]), candidates)
+        return {transfer for transfer, is_same in zip(candidates, same, strict=True) if is_same}
+
+
+def _listed(store: Store, transfers: Sequence[FileTransfer]) -> Mapping[str, StoredObject]:
+    keys = {transfer.key for transfer in transfers}
+    try:
+        return look_up(store.client, store.bucket, keys, store.request_args)
+    except ClientError as error:
+        if concerns_bucket(error):
+            raise
+        return {}  # may not look, or the store cannot list so
+
+
+def _is_there(store: Store, transfer: FileTransfer, there: StoredObject) -> bool:
+    proof = etag_proof(there.etag)
+    if proof is None or store.encryption:  # a listing tells neither checksum nor encryption
+        response = _head(store, transfer.key)
+        encryption = response.get("ServerSideEncryption")
+        if store.encryption and encryption != store.encryption:
+            return False
+        proof = etag_proof(response.get("ETag", ""), encryption) or checksum_proof(response)
+    try:
+        return proof is not None and _matches(store, proof, transfer)
+    except OSError:  # told when it is sent
+        return False
+
+
+def _matches(store: Store, proof: Proof, transfer: FileTransfer) -> bool:
+    if proof.parts is None:
+        return holds(proof, transfer.source)
+    ours = part_size_of(transfer.size, proof.parts)
+    if ours and holds(proof, transfer.source, ours):
+        return True
+    # Somebody else's parts may have another size.
+    theirs = _head(store, transfer.key, PartNumber=1).get("ContentLength")
+    return theirs not in (None, ours) and holds(proof, transfer.source, theirs)
+
+
+def _head(store: Store, key: str, **extra: Any) -> Mapping[str, Any]:
+    try:
+        return store.head(key, **extra)
+    except ClientError:
+        return {}

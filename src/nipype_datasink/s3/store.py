@@ -1,0 +1,45 @@
+"""A bucket as a sink uses it: one client, and what every request must carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+
+__all__ = ["Store"]
+
+_FOR_EVERY_REQUEST = ("RequestPayer", "ExpectedBucketOwner")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """A bucket, reached through one client."""
+
+    client: S3Client
+    """boto3's, used as it is."""
+
+    bucket: str
+    """Name of the bucket."""
+
+    upload_args: Mapping[str, Any]
+    """boto3's ``ExtraArgs``."""
+
+    @property
+    def request_args(self) -> dict[str, Any]:
+        """Those of the upload arguments that every request must carry."""
+        args = self.upload_args
+        return {name: args[name] for name in _FOR_EVERY_REQUEST if name in args}
+
+    @property
+    def encryption(self) -> str | None:
+        """How objects are to be encrypted."""
+        return self.upload_args.get("ServerSideEncryption")
+
+    def head(self, key: str, **extra: Any) -> Mapping[str, Any]:
+        """Return what HeadObject tells of an object, its checksums included."""
+        return self.client.head_object(
+            Bucket=self.bucket, Key=key, ChecksumMode="ENABLED", **self.request_args, **extra
+        )
