@@ -8,7 +8,7 @@ from typing import Any
 from nipype.interfaces import io as upstream
 from nipype.interfaces.base import Str, Undefined, isdefined, traits
 
-from nipype_datasink.s3.reference import describe, is_boto3, let_travel, refer
+from nipype_datasink.s3.reference import describe, let_travel
 
 __all__ = ["DataSinkInputSpec", "DataSinkOutputSpec"]
 
@@ -54,9 +54,7 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
             traits.HasTraits.__setattr__(self, key, value)
             return
         if key == "bucket":
-            let_travel()
-            if is_boto3(value):
-                refer(value)
+            let_travel(value)
         elif isinstance(value, Iterator):
             value = list(value)  # it can be read only once, but a plan and a run both read it
         super().__setattr__(key, value)

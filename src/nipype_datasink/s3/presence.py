@@ -62,15 +62,19 @@ def _listed(store: Store, transfers: Sequence[FileTransfer]) -> Mapping[str, Sto
 
 
 def _is_there(store: Store, transfer: FileTransfer, there: StoredObject) -> bool:
-    proof = etag_proof(there.etag)
-    if proof is None or store.encryption:  # a listing tells neither checksum nor encryption
+    try:
+        refuted = None
+        if not store.encryption:
+            refuted = etag_proof(there.etag)
+            if refuted and _matches(store, refuted, transfer):
+                return True
+        # A listing tells neither checksum nor encryption, and an ETag of KMS only looks like MD5.
         response = _head(store, transfer.key)
         encryption = response.get("ServerSideEncryption")
-        if store.encryption and encryption != store.encryption:
+        if store.encryption not in (None, encryption):
             return False
         proof = etag_proof(response.get("ETag", ""), encryption) or checksum_proof(response)
-    try:
-        return proof is not None and _matches(store, proof, transfer)
+        return proof not in (None, refuted) and _matches(store, proof, transfer)
     except OSError:  # told when it is sent
         return False
 

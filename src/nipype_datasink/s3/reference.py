@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copyreg
 import os
 import sys
 from dataclasses import dataclass
 from typing import Any
 
-from nipype_datasink.errors import CredentialsError
+from nipype_datasink.errors import CredentialsError, S3Error
 
-__all__ = ["describe", "is_boto3", "let_travel", "usable_here"]
+__all__ = ["Reference", "describe", "is_boto3", "let_travel", "usable_here"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +23,13 @@ class Reference:
     name: str
     """Name of the bucket."""
 
-    endpoint_url: str
-    """Address of the store."""
+    endpoint_url: str | None = None
+    """Address of the store; None if it is not boto3's own bucket."""
 
-    region: str | None
+    region: str | None = None
     """AWS region."""
 
-    signed: bool
+    signed: bool = False
     """Whether its requests are signed."""
 
 
@@ -45,40 +46,53 @@ def is_boto3(bucket: object) -> bool:
 
 def describe(bucket: Any) -> str:
     """Return a text that is the same in every run and process: name and endpoint."""
-    if is_boto3(bucket):
-        bucket = refer(bucket)
-    if isinstance(bucket, Reference):
-        return f"bucket {bucket.name} at {bucket.endpoint_url}"
-    name = getattr(bucket, "name", None)
-    return f"bucket {name if isinstance(name, str) else type(bucket).__name__}"
+    reference = bucket if isinstance(bucket, Reference) else _reference("", bucket)
+    return f"bucket {reference.name} at {reference.endpoint_url or 'no endpoint'}"
 
 
-def let_travel() -> None:
-    """Teach boto3's buckets to be copied and pickled by reference.
+def let_travel(bucket: Any = None) -> None:
+    """Teach buckets to be copied and pickled by reference.
 
     Nipype copies and pickles the inputs of nodes, in places where only the value itself can say
-    how. Does nothing unless boto3 is imported already.
+    how. boto3's buckets learn it as soon as boto3 is imported, others when they are injected.
+
+    Parameters
+    ----------
+    bucket
+        The one that is injected. Processes that are forked later know then what it stands for.
     """
     base = sys.modules.get("boto3.resources.base")
-    if base is not None and base.ServiceResource.__reduce_ex__ is not _reduce:
-        base.ServiceResource.__reduce_ex__ = _reduce
+    if base is not None and base.ServiceResource.__reduce_ex__ is not _reduce_boto3:
+        base.ServiceResource.__reduce_ex__ = _reduce_boto3
+    if hasattr(bucket, "upload_file"):
+        refer(bucket)
+        if not is_boto3(bucket):
+            copyreg.pickle(type(bucket), _reduce)
 
 
-def _reduce(resource: Any, protocol: Any) -> Any:
+def _reduce_boto3(resource: Any, protocol: Any) -> Any:
     if type(resource).__name__ != "s3.Bucket":
         return object.__reduce_ex__(resource, protocol)
-    return arrive, (refer(resource),)
+    return _reduce(resource)
+
+
+def _reduce(bucket: Any) -> tuple[Any, tuple[Reference]]:
+    return arrive, (refer(bucket),)
 
 
 def refer(bucket: Any) -> Reference:
-    """Return what travels in place of `bucket`, one of boto3's.
-
-    Processes that are forked later know then what it stands for.
-    """
+    """Return what travels in place of `bucket`."""
     token = next((token for token, (_, known) in _known.items() if known is bucket), None)
     if token is None:
         token = f"{os.getpid()}-{id(bucket)}"
         _known[token] = (os.getpid(), bucket)
+    return _reference(token, bucket)
+
+
+def _reference(token: str, bucket: Any) -> Reference:
+    name = getattr(bucket, "name", None)
+    if not is_boto3(bucket):
+        return Reference(token, name if isinstance(name, str) else type(bucket).__name__)
     meta = bucket.meta.client.meta
     signed = _credentials(bucket) is not None
     return Reference(token, bucket.name, meta.endpoint_url, meta.region_name, signed)
@@ -101,17 +115,16 @@ def usable_here(bucket: Any) -> Any:
     ------
     CredentialsError
         If its requests were signed where it comes from, and this process has no credentials.
+    S3Error
+        If it is not boto3's own and was made in another process.
     """
-    if is_boto3(bucket):
-        bucket = refer(bucket)
-    if not isinstance(bucket, Reference):
-        return bucket
-    process, known = _known.get(bucket.token, (0, None))
+    reference = bucket if isinstance(bucket, Reference) else refer(bucket)
+    process, known = _known.get(reference.token, (0, None))
     if known is None:
-        return _from_chain(bucket)
-    if process != os.getpid():
+        return _from_chain(reference)
+    if process != os.getpid() and is_boto3(known):
         known = _renewed(known)
-        _known[bucket.token] = (os.getpid(), known)
+        _known[reference.token] = (os.getpid(), known)
     return known
 
 
@@ -138,6 +151,11 @@ def _renewed(bucket: Any) -> Any:
 
 def _from_chain(reference: Reference) -> Any:
     """Return a bucket with this process's own credentials."""
+    if reference.endpoint_url is None:
+        raise S3Error(
+            f"the injected bucket {reference.name!r} is not boto3's own and stays in the process "
+            "where it was made; run the workflow in one process"
+        )
     import boto3.session
     from botocore import UNSIGNED
     from botocore.config import Config

@@ -67,7 +67,7 @@ class S3Target:
 
     def deliver(self, plan: Plan) -> list[Outcome]:
         """Bring every file of `plan` there; return what became of each."""
-        if not plan.transfers:
+        if not plan.transfers and not any(item.replaces for item in plan.deliveries):
             return []
         try:
             bucket = self._open_bucket()
