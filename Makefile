@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 PIP    := $(VENV)/bin/python -m pip install --quiet
-PYTEST := bin/python -m pytest -n 2 -m 'not seaweedfs'
+PYTEST := bin/python -m pytest -n 2
 
 # The oldest Python here that this library supports; nipype 1.8.6 does not import on 3.13.
 PYENV  := $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions
@@ -41,8 +41,8 @@ lint: $(VENV)/dev.stamp ## Check style, types and the shape of the repository
 docs: $(VENV)/docs.stamp ## Build the documentation into build/docs
 	$(VENV)/bin/sphinx-build --fail-on-warning --keep-going docs build/docs
 
-integration: $(VENV)/integration.stamp ## Run the tests that need a live SeaweedFS
-	$(VENV)/bin/python -m pytest -m seaweedfs $(ARGS)
+integration: $(VENV)/integration.stamp ## Run the tests of S3 against a live SeaweedFS
+	$(VENV)/bin/python -m pytest --store seaweedfs tests/s3 tests/test_workflows.py $(ARGS)
 
 oldest: $(VENV)-oldest/stamp ## Run the tests with the lowest versions of everything
 	$(VENV)-oldest/$(PYTEST) $(ARGS)

@@ -11,7 +11,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 TEST = nox.project.dependency_groups(PYPROJECT, "test")
-PYTEST = ("pytest", "-n", "2", "-m", "not seaweedfs")
+PYTEST = ("pytest", "-n", "2")
 
 
 @nox.session(python=nox.project.python_versions(PYPROJECT))

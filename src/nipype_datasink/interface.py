@@ -144,9 +144,9 @@ class DataSink(upstream.DataSink):
             If a destination cannot hold what should go there.
         """
         fields = self._fields()
+        inputs = [name for name in self._known_inputs() if not name.startswith(("_", "trait_"))]
         for field in fields:
-            likely = likely_input(field, self._known_inputs())
-            if likely:
+            if likely := likely_input(field, inputs):
                 _logger.warning("input %r is sunk as a folder; is %r meant?", field, likely)
         locations = self._locations()
         self._check_settings(locations)
@@ -156,6 +156,7 @@ class DataSink(upstream.DataSink):
             relative=self._get_dst,
             substitute=self._substitute,
             remove_dest_dir=self.inputs.remove_dest_dir,
+            inputs=inputs,
         )
 
     def _list_outputs(self) -> dict[str, Any]:
@@ -177,8 +178,13 @@ class DataSink(upstream.DataSink):
         return list(self.inputs.class_trait_names())
 
     def _fields(self) -> dict[str, Any]:
+        """Return what is to be sunk; an input that is named in `infields` is none of it."""
         known = self._known_inputs()
-        return {field: value for field, value in self.inputs._outputs.items() if field not in known}
+        return {
+            field: value
+            for field, value in self.inputs._outputs.items()
+            if field not in known or value != getattr(self.inputs, field)
+        }
 
     def _value(self, name: str) -> Any:
         value = getattr(self.inputs, name)

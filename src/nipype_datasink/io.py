@@ -6,10 +6,15 @@ from typing import Any
 
 from nipype.interfaces import io as _upstream
 
-__all__ = sorted(  # noqa: PLE0605 - whatever the installed nipype has
-    {"DataSink", "DataSinkInputSpec", "DataSinkOutputSpec"}
-    | {name for name in vars(_upstream) if not name.startswith("_")}
-)
+from nipype_datasink import inputs as _inputs
+from nipype_datasink import interface as _interface
+
+DataSink = _interface.DataSink
+DataSinkInputSpec = _inputs.DataSinkInputSpec
+DataSinkOutputSpec = _inputs.DataSinkOutputSpec
+
+# Whatever the installed nipype has.
+__all__ = sorted(name for name in vars(_upstream) if not name.startswith("_"))  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:

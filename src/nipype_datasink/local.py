@@ -130,14 +130,9 @@ def _copy(source: str, place: str) -> None:
     for _ in range(_ATTEMPTS):
         temporary = _temporary_name(place)
         with _held(temporary) as output:
-            try:
-                _copy_bytes(source, output)
-                if _moved(temporary, place):
-                    return
-            except BaseException:
-                with suppress(FileNotFoundError):
-                    os.unlink(temporary)
-                raise
+            _copy_bytes(source, output)
+            if _moved(temporary, place):
+                return
     raise FileNotFoundError(errno.ENOENT, "temporary files keep disappearing", place)
 
 
@@ -148,7 +143,7 @@ def _temporary_name(place: str) -> str:
 
 @contextmanager
 def _held(path: str) -> Iterator[int]:
-    """Create a file that nobody takes for litter while it is written."""
+    """Create a file that nobody takes for litter while it is written, and leave none behind."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with suppress(OSError):  # some mounts know no locks
@@ -156,6 +151,7 @@ def _held(path: str) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+        _unlink(path)
 
 
 def _copy_bytes(source: str, output: int) -> None:
@@ -194,10 +190,15 @@ def _moved(temporary: str, place: str) -> bool:
         os.replace(temporary, place)
     except FileNotFoundError:
         return False
-    # Renaming one link of a file to another link of the same file does nothing.
-    with suppress(FileNotFoundError):
-        os.unlink(temporary)
+    finally:
+        # Renaming one link of a file to another link of the same file does nothing.
+        _unlink(temporary)
     return True
+
+
+def _unlink(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 class _Directories:

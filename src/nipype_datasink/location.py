@@ -47,7 +47,15 @@ class LocalDirectory:
         return self.path
 
     def report(self, destination: str) -> str:
-        """Return `destination` as ``out_file`` shows it: as the rules left it."""
+        """Return `destination` as ``out_file`` shows it: as the rules left it.
+
+        Raises
+        ------
+        DestinationError
+            If no file can have that name.
+        """
+        if "\0" in destination:
+            raise DestinationError(f"{destination!r} holds a NUL character")
         return destination
 
     def __str__(self) -> str:
@@ -132,6 +140,8 @@ def parse(text: str, name: str = "base_directory") -> Location:
     SettingsError
         For an ``s3://`` without a bucket and for any other scheme.
     """
+    if "\0" in text:
+        raise SettingsError(f"{name} {text!r} holds a NUL character")
     match = _SCHEME.match(text)
     if match is None:
         return LocalDirectory(os.path.abspath(os.path.expanduser(text)))

@@ -131,9 +131,10 @@ def make_plan(
     real_directory = cache(os.path.realpath)
 
     def place(location: Location, destination: str) -> str:
+        reported = location.report(destination)
         if isinstance(location, LocalDirectory):
-            return real_place(destination, real_directory)
-        return location.report(destination)
+            return real_place(reported, real_directory)
+        return reported
 
     def delivery(source: Source, tree: Tree, location: Location) -> Delivery:
         path = f"{source.path}/" if tree.is_directory else source.path

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 
 from nipype_datasink.errors import (
@@ -17,6 +18,7 @@ from nipype_datasink.errors import (
     MissingSourceError,
     SourceError,
 )
+from nipype_datasink.hints import likely_input
 from nipype_datasink.location import LocalDirectory, Location
 from nipype_datasink.plan import Delivery, FileTransfer, Plan, make_plan, real_place
 from nipype_datasink.sources import Problem, Source, Tree, examine, flatten, same_bytes
@@ -31,6 +33,7 @@ def sound_plan(
     relative: Callable[[str], str],
     substitute: Callable[[str], str],
     remove_dest_dir: bool = False,
+    inputs: Collection[str] = (),
 ) -> Plan:
     """Decide where every file goes, or say everything that stands against it.
 
@@ -44,6 +47,8 @@ def sound_plan(
         The two steps of `nipype_datasink.routing.route`.
     remove_dest_dir
         Let nothing remain beside what is delivered in the folder of a directory.
+    inputs
+        Names that a field may be a misspelling of.
 
     Raises
     ------
@@ -70,7 +75,10 @@ def sound_plan(
     sources = [(source, examine(source)) for source in paths]
     problems += [problem for _, tree in sources for problem in tree.problems]
     if problems:
-        _refuse(problems, plan_of([item for item in sources if not item[1].problems]))
+        rest = Plan(())
+        with suppress(DataSinkError):
+            rest = plan_of([item for item in sources if not item[1].problems])
+        _refuse(problems, rest, inputs)
     plan = plan_of(sources)
     trees = {source.path: tree for source, tree in sources}
     for delivery in plan.deliveries:
@@ -82,15 +90,17 @@ def sound_plan(
     return plan
 
 
-def _refuse(problems: Sequence[Problem], rest: Plan) -> None:
+def _refuse(problems: Sequence[Problem], rest: Plan, inputs: Collection[str]) -> None:
     """Raise one error that names everything that cannot be sunk."""
     delivered = {transfer.destination for transfer in rest.transfers}
-    lines = [
-        f"  {problem}"
-        + (", but this same sink would deliver it; use two, one after the other")
-        * (problem.what in delivered)
-        for problem in dict.fromkeys(problems)
-    ]
+    lines = []
+    for problem in dict.fromkeys(problems):
+        line = f"  {problem}"
+        if problem.what in delivered:
+            line += ", but this same sink would deliver it; use two, one after the other"
+        if likely := likely_input(problem.field, inputs):
+            line += f"; is the input {likely!r} meant?"
+        lines.append(line)
     kind: type[DataSinkError] = (
         MissingSourceError if all(problem.missing for problem in problems) else SourceError
     )

@@ -54,12 +54,14 @@ def read_credentials(path: str) -> Keys:
     """
     try:
         with open(os.path.expanduser(path), "rb") as file:
-            return parse_credentials(file.read(_LARGEST))
+            content = file.read(_LARGEST)
     except OSError as error:
         raise CredentialsError(
             f"creds_path {path!r} cannot be read: {error.strerror}. Set it to the file AWS handed "
             "out, or leave it unset to use the environment or a profile"
         ) from error
+    try:
+        return parse_credentials(content)
     except CredentialsError as error:
         raise CredentialsError(f"creds_path {path!r} cannot be used: {error}") from None
 

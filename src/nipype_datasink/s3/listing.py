@@ -36,7 +36,7 @@ def look_up(
     """Return those of `keys` that exist.
 
     A page of a listing serves every key on it, and what lies between two of them is jumped over:
-    there are never more requests than keys, nor than pages of the whole prefix.
+    after the first page there are never more requests than keys, nor than pages of the prefix.
 
     Parameters
     ----------
@@ -59,18 +59,17 @@ def look_up(
     shared = os.path.commonprefix(wanted)  # noqa: RUF071 - of texts, cut at a slash below
     found: dict[str, StoredObject] = {}
     index = 0
+    after = ""  # the first page starts at the beginning: not every store lists in order
     while index < len(wanted):
         page = client.list_objects_v2(
-            Bucket=bucket,
-            Prefix=shared[: shared.rfind("/") + 1],
-            StartAfter=_just_before(wanted[index]),
-            **extra,
+            Bucket=bucket, Prefix=shared[: shared.rfind("/") + 1], StartAfter=after, **extra
         )
         listed = [_stored(item) for item in page.get("Contents", [])]
         found.update((item.key, item) for item in listed)
         if not page["IsTruncated"] or not listed:
             break
-        index = max(index + 1, bisect_right(order, listed[-1].key.encode()))
+        index = max(index + bool(after), bisect_right(order, listed[-1].key.encode()))
+        after = _just_before(wanted[index]) if index < len(wanted) else ""
     return {key: found[key] for key in wanted if key in found}
 
 

@@ -37,6 +37,9 @@ class Reference:
 # process's number. A copy of a node must reach the very same bucket, so they stay.
 _known: dict[str, tuple[int, Any]] = {}
 
+# What stands for the buckets of a parent in its forked children, by process and token.
+_renewals: dict[tuple[int, str], Any] = {}
+
 
 def is_boto3(bucket: object) -> bool:
     """Return whether `bucket` is boto3's own; boto3 is not imported to find out."""
@@ -122,10 +125,12 @@ def usable_here(bucket: Any) -> Any:
     process, known = _known.get(reference.token, (0, None))
     if known is None:
         return _from_chain(reference)
-    if process != os.getpid() and is_boto3(known):
-        known = _renewed(known)
-        _known[reference.token] = (os.getpid(), known)
-    return known
+    if process == os.getpid() or not is_boto3(known):
+        return known
+    here = (os.getpid(), reference.token)
+    if here not in _renewals:
+        _renewals[here] = _renewed(known)
+    return _renewals[here]
 
 
 def _credentials(bucket: Any) -> Any:
