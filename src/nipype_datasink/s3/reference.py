@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copyreg
 import os
+import pickle
 import sys
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, field
 from typing import Any
 
 from nipype_datasink.errors import CredentialsError, S3Error
@@ -18,7 +20,7 @@ class Reference:
     """What travels in a bucket's place: everything needed to find it again, and no secret."""
 
     token: str
-    """Names the object in the process where it was made, and in those forked from it."""
+    """Names the object in the process where it was injected, and in those forked from it."""
 
     name: str
     """Name of the bucket."""
@@ -31,6 +33,9 @@ class Reference:
 
     signed: bool = False
     """Whether its requests are signed."""
+
+    own: bytes | None = field(default=None, repr=False)
+    """Own pickle of a bucket that is not boto3's, if it can be pickled."""
 
 
 # Buckets that have been referred to in this process or in the one it was forked from, with that
@@ -87,18 +92,36 @@ def refer(bucket: Any) -> Reference:
     """Return what travels in place of `bucket`."""
     token = next((token for token, (_, known) in _known.items() if known is bucket), None)
     if token is None:
-        token = f"{os.getpid()}-{id(bucket)}"
+        token = uuid.uuid4().hex
         _known[token] = (os.getpid(), bucket)
     return _reference(token, bucket)
 
 
 def _reference(token: str, bucket: Any) -> Reference:
-    name = getattr(bucket, "name", None)
     if not is_boto3(bucket):
-        return Reference(token, name if isinstance(name, str) else type(bucket).__name__)
+        name = getattr(bucket, "name", None)
+        name = name if isinstance(name, str) else type(bucket).__name__
+        return Reference(token, name, own=_own_pickle(bucket))
     meta = bucket.meta.client.meta
     signed = _credentials(bucket) is not None
     return Reference(token, bucket.name, meta.endpoint_url, meta.region_name, signed)
+
+
+class _ByItself:
+    """Pickles as an object would if it had not been taught to travel by reference."""
+
+    def __init__(self, bucket: Any) -> None:
+        self._bucket = bucket
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self._bucket.__reduce_ex__(protocol)
+
+
+def _own_pickle(bucket: Any) -> bytes | None:
+    try:
+        return pickle.dumps(_ByItself(bucket))
+    except Exception:  # noqa: BLE001 - whatever keeps it from being pickled
+        return None
 
 
 def arrive(reference: Reference) -> Any:
@@ -124,7 +147,7 @@ def usable_here(bucket: Any) -> Any:
     reference = bucket if isinstance(bucket, Reference) else refer(bucket)
     process, known = _known.get(reference.token, (0, None))
     if known is None:
-        return _from_chain(reference)
+        return pickle.loads(reference.own) if reference.own else _from_chain(reference)
     if process == os.getpid() or not is_boto3(known):
         return known
     here = (os.getpid(), reference.token)
@@ -150,7 +173,10 @@ def _renewed(bucket: Any) -> Any:
         aws_session_token=keys.token if keys else None,
         region_name=meta.region_name,
     )
-    resource = session.resource("s3", endpoint_url=meta.endpoint_url, config=meta.config)
+    verify = bucket.meta.client._endpoint.http_session._verify  # the user's certificates
+    resource = session.resource(
+        "s3", endpoint_url=meta.endpoint_url, config=meta.config, verify=verify
+    )
     return resource.Bucket(bucket.name)
 
 

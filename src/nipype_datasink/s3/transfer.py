@@ -98,12 +98,12 @@ class ClassicTransport:
         """Send every file that can be sent; return what became of each, in order."""
         trouble = Trouble()
         threads = min(self._concurrency, len(transfers))
-        with self._manager, ThreadPoolExecutor(threads, thread_name_prefix="datasink") as pool:
+        # The manager ends first, so that an interrupt cancels what the threads wait for.
+        with ThreadPoolExecutor(threads, thread_name_prefix="datasink") as pool, self._manager:
             try:
                 return list(pool.map(lambda transfer: self._try(transfer, trouble), transfers))
-            except BaseException:  # an interrupt: begin nothing more, and leave no parts behind
+            except BaseException:
                 trouble.stop()
-                self._manager.shutdown(cancel=True)
                 raise
 
     def _try(self, transfer: FileTransfer, trouble: Trouble) -> Outcome:
