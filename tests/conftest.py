@@ -11,18 +11,27 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from hypothesis import settings
-from moto.server import ThreadedMotoServer
 
 from nipype_datasink.s3.client import forget_clients
+from tests import stores
+from tests.stores import ACCESS_KEY, SECRET_KEY
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
 
-ACCESS_KEY = "AKIDEXAMPLE"
-SECRET_KEY = "zyx123wvu456/ABC890+gHiJk"
-
 settings.register_profile("steady", deadline=None, database=None)
 settings.load_profile("steady")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the same tests run against another store."""
+    parser.addoption("--store", choices=["moto", "seaweedfs"], default="moto")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out what only moto can be made to do."""
+    if item.get_closest_marker("moto") and item.config.getoption("--store") != "moto":
+        pytest.skip("needs what only moto can be made to do")
 
 
 @pytest.fixture(autouse=True)
@@ -46,13 +55,10 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def endpoint() -> Iterator[str]:
-    """Address of a moto server."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+def endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Address of the store that ``--store`` names."""
+    with getattr(stores, request.config.getoption("--store"))() as address:
+        yield address
 
 
 @pytest.fixture

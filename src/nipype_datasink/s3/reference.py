@@ -113,8 +113,8 @@ class _ByItself:
     def __init__(self, bucket: Any) -> None:
         self._bucket = bucket
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return self._bucket.__reduce_ex__(protocol)
+    def __reduce_ex__(self, _: Any) -> Any:
+        return self._bucket.__reduce_ex__(1)  # later protocols insist on the object's own class
 
 
 def _own_pickle(bucket: Any) -> bytes | None:

@@ -1,0 +1,455 @@
+"""Who a sink is to S3, and how long it keeps a client."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.httpsession import URLLib3Session
+from moto import mock_aws
+
+from nipype_datasink import CredentialsError, DataSink, S3Error, SettingsError
+from nipype_datasink.s3.client import Connection, forget_clients, open_bucket, read_credentials
+from nipype_datasink.s3.credentials import Keys
+from tests.conftest import contents
+from tests.s3.conftest import response
+from tests.stores import ACCESS_KEY, SECRET_KEY
+
+if TYPE_CHECKING:
+    from types_boto3_s3.service_resource import Bucket
+
+LISTING = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+KEYS = Keys("AKIAOTHER", "other secret")
+
+
+@pytest.fixture(autouse=True)
+def no_clients() -> None:
+    forget_clients()
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Collects what would go to the network; an empty bucket answers."""
+    requests: list[Any] = []
+
+    def send(self: URLLib3Session, request: Any) -> AWSResponse:
+        requests.append(request)
+        body = LISTING if request.method == "GET" else ""
+        return response(request.url, body, ETag='"opaque"')
+
+    monkeypatch.setattr(URLLib3Session, "send", send)
+    return requests
+
+
+@pytest.fixture
+def remote(workdir: Path) -> DataSink:
+    """A sink of one file into a bucket of AWS."""
+    (workdir / "a").write_text("a")
+    return DataSink(base_directory="s3://mybucket", container="c", infields=["x"], x="a")
+
+
+def header(request: Any, name: str) -> str:
+    value = request.headers.get(name, "")
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def signers(wire: list[Any]) -> set[str]:
+    """Return the access key of every request, ``""`` where it is not signed."""
+    assert wire
+    found = [header(request, "Authorization") for request in wire]
+    return {text.partition("Credential=")[2].partition("/")[0] for text in found}
+
+
+def client_of(**settings: Any) -> object:
+    return open_bucket("mybucket", Connection(**settings)).meta.client
+
+
+# Who we are.
+
+
+def test_keys_of_the_environment_sign(remote: DataSink, credentials: None, wire: list[Any]) -> None:
+    remote.run()
+    assert signers(wire) == {ACCESS_KEY}
+
+
+def test_the_session_token_of_the_environment_is_sent(
+    remote: DataSink, credentials: None, wire: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token of the environment")
+    remote.run()
+    tokens = {header(request, "X-Amz-Security-Token") for request in wire}
+    assert tokens == {"token of the environment"}
+
+
+def test_creds_path_wins_over_the_environment(
+    remote: DataSink,
+    workdir: Path,
+    credentials: None,
+    wire: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token of the environment")
+    (workdir / "keys").write_text("AWSAccessKeyId=AKIAFILE\nAWSSecretKey=secret\n")
+    remote.inputs.creds_path = str(workdir / "keys")
+    remote.run()
+    assert signers(wire) == {"AKIAFILE"}
+    assert {header(request, "X-Amz-Security-Token") for request in wire} == {""}
+
+
+def test_a_token_in_creds_path_is_sent(remote: DataSink, workdir: Path, wire: list[Any]) -> None:
+    (workdir / "keys").write_text(
+        "[default]\naws_access_key_id=AKIAFILE\naws_secret_access_key=s\naws_session_token=mine\n"
+    )
+    remote.inputs.creds_path = str(workdir / "keys")
+    remote.run()
+    assert {header(request, "X-Amz-Security-Token") for request in wire} == {"mine"}
+
+
+def test_new_content_of_creds_path_counts(remote: DataSink, workdir: Path, wire: list[Any]) -> None:
+    remote.inputs.creds_path = str(workdir / "keys")
+    for key in ("AKIAOLD", "AKIANEW"):
+        (workdir / "keys").write_text(f"AWSAccessKeyId={key}\nAWSSecretKey=secret\n")
+        wire.clear()
+        remote.run()
+        assert signers(wire) == {key}
+
+
+def test_a_home_directory_in_creds_path_is_expanded(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(workdir))
+    (workdir / "keys").write_text("AWSAccessKeyId=AKIAFILE\nAWSSecretKey=secret\n")
+    assert read_credentials("~/keys") == Keys("AKIAFILE", "secret")
+
+
+def test_a_profile_signs(
+    remote: DataSink, workdir: Path, wire: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workdir / "shared").write_text(
+        "[lab]\naws_access_key_id=AKIALAB\naws_secret_access_key=secret\n"
+    )
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(workdir / "shared"))
+    remote.inputs.s3_profile = "lab"
+    remote.run()
+    assert signers(wire) == {"AKIALAB"}
+
+
+def test_a_file_and_a_profile_contradict_each_other(remote: DataSink, wire: list[Any]) -> None:
+    remote.inputs.s3_profile = "lab"
+    remote.inputs.creds_path = "keys"
+    with pytest.raises(SettingsError, match="creds_path and s3_profile"):
+        remote.run()
+    assert wire == []
+
+
+def test_requests_are_unsigned_only_without_any_credentials(
+    remote: DataSink, wire: list[Any]
+) -> None:
+    remote.run()
+    assert signers(wire) == {""}
+
+
+def test_half_a_key_is_an_error_and_not_nobody(
+    remote: DataSink, wire: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "half")
+    with pytest.raises(S3Error, match=r"(?i)aws_secret_access_key"):
+        remote.run()
+    assert wire == []
+
+
+@pytest.mark.parametrize(
+    "content", ["", "\0", "AWSAccessKeyId=a\n"], ids=["empty", "binary", "half"]
+)
+def test_a_bad_creds_path_is_an_error_whatever_the_environment_holds(
+    remote: DataSink, workdir: Path, credentials: None, wire: list[Any], content: str
+) -> None:
+    (workdir / "keys").write_text(content)
+    remote.inputs.creds_path = str(workdir / "keys")
+    with pytest.raises(CredentialsError, match=str(workdir / "keys")):
+        remote.run()
+    assert wire == []
+
+
+def test_the_region_signs(remote: DataSink, credentials: None, wire: list[Any]) -> None:
+    remote.inputs.s3_region = "eu-central-1"
+    remote.run()
+    assert all("/eu-central-1/s3/" in header(request, "Authorization") for request in wire)
+    assert all("eu-central-1" in request.url for request in wire)
+
+
+# What is sent.
+
+
+def uploads(wire: list[Any]) -> list[Any]:
+    found = [request for request in wire if request.method == "PUT"]
+    assert found
+    return found
+
+
+def trailing(request: Any) -> bool:
+    names = {name.lower() for name in request.headers}
+    return bool(names & {"x-amz-trailer", "x-amz-sdk-checksum-algorithm"})
+
+
+def test_no_request_waits_for_100_continue(
+    remote: DataSink, credentials: None, wire: list[Any]
+) -> None:
+    remote.run()
+    assert [header(request, "Expect") for request in uploads(wire)] == [""]
+
+
+def test_requests_say_what_sends_them(remote: DataSink, credentials: None, wire: list[Any]) -> None:
+    remote.run()
+    assert all("nipype-datasink" in header(request, "User-Agent") for request in wire)
+
+
+@pytest.mark.parametrize(
+    ("endpoint_url", "chosen", "checksum"),
+    [
+        (None, {}, True),
+        ("https://s3.eu-west-1.amazonaws.com", {}, True),
+        ("https://s3.cn-north-1.amazonaws.com.cn", {}, True),
+        ("http://127.0.0.1:9", {}, False),
+        ("https://minio.example.org", {}, False),
+        ("https://notamazonaws.com", {}, False),
+        ("https://amazonaws.com.example.org", {}, False),
+        ("http://127.0.0.1:9", {"AWS_REQUEST_CHECKSUM_CALCULATION": "when_supported"}, True),
+        (None, {"AWS_REQUEST_CHECKSUM_CALCULATION": "when_required"}, False),
+    ],
+)
+def test_only_aws_gets_checksums_unless_asked(
+    *,
+    remote: DataSink,
+    credentials: None,
+    wire: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    endpoint_url: str | None,
+    chosen: dict[str, str],
+    checksum: bool,
+) -> None:
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    if endpoint_url:
+        remote.inputs.s3_endpoint_url = endpoint_url
+    remote.run()
+    assert [trailing(request) for request in uploads(wire)] == [checksum]
+
+
+@pytest.mark.parametrize("value", ["when_supported", "when_required"])
+def test_the_configuration_file_chooses_checksums_too(
+    remote: DataSink, credentials: None, wire: list[Any], value: str
+) -> None:
+    Path(os.environ["AWS_CONFIG_FILE"]).write_text(
+        f"[default]\nrequest_checksum_calculation = {value}\n"
+    )
+    remote.inputs.s3_endpoint_url = "http://127.0.0.1:9"
+    remote.run()
+    assert [trailing(request) for request in uploads(wire)] == [value == "when_supported"]
+
+
+def test_an_endpoint_of_the_environment_counts_as_one(
+    remote: DataSink, credentials: None, wire: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    remote.run()
+    assert {request.url.startswith("http://127.0.0.1:9/") for request in wire} == {True}
+    assert [trailing(request) for request in uploads(wire)] == [False]
+
+
+def test_parts_for_other_stores_carry_no_checksum(
+    sink: DataSink, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Any] = []
+    send = URLLib3Session.send
+
+    def note(self: URLLib3Session, request: Any) -> Any:
+        sent.append(request)
+        return send(self, request)
+
+    monkeypatch.setattr(URLLib3Session, "send", note)
+    (workdir / "large").write_bytes(bytes(8 << 20))
+    sink.inputs.bold = "large"
+    sink.run()
+    assert len(uploads(sent)) == 1
+    assert not any(trailing(request) for request in sent)
+
+
+def test_an_injected_client_is_left_as_it_is(
+    remote: DataSink, credentials: None, wire: list[Any]
+) -> None:
+    bucket = boto3.session.Session(region_name="us-east-1").resource("s3").Bucket("mybucket")
+    remote.inputs.bucket = bucket
+    remote.run()
+    assert not any("nipype-datasink" in header(request, "User-Agent") for request in wire)
+    assert [header(request, "Expect") for request in uploads(wire)] == ["100-continue"]
+
+
+# How long a client is kept.
+
+
+def test_a_client_is_kept(credentials: None) -> None:
+    assert client_of() is client_of()
+    assert client_of(keys=KEYS) is client_of(keys=Keys("AKIAOTHER", "other secret"))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"keys": None},
+        {"keys": Keys("AKIAOTHER", "another secret")},
+        {"keys": Keys("AKIAOTHER", "other secret", "token")},
+        {"region": "eu-west-1"},
+        {"endpoint_url": "http://127.0.0.1:9"},
+        {"concurrency": 3},
+    ],
+    ids=["keys", "secret", "token", "region", "endpoint", "concurrency"],
+)
+def test_other_settings_need_another_client(credentials: None, settings: dict[str, Any]) -> None:
+    assert client_of(keys=KEYS) is not client_of(**{"keys": KEYS, **settings})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_ACCESS_KEY_ID", "AKIANEW"),
+        ("AWS_SECRET_ACCESS_KEY", "new"),
+        ("AWS_SESSION_TOKEN", "new"),
+        ("AWS_DEFAULT_REGION", "eu-west-1"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
+        ("HTTPS_PROXY", "http://127.0.0.1:9"),
+        ("no_proxy", "*"),
+    ],
+)
+def test_a_changed_environment_needs_another_client(
+    credentials: None, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    before = client_of()
+    monkeypatch.setenv(name, value)
+    assert client_of() is not before
+
+
+@pytest.mark.parametrize("name", ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"])
+def test_a_changed_file_of_aws_needs_another_client(credentials: None, name: str) -> None:
+    path = Path(os.environ[name])
+    clients = [client_of()]
+    for content, time in (("[default]\n", 1), ("[default]\n\n", 1), ("[default]\n\n", 2)):
+        path.write_text(content)
+        os.utime(path, (time, time))
+        clients.append(client_of())
+    assert len({id(client) for client in clients}) == 4
+
+
+def in_child(check: Callable[[], bool]) -> bool:
+    """Return what `check` says in a forked process."""
+    child = os.fork()
+    if not child:
+        ok = False
+        try:
+            ok = check()
+        finally:
+            os._exit(0 if ok else 1)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def test_a_client_does_not_cross_a_fork(credentials: None) -> None:
+    before = client_of()
+    assert in_child(lambda: client_of() is not before)
+    assert client_of() is before
+
+
+def test_a_sink_works_on_both_sides_of_a_fork(
+    sink: DataSink, files: list[str], bucket: Bucket
+) -> None:
+    sink.inputs.motion = files[0]
+    sink.run()
+
+    def sink_in_child() -> bool:
+        sink.inputs.motion = files[1]
+        return len(sink.run().outputs.out_file) == 1
+
+    assert in_child(sink_in_child)
+    sink.inputs.motion = files[2]
+    sink.run()
+    assert len(contents(bucket)) == 3
+
+
+def test_a_kept_client_never_bypasses_a_mock(
+    remote: DataSink, credentials: None, wire: list[Any]
+) -> None:
+    remote.run()
+    seen = len(wire)
+    assert seen
+    with mock_aws(config={"core": {"mock_credentials": False}}):
+        bucket = boto3.resource("s3", region_name="us-east-1").create_bucket(Bucket="mybucket")
+        remote.run()
+        assert list(contents(bucket)) == ["c/x/a"]
+    assert len(wire) == seen
+    remote.run()
+    assert len(wire) > seen
+
+
+MOCKED_LATE = """
+from nipype_datasink.s3.client import Connection, open_bucket
+early = open_bucket("mybucket", Connection()).meta.client
+from moto import mock_aws
+with mock_aws(config={"core": {"mock_credentials": False}}):
+    bucket = open_bucket("mybucket", Connection())
+    assert bucket.meta.client is not early
+    bucket.create()
+    bucket.put_object(Key="key")
+    print([item.key for item in bucket.objects.all()])
+assert open_bucket("mybucket", Connection()).meta.client is early
+"""
+
+
+def test_a_client_older_than_the_mock_never_bypasses_it(credentials: None) -> None:
+    nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "AWS_DEFAULT_REGION": "us-east-1"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", MOCKED_LATE],
+        env={**os.environ, **nowhere, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.strip() == "['key']", done.stderr
+
+
+# What cannot be opened.
+
+
+def test_a_missing_boto3_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    monkeypatch.delitem(sys.modules, "boto3.session")
+    with pytest.raises(S3Error, match="pip install boto3"):
+        client_of()
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"profile": "nobody"}, "nobody"),
+        ({"endpoint_url": "no address"}, "no address"),
+        ({"region": "no region!"}, "no region!"),
+    ],
+    ids=["profile", "endpoint", "region"],
+)
+def test_what_cannot_be_configured_is_named(
+    credentials: None, settings: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(S3Error, match=why):
+        client_of(**settings)
+
+
+def test_no_representation_shows_a_secret() -> None:
+    shown = repr(Connection(keys=Keys(ACCESS_KEY, SECRET_KEY, "token of mine")))
+    assert SECRET_KEY not in shown
+    assert "token of mine" not in shown

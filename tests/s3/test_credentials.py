@@ -1,0 +1,235 @@
+"""Credentials files as AWS has handed them out, and files that are none."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import pickle
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nipype_datasink import CredentialsError
+from nipype_datasink.s3.credentials import Keys, parse_credentials
+
+KEY_ID = "ABCDEFGHIJKLMNOP"
+SECRET = "zyx123wvu456/ABC890+gHiJk"
+KEYS = Keys(KEY_ID, SECRET)
+TOKEN = "FwoGZXIvYXdzEJr//////////wEaDA=="
+
+HANDED_OUT = {
+    "root user, as the manual prints it": f"AWSAccessKeyID={KEY_ID}\nAWSSecretKey={SECRET}\n",
+    "root user, as AWS spells it": f"AWSAccessKeyId={KEY_ID}\nAWSSecretKey={SECRET}",
+    "root user, secret first": f"AWSSecretKey={SECRET}\nAWSAccessKeyId={KEY_ID}\n",
+    "spaces around the equals sign": f"AWSAccessKeyId = {KEY_ID}\nAWSSecretKey = {SECRET}\n",
+    "quoted values": f"AWSAccessKeyId=\"{KEY_ID}\"\nAWSSecretKey='{SECRET}'\n",
+    "IAM user, as the manual prints it": (
+        f'User Name,Access Key Id,Secret Access Key\n"username",{KEY_ID},{SECRET}\n'
+    ),
+    "IAM user, two columns": f"Access key ID,Secret access key\n{KEY_ID},{SECRET}\n",
+    "IAM user, with password": (
+        "User name,Password,Access key ID,Secret access key,Console login link\n"
+        f"me,,{KEY_ID},{SECRET},https://123456789012.signin.aws.amazon.com/console\n"
+    ),
+    "IAM user, everything quoted": (
+        f'"User Name","Access Key Id","Secret Access Key"\n"me","{KEY_ID}","{SECRET}"\n'
+    ),
+    "IAM user, spaces after commas": f"Access key ID, Secret access key\n{KEY_ID}, {SECRET}\n",
+    "IAM user, comma in the quoted name": (
+        f'User Name,Access Key Id,Secret Access Key\n"Doe, Jane",{KEY_ID},{SECRET}\n'
+    ),
+    "IAM user, the first of two": (
+        f"Access key ID,Secret access key\n{KEY_ID},{SECRET}\nAKIAOTHER,other\n"
+    ),
+    "INI": f"[default]\naws_access_key_id = {KEY_ID}\naws_secret_access_key = {SECRET}\n",
+    "INI, one named profile": (
+        f"[lab]\naws_access_key_id={KEY_ID}\naws_secret_access_key={SECRET}\n"
+    ),
+    "INI, default after others": (
+        "[lab]\naws_access_key_id=AKIAOTHER\naws_secret_access_key=other\n\n"
+        f"[default]\naws_access_key_id={KEY_ID}\naws_secret_access_key={SECRET}\n"
+    ),
+    "INI, with comments and other settings": (
+        "# mine\n[default]\nregion=eu-west-1\n; secret\n"
+        f"aws_access_key_id={KEY_ID}\naws_secret_access_key={SECRET}\n"
+    ),
+    "INI without a section": f"aws_access_key_id={KEY_ID}\naws_secret_access_key={SECRET}\n",
+    "shell": f"export AWS_ACCESS_KEY_ID={KEY_ID}\nexport AWS_SECRET_ACCESS_KEY={SECRET}\n",
+}
+
+BAD = {
+    "empty": b"",
+    "blank": b" \n\r\n\t\n",
+    "byte order mark only": "\N{BOM}".encode(),
+    "binary": bytes(range(256)),
+    "NUL characters": b"AWSAccessKeyId=a\0\nAWSSecretKey=b\0\n",
+    "UTF-16": "AWSAccessKeyId=a\nAWSSecretKey=b\n".encode("utf-16"),
+    "a table without secrets": b"User name,Access key ID\nme,AKIDEXAMPLE\n",
+    "a table without key IDs": b"User name,Secret access key\nme,zyx123wvu456\n",
+    "a header only": b"Access key ID,Secret access key\n",
+    "a row that is too short": b"User name,Access key ID,Secret access key\nme,AKIDEXAMPLE\n",
+    "a row without values": b"Access key ID,Secret access key\n,\n",
+    "a setting lacking": b"AWSAccessKeyId=AKIDEXAMPLE\n",
+    "a setting empty": b"AWSAccessKeyId=AKIDEXAMPLE\nAWSSecretKey=\n",
+    "profiles without default": (
+        b"[a]\naws_access_key_id=A\naws_secret_access_key=zyx123wvu456\n"
+        b"[b]\naws_access_key_id=B\naws_secret_access_key=zyx123wvu456\n"
+    ),
+    "keys of two profiles": b"[a]\naws_access_key_id=A\n[b]\naws_secret_access_key=zyx123wvu456\n",
+    "console sign-in only": b"User name,Password,Console sign-in URL\nme,zyx123wvu456,https://x\n",
+    "JSON": b'{"AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": "zyx123wvu456"}',
+    "prose": b"The keys are on the whiteboard.\n",
+    "a line longer than csv takes": b"x" * (csv.field_size_limit() + 1),
+}
+
+SECRETS = st.text(string.ascii_letters + string.digits + "+/=", min_size=1, max_size=60)
+KEY_IDS = st.text(string.ascii_uppercase + string.digits, min_size=1, max_size=32)
+# What a secret of another store may hold: no line, quote or space can be told from the form's own.
+ODD_SECRETS = st.text(
+    "".join(set(string.printable) - set(string.whitespace) - set("\"'")), min_size=1
+)
+
+
+@pytest.mark.parametrize("content", HANDED_OUT.values(), ids=HANDED_OUT.keys())
+@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["LF", "CRLF"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_every_form_is_read(content: str, newline: str, encoding: str) -> None:
+    assert parse_credentials(content.replace("\n", newline).encode(encoding)) == KEYS
+
+
+@pytest.mark.parametrize("content", HANDED_OUT.values(), ids=HANDED_OUT.keys())
+def test_blank_lines_do_no_harm(content: str) -> None:
+    assert parse_credentials(f"\n\n{content.replace(chr(10), chr(10) * 3)}".encode()) == KEYS
+
+
+@pytest.mark.parametrize(
+    "columns",
+    list(itertools.permutations(["Access key ID", "Secret access key", "User name"])),
+    ids=",".join,
+)
+def test_columns_have_any_order(columns: tuple[str, ...]) -> None:
+    cells = {"Access key ID": KEY_ID, "Secret access key": SECRET, "User name": "me"}
+    content = f"{','.join(columns)}\n{','.join(cells[column] for column in columns)}\n"
+    assert parse_credentials(content.encode()) == KEYS
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "AWSAccessKeyId={id}\nAWSSecretKey={secret}\n",
+        "[default]\naws_access_key_id={id}\naws_secret_access_key = {secret}\n",
+        "User name,Access key ID,Secret access key\nme,{id},{secret}\n",
+        "Secret access key,Access key ID\n{secret},{id}\n",
+        'Access key ID,Secret access key\n{id},"{secret}"\n',
+    ],
+    ids=["settings", "INI", "last column", "first column", "quoted"],
+)
+@pytest.mark.parametrize("secret", ["a=b=c==", "a,b", ",a,", "=a=", "a,b=c,d"])
+def test_secrets_hold_equals_signs_and_commas(content: str, secret: str) -> None:
+    assert parse_credentials(content.format(id=KEY_ID, secret=secret).encode()) == Keys(
+        KEY_ID, secret
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[default]\naws_access_key_id={}\naws_secret_access_key={}\naws_session_token={}\n",
+        "Access key ID,Secret access key,Session token\n{},{},{}\n",
+        "export AWS_ACCESS_KEY_ID={}\nexport AWS_SECRET_ACCESS_KEY={}\n"
+        'export AWS_SESSION_TOKEN="{}"\n',
+    ],
+    ids=["INI", "table", "shell"],
+)
+def test_a_session_token_is_read(content: str) -> None:
+    keys = parse_credentials(content.format(KEY_ID, SECRET, TOKEN).encode())
+    assert keys == Keys(KEY_ID, SECRET, TOKEN)
+
+
+def test_there_is_no_token_where_none_is_given() -> None:
+    content = f"aws_access_key_id={KEY_ID}\naws_secret_access_key={SECRET}\naws_session_token=\n"
+    assert parse_credentials(content.encode()).session_token is None
+
+
+@pytest.mark.parametrize("content", BAD.values(), ids=BAD.keys())
+def test_what_is_no_credentials_file_is_refused_without_quoting_it(content: bytes) -> None:
+    with pytest.raises(CredentialsError) as caught:
+        parse_credentials(content)
+    assert "zyx123wvu456" not in str(caught.value)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "lacking"),
+    [
+        (b"AWSAccessKeyId=a\n", "secret access key"),
+        (b"AWSSecretKey=a\n", "access key ID"),
+        (b"User name,Access key ID\nme,a\n", "secret access key"),
+        (b"", "empty"),
+        (b"Access key ID,Secret access key\n", "no row"),
+        (b"[a]\nx=1\n[b]\nx=1\n", "s3_profile"),
+    ],
+    ids=["secret", "ID", "secret column", "everything", "row", "default profile"],
+)
+def test_a_refusal_says_what_is_lacking(content: bytes, lacking: str) -> None:
+    with pytest.raises(CredentialsError, match=lacking):
+        parse_credentials(content)
+
+
+def test_a_representation_shows_no_secret() -> None:
+    shown = repr(Keys(KEY_ID, SECRET, TOKEN))
+    assert KEY_ID in shown
+    assert SECRET not in shown
+    assert TOKEN not in shown
+
+
+@given(KEY_IDS, SECRETS)
+def test_settings_round_trip(key_id: str, secret: str) -> None:
+    content = f"AWSAccessKeyID={key_id}\r\nAWSSecretKey={secret}\r\n"
+    assert parse_credentials(content.encode()) == Keys(key_id, secret)
+
+
+@given(KEY_IDS, SECRETS, SECRETS)
+def test_ini_files_round_trip(key_id: str, secret: str, token: str) -> None:
+    content = (
+        f"[default]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\n"
+        f"aws_session_token = {token}\n"
+    )
+    assert parse_credentials(content.encode()) == Keys(key_id, secret, token)
+
+
+@given(
+    KEY_IDS,
+    SECRETS,
+    st.text(string.ascii_letters + ' ,"', max_size=9),
+    st.permutations(["User name", "Access key ID", "Secret access key"]),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+)
+def test_tables_round_trip(
+    key_id: str, secret: str, user: str, columns: list[str], quoting: int
+) -> None:
+    cells = {"User name": user, "Access key ID": key_id, "Secret access key": secret}
+    content = io.StringIO()
+    table = csv.DictWriter(content, columns, quoting=quoting)  # type: ignore[arg-type]
+    table.writeheader()
+    table.writerow(cells)
+    assert parse_credentials(content.getvalue().encode()) == Keys(key_id, secret)
+
+
+@given(ODD_SECRETS)
+def test_odd_secrets_survive_in_settings(secret: str) -> None:
+    content = f"AWSAccessKeyId={KEY_ID}\nAWSSecretKey={secret}\n"
+    assert parse_credentials(content.encode()) == Keys(KEY_ID, secret)
+
+
+@given(st.binary(max_size=200))
+def test_any_other_content_is_refused_as_such(content: bytes) -> None:
+    try:
+        keys = parse_credentials(content)
+    except CredentialsError:
+        return
+    assert keys.access_key_id
+    assert keys.secret_access_key

@@ -1,0 +1,200 @@
+"""Looking up keys: found whatever they look like, with few requests."""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nipype_datasink.s3.listing import StoredObject, list_below, look_up
+
+if TYPE_CHECKING:
+    from types_boto3_s3.service_resource import Bucket
+
+
+class Pages:
+    """A client that lists `keys` as S3 does, `size` a page."""
+
+    def __init__(self, keys: Iterable[str], size: int = 1000) -> None:
+        self.keys = sorted(keys, key=str.encode)
+        self.size = size
+        self.requests: list[dict[str, Any]] = []
+
+    def list_objects_v2(self, **request: Any) -> dict[str, Any]:
+        self.requests.append(request)
+        prefix, after = request["Prefix"], request.get("StartAfter", "")
+        below = [key for key in self.keys if key.startswith(prefix)]
+        rest = below[bisect_right([key.encode() for key in below], after.encode()) :]
+        listed = [{"Key": key, "Size": len(key), "ETag": '"e"'} for key in rest[: self.size]]
+        page: dict[str, Any] = {"IsTruncated": len(rest) > self.size}
+        return {**page, "Contents": listed} if listed else page
+
+
+def found(pages: Pages, keys: Iterable[str]) -> list[str]:
+    return list(look_up(pages, "mybucket", list(keys), {}))  # type: ignore[arg-type]
+
+
+def numbered(count: int, step: int = 1) -> list[str]:
+    return [f"out/{number:06}" for number in range(0, count, step)]
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "requests"),
+    [
+        ([], numbered(5), 1),
+        (numbered(1000), numbered(1000), 1),
+        (numbered(2500), numbered(2500), 3),
+        (numbered(2500), numbered(2500, 900), 3),
+        (numbered(100_000), ["out/000000", "out/050000", "out/099999"], 3),
+        (numbered(100_000), numbered(1000), 1),
+        (numbered(100_000), ["out/000001x", "out/000001y"], 1),
+        (numbered(100_000), ["in/a", "out/050000"], 2),
+        (numbered(100_000), ["out/050000"], 2),
+        (numbered(100_000), ["out/z"], 2),
+        ([f"other/{number}" for number in range(5000)], numbered(5), 1),
+    ],
+    ids=[
+        "nothing there",
+        "all of a page",
+        "all of three pages",
+        "sparse in three pages",
+        "three in a hundred pages",
+        "dense in a hundred pages",
+        "neighbours of which none is there",
+        "no common folder",
+        "one behind the first page",
+        "behind the end",
+        "other folders beside it",
+    ],
+)
+def test_there_are_no_more_requests_than_pages_or_keys(
+    there: list[str], wanted: list[str], requests: int
+) -> None:
+    pages = Pages(there)
+    assert set(found(pages, wanted)) == set(there).intersection(wanted)
+    assert len(pages.requests) <= requests
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["a", "a/b", "a/b/c"],
+        ["a", "ab", "abc", "a!", "a~"],
+        ["out/a", "out/a b", "out/a+b", "out/a%20b", "out/a&b", "out/ä", "out/日本/ü"],
+        ["out/\U0001f9e0.nii", "out/\ufb01.nii", "out/z.nii"],
+        ["out/z ", "out/ ", "out/z!"],
+        ["out/x\x80", "out/x\x7f", "out/x\u07ff", "out/x\u0800"],
+        ["out/a//b", "/out/a", "out/"],
+        ["out/x\ue000"],
+        ["x" * 1024, "x" * 1023],
+    ],
+    ids=[
+        "each within the next folder",
+        "prefixes",
+        "signs",
+        "UTF-8 sorts otherwise than UTF-16",
+        "spaces",
+        "ends of encodings",
+        "empty parts",
+        "after the surrogates",
+        "as long as can be",
+    ],
+)
+@pytest.mark.parametrize("size", [1, 1000], ids=["one a page", "all on a page"])
+def test_every_key_is_found(keys: list[str], size: int) -> None:
+    assert sorted(found(Pages(keys, size), keys)) == sorted(keys)
+
+
+# No key lies between one of these and the text just before it.
+KEYS = st.sets(st.text("ac/é\U00010002", min_size=1, max_size=4), min_size=1, max_size=40)
+
+
+@given(KEYS, KEYS, st.integers(1, 7))
+def test_what_is_there_is_found_and_nothing_else(
+    there: set[str], wanted: set[str], size: int
+) -> None:
+    pages = Pages(there, size)
+    assert set(found(pages, wanted)) == there & wanted
+    assert len(pages.requests) <= min(len(wanted) + 1, -(-len(there) // size))
+
+
+@pytest.mark.parametrize("last", ["z", "~", "!", " ", "\x80", "\U00010000", "\ue001"])
+@pytest.mark.parametrize("length", [5, 1024])
+def test_requests_hold_only_what_stores_take(last: str, length: int) -> None:
+    key = "x" * (length - len(last.encode())) + last
+    pages = Pages(["!", key], size=1)
+    assert found(pages, [key]) == [key]
+    after = pages.requests[-1]["StartAfter"]
+    assert "!" < after < key
+    assert len(after.encode()) <= 1024
+    assert "\uffff" not in after
+
+
+def test_only_the_folder_of_all_keys_is_listed() -> None:
+    pages = Pages([])
+    found(pages, ["out/sub/a1", "out/sub/a2/b"])
+    assert pages.requests[0]["Prefix"] == "out/sub/"
+
+
+def test_further_arguments_go_with_every_request() -> None:
+    pages = Pages(numbered(5000))
+    look_up(pages, "mybucket", numbered(5000), {"RequestPayer": "requester"})  # type: ignore[arg-type]
+    assert {request["RequestPayer"] for request in pages.requests} == {"requester"}
+    assert {request["Bucket"] for request in pages.requests} == {"mybucket"}
+
+
+def test_nothing_is_asked_for_no_keys() -> None:
+    pages = Pages(["a"])
+    assert found(pages, []) == []
+    assert pages.requests == []
+
+
+def test_three_keys_among_25_on_pages_of_ten_cost_three_requests(
+    lone_bucket: Bucket, requests: Counter[str]
+) -> None:
+    def shorten(params: dict[str, Any], **_: object) -> None:
+        params["MaxKeys"] = 10
+
+    client = lone_bucket.meta.client
+    client.meta.events.register("provide-client-params.s3.ListObjectsV2", shorten)
+    for key in numbered(25):
+        lone_bucket.put_object(Key=key)
+    keys = ["out/000000", "out/000012", "out/000024", "out/000025"]
+    assert list(look_up(client, lone_bucket.name, keys, {})) == keys[:3]
+    assert requests["ListObjectsV2"] <= 3
+    assert list(list_below(client, lone_bucket.name, "out/", {})) == numbered(25)
+
+
+def test_a_store_gives_sizes_and_etags(bucket: Bucket) -> None:
+    bucket.put_object(Key="out/a", Body=b"abc")
+    assert look_up(bucket.meta.client, bucket.name, ["out/a", "out/b"], {}) == {
+        "out/a": StoredObject("out/a", 3, '"900150983cd24fb0d6963f7d28e17f72"')
+    }
+
+
+@pytest.mark.parametrize(
+    "keys",
+    list(itertools.combinations(["out/a", "out/a/b", "out/ä ü", "out/a+%&", "out/\U0001f9e0"], 2)),
+)
+def test_a_store_finds_odd_keys(bucket: Bucket, keys: tuple[str, ...]) -> None:
+    for key in keys:
+        bucket.put_object(Key=key)
+    assert set(look_up(bucket.meta.client, bucket.name, keys, {})) == set(keys)
+
+
+def test_listing_below_a_prefix_takes_only_what_starts_with_it(bucket: Bucket) -> None:
+    for key in ("dir/a", "dir/b/c", "dirX/a", "di"):
+        bucket.put_object(Key=key)
+    assert list(list_below(bucket.meta.client, bucket.name, "dir/", {})) == ["dir/a", "dir/b/c"]
+
+
+def test_a_bucket_that_is_not_there_is_an_error(bucket: Bucket) -> None:
+    with pytest.raises(ClientError, match="NoSuchBucket"):
+        look_up(bucket.meta.client, "nosuchbucket", ["a"], {})

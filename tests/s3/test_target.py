@@ -1,0 +1,508 @@
+"""What a sink leaves in a bucket, and how little it asks and sends for it."""
+
+from __future__ import annotations
+
+import hashlib
+import tracemalloc
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nipype_datasink import DataSink, DestinationError, S3Error, Status
+from nipype_datasink.s3.comparison import PART_SIZE
+from tests.conftest import contents, tree
+from tests.s3.conftest import Answer, response
+
+if TYPE_CHECKING:
+    from types_boto3_s3.service_resource import Bucket
+
+SENDING = ("PutObject", "CreateMultipartUpload", "UploadPart", "DeleteObjects")
+
+
+def sendings(requests: Counter[str]) -> dict[str, int]:
+    return {name: requests[name] for name in SENDING if requests[name]}
+
+
+def folder(top: Path, **names: str) -> str:
+    for name, content in names.items():
+        path = top / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return str(top)
+
+
+@pytest.fixture
+def large(workdir: Path) -> Path:
+    """A file of three of our parts."""
+    path = workdir / "large.nii"
+    path.write_bytes(b"".join(bytes([number]) * (1 << 20) for number in range(17)))
+    return path
+
+
+# What is sent again.
+
+
+def test_a_rerun_sends_nothing_and_asks_once(
+    sink: DataSink, files: list[str], requests: Counter[str]
+) -> None:
+    sink.inputs.motion = files
+    first = sink.run().outputs.out_file
+    assert sendings(requests) == {"PutObject": 3}
+    requests.clear()
+    assert sink.run().outputs.out_file == first
+    assert requests == {"ListObjectsV2": 1}
+
+
+def test_a_rerun_recognises_parts(sink: DataSink, large: Path, requests: Counter[str]) -> None:
+    sink.inputs.bold = str(large)
+    sink.run()
+    assert requests["UploadPart"] == 3
+    requests.clear()
+    sink.run()
+    assert requests == {"ListObjectsV2": 1}
+
+
+def test_one_changed_byte_sends_that_file_only(
+    sink: DataSink, files: list[str], bucket: Bucket, requests: Counter[str]
+) -> None:
+    sink.inputs.motion = files
+    sink.run()
+    Path(files[1]).write_text("B.txt")
+    requests.clear()
+    sink.run()
+    assert sendings(requests) == {"PutObject": 1}
+    assert contents(bucket)["out/motion/b.txt"] == b"B.txt"
+
+
+def test_one_changed_byte_in_the_last_part_is_noticed(
+    sink: DataSink, large: Path, bucket: Bucket
+) -> None:
+    sink.inputs.bold = str(large)
+    sink.run()
+    changed = large.read_bytes()[:-1] + b"!"
+    large.write_bytes(changed)
+    sink.run()
+    assert contents(bucket)["out/bold/large.nii"] == changed
+
+
+@pytest.mark.parametrize("part_size", [5 << 20, 16 << 20], ids=["5 MiB", "16 MiB"])
+def test_parts_of_another_size_are_recognised(
+    sink: DataSink, large: Path, bucket: Bucket, requests: Counter[str], part_size: int
+) -> None:
+    from boto3.s3.transfer import TransferConfig
+
+    config = TransferConfig(multipart_threshold=part_size, multipart_chunksize=part_size)
+    bucket.upload_file(str(large), "out/bold/large.nii", Config=config)
+    requests.clear()
+    sink.inputs.bold = str(large)
+    sink.run()
+    assert sendings(requests) == {}
+
+
+def test_a_large_object_sent_whole_is_recognised(
+    sink: DataSink, large: Path, bucket: Bucket, requests: Counter[str]
+) -> None:
+    bucket.put_object(Key="out/bold/large.nii", Body=large.read_bytes())
+    requests.clear()
+    sink.inputs.bold = str(large)
+    sink.run()
+    assert sendings(requests) == {}
+
+
+def test_a_small_object_sent_in_parts_is_recognised(
+    sink: DataSink, files: list[str], bucket: Bucket, requests: Counter[str]
+) -> None:
+    client = bucket.meta.client
+    place: Any = {"Bucket": bucket.name, "Key": "out/motion/a.txt"}
+    upload = {**place, "UploadId": client.create_multipart_upload(**place)["UploadId"]}
+    part = client.upload_part(PartNumber=1, Body=b"a.txt", **upload)
+    parts: Any = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    client.complete_multipart_upload(MultipartUpload=parts, **upload)
+    requests.clear()
+    sink.inputs.motion = files[0]
+    sink.run()
+    assert sendings(requests) == {}
+
+
+def test_who_may_not_look_sends_everything(
+    sink: DataSink, files: list[str], lone_bucket: Bucket, answer: Answer, requests: Counter[str]
+) -> None:
+    answer("ListObjectsV2", 403, "AccessDenied")
+    answer("HeadObject", 403, "AccessDenied")
+    sink.inputs.bucket = lone_bucket
+    sink.inputs.motion = files
+    for _ in range(2):
+        requests.clear()
+        assert len(sink.run().outputs.out_file) == 3
+        assert sendings(requests) == {"PutObject": 3}
+
+
+# Encryption and other arguments.
+
+
+def test_what_is_not_encrypted_is_sent_again(
+    sink: DataSink, files: list[str], bucket: Bucket, requests: Counter[str]
+) -> None:
+    sink.inputs.motion = files
+    bucket.put_object(Key="out/motion/a.txt", Body=b"a.txt", ServerSideEncryption="AES256")
+    bucket.put_object(Key="out/motion/b.txt", Body=b"b.txt")
+    sink.inputs.encrypt_bucket_keys = True
+    requests.clear()
+    sink.run()
+    assert sendings(requests) == {"PutObject": 2}
+    assert requests["HeadObject"] == 2
+    encryption = {item.key: item.Object().server_side_encryption for item in bucket.objects.all()}
+    assert set(encryption.values()) == {"AES256"}
+    requests.clear()
+    sink.run()
+    assert sendings(requests) == {}
+
+
+def test_an_object_under_kms_is_recognised_by_its_checksum(
+    sink: DataSink, files: list[str], bucket: Bucket, requests: Counter[str]
+) -> None:
+    sink.inputs.s3_upload_args = {"ServerSideEncryption": "aws:kms", "ChecksumAlgorithm": "SHA256"}
+    sink.inputs.motion = files
+    sink.run()
+    assert bucket.Object("out/motion/a.txt").server_side_encryption == "aws:kms"
+    Path(files[1]).write_text("B.txt")
+    requests.clear()
+    sink.run()
+    assert sendings(requests) == {"PutObject": 1}
+
+
+def test_a_bucket_that_encrypts_by_kms_itself_is_recognised(
+    sink: DataSink, files: list[str], lone_bucket: Bucket, requests: Counter[str]
+) -> None:
+    def hide(parsed: dict[str, Any], model: Any, **_: object) -> None:
+        for item in parsed.get("Contents", [parsed]):
+            item["ETag"] = '"0123456789abcdef0123456789abcdef"'
+        if model.name == "PutObject":
+            parsed["ServerSideEncryption"] = "aws:kms"
+
+    lone_bucket.meta.client.meta.events.register("after-call.s3", hide)
+    for name in ("a.txt", "b.txt"):
+        lone_bucket.put_object(
+            Key=f"out/motion/{name}",
+            Body=b"a.txt",
+            ServerSideEncryption="aws:kms",
+            ChecksumAlgorithm="SHA256",
+        )
+    sink.inputs.bucket = lone_bucket
+    sink.inputs.motion = files[:2]
+    requests.clear()
+    sink.run()
+    assert sendings(requests) == {"PutObject": 1}
+
+
+def test_arguments_of_s3_win_over_encrypt_bucket_keys(
+    sink: DataSink, files: list[str], bucket: Bucket
+) -> None:
+    sink.inputs.encrypt_bucket_keys = True
+    sink.inputs.s3_upload_args = {"ServerSideEncryption": "aws:kms"}
+    sink.inputs.motion = files[0]
+    sink.run()
+    assert bucket.Object("out/motion/a.txt").server_side_encryption == "aws:kms"
+
+
+def test_arguments_reach_every_object(
+    sink: DataSink, files: list[str], large: Path, bucket: Bucket
+) -> None:
+    sink.inputs.s3_upload_args = {
+        "StorageClass": "STANDARD_IA",
+        "Metadata": {"study": "x"},
+        "ContentType": "application/x-nifti",
+        "Tagging": "keep=no",
+    }
+    sink.inputs.bold = [files[0], str(large)]
+    sink.run()
+    for key in ("out/bold/a.txt", "out/bold/large.nii"):
+        item = bucket.Object(key)
+        assert item.storage_class == "STANDARD_IA"
+        assert item.metadata == {"study": "x"}
+        assert item.content_type == "application/x-nifti"
+        tags = bucket.meta.client.get_object_tagging(Bucket=bucket.name, Key=key)["TagSet"]
+        assert tags == [{"Key": "keep", "Value": "no"}]
+
+
+def test_the_requester_pays_every_request(
+    sink: DataSink, files: list[str], lone_bucket: Bucket, workdir: Path
+) -> None:
+    payers = set()
+
+    def note(params: dict[str, Any], model: Any, **_: object) -> None:
+        payers.add((model.name, params.get("RequestPayer")))
+
+    lone_bucket.put_object(Key="out/d/in/old")
+    lone_bucket.meta.client.meta.events.register("provide-client-params.s3", note)
+    sink.inputs.bucket = lone_bucket
+    sink.inputs.encrypt_bucket_keys = True
+    sink.inputs.remove_dest_dir = True
+    sink.inputs.s3_upload_args = {"RequestPayer": "requester"}
+    sink.inputs.d = str(Path(files[0]).parent)
+    sink.run()
+    sink.run()
+    assert payers == {
+        (name, "requester")
+        for name in ("ListObjectsV2", "HeadObject", "PutObject", "DeleteObjects")
+    }
+
+
+# The tree.
+
+
+def test_empty_files_are_objects(sink: DataSink, workdir: Path, bucket: Bucket) -> None:
+    (workdir / "empty").touch()
+    sink.inputs.motion = "empty"
+    assert sink.run().outputs.out_file == ["s3://mybucket/out/motion/empty"]
+    assert contents(bucket) == {"out/motion/empty": b""}
+
+
+def test_the_keys_are_the_tree_that_a_disk_gets(
+    sink: DataSink, workdir: Path, bucket: Bucket
+) -> None:
+    top = Path(folder(workdir / "d", a="1", sub__b="2", sub__deep__c="3"))
+    Path(folder(workdir / "elsewhere", x="4"))
+    (top / "link").symlink_to(workdir / "elsewhere")
+    (top / "file_link").symlink_to(workdir / "elsewhere" / "x")
+    (top / "empty").mkdir()
+    for name in ("m.img", "m.hdr", "m.mat", "n.nii", "n.mat", "o.BRIK", "o.HEAD"):
+        (workdir / name).write_text(name)
+    sink.inputs.qa = str(top)
+    setattr(sink.inputs, "mean.@img", ["m.img", "n.nii", "o.BRIK"])
+    sink.inputs.local_copy = str(workdir / "copy")
+    outputs = sink.run().outputs.out_file
+    on_disk = {name: data for name, data in tree(workdir / "copy").items() if data is not None}
+    assert contents(bucket) == {f"out/{name}": data for name, data in on_disk.items()}
+    assert len(on_disk) == 12
+    assert outputs[0::2] == [
+        "s3://mybucket/out/qa/d",
+        "s3://mybucket/out/mean/m.img",
+        "s3://mybucket/out/mean/n.nii",
+        "s3://mybucket/out/mean/o.BRIK",
+    ]
+    assert outputs[1::2] == [
+        item.replace("s3://mybucket/out", str(workdir / "copy")) for item in outputs[0::2]
+    ]
+
+
+def test_an_empty_directory_is_reported_without_an_object(
+    sink: DataSink, workdir: Path, bucket: Bucket
+) -> None:
+    (workdir / "d").mkdir()
+    sink.inputs.qa = "d"
+    assert sink.run().outputs.out_file == ["s3://mybucket/out/qa/d"]
+    assert contents(bucket) == {}
+
+
+@pytest.mark.parametrize(
+    "base", ["s3://mybucket", "s3://mybucket/", "S3://mybucket//x/./y/../", "s3://mybucket/a b/ü+%"]
+)
+def test_bases_of_any_form_receive(
+    sink: DataSink, files: list[str], bucket: Bucket, base: str
+) -> None:
+    prefix = {"S3://mybucket//x/./y/../": "x/", "s3://mybucket/a b/ü+%": "a b/ü+%/"}.get(base, "")
+    sink.inputs.base_directory = base
+    sink.inputs.motion = files[0]
+    assert sink.run().outputs.out_file == [f"s3://mybucket/{prefix}motion/a.txt"]
+    assert list(contents(bucket)) == [f"{prefix}motion/a.txt"]
+
+
+def test_repeated_names_in_paths_make_right_keys(
+    sink: DataSink, workdir: Path, bucket: Bucket
+) -> None:
+    folder(workdir / "d" / "d", d__x="1", x="2")
+    sink.inputs.base_directory = "s3://mybucket/s3://mybucket/out"
+    sink.inputs.d = str(workdir / "d" / "d")
+    sink.run()
+    assert contents(bucket) == {"s3:/mybucket/out/d/d/d/x": b"1", "s3:/mybucket/out/d/d/x": b"2"}
+
+
+def test_an_injected_bucket_of_another_name_receives(
+    sink: DataSink, files: list[str], bucket: Bucket
+) -> None:
+    sink.inputs.base_directory = "s3://elsewhere/out"
+    sink.inputs.bucket = bucket
+    sink.inputs.substitutions = [("s3://elsewhere/out/motion", "s3://elsewhere/out/m")]
+    sink.inputs.motion = files[0]
+    assert sink.run().outputs.out_file == ["s3://mybucket/out/m/a.txt"]
+    assert list(contents(bucket)) == ["out/m/a.txt"]
+
+
+def test_many_files_arrive_at_once(sink: DataSink, workdir: Path, bucket: Bucket) -> None:
+    names = {f"f{number:03}": str(number) for number in range(60)}
+    sink.inputs.d = folder(workdir / "d", **names)
+    sink.inputs.s3_max_concurrency = 8
+    sink.run()
+    assert contents(bucket) == {f"out/d/d/{name}": text.encode() for name, text in names.items()}
+
+
+@pytest.mark.slow
+def test_memory_is_bounded(sink: DataSink, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from botocore.httpsession import URLLib3Session
+
+    def swallow(self: URLLib3Session, request: Any) -> Any:
+        body = ""
+        if "uploads" in request.url:
+            body = "<Result><UploadId>1</UploadId></Result>"
+        elif "list-type" in request.url:
+            body = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+        elif request.method == "PUT":
+            while request.body.read(1 << 20):
+                pass
+        return response(request.url, body, ETag='"opaque"', Content_Length=str(200 << 20))
+
+    with (workdir / "large").open("wb") as file:
+        file.truncate(200 << 20)
+    monkeypatch.setattr(URLLib3Session, "send", swallow)
+    sink.inputs.bold = "large"
+    tracemalloc.start()
+    try:
+        sink.run()
+        assert tracemalloc.get_traced_memory()[1] < 120 << 20
+    finally:
+        tracemalloc.stop()
+
+
+# What is deleted.
+
+
+@pytest.fixture
+def replacing(sink: DataSink, workdir: Path, bucket: Bucket) -> DataSink:
+    """A sink of a folder into a prefix that holds older objects, and has neighbours."""
+    for key in ("out/d/d/old", "out/d/d/sub/old", "out/d/dX/keep", "out/d/keep", "out/d/d"):
+        bucket.put_object(Key=key, Body=b"old")
+    sink.inputs.d = folder(workdir / "d", new="1", sub__new="2")
+    sink.inputs.remove_dest_dir = True
+    return sink
+
+
+NEIGHBOURS = {"out/d/dX/keep", "out/d/keep", "out/d/d"}
+
+
+def test_only_what_is_below_the_folder_is_deleted(replacing: DataSink, bucket: Bucket) -> None:
+    replacing.run()
+    assert set(contents(bucket)) == {"out/d/d/new", "out/d/d/sub/new", *NEIGHBOURS}
+
+
+def test_nothing_is_deleted_unless_asked(replacing: DataSink, bucket: Bucket) -> None:
+    replacing.inputs.remove_dest_dir = False
+    replacing.run()
+    assert {"out/d/d/old", "out/d/d/sub/old"} < set(contents(bucket))
+
+
+def test_single_files_delete_nothing(replacing: DataSink, files: list[str], bucket: Bucket) -> None:
+    replacing.inputs.d = files
+    replacing.run()
+    assert {"out/d/d/old", "out/d/d/sub/old"} < set(contents(bucket))
+
+
+def test_an_empty_folder_empties_its_prefix(
+    replacing: DataSink, workdir: Path, bucket: Bucket
+) -> None:
+    (workdir / "empty" / "d").mkdir(parents=True)
+    replacing.inputs.d = str(workdir / "empty" / "d")
+    replacing.run()
+    assert set(contents(bucket)) == NEIGHBOURS
+
+
+def test_what_another_input_delivers_is_not_deleted(
+    replacing: DataSink, files: list[str], bucket: Bucket
+) -> None:
+    setattr(replacing.inputs, "d.d.@more", files[0])
+    replacing.run()
+    assert contents(bucket)["out/d/d/a.txt"] == b"a.txt"
+    assert "out/d/d/old" not in contents(bucket)
+
+
+def test_many_are_deleted_in_batches(
+    replacing: DataSink,
+    lone_bucket: Bucket,
+    requests: Counter[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nipype_datasink.s3.target._DELETED_AT_ONCE", 1)
+    replacing.run()
+    assert requests["DeleteObjects"] == 2
+    assert "out/d/d/sub/old" not in contents(lone_bucket)
+
+
+def test_nothing_is_deleted_after_a_failure(
+    replacing: DataSink, lone_bucket: Bucket, answer: Answer
+) -> None:
+    answer("PutObject", 403, "AccessDenied", ending="/sub/new")
+    replacing.inputs.bucket = lone_bucket
+    with pytest.raises(S3Error):
+        replacing.run()
+    assert {"out/d/d/old", "out/d/d/sub/old"} < set(contents(lone_bucket))
+
+
+def test_who_may_not_list_is_told_before_anything_is_sent(
+    replacing: DataSink, lone_bucket: Bucket, answer: Answer, requests: Counter[str]
+) -> None:
+    answer("ListObjectsV2", 403, "AccessDenied")
+    replacing.inputs.bucket = lone_bucket
+    with pytest.raises(S3Error, match="not tried: s3://mybucket/out/d/d/new"):
+        replacing.run()
+    assert sendings(requests) == {}
+
+
+def test_objects_that_cannot_be_deleted_are_named(replacing: DataSink, lone_bucket: Bucket) -> None:
+    def refuse(parsed: dict[str, Any], **_: object) -> None:
+        parsed["Errors"] = [{"Key": "out/d/d/old", "Code": "AccessDenied", "Message": "Locked."}]
+
+    lone_bucket.meta.client.meta.events.register("after-call.s3.DeleteObjects", refuse)
+    replacing.inputs.bucket = lone_bucket
+    with pytest.raises(S3Error, match=r"failed: s3://mybucket/out/d/d/old.*Locked") as caught:
+        replacing.run()
+    failed = [item for item in caught.value.outcomes if item.status is Status.FAILED]  # type: ignore[attr-defined]
+    assert len(failed) == 1
+
+
+@pytest.mark.parametrize("base", ["s3://mybucket", "s3://mybucket/out"], ids=["bucket", "base"])
+def test_the_base_is_never_emptied(
+    replacing: DataSink, bucket: Bucket, requests: Counter[str], base: str
+) -> None:
+    replacing.inputs.base_directory = base
+    replacing.inputs.regexp_substitutions = [("/d/d$", "")]
+    before = set(contents(bucket))
+    requests.clear()
+    with pytest.raises(DestinationError):
+        replacing.run()
+    assert requests == {}
+    assert set(contents(bucket)) == before
+
+
+def test_a_rerun_of_a_replaced_folder_sends_and_deletes_nothing(
+    replacing: DataSink, requests: Counter[str]
+) -> None:
+    replacing.run()
+    requests.clear()
+    replacing.run()
+    assert sendings(requests) == {}
+
+
+def test_an_unverified_object_is_logged(
+    sink: DataSink, files: list[str], lone_bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    def hide(parsed: dict[str, Any], **_: object) -> None:
+        parsed["ETag"] = '"opaque"'
+
+    lone_bucket.meta.client.meta.events.register("after-call.s3.PutObject", hide)
+    sink.inputs.bucket = lone_bucket
+    sink.inputs.motion = files[0]
+    sink.run()
+    assert "s3://mybucket/out/motion/a.txt: sent, not verified" in caplog.text
+
+
+def test_parts_have_the_size_that_a_rerun_expects(
+    sink: DataSink, large: Path, bucket: Bucket
+) -> None:
+    sink.inputs.bold = str(large)
+    sink.run()
+    content = large.read_bytes()
+    parts = [content[start : start + PART_SIZE] for start in range(0, len(content), PART_SIZE)]
+    digest = hashlib.md5(b"".join(hashlib.md5(part).digest() for part in parts)).hexdigest()
+    assert bucket.Object("out/bold/large.nii").e_tag == f'"{digest}-3"'

@@ -1,0 +1,445 @@
+"""What goes wrong with S3: the local copy first, then one error that tells everything."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from nipype_datasink import CredentialsError, DataSink, S3Error
+from nipype_datasink.s3.client import forget_clients
+from nipype_datasink.s3.refusal import S3Refused
+from tests.conftest import contents, tree
+from tests.s3.conftest import Answer, check, response
+from tests.stores import SECRET_KEY
+
+if TYPE_CHECKING:
+    from types_boto3_s3.service_resource import Bucket
+
+WRONG = "AWSAccessKeyId={}\nAWSSecretKey=wrong/secret+of/a+user\n"
+Trouble = Callable[[DataSink], object]
+
+
+@pytest.fixture
+def sick(sink: DataSink, files: list[str], workdir: Path) -> DataSink:
+    """A sink of three files with a local copy, one request at a time."""
+    sink.inputs.motion = files
+    sink.inputs.local_copy = str(workdir / "copy")
+    sink.inputs.s3_max_concurrency = 1
+    return sink
+
+
+@pytest.fixture
+def user(bucket: Bucket, endpoint: str, workdir: Path) -> Iterator[Callable[..., str]]:
+    """Makes a user who may do some things only, and has the server check; returns their file."""
+    iam = boto3.session.Session("a", "b", region_name="us-east-1").client(
+        "iam", endpoint_url=endpoint
+    )
+    place = {"UserName": uuid4().hex}
+
+    def make(*actions: str, resource: str = "*") -> str:
+        iam.create_user(**place)
+        key = iam.create_access_key(**place)["AccessKey"]
+        statement = {"Effect": "Allow", "Action": actions, "Resource": resource}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.put_user_policy(**place, PolicyName="policy", PolicyDocument=policy)
+        check(endpoint, after=0)
+        (workdir / "keys").write_text(
+            f"AWSAccessKeyId={key['AccessKeyId']}\nAWSSecretKey={key['SecretAccessKey']}\n"
+        )
+        return str(workdir / "keys")
+
+    yield make
+    check(endpoint, after=float("inf"))
+
+
+def failure(sink: DataSink) -> S3Error:
+    """Run `sink`; return its error, after what holds for every one."""
+    with pytest.raises(S3Error) as caught:
+        sink.run()
+    error = caught.value
+    twin = pickle.loads(pickle.dumps(error))
+    assert type(twin) is type(error)
+    assert str(twin) == str(error)
+    assert len(twin.outcomes) == len(error.outcomes)
+    assert getattr(twin, "response", None) == getattr(error, "response", None)
+    return error
+
+
+def statuses(error: S3Error) -> list[str]:
+    """Return what became of the files that were to go to S3."""
+    outcomes: Any = error.outcomes
+    return [item.status.value for item in outcomes if item.transfer.destination.startswith("s3://")]
+
+
+# What keeps everything from arriving.
+
+
+def missing_file(sink: DataSink) -> None:
+    sink.inputs.creds_path = "/nowhere/credentials.csv"
+
+
+def file_of(content: str) -> Trouble:
+    def trouble(sink: DataSink) -> None:
+        Path("keys").write_text(content)
+        sink.inputs.creds_path = str(Path("keys").absolute())
+
+    return trouble
+
+
+def directory(sink: DataSink) -> None:
+    Path("keys").mkdir()
+    sink.inputs.creds_path = "keys"
+
+
+def closed_port(sink: DataSink) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+    sink.inputs.s3_endpoint_url = f"http://127.0.0.1:{port}"
+
+
+def unknown_profile(sink: DataSink) -> None:
+    sink.inputs.s3_profile = "nobody"
+
+
+def no_boto3(sink: DataSink) -> None:
+    for name in list(sys.modules):
+        if name.partition(".")[0] == "boto3":
+            sys.modules.pop(name)
+    sys.modules["boto3"] = None  # type: ignore[assignment]
+
+
+BEFORE_ANY_REQUEST: dict[str, tuple[Trouble, type[S3Error], str]] = {
+    "creds_path missing": (missing_file, CredentialsError, "/nowhere/credentials.csv"),
+    "creds_path empty": (file_of(""), CredentialsError, "is empty"),
+    "creds_path binary": (file_of("\0\1\2"), CredentialsError, "is not text"),
+    "creds_path lacking a secret": (
+        file_of("AWSAccessKeyId=AKIDEXAMPLE\n"),
+        CredentialsError,
+        "no secret access key",
+    ),
+    "creds_path lacking a column": (
+        file_of("User name,Access key ID\nme,AKIDEXAMPLE\n"),
+        CredentialsError,
+        "no secret access key",
+    ),
+    "creds_path a directory": (directory, CredentialsError, "cannot be read"),
+    "profile unknown": (unknown_profile, S3Error, "nobody"),
+    "boto3 missing": (no_boto3, S3Error, "pip install boto3"),
+}
+
+
+@pytest.fixture
+def modules() -> Iterator[None]:
+    """Puts back what a test takes out of `sys.modules`."""
+    before = dict(sys.modules)
+    yield
+    sys.modules.clear()
+    sys.modules.update(before)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind", "why"), BEFORE_ANY_REQUEST.values(), ids=BEFORE_ANY_REQUEST.keys()
+)
+def test_without_a_client_the_local_copy_is_made_and_nothing_is_asked(
+    *,
+    sick: DataSink,
+    workdir: Path,
+    requests: Counter[str],
+    modules: None,
+    trouble: Trouble,
+    kind: type[S3Error],
+    why: str,
+) -> None:
+    forget_clients()
+    trouble(sick)
+    error = failure(sick)
+    assert type(error) is kind
+    assert why in str(error)
+    assert "s3://mybucket/out" in str(error)
+    assert str(error).count("not tried: s3://mybucket/out/motion/") == 3
+    assert statuses(error) == ["not tried"] * 3
+    assert sorted(tree(workdir / "copy/motion")) == ["a.txt", "b.txt", "c.txt"]
+    assert requests == {}
+
+
+def test_boto3_that_was_never_imported_is_missed_too(workdir: Path) -> None:
+    (workdir / "a").touch()
+    code = """
+import sys
+sys.modules["boto3"] = None
+from nipype_datasink import DataSink
+DataSink(base_directory="s3://mybucket", local_copy="copy", infields=["x"], x="a").run()
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "S3Error" in done.stderr
+    assert "pip install boto3" in done.stderr
+    assert "not tried: s3://mybucket/x/a" in done.stderr
+    assert (workdir / "copy/x/a").exists()
+
+
+def test_a_bucket_that_is_not_there_is_one_refusal(
+    sick: DataSink, workdir: Path, requests: Counter[str]
+) -> None:
+    sick.inputs.base_directory = "s3://nosuchbucket/out"
+    error = failure(sick)
+    assert isinstance(error, S3Refused)
+    assert isinstance(error, ClientError)
+    assert error.response["Error"]["Code"] == "NoSuchBucket"
+    assert "the bucket does not exist" in str(error)
+    assert "s3://nosuchbucket/out" in str(error)
+    assert sum(requests.values()) <= 2
+    assert "sent" not in statuses(error)
+    assert len(tree(workdir / "copy/motion")) == 3
+
+
+def test_an_endpoint_that_is_not_there_is_named(
+    sick: DataSink, workdir: Path, requests: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    closed_port(sick)
+    error = failure(sick)
+    assert not isinstance(error, ClientError)
+    assert str(sick.inputs.s3_endpoint_url) in str(error)
+    assert sum(requests.values()) == 1
+    assert len(tree(workdir / "copy/motion")) == 3
+
+
+# What S3 refuses, with a server that checks.
+
+
+@pytest.mark.parametrize(
+    ("key", "code", "why"),
+    [
+        ("AKIAXXXXXXXXXXXXXXXX", "InvalidAccessKeyId", "the access key is unknown"),
+        ("", "SignatureDoesNotMatch", "the secret access key is wrong"),
+    ],
+    ids=["unknown key", "wrong secret"],
+)
+def test_refused_keys_are_never_dropped(
+    *,
+    sick: DataSink,
+    workdir: Path,
+    user: Callable[..., str],
+    requests: Counter[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    key: str,
+    code: str,
+    why: str,
+) -> None:
+    known = Path(user("s3:*")).read_text().partition("\n")[0].partition("=")[2]
+    unsigned = unsigned_requests(monkeypatch)
+    file_of(WRONG.format(key or known))(sick)
+    requests.clear()
+    with caplog.at_level(logging.DEBUG):
+        error = failure(sick)
+    assert isinstance(error, S3Refused)
+    assert error.response["Error"]["Code"] == code
+    assert why in str(error)
+    assert sum(requests.values()) <= 2
+    assert unsigned == []
+    assert "wrong/secret" not in f"{error}{error!r}{pickle.dumps(error)!r}"
+    assert "wrong/secret" not in caplog.text
+    assert len(tree(workdir / "copy/motion")) == 3
+
+
+def unsigned_requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    from botocore.httpsession import URLLib3Session
+
+    found: list[str] = []
+    send = URLLib3Session.send
+
+    def note(self: URLLib3Session, request: Any) -> Any:
+        if "Authorization" not in request.headers:
+            found.append(request.url)
+        return send(self, request)
+
+    monkeypatch.setattr(URLLib3Session, "send", note)
+    return found
+
+
+def test_who_may_do_nothing_is_stopped_at_once(
+    sick: DataSink, workdir: Path, user: Callable[..., str], requests: Counter[str]
+) -> None:
+    sick.inputs.creds_path = user("s3:GetBucketLocation")
+    requests.clear()
+    error = failure(sick)
+    assert isinstance(error, S3Refused)
+    assert error.response["Error"]["Code"] == "AccessDenied"
+    assert "access is denied" in str(error)
+    assert requests["PutObject"] == 1
+    assert statuses(error) == ["failed", "not tried", "not tried"]
+    assert len(tree(workdir / "copy/motion")) == 3
+
+
+def test_who_may_only_put_can_sink(
+    sick: DataSink, bucket: Bucket, endpoint: str, user: Callable[..., str]
+) -> None:
+    sick.inputs.creds_path = user("s3:PutObject")
+    sick.run()
+    check(endpoint, after=float("inf"))
+    assert len(contents(bucket)) == 3
+
+
+# Trouble with one object, and with the bucket, through an injected client.
+
+
+@pytest.fixture
+def injected(sick: DataSink, lone_bucket: Bucket) -> DataSink:
+    """The sink with a bucket whose answers a test makes up."""
+    sick.inputs.bucket = lone_bucket
+    return sick
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "NoSuchBucket",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "ExpiredToken",
+        "InvalidToken",
+        "AccessDenied",
+        "AllAccessDisabled",
+        "RequestTimeTooSkewed",
+    ],
+)
+@pytest.mark.parametrize("operation", ["ListObjectsV2", "PutObject"])
+def test_trouble_with_the_bucket_stops_at_once(
+    injected: DataSink, answer: Answer, requests: Counter[str], code: str, operation: str
+) -> None:
+    answer(operation, 403, code)
+    answer("PutObject", 403, code)
+    error = failure(injected)
+    assert isinstance(error, S3Refused)
+    assert error.response["Error"]["Code"] == code
+    assert requests["PutObject"] <= 1
+    assert set(statuses(error)) <= {"failed", "not tried"}
+    assert str(error).count("s3://mybucket/out/motion/") == 3
+
+
+def test_trouble_with_one_object_goes_on(
+    injected: DataSink, bucket: Bucket, workdir: Path, answer: Answer
+) -> None:
+    answer("PutObject", 400, "InvalidTag", ending="/a.txt")
+    error = failure(injected)
+    assert isinstance(error, S3Refused)
+    assert error.operation_name == "PutObject"
+    assert "failed: s3://mybucket/out/motion/a.txt" in str(error)
+    assert "sent: s3://mybucket/out/motion/b.txt" in str(error)
+    assert statuses(error) == ["failed", "sent", "sent"]
+    assert sorted(contents(bucket)) == ["out/motion/b.txt", "out/motion/c.txt"]
+    assert len(tree(workdir / "copy/motion")) == 3
+
+
+def test_one_denied_object_among_others_goes_on(
+    injected: DataSink, bucket: Bucket, answer: Answer
+) -> None:
+    answer("PutObject", 403, "AccessDenied", ending="/b.txt")
+    assert statuses(failure(injected)) == ["sent", "failed", "sent"]
+    assert len(contents(bucket)) == 2
+
+
+def test_what_is_there_already_is_said(injected: DataSink, bucket: Bucket, answer: Answer) -> None:
+    bucket.put_object(Key="out/motion/c.txt", Body=b"c.txt")
+    answer("PutObject", 403, "AccessDenied")
+    error = failure(injected)
+    assert "failed: s3://mybucket/out/motion/a.txt" in str(error)
+    assert "not tried: s3://mybucket/out/motion/b.txt" in str(error)
+    assert "unchanged: s3://mybucket/out/motion/c.txt" in str(error)
+
+
+def test_a_source_that_goes_away_fails_alone(
+    injected: DataSink, bucket: Bucket, files: list[str]
+) -> None:
+    def remove(**_: object) -> None:
+        Path(files[1]).unlink(missing_ok=True)
+
+    injected.inputs.bucket.meta.client.meta.events.register(
+        "provide-client-params.s3.ListObjectsV2", remove
+    )
+    error = failure(injected)
+    assert statuses(error) == ["sent", "failed", "sent"]
+    assert not isinstance(error, ClientError)
+    assert files[1] in str(error)
+
+
+def test_an_error_keeps_its_cause(injected: DataSink, answer: Answer) -> None:
+    answer("PutObject", 400, "InvalidTag", ending="/a.txt")
+    cause = failure(injected).__cause__
+    assert isinstance(cause, ClientError)
+    assert cause.operation_name == "PutObject"
+
+
+def test_an_injected_bucket_is_named_by_its_own_name(injected: DataSink, answer: Answer) -> None:
+    injected.inputs.base_directory = "s3://elsewhere/out"
+    answer("PutObject", 403, "AccessDenied")
+    assert "s3://mybucket/out" in str(failure(injected))
+    assert "elsewhere" not in str(failure(injected))
+
+
+def test_a_failed_local_copy_is_told_together(injected: DataSink, answer: Answer) -> None:
+    answer("PutObject", 400, "InvalidTag", ending="/a.txt")
+    injected.inputs.local_copy = "/proc/nowhere"
+    error = failure(injected)
+    assert statuses(error) == ["failed", "sent", "sent"]
+    assert "failed: /proc/nowhere/motion/a.txt" in str(error)
+
+
+def test_the_log_tells_no_secret(sick: DataSink, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, logger="nipype.interface"):
+        sick.run()
+    own = [record.getMessage() for record in caplog.records if record.name.startswith("nipype")]
+    assert any("3 sent" in text for text in own)
+    assert SECRET_KEY not in "".join(own)
+
+
+def test_a_wrong_region_is_followed(sick: DataSink, bucket: Bucket, lone_bucket: Bucket) -> None:
+    scopes = []
+
+    def redirect(request: Any, **_: object) -> Any:
+        header = request.headers["Authorization"]
+        scope = (header if isinstance(header, str) else header.decode()).split("/")[2]
+        scopes.append(scope)
+        if scope == "eu-west-1":
+            return None
+        body = "<Error><Code>PermanentRedirect</Code></Error>"
+        return response(request.url, body, status=301, x_amz_bucket_region="eu-west-1")
+
+    lone_bucket.meta.client.meta.events.register("before-send.s3", redirect)
+    sick.inputs.bucket = lone_bucket
+    sick.run()
+    assert scopes[-1] == "eu-west-1"
+    assert len(contents(bucket)) == 3
+
+
+def test_what_is_not_confirmed_is_not_called_sent(injected: DataSink, lone_bucket: Bucket) -> None:
+    def lie(parsed: dict[str, Any], **_: object) -> None:
+        parsed["ETag"] = f'"{"0" * 32}"'
+
+    lone_bucket.meta.client.meta.events.register("after-call.s3.PutObject", lie)
+    error = failure(injected)
+    assert statuses(error) == ["failed"] * 3
+    assert "other bytes" in str(error)

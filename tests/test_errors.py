@@ -1,0 +1,65 @@
+"""Errors are what callers already catch, and reach other processes as they were raised."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from botocore.exceptions import ClientError
+
+import nipype_datasink
+from nipype_datasink import errors
+from nipype_datasink.errors import DataSinkError, DeliveryError, S3Error
+from nipype_datasink.s3.refusal import S3Refused
+
+CLASSES = [getattr(errors, name) for name in errors.__all__]
+
+
+@pytest.mark.parametrize(
+    ("name", "builtin"),
+    [
+        ("SettingsError", ValueError),
+        ("SourceError", ValueError),
+        ("MissingSourceError", FileNotFoundError),
+        ("CollisionError", ValueError),
+        ("DestinationError", OSError),
+        ("DeliveryError", OSError),
+        ("S3Error", OSError),
+        ("CredentialsError", OSError),
+    ],
+)
+def test_an_error_is_also_the_builtin(name: str, builtin: type[Exception]) -> None:
+    kind = getattr(errors, name)
+    assert issubclass(kind, DataSinkError)
+    assert issubclass(kind, builtin)
+
+
+def test_trouble_with_s3_is_trouble_with_a_delivery() -> None:
+    assert issubclass(errors.CredentialsError, S3Error)
+    assert issubclass(S3Error, DeliveryError)
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_an_error_shows_its_message_and_survives_pickling(kind: type[Exception]) -> None:
+    error = pickle.loads(pickle.dumps(kind("a: b\nc")))
+    assert type(error) is kind
+    assert str(error) == "a: b\nc"
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_every_error_is_public(kind: type[Exception]) -> None:
+    assert getattr(nipype_datasink, kind.__name__) is kind
+    assert kind.__name__ in nipype_datasink.__all__
+
+
+def test_a_refusal_is_boto3s_error_too_and_survives_pickling() -> None:
+    error = S3Refused("nothing arrived", {"Error": {"Code": "AccessDenied"}}, "PutObject")
+    error.outcomes = (1,)
+    copy = pickle.loads(pickle.dumps(error))
+    assert isinstance(copy, S3Refused)
+    assert isinstance(copy, ClientError)
+    assert isinstance(copy, S3Error)
+    assert str(copy) == "nothing arrived"
+    assert copy.response["Error"]["Code"] == "AccessDenied"
+    assert copy.operation_name == "PutObject"
+    assert copy.outcomes == (1,)

@@ -1,0 +1,574 @@
+"""The class that pipelines use: what nipype's has stays, and what is new takes nobody's place."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import pickle
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import nipype.interfaces.io as upstream
+import pytest
+from nipype import MapNode, Node, config
+from nipype.interfaces.base import Undefined, isdefined
+
+import nipype_datasink
+from nipype_datasink import (
+    DataSink,
+    DataSinkInputSpec,
+    MissingSourceError,
+    S3Error,
+    SettingsError,
+)
+from nipype_datasink.s3.client import forget_clients
+from tests.conftest import contents, tree
+from tests.stores import ACCESS_KEY, SECRET_KEY
+
+if TYPE_CHECKING:
+    from types_boto3_s3.service_resource import Bucket
+
+UPSTREAM = upstream.DataSinkInputSpec().traits()
+OURS = DataSinkInputSpec().traits()
+NEW = sorted(OURS.keys() - UPSTREAM.keys())
+SOME_INPUTS: list[Any] = [
+    pytest.param({}, {}, id="none"),
+    pytest.param({"base_directory": "/o", "container": "c"}, {"x": "/a"}, id="field"),
+    pytest.param(
+        {"substitutions": [("a", "b")], "regexp_substitutions": [("c", "d")], "strip_dir": "/w"},
+        {"x": ["/a", "/b"]},
+        id="substitutions",
+    ),
+    pytest.param(
+        {"creds_path": "/c", "encrypt_bucket_keys": True, "local_copy": "/l"}, {}, id="s3"
+    ),
+]
+
+
+def file(path: Path, content: str = "x") -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return str(path)
+
+
+def made(kind: type, inputs: dict[str, Any], fields: dict[str, Any]) -> Any:
+    interface = kind(**inputs)
+    for name, value in fields.items():
+        setattr(interface.inputs, name, value)
+    return interface
+
+
+def test_it_is_a_direct_subclass_that_nipype_recognises() -> None:
+    assert DataSink.__bases__ == (upstream.DataSink,)
+    assert DataSink.__name__ == DataSink.__qualname__ == "DataSink"
+    assert isinstance(DataSink(), upstream.DataSink)
+    assert ".io" in str(DataSink.__bases__)
+    assert "datasink" in str(DataSink).lower()
+
+
+def test_it_lives_where_it_says() -> None:
+    assert DataSink.__module__ == "nipype_datasink.interface"
+    assert pickle.loads(pickle.dumps(DataSink)) is nipype_datasink.DataSink
+    assert type(pickle.loads(pickle.dumps(DataSink()))) is DataSink
+
+
+def test_the_specs_are_nipypes() -> None:
+    assert issubclass(DataSink.input_spec, upstream.DataSinkInputSpec)
+    assert DataSink.output_spec is upstream.DataSinkOutputSpec
+    assert nipype_datasink.DataSinkOutputSpec is upstream.DataSinkOutputSpec
+
+
+def described(trait: Any) -> dict[str, Any]:
+    kind = trait.trait_type
+    inner = [type(item.trait_type) for item in trait.inner_traits]
+    return {**trait.__dict__, "kind": type(kind), "default": kind.get_default_value(), "in": inner}
+
+
+@pytest.mark.parametrize("name", sorted(UPSTREAM.keys() - {"trait_added", "trait_modified"}))
+def test_every_input_of_nipypes_is_unchanged(name: str) -> None:
+    ours, theirs = described(OURS[name]), described(UPSTREAM[name])
+    ours.pop("__doc__", None), theirs.pop("__doc__", None)
+    if callable(theirs["default"][1]) or isinstance(theirs["default"][1], tuple):
+        ours["default"], theirs["default"] = ours["default"][0], theirs["default"][0]
+    assert ours == theirs
+
+
+def test_there_are_new_inputs() -> None:
+    assert NEW == [
+        "local_hardlink",
+        "s3_endpoint_url",
+        "s3_max_concurrency",
+        "s3_profile",
+        "s3_region",
+        "s3_transfer_client",
+        "s3_upload_args",
+    ]
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_a_new_input_takes_nobodys_place(name: str) -> None:
+    assert name.startswith(("s3_", "local_"))
+    assert OURS[name].nohash
+    assert OURS[name].desc
+    assert not OURS[name].usedefault
+    assert not isdefined(getattr(DataSinkInputSpec(), name))
+
+
+@pytest.mark.parametrize(("inputs", "fields"), SOME_INPUTS)
+def test_the_hash_of_a_node_is_nipypes(inputs: dict[str, Any], fields: dict[str, Any]) -> None:
+    ours, theirs = (made(kind, inputs, fields) for kind in (DataSink, upstream.DataSink))
+    assert ours.inputs.get_hashval() == theirs.inputs.get_hashval()
+
+
+def test_infields_leave_no_phantom_in_the_hash() -> None:
+    value, _ = DataSink(infields=["x"]).inputs.get_hashval()
+    assert "trait_added" not in str(value)
+
+
+def test_new_inputs_do_not_count_in_hashes() -> None:
+    before = DataSink().inputs.get_hashval()
+    sink = DataSink(
+        s3_endpoint_url="http://x",
+        s3_region="r",
+        s3_profile="p",
+        s3_upload_args={"StorageClass": "GLACIER"},
+        s3_max_concurrency=3,
+        s3_transfer_client="classic",
+        local_hardlink=True,
+    )
+    assert sink.inputs.get_hashval() == before
+
+
+@pytest.mark.parametrize("value", ["fast", ""])
+def test_an_unknown_transfer_client_is_refused(value: str) -> None:
+    with pytest.raises(Exception, match="s3_transfer_client"):
+        DataSink(s3_transfer_client=value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "configured", "linked"),
+    [
+        (None, "true", True),
+        (None, "false", False),
+        (True, "false", True),
+        (False, "true", False),
+    ],
+)
+def test_local_hardlink_wins_over_the_configuration(
+    asked: bool | None,
+    configured: str,
+    linked: bool,
+    workdir: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    key = ("execution", "try_hard_link_datasink")
+    request.addfinalizer(partial(config.set, *key, config.get(*key)))
+    config.set(*key, configured)
+    source = file(workdir / "a")
+    sink = DataSink(base_directory=str(workdir / "out"))
+    sink.inputs.x = source
+    if asked is not None:
+        sink.inputs.local_hardlink = asked
+    (place,) = sink.run().outputs.out_file
+    assert os.path.samefile(source, place) is linked
+
+
+def test_infields_are_what_was_asked_for() -> None:
+    sink = DataSink(infields=["x", "y.@z"])
+    assert list(sink.inputs._outputs) == ["x", "y.@z"]
+    assert sink.inputs.x is Undefined
+    assert {"x", "y.@z"} <= set(sink.inputs.copyable_trait_names())
+
+
+def test_a_value_given_with_infields_is_kept(workdir: Path) -> None:
+    source = file(workdir / "a")
+    sink = DataSink(infields=["x"], x=source, base_directory=str(workdir / "out"))
+    assert sink.inputs.x == source
+    assert sink.run().outputs.out_file == [str(workdir / "out/x/a")]
+
+
+@pytest.mark.parametrize(
+    "travel",
+    [
+        pytest.param(copy.deepcopy, id="deepcopy"),
+        pytest.param(lambda item: pickle.loads(pickle.dumps(item)), id="pickle"),
+        pytest.param(lambda item: copy.deepcopy(pickle.loads(pickle.dumps(item))), id="both"),
+    ],
+)
+@pytest.mark.parametrize("infields", [None, ["x", "y.@z"]], ids=["fields", "infields"])
+def test_copies_keep_fields_and_values(travel: Any, infields: list[str] | None) -> None:
+    sink = DataSink(infields=infields, base_directory="/o", s3_upload_args={"Tagging": "a=b"})
+    setattr(sink.inputs, "y.@z", ["/a"])
+    other = travel(sink)
+    assert dict(other.inputs._outputs) == dict(sink.inputs._outputs)
+    assert other.inputs.base_directory == "/o"
+    assert other.inputs.s3_upload_args == {"Tagging": "a=b"}
+    assert other.inputs.get_hashval() == sink.inputs.get_hashval()
+    other.inputs.x = "/b"
+    assert other.inputs._outputs["x"] == "/b"
+    assert sink.inputs._outputs.get("x", Undefined) is Undefined
+
+
+def test_infields_may_name_a_known_input(workdir: Path) -> None:
+    source = file(workdir / "a")
+    sink = DataSink(infields=["container", "x"], base_directory=str(workdir / "out"))
+    sink.inputs.container = "sub001"
+    sink.inputs.x = source
+    assert sink.run().outputs.out_file == [str(workdir / "out/sub001/x/a")]
+    assert tree(workdir / "out").keys() == {"sub001", "sub001/x", "sub001/x/a"}
+
+
+def test_known_inputs_in_infields_may_be_given_at_once(workdir: Path) -> None:
+    sink = DataSink(
+        infields=["container", "x"],
+        base_directory=str(workdir),
+        container="c",
+        x=file(workdir / "a"),
+    )
+    assert sink.run().outputs.out_file == [str(workdir / "c/x/a")]
+
+
+def test_a_mapnode_sinks_each_of_its_values(workdir: Path) -> None:
+    sources = [file(workdir / name) for name in "ab"]
+    node = MapNode(
+        DataSink(infields=["x"], base_directory=str(workdir / "out")),
+        iterfield=["x"],
+        name="sink",
+        base_dir=str(workdir),
+    )
+    node.inputs.x = sources
+    assert node.run().outputs.out_file == [[str(workdir / "out/x" / name)] for name in "ab"]
+
+
+@pytest.mark.parametrize(("force", "runs"), [(True, 2), (False, 1)])
+def test_force_run_decides_whether_a_node_runs_again(
+    force: bool, runs: int, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[object] = []
+    run = DataSink._run_interface
+
+    def count(self: DataSink, runtime: Any) -> Any:
+        done.append(runtime)
+        return run(self, runtime)
+
+    monkeypatch.setattr(DataSink, "_run_interface", count)
+    source = file(workdir / "a")
+    for _ in range(2):
+        node = Node(DataSink(force_run=force), name="sink", base_dir=str(workdir / "work"))
+        node.inputs.base_directory = str(workdir / "out")
+        node.inputs.x = source
+        node.run()
+    assert len(done) == runs
+
+
+def test_outputs_may_be_set_directly(workdir: Path) -> None:
+    sink = DataSink(base_directory=str(workdir / "out"))
+    sink.inputs._outputs = {"x.@y": file(workdir / "a")}
+    assert sink.run().outputs.out_file == [str(workdir / "out/x/a")]
+
+
+def test_a_folder_may_be_called_as_an_input(workdir: Path) -> None:
+    outputs = {"container": file(workdir / "a"), "s3_region": file(workdir / "b")}
+    sink = DataSink(base_directory=str(workdir / "out"))
+    sink.inputs._outputs = outputs
+    assert sink.run().outputs.out_file == [
+        str(workdir / "out/container/a"),
+        str(workdir / "out/s3_region/b"),
+    ]
+
+
+def test_an_iterator_is_sunk_whole(workdir: Path) -> None:
+    sink = DataSink(base_directory=str(workdir / "out"))
+    sink.inputs.x = (file(workdir / name) for name in "ab")
+    assert len(sink.plan().deliveries) == 2
+    assert tree(workdir / "out") == {}
+    assert len(sink.run().outputs.out_file) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("local_copy", "/l"), ("creds_path", "/c"), ("encrypt_bucket_keys", True), ("bucket", "b")],
+)
+def test_inputs_may_be_set_on_the_sink_itself(name: str, value: object) -> None:
+    sink = DataSink()
+    setattr(sink, name, value)
+    assert getattr(sink.inputs, name) == value
+    setattr(sink.inputs, name, other := type(value)())
+    assert getattr(sink, name) == other
+
+
+def test_a_plan_is_what_happens_and_writes_nothing(workdir: Path) -> None:
+    file(workdir / "d/a")
+    sink = DataSink(base_directory=str(workdir / "out"), container="c")
+    sink.inputs.x = str(workdir / "d")
+    before = tree(workdir)
+    plan = sink.plan()
+    assert tree(workdir) == before
+    assert [item.destination for item in plan.deliveries] == sink.run().outputs.out_file
+    assert str(plan) == (f"x: {workdir}/d/a -> {workdir}/out/c/x/d/a (1 bytes)\n1 files, 1 bytes")
+
+
+def test_a_plan_for_s3_asks_nobody(workdir: Path, requests: dict[str, int]) -> None:
+    sink = DataSink(base_directory="s3://bucket/p", s3_endpoint_url="http://127.0.0.1:9")
+    sink.inputs.x = file(workdir / "a")
+    assert [item.destination for item in sink.plan().deliveries] == ["s3://bucket/p/x/a"]
+    assert requests == {}
+
+
+class Redirected(DataSink):
+    """Overrides what routing consults."""
+
+    def _get_dst(self, src: str) -> str:
+        return super()._get_dst(src).upper()
+
+    def _substitute(self, pathstr: str) -> str:
+        return super()._substitute(pathstr).replace("/x/", "/y/")
+
+
+@pytest.mark.parametrize("base", ["local", "s3"])
+def test_overridden_steps_of_routing_are_honoured(base: str, workdir: Path) -> None:
+    root = "s3://bucket/p" if base == "s3" else str(workdir / "out")
+    sink = Redirected(base_directory=root, substitutions=[("A.NII", "B.NII")])
+    sink.inputs.x = file(workdir / "a.nii")
+    assert [item.destination for item in sink.plan().deliveries] == [f"{root}/y/B.NII"]
+
+
+def test_steps_of_routing_may_be_patched_on_the_class(workdir: Path) -> None:
+    sink = DataSink(base_directory="/o")
+    sink.inputs.x = file(workdir / "a")
+    with (
+        mock.patch.object(DataSink, "_get_dst", return_value="b"),
+        mock.patch.object(DataSink, "_substitute", side_effect=lambda path: f"{path}.c"),
+    ):
+        assert sink.plan().deliveries[0].destination == "/o/x/b.c"
+
+
+@pytest.mark.parametrize("parameterization", [True, False])
+@pytest.mark.parametrize("strip_dir", [None, "/w"])
+@pytest.mark.parametrize("source", ["/w/_a/b", "/w/_a/d/", "/b", "/w/_d/"])
+def test_get_dst_answers_as_nipypes(
+    source: str, strip_dir: str | None, parameterization: bool
+) -> None:
+    inputs: dict[str, Any] = {"parameterization": parameterization}
+    if strip_dir:
+        inputs["strip_dir"] = strip_dir
+    answers = {made(kind, inputs, {})._get_dst(source) for kind in (DataSink, upstream.DataSink)}
+    assert len(answers) == 1
+
+
+@pytest.mark.parametrize("path", ["/o/a_b/c.nii", "/nothing"])
+def test_substitute_answers_as_nipypes(path: str) -> None:
+    inputs: dict[str, Any] = {
+        "substitutions": [("a_", "A"), ("A", "z")],
+        "regexp_substitutions": [("b/(.)", r"\1")],
+    }
+    ours, theirs = (kind(**inputs)._substitute(path) for kind in (DataSink, upstream.DataSink))
+    assert ours == theirs
+
+
+def test_substitute_keeps_the_bucket() -> None:
+    sink = DataSink(substitutions=[("bucket", "x")])
+    assert sink._substitute("s3://bucket/bucket/a") == "s3://bucket/x/a"
+    assert sink._substitute("/bucket/a") == "/x/a"
+
+
+@pytest.mark.parametrize("base", ["s3://bucket/p", "S3://Bucket", "/o", "out", None])
+def test_check_s3_base_dir_answers_as_nipypes(base: str | None) -> None:
+    inputs: dict[str, Any] = {} if base is None else {"base_directory": base}
+    answers = [kind(**inputs)._check_s3_base_dir() for kind in (DataSink, upstream.DataSink)]
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        'User Name,Access Key Id,Secret Access Key\n"u",AKIDFILE,secret/file\n',
+        "AWSAccessKeyId=AKIDFILE\r\nAWSSecretKey=secret/file\r\n",
+    ],
+    ids=["environment", "user", "root"],
+)
+def test_return_aws_keys_answers_as_nipypes(
+    content: str | None, workdir: Path, credentials: None
+) -> None:
+    inputs: dict[str, Any] = (
+        {} if content is None else {"creds_path": file(workdir / "keys.csv", content)}
+    )
+    ours, theirs = (kind(**inputs)._return_aws_keys() for kind in (DataSink, upstream.DataSink))
+    assert ours == theirs
+    assert ours[0] == (ACCESS_KEY if content is None else "AKIDFILE")
+
+
+def test_return_aws_keys_without_any_answers_as_nipypes() -> None:
+    assert DataSink()._return_aws_keys() == upstream.DataSink()._return_aws_keys() == (None, None)
+
+
+def test_fetch_bucket_returns_one_with_the_sinks_keys(endpoint: str, credentials: None) -> None:
+    bucket = DataSink(s3_endpoint_url=endpoint, s3_region="eu-west-1")._fetch_bucket("mybucket")
+    keys = bucket.meta.client._request_signer._credentials
+    assert (bucket.name, keys.access_key, keys.secret_key) == ("mybucket", ACCESS_KEY, SECRET_KEY)
+    assert bucket.meta.client.meta.endpoint_url == endpoint
+    assert bucket.meta.client.meta.region_name == "eu-west-1"
+    forget_clients()
+
+
+def test_overridden_keys_are_used(endpoint: str) -> None:
+    class Keyed(DataSink):
+        def _return_aws_keys(self) -> tuple[str, str]:
+            return "AKIDOWN", "own"
+
+    bucket = Keyed(s3_endpoint_url=endpoint, s3_region="us-east-1")._fetch_bucket("mybucket")
+    keys = bucket.meta.client._request_signer._credentials
+    assert (keys.access_key, keys.secret_key) == ("AKIDOWN", "own")
+    forget_clients()
+
+
+@pytest.mark.parametrize("by", ["subclass", "patch"])
+def test_an_overridden_fetch_bucket_is_asked(by: str, workdir: Path, bucket: Bucket) -> None:
+    class Fetching(DataSink):
+        def _fetch_bucket(self, bucket_name: str) -> Any:
+            return fetch(bucket_name)
+
+    fetch = mock.Mock(return_value=bucket)
+    sink = (Fetching if by == "subclass" else DataSink)(base_directory="s3://mybucket/p")
+    sink.inputs.x = file(workdir / "a")
+    with mock.patch.object(DataSink, "_fetch_bucket", fetch):
+        assert sink.run().outputs.out_file == ["s3://mybucket/p/x/a"]
+    fetch.assert_called_once_with("mybucket")
+    assert contents(bucket) == {"p/x/a": b"x"}
+
+
+def test_an_overridden_check_of_the_base_names_the_bucket(workdir: Path, bucket: Bucket) -> None:
+    class Checking(DataSink):
+        def _check_s3_base_dir(self) -> tuple[bool, str]:
+            return True, "renamed"
+
+    sink = Checking(base_directory="s3://mybucket/p")
+    sink.inputs.x = file(workdir / "a")
+    with mock.patch.object(Checking, "_fetch_bucket", return_value=bucket) as fetch:
+        sink.run()
+    fetch.assert_called_once_with("renamed")
+
+
+@pytest.mark.parametrize("by", ["subclass", "patch"])
+def test_an_overridden_upload_sends(by: str, workdir: Path, bucket: Bucket) -> None:
+    class Uploading(DataSink):
+        def _upload_to_s3(self, bucket: Any, src: str, dst: str) -> None:
+            upload(bucket, src, dst)
+
+    upload = mock.Mock(return_value=None)
+    sink = (Uploading if by == "subclass" else DataSink)(base_directory="s3://mybucket/p")
+    sink.inputs.bucket = bucket
+    sink.inputs.x = [source := file(workdir / "a"), directory := str(workdir / "d")]
+    file(workdir / "d/b")
+    with mock.patch.object(DataSink, "_upload_to_s3", upload):
+        out_file = sink.run().outputs.out_file
+    assert [call.args[1:] for call in upload.call_args_list] == [
+        (source, "s3://mybucket/p/x/a"),
+        (directory, "s3://mybucket/p/x/d"),
+    ]
+    assert out_file == ["s3://mybucket/p/x/a", "s3://mybucket/p/x/d"]
+    assert contents(bucket) == {}
+
+
+def test_upload_to_s3_may_be_called_directly(workdir: Path, bucket: Bucket) -> None:
+    file(workdir / "d/a")
+    sink = DataSink(encrypt_bucket_keys=True)
+    sink._upload_to_s3(bucket, file(workdir / "b"), "s3://mybucket/p/c")
+    sink._upload_to_s3(bucket, str(workdir / "d"), "S3://mybucket/p/d")
+    assert contents(bucket) == {"p/c": b"x", "p/d/a": b"x"}
+    assert bucket.Object("p/c").server_side_encryption == "AES256"
+
+
+def test_encryption_asked_for_in_upload_args_wins(workdir: Path, bucket: Bucket) -> None:
+    sink = DataSink(
+        base_directory="s3://mybucket",
+        bucket=bucket,
+        encrypt_bucket_keys=True,
+        s3_upload_args={"ServerSideEncryption": "aws:kms"},
+    )
+    sink.inputs.x = file(workdir / "a")
+    sink.run()
+    assert bucket.Object("x/a").server_side_encryption == "aws:kms"
+
+
+@pytest.mark.parametrize("name", ["s3_endpoint_url", "s3_region", "s3_profile"])
+def test_a_setting_beside_an_injected_bucket_is_warned_about(
+    name: str, workdir: Path, bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink = DataSink(base_directory="s3://mybucket", bucket=bucket)
+    setattr(sink.inputs, name, "nowhere")
+    sink.inputs.x = file(workdir / "a")
+    sink.run()
+    warnings = [item.getMessage() for item in caplog.records if item.levelno == logging.WARNING]
+    assert warnings == [f"{name} is ignored: the injected bucket has its own"]
+    assert contents(bucket) == {"x/a": b"x"}
+
+
+def test_clashing_settings_do_not_matter_on_disk(workdir: Path) -> None:
+    sink = DataSink(base_directory=str(workdir / "out"), creds_path="/c", s3_profile="p")
+    sink.inputs.x = file(workdir / "a")
+    assert len(sink.run().outputs.out_file) == 1
+    sink.inputs.base_directory = "s3://bucket"
+    with pytest.raises(SettingsError, match="creds_path and s3_profile"):
+        sink.plan()
+
+
+def test_without_boto3_the_local_copy_is_made_and_the_rest_is_told(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("target", "transfer"):
+        monkeypatch.setitem(sys.modules, f"nipype_datasink.s3.{name}", None)
+    sink = DataSink(base_directory="s3://bucket/p", local_copy=str(workdir / "copy"))
+    sink.inputs.s3_upload_args = {"StorageClass": "GLACIER"}
+    sink.inputs.x = file(workdir / "a")
+    with pytest.raises(S3Error, match="run 'pip install boto3'") as caught:
+        sink.run()
+    assert "not tried: s3://bucket/p/x/a" in str(caught.value)
+    assert tree(workdir / "copy/x") == {"a": b"x"}
+
+
+def test_one_line_is_logged_and_one_for_each_substitution(
+    workdir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = workdir / "out"
+    sink = DataSink(base_directory=str(out), substitutions=[("a.nii", "b.nii")])
+    sink.inputs.x = [file(workdir / "a.nii"), file(workdir / "c.nii")]
+    sink.run()
+    messages = [item.getMessage() for item in caplog.records if item.levelno >= logging.INFO]
+    assert messages[0] == f"sub: {out}/x/a.nii -> {out}/x/b.nii"
+    assert messages[1].startswith(f"{out}: 2 sent (2 bytes, ")
+    assert len(messages) == 2
+
+
+def test_a_result_is_a_flat_list_even_of_one_or_none(workdir: Path) -> None:
+    sink = DataSink(base_directory=str(workdir / "out"), container="c")
+    assert sink.run().outputs.out_file == []
+    assert tree(workdir) == {"out": None, "out/c": None}
+    sink.inputs.x = file(workdir / "a")
+    assert sink.run().outputs.out_file == [str(workdir / "out/c/x/a")]
+
+
+def test_a_local_copy_in_the_base_itself_is_no_copy(workdir: Path) -> None:
+    sink = DataSink(base_directory="out", local_copy=str(workdir / "out"))
+    sink.inputs.x = file(workdir / "a")
+    assert sink.run().outputs.out_file == [str(workdir / "out/x/a")]
+
+
+def test_without_base_outputs_end_in_the_working_directory(workdir: Path) -> None:
+    sink = DataSink()
+    sink.inputs.x = file(workdir / "in/a")
+    assert sink.run().outputs.out_file == [str(workdir / "x/a")]
+
+
+def test_an_error_reaches_the_caller_as_it_is(workdir: Path) -> None:
+    node = Node(DataSink(base_directory=str(workdir / "out")), name="sink", base_dir=str(workdir))
+    node.inputs.x = "/nowhere/a"
+    with pytest.raises(Exception, match="/nowhere/a does not exist"):
+        node.run()
+    with pytest.raises(MissingSourceError):
+        node.interface.run()
