@@ -18,6 +18,7 @@ from pathlib import Path
 from moto.server import ThreadedMotoServer
 
 ACCESS_KEY = "AKIDEXAMPLE"
+MANUAL_ACCESS_KEY = "ABCDEFGHIJKLMNOP"  # with the same secret, as nipype's manual prints them
 SECRET_KEY = "zyx123wvu456/ABC890+gHiJk"
 
 _STARTING = 60  # seconds
@@ -51,9 +52,12 @@ def seaweedfs() -> Iterator[str]:
 
 
 def _identity() -> dict[str, object]:
-    keys = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
+    keys = [
+        {"accessKey": access_key, "secretKey": SECRET_KEY}
+        for access_key in (ACCESS_KEY, MANUAL_ACCESS_KEY)
+    ]
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
-    return {"name": "tests", "credentials": [keys], "actions": actions}
+    return {"name": "tests", "credentials": keys, "actions": actions}
 
 
 def _command(program: str, directory: str, port: int, others: list[int]) -> list[str]:
@@ -77,6 +81,8 @@ def _command(program: str, directory: str, port: int, others: list[int]) -> list
         "-s3",
         f"-s3.port={port}",
         f"-s3.port.grpc={s3_grpc}",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
         f"-s3.config={directory}/s3.json",
         "-master.telemetry=false",
     ]

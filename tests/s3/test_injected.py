@@ -339,6 +339,7 @@ def elsewhere(code: str, *args: str, **environment: str) -> subprocess.Completed
     )
 
 
+@pytest.mark.moto
 def test_another_process_uses_its_own_credentials(
     injected: DataSink, bucket: Bucket, workdir: Path, endpoint: str
 ) -> None:

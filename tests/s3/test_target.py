@@ -160,6 +160,7 @@ def test_what_is_not_encrypted_is_sent_again(
     assert sendings(requests) == {}
 
 
+@pytest.mark.moto
 def test_an_object_under_kms_is_recognised_by_its_checksum(
     sink: DataSink, files: list[str], bucket: Bucket, requests: Counter[str]
 ) -> None:
@@ -173,6 +174,7 @@ def test_an_object_under_kms_is_recognised_by_its_checksum(
     assert sendings(requests) == {"PutObject": 1}
 
 
+@pytest.mark.moto
 def test_a_bucket_that_encrypts_by_kms_itself_is_recognised(
     sink: DataSink, files: list[str], lone_bucket: Bucket, requests: Counter[str]
 ) -> None:
@@ -197,6 +199,7 @@ def test_a_bucket_that_encrypts_by_kms_itself_is_recognised(
     assert sendings(requests) == {"PutObject": 1}
 
 
+@pytest.mark.moto
 def test_arguments_of_s3_win_over_encrypt_bucket_keys(
     sink: DataSink, files: list[str], bucket: Bucket
 ) -> None:

@@ -1,0 +1,144 @@
+"""What the documentation says: its examples run, its tables point at tests that exist."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import nipype_datasink
+from tests.conftest import contents, tree
+from tests.stores import ACCESS_KEY, SECRET_KEY
+
+if TYPE_CHECKING:
+    from types_boto3_s3.service_resource import Bucket
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+DIFFERENCES = ROOT / "docs" / "differences.md"
+
+KEYS = f"User Name,Access Key Id,Secret Access Key\nlab,{ACCESS_KEY},{SECRET_KEY}\n"
+PROFILE = f"[lab]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def pages_with(language: str) -> pytest.MarkDecorator:
+    pages = [page for page in PAGES if blocks(page, language)]
+    return pytest.mark.parametrize("page", pages, ids=[page.name for page in pages])
+
+
+def run(page: Path) -> None:
+    """Run the Python of a page from top to bottom, as a reader would type it in."""
+    names: dict[str, object] = {}
+    for code in blocks(page, "python"):
+        exec(compile(code, page.name, "exec"), names)
+
+
+@pytest.fixture
+def lab(workdir: Path, endpoint: str, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """What the examples find: sources, keys, a profile, and a store behind ``s3://``."""
+    for name in ("sub001_bold.nii.gz", "sub001_motion.par"):
+        Path(name).write_text(name)
+    Path("credentials.csv").write_text(KEYS)
+    Path(os.environ["AWS_SHARED_CREDENTIALS_FILE"]).write_text(PROFILE)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+    return bucket
+
+
+@pytest.mark.moto  # the examples use a key of KMS
+@pages_with("python")
+def test_the_examples_of_a_page_run(page: Path, lab: Bucket) -> None:
+    run(page)
+
+
+def test_the_first_example_does_what_its_comments_say(
+    lab: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(README)
+
+    code = "".join(blocks(README, "python"))
+    files = re.findall(r"results/(\S+\.(?:nii\.gz|par))", code)
+    assert {name for name, data in tree(Path("results")).items() if data} == set(files)
+    assert set(contents(lab)) == {f"path/to/output/dir/{name}" for name in files}
+    output = capsys.readouterr().out
+    assert all(f"s3://mybucket/path/to/output/dir/{name}" in output for name in files)
+
+
+@pytest.mark.moto
+def test_the_page_on_s3_says_how_objects_are_encrypted(lab: Bucket) -> None:
+    code = blocks(ROOT / "docs" / "s3.md", "python")
+    (kms,) = [block for block in code if "aws:kms" in block]
+
+    exec(compile(code[0] + kms, "s3.md", "exec"), {})
+
+    stored = lab.Object("path/to/output/dir/sub001/bold/sub001_bold.nii.gz")
+    assert stored.server_side_encryption == "aws:kms"
+    assert str(stored.ssekms_key_id) in kms
+
+
+@pages_with("json")
+def test_the_json_of_a_page_can_be_read(page: Path) -> None:
+    for text in blocks(page, "json"):
+        json.loads(text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
+        name, _, heading = target.partition("#")
+        other = page.parent / name if name else page
+        assert other.is_file(), target
+        titles = re.findall(r"^#+ (.*)$", other.read_text(), re.MULTILINE)
+        anchors = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+        assert not heading or heading in anchors, target
+
+
+def test_the_commands_of_the_readme_are_targets_of_the_makefile() -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    commands = re.findall(r"^make ([a-z-]+)", "".join(blocks(README, "console")), re.MULTILINE)
+
+    assert {"demo", "test"} <= set(commands) <= set(targets)
+
+
+def rows(page: Path, heading: str) -> list[list[str]]:
+    """Return the cells of the table whose first column has that heading."""
+    table = page.read_text().split(f"\n| {heading} |")[1].split("\n\n")[0]
+    lines = table.splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_readme_lists_every_error_with_its_base() -> None:
+    listed = {row[0].strip("`"): row[1].strip("`") for row in rows(README, "error")}
+
+    errors = {name for name in nipype_datasink.__all__ if name.endswith("Error")}
+    assert set(listed) == errors - {"DataSinkError"}
+    for name, base in listed.items():
+        bases = [kind.__name__ for kind in getattr(nipype_datasink, name).__mro__]
+        assert base in bases
+        assert "DataSinkError" in bases
+
+
+def test_every_difference_names_tests_that_exist() -> None:
+    module = ast.parse((ROOT / "tests" / "test_differences.py").read_text())
+    tests = {item.name for item in module.body if isinstance(item, ast.FunctionDef)}
+
+    for row in rows(DIFFERENCES, "nipype"):
+        named = re.findall(r"`(\w+)`", row[-1])
+        assert named, row[0]
+        assert set(named) <= tests, row[0]
+
+
+def test_every_difference_says_what_happens_here_and_why() -> None:
+    assert len(rows(DIFFERENCES, "nipype")) >= 20
+    for row in rows(DIFFERENCES, "nipype"):
+        assert len(row) == 4
+        assert all(row)
