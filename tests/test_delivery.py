@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,9 @@ class Fake:
             for transfer, status in zip(plan.transfers, self.statuses, strict=True)
         ]
 
-    def error(self, message: str, cause: Exception | None) -> DeliveryError:
+    def error(self, message: str, causes: Sequence[Exception], /) -> DeliveryError:
         kind = DeliveryError if self.location == DISK else S3Error
-        return kind(f"{cause}; {message}")
+        return kind(f"{causes[0] if causes else None}; {message}")
 
 
 def plan_of(location: Location, count: int) -> Plan:

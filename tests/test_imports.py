@@ -33,7 +33,7 @@ ORDER = [
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 S3_ORDER = [
-    {"__init__", "credentials", "comparison", "reference"},
+    {"__init__", "arguments", "credentials", "comparison", "reference"},
     {"client", "store", "listing", "injected", "refusal"},
     {"presence"},
     {"transfer", "crt"},

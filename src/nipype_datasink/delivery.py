@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -16,6 +18,9 @@ from nipype_datasink.plan import FileTransfer, Plan
 __all__ = ["Outcome", "Status", "Target", "Unreachable", "deliver"]
 
 _logger = logging.getLogger("nipype.interface")
+
+
+_ARRIVED_SHOWN = 20  # files in an error's message; those that did not arrive are all named
 
 
 class Status(Enum):
@@ -49,6 +54,29 @@ class Outcome:
     """Whether the bytes at the destination are known to be right; False where a store confirms
     neither a checksum nor an ETag that says something about the content."""
 
+    @classmethod
+    def failure(cls, transfer: FileTransfer, error: Exception) -> Outcome:
+        """Return the outcome of a file that did not arrive.
+
+        What the error's frames hold is let go: it may be the whole body of a request, and an
+        outcome lives on.
+        """
+        link: BaseException | None = error
+        seen: list[BaseException] = []
+        while link and link not in seen:
+            traceback.clear_frames(link.__traceback__)
+            seen.append(link)
+            link = link.__cause__ or link.__context__
+        return cls(transfer=transfer, status=Status.FAILED, cause=_picklable(error))
+
+
+def _picklable(error: Exception) -> Exception:
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001 - an exception of somebody's own
+        return DeliveryError(f"{type(error).__name__}: {error}")
+    return error
+
 
 class Target(Protocol):
     """A place that takes files."""
@@ -60,7 +88,7 @@ class Target(Protocol):
     def deliver(self, plan: Plan) -> list[Outcome]:
         """Bring every file of `plan` there; return what became of each, and raise nothing."""
 
-    def error(self, message: str, cause: Exception | None, /) -> DeliveryError:
+    def error(self, message: str, causes: Sequence[Exception], /) -> DeliveryError:
         """Return the error to be raised where some files did not arrive."""
 
 
@@ -86,9 +114,11 @@ class Unreachable:
             for transfer in plan.transfers
         ]
 
-    def error(self, message: str, cause: Exception | None, /) -> DeliveryError:
+    def error(self, message: str, _causes: Sequence[Exception], /) -> DeliveryError:
         """Return the error to be raised."""
-        return S3Error(f"boto3 cannot be imported ({cause}); run 'pip install boto3'; {message}")
+        return S3Error(
+            f"boto3 cannot be imported ({self._cause}); run 'pip install boto3'; {message}"
+        )
 
 
 def deliver(plan: Plan, targets: Sequence[Target]) -> list[Outcome]:
@@ -116,9 +146,10 @@ def deliver(plan: Plan, targets: Sequence[Target]) -> list[Outcome]:
         _log(target.location, done, time.monotonic() - begin)
         outcomes += done
         if not all(outcome.status.arrived for outcome in done):
-            cause = next((outcome.cause for outcome in done if outcome.cause), None)
-            error = target.error(_account(target.location, done), cause)
-            error.__cause__ = cause
+            causes = [outcome.cause for outcome in done if outcome.cause]
+            error = target.error(_account(target.location, done), causes)
+            if causes and error.__cause__ is None:
+                error.__cause__ = causes[0]
             errors.append(error)
     if errors:
         raise _merged(errors, outcomes)
@@ -134,18 +165,22 @@ def _log(location: Location, outcomes: Sequence[Outcome], seconds: float) -> Non
     _logger.info(
         "%s: %s (%s bytes, %.1f s)", location.label, summary or "nothing", f"{size:,}", seconds
     )
-    for outcome in outcomes:
-        if outcome.status is Status.SENT and not outcome.verified:
-            _logger.warning("%s: sent, not verified", outcome.transfer.destination)
+    unverified = [item for item in outcomes if item.status is Status.SENT and not item.verified]
+    if unverified:
+        more = f" (and {len(unverified) - 1} more)" if len(unverified) > 1 else ""
+        _logger.warning("%s: sent, not verified%s", unverified[0].transfer.destination, more)
 
 
 def _account(location: Location, outcomes: Sequence[Outcome]) -> str:
     lines = [f"not everything arrived at {location.label}:"]
     for status in (Status.FAILED, Status.NOT_TRIED, Status.SENT, Status.UNCHANGED):
-        for outcome in outcomes:
-            if outcome.status is status:
-                why = f": {outcome.cause}" if status is Status.FAILED else ""
-                lines.append(f"  {status.value}: {outcome.transfer.destination}{why}")
+        matching = [outcome for outcome in outcomes if outcome.status is status]
+        shown = matching[:_ARRIVED_SHOWN] if status.arrived else matching
+        for outcome in shown:
+            why = f": {outcome.cause}" if status is Status.FAILED else ""
+            lines.append(f"  {status.value}: {outcome.transfer.destination}{why}")
+        if len(matching) > len(shown):
+            lines.append(f"  {status.value}: {len(matching) - len(shown)} more")
     return "\n".join(lines)
 
 

@@ -7,8 +7,7 @@ from collections.abc import Collection
 
 __all__ = ["likely_input"]
 
-_LIKENESS = 0.8  # of difflib; nearer 1 is more alike
-_SHORTEST_BEGINNING = 6  # letters
+_LIKENESS = 0.85  # of difflib; nearer 1 is more alike
 
 
 def likely_input(field: str, inputs: Collection[str]) -> str | None:
@@ -21,7 +20,9 @@ def likely_input(field: str, inputs: Collection[str]) -> str | None:
     >>> likely_input("motion", ["base_directory", "container"]) is None
     True
     """
+    if "." in field or "@" in field:  # nobody means an input by that
+        return None
     for name in inputs:
-        if len(field) >= _SHORTEST_BEGINNING and name.startswith(field):
+        if "_" in field and name.startswith(field):
             return name
     return next(iter(difflib.get_close_matches(field, inputs, n=1, cutoff=_LIKENESS)), None)

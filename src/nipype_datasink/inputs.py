@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from nipype.interfaces import io as upstream
 from nipype.interfaces.base import Str, Undefined, isdefined, traits
 
+from nipype_datasink.s3.arguments import refuse_secrets
 from nipype_datasink.s3.reference import describe, let_travel
 
 __all__ = ["DataSinkInputSpec", "DataSinkOutputSpec"]
@@ -55,6 +56,8 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
             return
         if key == "bucket":
             let_travel(value)
+        elif key == "s3_upload_args" and isinstance(value, Mapping):
+            refuse_secrets(value)
         elif isinstance(value, Iterator):
             value = list(value)  # it can be read only once, but a plan and a run both read it
         super().__setattr__(key, value)

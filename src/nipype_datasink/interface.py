@@ -22,6 +22,7 @@ from nipype_datasink.local import LocalTarget
 from nipype_datasink.location import LocalDirectory, Location, S3Prefix, check_bucket_name, parse
 from nipype_datasink.plan import Plan
 from nipype_datasink.routing import Substitutions, relative_destination
+from nipype_datasink.s3.arguments import check_upload_args
 from nipype_datasink.s3.reference import let_travel, usable_here
 from nipype_datasink.soundness import sound_plan
 
@@ -195,7 +196,7 @@ class DataSink(upstream.DataSink):
         base, copy = self._value("base_directory"), self._value("local_copy")
         locations: list[Location] = []
         if base is not None or copy is None:
-            locations.append(_received_by(parse(base or "."), self._value("bucket")))
+            locations.append(self._base(base or "."))
         if copy is not None:
             locations.append(_on_disk(copy))
         container = self._value("container") or ""
@@ -209,25 +210,31 @@ class DataSink(upstream.DataSink):
         args = {"ServerSideEncryption": "AES256"} if self._value("encrypt_bucket_keys") else {}
         return {**args, **(self._value("s3_upload_args") or {})}
 
+    def _base(self, base_directory: str) -> Location:
+        location = parse(base_directory)
+        if isinstance(location, S3Prefix) and not self._check_s3_base_dir()[0]:
+            return LocalDirectory(os.path.abspath(base_directory))  # a subclass will have it so
+        return _received_by(location, self._value("bucket"))
+
     def _check_settings(self, locations: Sequence[Location]) -> None:
         """Refuse what cannot be honoured, as far as that can be known without asking S3."""
         self._substitutions().check()
-        base = next((item for item in locations if isinstance(item, S3Prefix)), None)
-        if base is None:
-            return
         if self._value("creds_path") and self._value("s3_profile"):
             raise SettingsError("creds_path and s3_profile both say who you are; set one of them")
-        if self._value("bucket") is None:
-            check_bucket_name(base.bucket)
-        else:
-            for name in ("s3_endpoint_url", "s3_region", "s3_profile"):
-                if self._value(name) is not None:
-                    _logger.warning("%s is ignored: the injected bucket has its own", name)
         if self._value("s3_upload_args"):
             with suppress(ImportError):  # told when the bucket is opened
-                from nipype_datasink.s3.transfer import check_upload_args
-
                 check_upload_args(self._value("s3_upload_args"))
+        for location in locations:
+            if isinstance(location, S3Prefix):
+                self._check_bucket(location)
+
+    def _check_bucket(self, location: S3Prefix) -> None:
+        if self._value("bucket") is None:
+            check_bucket_name(location.bucket)
+            return
+        for name in ("s3_endpoint_url", "s3_region", "s3_profile"):
+            if self._value(name) is not None:
+                _logger.warning("%s is ignored: the injected bucket has its own", name)
 
     # Where plans go.
 
@@ -262,7 +269,7 @@ class DataSink(upstream.DataSink):
 
     def _open_bucket(self) -> Any:
         injected = self._value("bucket")
-        if injected:
+        if injected is not None:
             return usable_here(injected)
         return self._fetch_bucket(self._check_s3_base_dir()[1])
 

@@ -7,9 +7,10 @@ import fcntl
 import os
 import re
 import secrets
-import shutil
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 
 from nipype_datasink.delivery import Outcome, Status
 from nipype_datasink.errors import DeliveryError
@@ -59,31 +60,35 @@ class LocalTarget:
                 status = self._deliver(transfer)
                 outcomes.append(Outcome(transfer=transfer, status=status))
             except OSError as error:
-                outcomes.append(Outcome(transfer=transfer, status=Status.FAILED, cause=error))
+                outcomes.append(Outcome.failure(transfer, error))
                 if error.errno in _HOPELESS:
                     hopeless = error
         if all(outcome.status.arrived for outcome in outcomes):
             outcomes += self._finish(plan)
         return outcomes
 
-    def error(self, message: str, _cause: Exception | None, /) -> DeliveryError:
+    def error(self, message: str, _causes: Sequence[Exception], /) -> DeliveryError:
         """Return the error to be raised where some files did not arrive."""
         return DeliveryError(message)
 
     def _finish(self, plan: Plan) -> list[Outcome]:
         """Make the directories that hold no file, then remove what must not remain."""
         folders = {folder: item.source for item in plan.deliveries for folder in item.directories}
+        for item in plan.deliveries:
+            if "/../" in item.destination:  # as spelled it leads through a folder of its own
+                folders.setdefault(os.path.dirname(item.destination), item.source)
         try:
             for folder in [self.location.path, *folders]:
                 os.makedirs(folder, exist_ok=True)
-            for delivery in plan.deliveries:
-                if delivery.replaces:
-                    _remove_others(delivery.replaces, plan)
+            replaced = [item.replaces for item in plan.deliveries if item.replaces]
+            kept = _kept(plan) if replaced else set()
+            for folder in replaced:
+                _remove_others(folder, kept)
         except OSError as error:
             place = str(error.filename)
             source = folders.get(place, place)
             transfer = FileTransfer(source=source, destination=place, size=0)
-            return [Outcome(transfer=transfer, status=Status.FAILED, cause=error)]
+            return [Outcome.failure(transfer, error)]
         return []
 
     def _deliver(self, transfer: FileTransfer) -> Status:
@@ -96,12 +101,14 @@ class LocalTarget:
 
 
 def _is_there(source: str, place: str) -> bool:
-    if not os.path.lexists(place):
+    try:
+        mode = os.lstat(place).st_mode
+    except FileNotFoundError:
         return False
-    if os.path.islink(place):
+    if stat.S_ISLNK(mode):
         # A link to somewhere else is replaced by the file, unless the link is what is sunk.
         return real_place(source, os.path.realpath) == place
-    return same_bytes(source, place)
+    return stat.S_ISREG(mode) and same_bytes(source, place)
 
 
 def _hard_link(source: str, place: str) -> bool:
@@ -121,7 +128,10 @@ def _hard_link(source: str, place: str) -> bool:
             os.link(real, temporary)
         except OSError:
             return False
-        if _moved(temporary, place):
+        moved = _moved(temporary, place)
+        # Renaming one link of a file to another link of the same file does nothing.
+        _unlink(temporary)
+        if moved:
             return True
     return False
 
@@ -131,6 +141,7 @@ def _copy(source: str, place: str) -> None:
         temporary = _temporary_name(place)
         with _held(temporary) as output:
             _copy_bytes(source, output)
+            os.close(os.dup(output))  # some servers tell only now that the disk is full
             if _moved(temporary, place):
                 return
     raise FileNotFoundError(errno.ENOENT, "temporary files keep disappearing", place)
@@ -149,39 +160,41 @@ def _held(path: str) -> Iterator[int]:
         with suppress(OSError):  # some mounts know no locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
+    except BaseException:
+        _unlink(path)
+        raise
     finally:
         os.close(descriptor)
-        _unlink(path)
 
 
 def _copy_bytes(source: str, output: int) -> None:
     with open(source, "rb", buffering=0) as file:
         before = os.fstat(file.fileno())
-        if not _copied_by_kernel(file.fileno(), output, before.st_size):
-            with open(output, "wb", closefd=False) as target:
-                shutil.copyfileobj(file, target, _BLOCK)
+        copied = _copy_in_kernel(file.fileno(), output, before.st_size)
+        # Nothing is left now, unless the kernel cannot copy here or does not know the size.
+        while block := file.read(_BLOCK):
+            copied += len(block)
+            while block:
+                block = block[os.write(output, block) :]
         after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise OSError(errno.EIO, "changed while it was read", source)
-    if os.fstat(output).st_size != after.st_size:
+    if os.fstat(output).st_size != copied or copied < after.st_size:
         raise OSError(errno.EIO, "was not copied whole", source)
 
 
-def _copied_by_kernel(source: int, output: int, size: int) -> bool:
-    """Copy inside the kernel, which may share blocks; return False where user space must go on."""
+def _copy_in_kernel(source: int, output: int, size: int) -> int:
+    """Copy inside the kernel, which may share blocks; return how many bytes went that way."""
+    copied = 0
     if not hasattr(os, "copy_file_range"):
-        return False
+        return copied
     try:
-        while size > 0:
-            count = os.copy_file_range(source, output, size)
-            if not count:
-                return False
-            size -= count
+        while copied < size and (count := os.copy_file_range(source, output, size - copied)):
+            copied += count
     except OSError as error:
         if error.errno not in _KERNEL_CANNOT:
             raise
-        return False
-    return True
+    return copied
 
 
 def _moved(temporary: str, place: str) -> bool:
@@ -190,9 +203,9 @@ def _moved(temporary: str, place: str) -> bool:
         os.replace(temporary, place)
     except FileNotFoundError:
         return False
-    finally:
-        # Renaming one link of a file to another link of the same file does nothing.
+    except BaseException:
         _unlink(temporary)
+        raise
     return True
 
 
@@ -218,8 +231,9 @@ class _Directories:
 
 
 def _remove_litter(path: str) -> None:
+    """Remove a temporary file that nobody holds."""
     with suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = _open_for_lock(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.unlink(path)
@@ -227,9 +241,16 @@ def _remove_litter(path: str) -> None:
             os.close(descriptor)
 
 
-def _remove_others(folder: str, plan: Plan) -> None:
-    """Remove from `folder` all that `plan` neither delivers nor reads."""
-    kept = _kept(plan)
+def _open_for_lock(path: str) -> int:
+    flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(path, os.O_RDWR | flags)  # NFS locks only what can be written
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | flags)
+
+
+def _remove_others(folder: str, kept: set[str]) -> None:
+    """Remove from `folder` everything but `kept`."""
     for root, directories, files in os.walk(folder, topdown=False):
         for name in files + directories:
             path = os.path.join(root, name)
@@ -242,6 +263,8 @@ def _remove_others(folder: str, plan: Plan) -> None:
 
 
 def _kept(plan: Plan) -> set[str]:
+    """Return the paths that `plan` delivers or reads."""
+    real_directory = cache(os.path.realpath)
     kept: set[str] = set()
     for delivery in plan.deliveries:
         kept.update(delivery.directories)
@@ -251,6 +274,7 @@ def _kept(plan: Plan) -> set[str]:
             path = os.path.dirname(path)
     for transfer in plan.transfers:
         kept.add(transfer.destination)
-        kept.add(real_place(transfer.source, os.path.realpath))
-        kept.add(os.path.realpath(transfer.source))
+        place = real_place(transfer.source, real_directory)
+        kept.add(place)
+        kept.add(os.path.realpath(place) if os.path.islink(place) else place)
     return kept

@@ -109,13 +109,18 @@ class S3Prefix:
         return key
 
     @property
+    def receiver(self) -> str:
+        """Name of the bucket that really receives."""
+        return self.received_by or self.bucket
+
+    @property
     def label(self) -> str:
         """What people read: the bucket that really receives, and the prefix."""
-        return f"s3://{self.received_by or self.bucket}/{self.prefix}".rstrip("/")
+        return f"s3://{self.receiver}/{self.prefix}".rstrip("/")
 
     def report(self, destination: str) -> str:
         """Return `destination` as ``out_file`` shows it: resolved, in the bucket that has it."""
-        return f"s3://{self.received_by or self.bucket}/{self.key(destination)}"
+        return f"s3://{self.receiver}/{self.key(destination)}"
 
     def __str__(self) -> str:
         return f"{self.root}/{self.prefix}" if self.prefix else self.root

@@ -85,7 +85,7 @@ def sound_plan(
         if isinstance(delivery.location, LocalDirectory):
             _refuse_recursion(delivery, trees[delivery.source])
             _refuse_obstacles(delivery)
-        _refuse_removal_of_base(delivery)
+        _refuse_removal(delivery, plan)
     _refuse_collisions(plan)
     return plan
 
@@ -146,22 +146,29 @@ def _existing(path: str) -> str:
     return path
 
 
-def _refuse_removal_of_base(delivery: Delivery) -> None:
+def _refuse_removal(delivery: Delivery, plan: Plan) -> None:
+    """Refuse to empty a base directory, or a folder in which the other location's files are."""
     folder = delivery.replaces
     if folder is None:
         return
-    base = str(delivery.location)
-    if isinstance(delivery.location, LocalDirectory):
-        base = os.path.realpath(base)
-        if os.path.islink(folder):
-            raise DestinationError(
-                f"{delivery.field}: remove_dest_dir does not empty {folder} through a link"
-            )
-    if f"{base}/".startswith(f"{folder}/"):
+    if os.path.islink(folder):
         raise DestinationError(
-            f"{delivery.field}: remove_dest_dir would empty the base directory {base}; "
-            "change the destination by a substitution, or do not set it"
+            f"{delivery.field}: remove_dest_dir does not empty {folder} through a link"
         )
+    others = [item for item in plan.deliveries if item.location != delivery.location]
+    what = {f"the base directory {base}": base for base in map(_real_base, [delivery, *others])}
+    what |= {item.destination: item.destination for other in others for item in other.transfers}
+    for name, place in what.items():
+        if f"{place}/".startswith(f"{folder}/"):
+            raise DestinationError(
+                f"{delivery.field}: remove_dest_dir would empty {name}; "
+                "change the destination by a substitution, or do not set it"
+            )
+
+
+def _real_base(delivery: Delivery) -> str:
+    label = delivery.location.label
+    return os.path.realpath(label) if isinstance(delivery.location, LocalDirectory) else label
 
 
 def _refuse_collisions(plan: Plan) -> None:
@@ -169,7 +176,7 @@ def _refuse_collisions(plan: Plan) -> None:
     for delivery in plan.deliveries:
         for transfer in delivery.transfers:
             other = taken.setdefault(transfer.destination, transfer)
-            if not same_bytes(transfer.source, other.source):
+            if other is not transfer and not _same_bytes(transfer.source, other.source):
                 raise CollisionError(
                     f"nothing was written: {other.source} and {transfer.source} differ, and both "
                     f"would become {transfer.destination}. Keep them apart by the input's name, "
@@ -188,11 +195,20 @@ def _refuse_overwritten_sources(taken: Mapping[str, FileTransfer]) -> None:
     for transfer in taken.values():
         for place in _links(transfer.source, real_directory):
             other = taken.get(place, transfer)
-            if not same_bytes(transfer.source, other.source):
+            if other is not transfer and not _same_bytes(transfer.source, other.source):
                 raise CollisionError(
                     f"nothing was written: {transfer.source} is to be sunk, but {other.source} "
                     "would overwrite it in the same run; use two sinks, one after the other"
                 )
+
+
+def _same_bytes(source: str, other: str) -> bool:
+    try:
+        return same_bytes(source, other)
+    except OSError as error:
+        raise SourceError(
+            f"nothing was written: {error.filename or source} cannot be read: {error.strerror}"
+        ) from error
 
 
 def _links(path: str, real_directory: Callable[[str], str]) -> Iterator[str]:

@@ -218,7 +218,14 @@ class _Walk:
         self._problems: list[Problem] = []
 
     def tree(self) -> Tree:
-        self._enter(self._top, "", ())
+        # A stack of our own: directories may be nested deeper than calls can be.
+        pending: list[tuple[str, str, tuple[str, ...]]] = [(self._top, "", ())]
+        while pending:
+            path, below, ancestors = pending.pop()
+            if os.path.isdir(path):
+                pending += reversed(self._enter(path, below, ancestors))
+            else:
+                self._file(path, below)
         return Tree(
             is_directory=True,
             files=tuple(self._files),
@@ -227,27 +234,27 @@ class _Walk:
             problems=tuple(self._problems),
         )
 
-    def _enter(self, path: str, below: str, ancestors: tuple[str, ...]) -> None:
+    def _enter(
+        self, path: str, below: str, ancestors: tuple[str, ...]
+    ) -> list[tuple[str, str, tuple[str, ...]]]:
+        """Take note of a directory; return what is in it."""
         real = os.path.realpath(path)
         if real in ancestors:
-            self._problems.append(
-                Problem(self._field, path, f"links to {real}, a directory that contains it")
-            )
-            return
+            why = f"links to {real}, a directory that contains it"
+            self._problems.append(Problem(self._field, path, why))
+            return []
         self._real.append(real)
+        if below:
+            self._directories.append(below)
         try:
             names = sorted(os.listdir(path))
         except OSError as error:
             self._problems.append(_unreachable(self._field, path, error))
-            return
-        for name in names:
-            self._visit(os.path.join(path, name), os.path.join(below, name), (*ancestors, real))
+            return []
+        inside = (*ancestors, real)
+        return [(os.path.join(path, name), os.path.join(below, name), inside) for name in names]
 
-    def _visit(self, path: str, below: str, ancestors: tuple[str, ...]) -> None:
-        if os.path.isdir(path):
-            self._directories.append(below)
-            self._enter(path, below, ancestors)
-            return
+    def _file(self, path: str, below: str) -> None:
         found = _look(self._field, path, below)
         if isinstance(found, Problem):
             self._problems.append(found)

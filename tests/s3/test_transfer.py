@@ -19,9 +19,10 @@ from botocore.stub import Stubber
 
 from nipype_datasink import FileTransfer, Outcome, S3Error, SettingsError, Status
 from nipype_datasink.progress import Progress
+from nipype_datasink.s3.arguments import check_upload_args
 from nipype_datasink.s3.comparison import PART_SIZE
 from nipype_datasink.s3.store import Store
-from nipype_datasink.s3.transfer import ClassicTransport, check_upload_args
+from nipype_datasink.s3.transfer import ClassicTransport
 from tests.conftest import contents
 from tests.s3.conftest import Answer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import sys
 import threading
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
     import boto3.session
     from types_boto3_s3.service_resource import Bucket, S3ServiceResource
 
-__all__ = ["Connection", "forget_clients", "open_bucket", "read_credentials"]
+__all__ = ["Connection", "forget_clients", "is_signed", "open_bucket", "read_credentials"]
 
-DEFAULT_CONCURRENCY = 10
+_logger = logging.getLogger("nipype.interface")
+
 _LARGEST = 1 << 20  # bytes of a credentials file; more is something else
 _AWS_DOMAINS = ("amazonaws.com", "amazonaws.com.cn", "api.aws")
 
@@ -40,7 +42,7 @@ class Connection:
     endpoint_url: str | None = None
     """Address of another store that speaks S3."""
 
-    concurrency: int = DEFAULT_CONCURRENCY
+    concurrency: int = 10
     """Requests at a time."""
 
 
@@ -88,7 +90,7 @@ def open_bucket(name: str, connection: Connection) -> Bucket:
         raise S3Error(f"cannot prepare a client for S3: {error}") from error
 
 
-# The only state of this package: clients cost 0.1 s each, and sockets must not cross a fork.
+# Kept for as long as the process: clients cost 0.1 s each, and sockets must not cross a fork.
 _resources: dict[str, S3ServiceResource] = {}
 _lock = threading.Lock()
 
@@ -104,12 +106,24 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=forget_clients)
 
 
+def is_signed(resource: Bucket | S3ServiceResource) -> bool:
+    """Return whether the requests of this resource's client are signed."""
+    from botocore import UNSIGNED
+
+    return resource.meta.client.meta.config.signature_version is not UNSIGNED
+
+
 def _resource(connection: Connection) -> S3ServiceResource:
     fingerprint = _fingerprint(connection)
     with _lock:
-        if fingerprint not in _resources:
-            _resources[fingerprint] = _make_resource(connection)
-        return _resources[fingerprint]
+        if fingerprint in _resources:
+            return _resources[fingerprint]
+        resource = _make_resource(connection)
+        if is_signed(resource):  # who has no credentials now may have some the next time
+            _resources[fingerprint] = resource
+        else:
+            _logger.warning("no credentials were found: requests to S3 are not signed")
+        return resource
 
 
 def _fingerprint(connection: Connection) -> str:

@@ -100,13 +100,22 @@ def _from_table(columns: Sequence[str], rows: Sequence[str]) -> Keys:
     names = [_name(column) for column in columns]
     if not rows:
         raise CredentialsError("it has a header but no row of keys")
-    cells = _cells(rows[0])
-    secret = next((names.index(name) for name in _SECRET if name in names), None)
-    extra = len(cells) - len(names)
-    if secret is not None and extra > 0:
-        # Only a secret (or a password) holds commas; AWS does not always quote it.
-        cells[secret : secret + extra + 1] = [",".join(cells[secret : secret + extra + 1])]
+    cells = _fitted(_cells(rows[0]), names)
     return _keys(dict(zip(names, cells, strict=False)))
+
+
+def _fitted(cells: list[str], names: list[str]) -> list[str]:
+    """Undo the splitting of a secret or a password at its commas; AWS does not always quote it."""
+    extra = len(cells) - len(names)
+    if extra <= 0 or _ID not in names:
+        return cells
+    columns = [names.index(name) for name in (*_SECRET, "password") if name in names]
+    for column in columns:
+        joined = ",".join(cells[column : column + extra + 1])
+        fitted = [*cells[:column], joined, *cells[column + extra + 1 :]]
+        if re.fullmatch(r"[A-Z0-9]+", fitted[names.index(_ID)]):
+            return fitted
+    return cells
 
 
 def _from_settings(lines: Sequence[str]) -> Keys:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nipype_datasink.delivery import Outcome, Status
-from nipype_datasink.plan import Delivery, FileTransfer
+from nipype_datasink.plan import Delivery
 
 __all__ = ["send_as_nipype", "send_by_hook"]
 
@@ -17,12 +17,23 @@ _BLOCK = 1 << 20  # bytes
 def send_by_hook(
     hook: Callable[[Any, str, str], object], bucket: Any, delivery: Delivery
 ) -> list[Outcome]:
-    """Let a subclass's ``_upload_to_s3`` send one delivery."""
-    try:
-        hook(bucket, delivery.source, delivery.destination)
-    except Exception as error:  # noqa: BLE001
-        return [_failed(transfer, error) for transfer in delivery.transfers]
-    return [Outcome(transfer=transfer, status=Status.SENT) for transfer in delivery.transfers]
+    """Let a subclass's ``_upload_to_s3`` send one delivery: a directory at once, files singly."""
+    if delivery.directories:
+        parts = [(delivery.source, delivery.destination, delivery.transfers)]
+    else:
+        parts = [(item.source, item.destination, (item,)) for item in delivery.transfers]
+    outcomes: list[Outcome] = []
+    for source, destination, transfers in parts:
+        try:
+            hook(bucket, source, destination)
+        except Exception as error:  # noqa: BLE001
+            outcomes += [Outcome.failure(transfer, error) for transfer in transfers]
+        else:
+            outcomes += [
+                Outcome(transfer=transfer, status=Status.SENT, verified=False)
+                for transfer in transfers
+            ]
+    return outcomes
 
 
 def send_as_nipype(
@@ -51,14 +62,10 @@ def send_as_nipype(
             bucket.upload_file(
                 transfer.source, transfer.key, ExtraArgs=dict(upload_args), Callback=advance
             )
-            outcomes.append(Outcome(transfer=transfer, status=Status.SENT))
+            outcomes.append(Outcome(transfer=transfer, status=Status.SENT, verified=False))
         except Exception as error:  # noqa: BLE001
-            outcomes.append(_failed(transfer, error))
+            outcomes.append(Outcome.failure(transfer, error))
     return outcomes
-
-
-def _failed(transfer: FileTransfer, error: Exception) -> Outcome:
-    return Outcome(transfer=transfer, status=Status.FAILED, cause=error)
 
 
 def _is_there(bucket: Any, key: str, path: str) -> bool:

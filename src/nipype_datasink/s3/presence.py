@@ -11,14 +11,14 @@ from botocore.exceptions import ClientError
 from nipype_datasink.plan import FileTransfer
 from nipype_datasink.s3.comparison import Proof, checksum_proof, etag_proof, holds, part_size_of
 from nipype_datasink.s3.listing import StoredObject, look_up
-from nipype_datasink.s3.refusal import concerns_bucket
+from nipype_datasink.s3.refusal import Trouble, concerns_bucket
 from nipype_datasink.s3.store import Store
 
 __all__ = ["find_present"]
 
 
 def find_present(
-    store: Store, transfers: Sequence[FileTransfer], concurrency: int
+    store: Store, transfers: Sequence[FileTransfer], *, concurrency: int, trouble: Trouble
 ) -> set[FileTransfer]:
     """Return those of `transfers` that need not be sent.
 
@@ -32,13 +32,15 @@ def find_present(
         What is to be there.
     concurrency
         Files compared at a time.
+    trouble
+        Told whether the bucket may be listed, and holds files of ours.
 
     Raises
     ------
     botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError
         If S3 refuses or is not there at all.
     """
-    stored = _listed(store, transfers)
+    stored = _listed(store, transfers, trouble)
     candidates = [
         transfer
         for transfer in transfers
@@ -48,16 +50,22 @@ def find_present(
         return set()
     with ThreadPoolExecutor(min(concurrency, len(candidates))) as pool:
         same = pool.map(lambda item: _is_there(store, item, stored[item.key]), candidates)
-        return {transfer for transfer, is_same in zip(candidates, same, strict=True) if is_same}
+        present = {item for item, is_same in zip(candidates, same, strict=True) if is_same}
+    if present:
+        trouble.accept()
+    return present
 
 
-def _listed(store: Store, transfers: Sequence[FileTransfer]) -> Mapping[str, StoredObject]:
+def _listed(
+    store: Store, transfers: Sequence[FileTransfer], trouble: Trouble
+) -> Mapping[str, StoredObject]:
     keys = {transfer.key for transfer in transfers}
     try:
         return look_up(store.client, store.bucket, keys, store.request_args)
     except ClientError as error:
         if concerns_bucket(error):
             raise
+        trouble.suspect()
         return {}  # may not look, or the store cannot list so
 
 

@@ -81,16 +81,22 @@ def let_travel(bucket: Any = None) -> None:
 def _reduce_boto3(resource: Any, protocol: Any) -> Any:
     if type(resource).__name__ != "s3.Bucket":
         return object.__reduce_ex__(resource, protocol)
-    return _reduce(resource)
+    return arrive, (refer(resource),)
 
 
-def _reduce(bucket: Any) -> tuple[Any, tuple[Reference]]:
+def _reduce(bucket: Any) -> Any:
+    if not _token_of(bucket):  # a class may have other instances, of which we know nothing
+        return bucket.__reduce_ex__(pickle.DEFAULT_PROTOCOL)
     return arrive, (refer(bucket),)
+
+
+def _token_of(bucket: Any) -> str | None:
+    return next((token for token, (_, known) in _known.items() if known is bucket), None)
 
 
 def refer(bucket: Any) -> Reference:
     """Return what travels in place of `bucket`."""
-    token = next((token for token, (_, known) in _known.items() if known is bucket), None)
+    token = _token_of(bucket)
     if token is None:
         token = uuid.uuid4().hex
         _known[token] = (os.getpid(), bucket)
@@ -114,7 +120,8 @@ class _ByItself:
         self._bucket = bucket
 
     def __reduce_ex__(self, _: Any) -> Any:
-        return self._bucket.__reduce_ex__(1)  # later protocols insist on the object's own class
+        # Later protocols insist that an object's reduction is pickled by the object itself.
+        return self._bucket.__reduce_ex__(1)
 
 
 def _own_pickle(bucket: Any) -> bytes | None:
@@ -161,23 +168,25 @@ def _credentials(bucket: Any) -> Any:
 
 
 def _renewed(bucket: Any) -> Any:
-    """Return the parent's bucket with a client, and so with sockets, of our own."""
-    import boto3.session
+    """Return the parent's bucket with its own client, but with sockets of this process.
 
-    meta = bucket.meta.client.meta
-    credentials = _credentials(bucket)
-    keys = credentials.get_frozen_credentials() if credentials else None
-    session = boto3.session.Session(
-        aws_access_key_id=keys.access_key if keys else None,
-        aws_secret_access_key=keys.secret_key if keys else None,
-        aws_session_token=keys.token if keys else None,
-        region_name=meta.region_name,
-    )
-    verify = bucket.meta.client._endpoint.http_session._verify  # the user's certificates
-    resource = session.resource(
-        "s3", endpoint_url=meta.endpoint_url, config=meta.config, verify=verify
-    )
-    return resource.Bucket(bucket.name)
+    Botocore has no way to give a client new sockets, and one that is made anew would lack what
+    the user has registered with it, and hold credentials that are never refreshed.
+    """
+    client = _shallow_copy(bucket.meta.client)
+    client._endpoint = _shallow_copy(client._endpoint)
+    session = _shallow_copy(client._endpoint.http_session)
+    session._proxy_managers = {}
+    session._manager = type(session._manager)(**session._get_pool_manager_kwargs())
+    session._manager.pool_classes_by_scheme = session._pool_classes_by_scheme
+    client._endpoint.http_session = session
+    return type(bucket)(bucket.name, client=client)
+
+
+def _shallow_copy(thing: Any) -> Any:
+    copied = object.__new__(type(thing))
+    copied.__dict__.update(thing.__dict__)
+    return copied
 
 
 def _from_chain(reference: Reference) -> Any:

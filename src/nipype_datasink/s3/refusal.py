@@ -9,6 +9,7 @@ from typing import Any
 from botocore.exceptions import (
     ClientError,
     ConnectionError,
+    EndpointConnectionError,
     HTTPClientError,
     NoCredentialsError,
     PartialCredentialsError,
@@ -17,7 +18,15 @@ from botocore.exceptions import (
 
 from nipype_datasink.errors import S3Error
 
-__all__ = ["DENIED", "S3Refused", "Trouble", "code_of", "concerns_bucket", "explain"]
+__all__ = [
+    "DENIED",
+    "S3Refused",
+    "Trouble",
+    "code_of",
+    "concerns_bucket",
+    "explain",
+    "forget_token",
+]
 
 DENIED = ("AccessDenied", "403", "Forbidden", "AllAccessDisabled")
 
@@ -36,6 +45,11 @@ _BUCKET_WIDE = {
     "RequestTimeTooSkewed": "the clock of this machine is wrong; set it",
 }
 _DENIED = "access is denied; check the credentials and what they may do in this bucket"
+_NOBODY_FOUND = (
+    "access is denied, and no credentials were found, so requests were not signed; set creds_path, "
+    "s3_profile or AWS_ACCESS_KEY_ID"
+)
+_DENIED_BEFORE_ANY = 10  # objects
 _UNREACHABLE = (ConnectionError, HTTPClientError)
 _NOBODY = (NoCredentialsError, PartialCredentialsError, TokenRetrievalError)
 
@@ -80,33 +94,50 @@ class Trouble:
     """Whether going on makes sense, as the requests so far have shown; for any thread."""
 
     def __init__(self) -> None:
-        self._stop = threading.Event()
-        self._accepted = threading.Event()
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._accepted = False
+        self._patience = _DENIED_BEFORE_ANY
 
     @property
     def stopped(self) -> bool:
         """Whether nothing more should be begun."""
-        return self._stop.is_set()
+        return self._stopped
 
     def stop(self) -> None:
         """Begin nothing more."""
-        self._stop.set()
+        self._stopped = True
 
     def accept(self) -> None:
-        """Take note that an object was stored."""
-        self._accepted.set()
+        """Take note that the bucket holds an object of ours."""
+        self._accepted = True
+
+    def suspect(self) -> None:
+        """Take note that the bucket could not be listed."""
+        self._patience = 1
 
     def refuse(self, error: BaseException) -> None:
         """Take note of an error; stop if it concerns the whole bucket and not one object."""
-        # One object that is denied among others is its own affair; the first speaks for all.
-        denied = code_of(error) in DENIED and not self._accepted.is_set()
-        if denied or concerns_bucket(error):
-            self.stop()
+        forget_token(error)
+        with self._lock:
+            # Denied objects among others are their own affair; many before any is stored are not.
+            self._patience -= code_of(error) in DENIED
+            if concerns_bucket(error) or (self._patience <= 0 and not self._accepted):
+                self.stop()
 
 
-def explain(error: BaseException) -> str:
+def forget_token(error: BaseException) -> None:
+    """Remove the session token, which S3's answer to an expired or wrong one holds."""
+    answer = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
+    for name in [name for name in answer if name.startswith("Token")]:
+        del answer[name]  # type: ignore[misc]
+
+
+def explain(error: BaseException, *, signed: bool = True) -> str:
     """Say in plain words what an error means and what to try."""
     code = code_of(error)
     if code in DENIED:
-        return _DENIED
+        return _DENIED if signed else _NOBODY_FOUND
+    if isinstance(error, EndpointConnectionError):
+        return f"{error}; check s3_endpoint_url, the network and proxies"
     return _BUCKET_WIDE.get(code) or str(error) or type(error).__name__

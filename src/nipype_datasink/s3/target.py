@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nipype_datasink.delivery import Outcome, Status
-from nipype_datasink.errors import DataSinkError, DeliveryError, S3Error
+from nipype_datasink.errors import DeliveryError, S3Error
 from nipype_datasink.location import S3Prefix
 from nipype_datasink.plan import FileTransfer, Plan
 from nipype_datasink.progress import Progress, progress_for
+from nipype_datasink.s3.client import is_signed
 from nipype_datasink.s3.injected import send_as_nipype, send_by_hook
 from nipype_datasink.s3.listing import list_below
 from nipype_datasink.s3.presence import find_present
 from nipype_datasink.s3.reference import is_boto3
-from nipype_datasink.s3.refusal import S3Refused, explain
+from nipype_datasink.s3.refusal import (
+    S3Refused,
+    Trouble,
+    code_of,
+    concerns_bucket,
+    explain,
+    forget_token,
+)
 from nipype_datasink.s3.store import Store
 from nipype_datasink.s3.transfer import ClassicTransport
 
@@ -64,6 +72,7 @@ class S3Target:
         self._args = upload_args
         self._concurrency = concurrency
         self._hook = hook
+        self._signed = True
 
     def deliver(self, plan: Plan) -> list[Outcome]:
         """Bring every file of `plan` there; return what became of each."""
@@ -71,17 +80,38 @@ class S3Target:
             return []
         try:
             bucket = self._open_bucket()
+            self._check_name(bucket)
+            self._signed = not is_boto3(bucket) or is_signed(bucket)
             with progress_for(plan.size, self.location.label) as progress:
                 return self._way(bucket)(plan, bucket, progress)
-        except (DataSinkError, ClientError, BotoCoreError) as error:
+        except Exception as error:  # noqa: BLE001 - subclasses open buckets in their own way
+            forget_token(error)
             return [
                 Outcome(transfer=transfer, status=Status.NOT_TRIED, cause=error)
                 for transfer in plan.transfers
             ]
 
-    def error(self, message: str, cause: Exception | None, /) -> DeliveryError:
-        """Return the error to be raised where some files did not arrive."""
-        return _error(message, cause)
+    def error(self, message: str, causes: Sequence[Exception], /) -> DeliveryError:
+        """Return an error of ours that also is what S3 answered, if it did."""
+        if not causes:
+            return S3Error(message)
+        # What concerns the whole bucket says more than what one object suffered before.
+        cause = min(causes, key=lambda each: (not concerns_bucket(each), not code_of(each)))
+        message = f"{explain(cause, signed=self._signed)}; {message}"
+        if isinstance(cause, ClientError):
+            error: S3Error = S3Refused(message, cause.response, cause.operation_name)
+        else:
+            error = type(cause)(message) if isinstance(cause, S3Error) else S3Error(message)
+        error.__cause__ = cause
+        return error
+
+    def _check_name(self, bucket: Any) -> None:
+        name = getattr(bucket, "name", None)
+        if isinstance(name, str) and name != self.location.receiver:
+            raise S3Error(
+                f"the bucket that was opened is {name!r}, not {self.location.receiver!r}; "
+                "give base_directory its name, or inject it as the input 'bucket'"
+            )
 
     def _way(self, bucket: Any) -> Callable[[Plan, Any, Progress], list[Outcome]]:
         if self._hook:
@@ -90,41 +120,41 @@ class S3Target:
 
     def _by_hook(self, plan: Plan, bucket: Any, _progress: Progress) -> list[Outcome]:
         assert self._hook
+        self._warn_of_removal(plan)
         sent = [send_by_hook(self._hook, bucket, delivery) for delivery in plan.deliveries]
         return [outcome for outcomes in sent for outcome in outcomes]
 
     def _one_by_one(self, plan: Plan, bucket: Any, progress: Progress) -> list[Outcome]:
-        if any(delivery.replaces for delivery in plan.deliveries):
-            _logger.warning("%s: remove_dest_dir needs a bucket of boto3", self.location.label)
+        self._warn_of_removal(plan)
         sent = [
             send_as_nipype(bucket, delivery, self._args, progress.advance)
             for delivery in plan.deliveries
         ]
         return [outcome for outcomes in sent for outcome in outcomes]
 
+    def _warn_of_removal(self, plan: Plan) -> None:
+        if any(delivery.replaces for delivery in plan.deliveries):
+            _logger.warning(
+                "%s: remove_dest_dir removes nothing here; it needs a bucket of boto3's and our "
+                "own way of sending",
+                self.location.label,
+            )
+
     def _together(self, plan: Plan, bucket: Bucket, progress: Progress) -> list[Outcome]:
         store = Store(client=bucket.meta.client, bucket=bucket.name, upload_args=self._args)
         superfluous = _superfluous(plan, store)
-        present = find_present(store, plan.transfers, self._concurrency)
+        trouble = Trouble()
+        present = find_present(
+            store, plan.transfers, concurrency=self._concurrency, trouble=trouble
+        )
         outcomes = [Outcome(transfer=item, status=Status.UNCHANGED) for item in present]
         absent = [transfer for transfer in plan.transfers if transfer not in present]
         if absent:
             transport = ClassicTransport(store, concurrency=self._concurrency, progress=progress)
-            outcomes += transport.send(absent)
+            outcomes += transport.send(absent, trouble)
         if superfluous and all(outcome.status.arrived for outcome in outcomes):
             outcomes += _delete(store, superfluous)
         return outcomes
-
-
-def _error(message: str, cause: Exception | None) -> DeliveryError:
-    """Return an error of ours that also is what S3 answered, if it did."""
-    if cause:
-        message = f"{explain(cause)}; {message}"
-    if isinstance(cause, ClientError):
-        return S3Refused(message, cause.response, cause.operation_name)
-    if isinstance(cause, S3Error):
-        return type(cause)(message)
-    return S3Error(message)
 
 
 def _superfluous(plan: Plan, store: Store) -> list[str]:
@@ -163,4 +193,4 @@ def _delete(store: Store, keys: list[str]) -> list[Outcome]:
 
 def _undeleted(store: Store, key: str, error: Exception) -> Outcome:
     transfer = FileTransfer(source="", destination=f"s3://{store.bucket}/{key}", size=0)
-    return Outcome(transfer=transfer, status=Status.FAILED, cause=error)
+    return Outcome.failure(transfer, error)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from boto3.s3.transfer import S3Transfer, TransferConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ClientError
+from s3transfer.exceptions import CancelledError
 from s3transfer.manager import TransferManager
 from s3transfer.subscribers import BaseSubscriber
 
 from nipype_datasink.delivery import Outcome, Status
-from nipype_datasink.errors import S3Error, SettingsError
+from nipype_datasink.errors import S3Error
 from nipype_datasink.plan import FileTransfer
 from nipype_datasink.progress import Progress
 from nipype_datasink.s3.comparison import (
@@ -30,46 +31,28 @@ from nipype_datasink.s3.store import Store
 if TYPE_CHECKING:
     from s3transfer.futures import TransferFuture
 
-__all__ = ["ClassicTransport", "Transport", "check_upload_args"]
+    _Begun = tuple[FileTransfer, tuple[int, ...], TransferFuture]
 
-# nipype would pickle and print them, and an object's own checksum fits one object only.
-_REFUSED = ("SSECustomer", "Checksum")
-_ALLOWED_CHECKSUM_ARGS = ("ChecksumAlgorithm",)
-
-
-def check_upload_args(args: Mapping[str, Any]) -> None:
-    """Refuse upload arguments that boto3 does not know or that are no setting of a whole sink.
-
-    Raises
-    ------
-    SettingsError
-        Naming the argument.
-    """
-    for name in args:
-        if name not in S3Transfer.ALLOWED_UPLOAD_ARGS:
-            known = ", ".join(S3Transfer.ALLOWED_UPLOAD_ARGS)
-            raise SettingsError(f"s3_upload_args: boto3 knows no {name!r}; it knows {known}")
-        if name == "MpuObjectSize" or (
-            name.startswith(_REFUSED) and name not in _ALLOWED_CHECKSUM_ARGS
-        ):
-            reason = (
-                "it is a secret, which nipype would write into reports and pickles; "
-                "use ServerSideEncryption 'aws:kms' with SSEKMSKeyId"
-                if name.startswith("SSECustomer")
-                else "it says something about one object and not about all"
-            )
-            raise SettingsError(f"s3_upload_args: {name!r} is refused: {reason}")
+__all__ = ["ClassicTransport", "Transport"]
 
 
 class Transport(Protocol):
     """A way of sending files to a bucket."""
 
-    def send(self, transfers: Sequence[FileTransfer]) -> list[Outcome]:
-        """Send every file that can be sent; return what became of each, in order."""
+    def send(self, transfers: Sequence[FileTransfer], trouble: Trouble) -> list[Outcome]:
+        """Send every file that can be sent; return what became of each, in order.
+
+        Parameters
+        ----------
+        transfers
+            What to send.
+        trouble
+            Tells whether going on makes sense.
+        """
 
 
 class ClassicTransport:
-    """Sends files through boto3.
+    """Sends files through boto3: small ones first, then large ones in parts.
 
     Parameters
     ----------
@@ -85,50 +68,97 @@ class ClassicTransport:
         self._store = store
         self._concurrency = concurrency
         self._progress = progress
-        self._manager = TransferManager(
-            store.client,
-            TransferConfig(
-                multipart_threshold=PART_SIZE,
-                multipart_chunksize=PART_SIZE,
-                max_concurrency=concurrency,
-            ),
-        )
 
-    def send(self, transfers: Sequence[FileTransfer]) -> list[Outcome]:
+    def send(self, transfers: Sequence[FileTransfer], trouble: Trouble) -> list[Outcome]:
         """Send every file that can be sent; return what became of each, in order."""
-        trouble = Trouble()
-        threads = min(self._concurrency, len(transfers))
-        # The manager ends first, so that an interrupt cancels what the threads wait for.
-        with ThreadPoolExecutor(threads, thread_name_prefix="datasink") as pool, self._manager:
+        small = [transfer for transfer in transfers if transfer.size < PART_SIZE]
+        large = [transfer for transfer in transfers if transfer.size >= PART_SIZE]
+        outcomes: dict[FileTransfer, Outcome] = {}
+        with ThreadPoolExecutor(self._concurrency, thread_name_prefix="datasink") as pool:
             try:
-                return list(pool.map(lambda transfer: self._try(transfer, trouble), transfers))
-            except BaseException:
+                for outcome in pool.map(lambda item: self._send_small(item, trouble), small):
+                    outcomes[outcome.transfer] = outcome
+                if large:
+                    outcomes.update(self._send_large(large, trouble, pool))
+            except BaseException:  # an interrupt: begin nothing more
                 trouble.stop()
                 raise
+        return [outcomes[transfer] for transfer in transfers]
 
-    def _try(self, transfer: FileTransfer, trouble: Trouble) -> Outcome:
+    def _send_small(self, transfer: FileTransfer, trouble: Trouble) -> Outcome:
         if trouble.stopped:
             return Outcome(transfer=transfer, status=Status.NOT_TRIED)
         try:
-            verified = self._send(transfer)
-        except (ClientError, BotoCoreError, S3Error, OSError) as error:
+            before = _version(transfer.source)
+            with open(transfer.source, "rb") as file:
+                verified = self._send_whole(file.read(), transfer.key)
+            _refuse_change(transfer.source, before)
+        except Exception as error:  # noqa: BLE001 - a client may carry handlers of the user's
             trouble.refuse(error)
-            return Outcome(transfer=transfer, status=Status.FAILED, cause=error)
+            return Outcome.failure(transfer, error)
         trouble.accept()
         return Outcome(transfer=transfer, status=Status.SENT, verified=verified)
 
-    def _send(self, transfer: FileTransfer) -> bool:
-        """Send one file; return whether the store has proved that it holds the right bytes."""
-        with open(transfer.source, "rb") as file:
-            before = _version(file)
-            if before[0] < PART_SIZE:
-                verified = self._send_whole(file.read(), transfer.key)
-            else:
-                self._send_parts(transfer)
-                verified = self._prove_parts(transfer, before[0])
-            if _version(file) != before:
-                raise OSError(errno.EIO, "changed while it was read", transfer.source)
-        return verified
+    def _send_large(
+        self, transfers: Sequence[FileTransfer], trouble: Trouble, pool: ThreadPoolExecutor
+    ) -> dict[FileTransfer, Outcome]:
+        config = TransferConfig(
+            multipart_threshold=PART_SIZE,
+            multipart_chunksize=PART_SIZE,
+            max_concurrency=self._concurrency,
+        )
+        # The manager aborts what is on its way, parts included, if an interrupt ends it.
+        with TransferManager(self._store.client, config) as manager:
+            begun, outcomes = self._begin(manager, transfers, trouble)
+            sent = []
+            for transfer, before, future in begun:
+                try:
+                    future.result()
+                except CancelledError:
+                    outcomes[transfer] = Outcome(transfer=transfer, status=Status.NOT_TRIED)
+                except Exception as error:  # noqa: BLE001
+                    trouble.refuse(error)
+                    outcomes[transfer] = Outcome.failure(transfer, error)
+                    if trouble.stopped:
+                        _cancel(begun)
+                else:
+                    trouble.accept()
+                    sent.append((transfer, before))
+        for outcome in pool.map(lambda item: self._prove(*item), sent):
+            outcomes[outcome.transfer] = outcome
+        return outcomes
+
+    def _begin(
+        self, manager: TransferManager, transfers: Sequence[FileTransfer], trouble: Trouble
+    ) -> tuple[list[_Begun], dict[FileTransfer, Outcome]]:
+        begun: list[_Begun] = []
+        outcomes: dict[FileTransfer, Outcome] = {}
+        for transfer in transfers:
+            if trouble.stopped:
+                outcomes[transfer] = Outcome(transfer=transfer, status=Status.NOT_TRIED)
+                continue
+            try:
+                before = _version(transfer.source)
+            except OSError as error:
+                outcomes[transfer] = Outcome.failure(transfer, error)
+                continue
+            future = manager.upload(
+                transfer.source,
+                self._store.bucket,
+                transfer.key,
+                extra_args=dict(self._store.upload_args),
+                subscribers=[_Watch(self._progress)],
+            )
+            begun.append((transfer, before, future))
+        return begun, outcomes
+
+    def _prove(self, transfer: FileTransfer, before: tuple[int, ...]) -> Outcome:
+        try:
+            verified = self._prove_parts(transfer, before[0])
+            _refuse_change(transfer.source, before)
+        except Exception as error:  # noqa: BLE001
+            return Outcome.failure(transfer, error)
+        return Outcome(transfer=transfer, status=Status.SENT, verified=verified)
 
     def _send_whole(self, body: bytes, key: str) -> bool:
         store = self._store
@@ -140,15 +170,6 @@ class ClassicTransport:
         if confirmed is False:
             raise S3Error("the store confirmed other bytes than were sent")
         return bool(confirmed)
-
-    def _send_parts(self, transfer: FileTransfer) -> None:
-        self._manager.upload(
-            transfer.source,
-            self._store.bucket,
-            transfer.key,
-            extra_args=dict(self._store.upload_args),
-            subscribers=[_Watch(self._progress)],
-        ).result()
 
     def _prove_parts(self, transfer: FileTransfer, size: int) -> bool:
         try:
@@ -168,6 +189,11 @@ class ClassicTransport:
         return True
 
 
+def _cancel(begun: Sequence[_Begun]) -> None:
+    for _, _, future in begun:
+        future.cancel()
+
+
 class _Watch(BaseSubscriber):
     """Tells of the bytes of one transfer."""
 
@@ -183,6 +209,12 @@ class _Watch(BaseSubscriber):
         self._progress.advance(bytes_transferred)
 
 
-def _version(file: BinaryIO) -> tuple[int, int]:
-    status = os.fstat(file.fileno())
-    return status.st_size, status.st_mtime_ns
+def _version(path: str) -> tuple[int, ...]:
+    """Return what changes when a file is written or replaced; its size in bytes comes first."""
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino
+
+
+def _refuse_change(path: str, before: tuple[int, ...]) -> None:
+    if _version(path) != before:
+        raise OSError(errno.EIO, "changed while it was read", path)

@@ -1,0 +1,52 @@
+"""Which of boto3's upload arguments a sink takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nipype_datasink.errors import SettingsError
+
+__all__ = ["check_upload_args", "refuse_secrets"]
+
+# Each says something about one object, and not about all that a sink sends.
+_OF_ONE_OBJECT = ("Checksum", "MpuObjectSize")
+_OF_ALL = ("ChecksumAlgorithm",)
+
+
+def refuse_secrets(names: Iterable[str]) -> None:
+    """Refuse keys for encryption before nipype can write them into reports and pickles.
+
+    Raises
+    ------
+    SettingsError
+        Naming the argument, and not its value.
+    """
+    for name in names:
+        if name.startswith("SSECustomer"):
+            raise SettingsError(
+                f"s3_upload_args: {name!r} is refused: nipype would write the secret into reports "
+                "and pickles; use ServerSideEncryption 'aws:kms' with SSEKMSKeyId"
+            )
+
+
+def check_upload_args(names: Iterable[str]) -> None:
+    """Refuse upload arguments that boto3 does not know or that are no setting of a whole sink.
+
+    Raises
+    ------
+    SettingsError
+        Naming the argument.
+    """
+    from boto3.s3.transfer import S3Transfer
+
+    known = S3Transfer.ALLOWED_UPLOAD_ARGS
+    refuse_secrets(names)
+    for name in names:
+        if name not in known:
+            raise SettingsError(
+                f"s3_upload_args: boto3 knows no {name!r}; it knows {', '.join(known)}"
+            )
+        if name.startswith(_OF_ONE_OBJECT) and name not in _OF_ALL:
+            raise SettingsError(
+                f"s3_upload_args: {name!r} is refused: it says something about one object only"
+            )
