@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from moto.server import ThreadedMotoServer
-
 ACCESS_KEY = "AKIDEXAMPLE"
 MANUAL_ACCESS_KEY = "ABCDEFGHIJKLMNOP"  # with the same secret, as nipype's manual prints them
 SECRET_KEY = "zyx123wvu456/ABC890+gHiJk"
@@ -26,14 +24,16 @@ _STARTING = 60  # seconds
 
 @contextmanager
 def moto() -> Iterator[str]:
-    """Yield the address of moto's server: in this process, and it takes any credentials."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    try:
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
+    """Yield the address of moto's server, which takes any credentials.
+
+    It has a process of its own: workers of nipype are forked from this one, which must not have
+    threads that hold locks.
+    """
+    with tempfile.TemporaryDirectory(prefix="moto-") as directory:
+        (port,) = _free_ports(1)
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        with _running(command, Path(directory) / "log", port):
+            yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -179,3 +180,39 @@ def test_an_outcome_is_verified_unless_said_otherwise(tmp_path: Path) -> None:
     outcome = Outcome(transfer=transfer, status=Status.SENT)
     assert outcome.verified
     assert outcome.cause is None
+
+
+class Body:
+    """Something that can be seen to go."""
+
+
+def test_an_outcome_holds_nothing_of_what_was_sent() -> None:
+    (transfer,) = plan_of(BUCKET, 1).transfers
+    held: list[weakref.ref[Body]] = []
+
+    def send() -> None:
+        body = Body()
+        held.append(weakref.ref(body))
+        raise OSError("no connection")
+
+    def retry() -> None:
+        body = Body()
+        held.append(weakref.ref(body))
+        try:
+            send()
+        except OSError as error:
+            raise S3Error("given up") from error
+
+    try:
+        retry()
+    except S3Error as error:
+        outcome = Outcome.failure(transfer, error)
+    assert [body() for body in held] == [None, None]
+    assert str(outcome.cause) == "given up"
+
+
+def test_an_error_that_causes_itself_is_an_outcome_too() -> None:
+    (transfer,) = plan_of(BUCKET, 1).transfers
+    one, two = OSError("one"), OSError("two")
+    one.__cause__, two.__cause__ = two, one
+    assert Outcome.failure(transfer, one).cause is one

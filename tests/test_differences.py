@@ -258,6 +258,14 @@ def test_only_directories_that_are_needed_are_made(workdir: Path) -> None:
     assert tree(workdir / "out") == {"sub": None, "y": None, "y/b": b"x"}
 
 
+def test_infields_make_no_field_of_their_own(workdir: Path) -> None:
+    file(workdir / "a")
+    file(workdir / "x")
+    assert ours({"x": "a"}, infields=["x"]) == [str(workdir / "out/x/a")]
+    # nipype takes an event of traits, whose value is the field's name, for one more field.
+    assert str(workdir / "out/trait_added/x") in nipypes({"x": "a"}, infields=["x"])
+
+
 def test_a_companion_keeps_its_own_extension(workdir: Path) -> None:
     for extension in ("img", "hdr", "mat"):
         file(workdir / f"a.{extension}", extension)

@@ -67,11 +67,16 @@ def test_what_nobody_can_set_is_not_suggested(
     assert caplog.messages == []
 
 
-def test_a_beginning_counts_from_six_letters() -> None:
-    assert likely_input("abcde", ["abcdefghijkl"]) is None
-    assert likely_input("abcdef", ["abcdefghijkl"]) == "abcdefghijkl"
+def test_a_beginning_counts_if_it_has_two_words() -> None:
+    assert likely_input("abcdef", ["abcdefghijkl"]) is None
+    assert likely_input("abc_def", ["abc_defghijkl"]) == "abc_defghijkl"
 
 
 def test_the_nearest_input_is_the_likely_one() -> None:
     assert likely_input("abcdefx", ["abcdyyy", "abcdefg", "abcdefzz"]) == "abcdefg"
     assert likely_input("abcdefx", []) is None
+
+
+@pytest.mark.parametrize("field", ["container.qa", "parameter", "region", "encrypt", "remove"])
+def test_a_plausible_folder_is_left_alone(field: str) -> None:
+    assert likely_input(field, INPUTS) is None

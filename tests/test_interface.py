@@ -7,6 +7,7 @@ import logging
 import os
 import pickle
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -509,11 +510,9 @@ def test_a_setting_beside_an_injected_bucket_is_warned_about(
     assert contents(bucket) == {"x/a": b"x"}
 
 
-def test_clashing_settings_do_not_matter_on_disk(workdir: Path) -> None:
-    sink = DataSink(base_directory=str(workdir / "out"), creds_path="/c", s3_profile="p")
-    sink.inputs.x = file(workdir / "a")
-    assert len(sink.run().outputs.out_file) == 1
-    sink.inputs.base_directory = "s3://bucket"
+@pytest.mark.parametrize("base", ["out", "s3://bucket"])
+def test_clashing_settings_are_refused_everywhere(base: str, workdir: Path) -> None:
+    sink = DataSink(base_directory=base, creds_path="/c", s3_profile="p")
     with pytest.raises(SettingsError, match="creds_path and s3_profile"):
         sink.plan()
 
@@ -572,3 +571,60 @@ def test_an_error_reaches_the_caller_as_it_is(workdir: Path) -> None:
         node.run()
     with pytest.raises(MissingSourceError):
         node.interface.run()
+
+
+def test_a_bucket_of_another_name_than_reported_gets_nothing(workdir: Path, bucket: Bucket) -> None:
+    class Fetching(DataSink):
+        def _fetch_bucket(self, bucket_name: str) -> Any:
+            return bucket
+
+    sink = Fetching(base_directory="s3://written/p")
+    sink.inputs.x = file(workdir / "a")
+    with pytest.raises(S3Error, match="is 'mybucket', not 'written'"):
+        sink.run()
+    assert contents(bucket) == {}
+
+
+def test_an_overridden_check_of_the_base_may_choose_the_disk(workdir: Path) -> None:
+    class Local(DataSink):
+        def _check_s3_base_dir(self) -> tuple[bool, str]:
+            return False, "<N/A>"
+
+    sink = Local(base_directory="s3://mybucket/p")
+    sink.inputs.x = file(workdir / "a")
+    assert sink.run().outputs.out_file == [str(workdir / "s3:/mybucket/p/x/a")]
+    assert (workdir / "s3:/mybucket/p/x/a").read_text() == "x"
+
+
+@pytest.mark.parametrize("kind", [DataSink, lambda: Node(DataSink(), name="sink")])
+def test_a_secret_in_upload_args_is_never_taken(kind: Callable[[], Any]) -> None:
+    sink = kind()
+    with pytest.raises(SettingsError, match="'SSECustomerKey' is refused") as caught:
+        sink.inputs.s3_upload_args = {"StorageClass": "GLACIER", "SSECustomerKey": "secret of me"}
+    assert not isdefined(sink.inputs.s3_upload_args)
+    assert "secret of me" not in str(caught.value)
+    with pytest.raises(SettingsError, match="is refused"):
+        DataSink(s3_upload_args={"SSECustomerKey": "secret of me"})
+
+
+def test_a_destination_through_a_folder_above_exists_as_reported(workdir: Path) -> None:
+    sink = DataSink(base_directory=str(workdir / "out"), substitutions=[("x/", "x/../y/")])
+    sink.inputs.x = file(workdir / "in/a", "content")
+    (reported,) = sink.run().outputs.out_file
+    assert reported == str(workdir) + "/out/x/../y/a"
+    assert Path(reported).read_text() == "content"
+
+
+def test_unknown_upload_args_are_refused_on_disk_too(workdir: Path) -> None:
+    sink = DataSink(base_directory=str(workdir / "out"), s3_upload_args={"Nonsense": "1"})
+    sink.inputs.x = file(workdir / "a")
+    with pytest.raises(SettingsError, match="'Nonsense'"):
+        sink.run()
+    assert not (workdir / "out").exists()
+
+
+def test_two_answers_to_who_you_are_are_refused_on_disk_too(workdir: Path) -> None:
+    sink = DataSink(base_directory=str(workdir / "out"), creds_path="/c", s3_profile="p")
+    with pytest.raises(SettingsError, match="creds_path and s3_profile"):
+        sink.run()
+    assert not (workdir / "out").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -602,3 +603,61 @@ def test_what_cannot_be_removed_is_named(workdir: Path, monkeypatch: pytest.Monk
     outcomes = replaced(workdir, x="d")
     assert statuses(outcomes) == [Status.SENT, Status.FAILED]
     assert outcomes[1].transfer.destination == str(old)
+
+
+def test_a_pipe_at_the_destination_is_replaced_and_never_read(workdir: Path) -> None:
+    file(workdir / "a", b"")
+    (workdir / "out/x").mkdir(parents=True)
+    os.mkfifo(workdir / "out/x/a")
+    pipe = os.open(workdir / "out/x/a", os.O_RDWR | os.O_NONBLOCK)
+    os.write(pipe, b"1")
+    outcomes = deliver(plan_for(workdir, {"x": "a"}), workdir)
+    assert os.read(pipe, 1) == b"1"
+    os.close(pipe)
+    assert statuses(outcomes) == [Status.SENT]
+    assert (workdir / "out/x/a").is_file()
+
+
+@pytest.mark.skipif(not Path("/proc/version").exists(), reason="has no /proc")
+def test_a_file_that_does_not_tell_its_size_arrives(workdir: Path) -> None:
+    source = Path("/proc/version")
+    assert source.stat().st_size == 0
+    deliver(plan_for(workdir, {"x": str(source)}), workdir)
+    assert (workdir / "out/x/version").read_bytes() == source.read_bytes() != b""
+
+
+def test_a_copy_that_fails_when_it_is_closed_leaves_the_old_file(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file(workdir / "a")
+    file(workdir / "out/x/a", b"old")
+    close = os.close
+
+    def close_late(descriptor: int) -> None:
+        late = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        close(descriptor)
+        if late:
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    plan = plan_for(workdir, {"x": "a"})
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", close_late)
+        assert statuses(deliver(plan, workdir)) == [Status.FAILED]
+    assert tree(workdir / "out/x") == {"a": b"old"}
+
+
+def test_litter_goes_where_only_files_open_for_writing_can_be_locked(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file(workdir / "a")
+    file(workdir / "out/x" / LITTER)
+    flock = fcntl.flock
+
+    def flock_of_nfs(descriptor: int, operation: int) -> None:
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock_of_nfs)
+    deliver(plan_for(workdir, {"x": "a"}), workdir)
+    assert tree(workdir / "out/x") == {"a": b"new"}

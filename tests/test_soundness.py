@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from nipype_datasink.errors import (
     SourceError,
 )
 from nipype_datasink.location import LocalDirectory, Location, S3Prefix
-from nipype_datasink.plan import Plan
+from nipype_datasink.plan import Plan, make_plan
 from nipype_datasink.routing import Substitutions
 from nipype_datasink.soundness import sound_plan
 from tests.conftest import tree
@@ -331,3 +332,47 @@ def test_making_a_plan_writes_nothing(workdir: Path) -> None:
 def test_nothing_is_a_sound_plan(workdir: Path) -> None:
     assert plan_for({}, out(workdir)) == Plan(())
     assert not os.path.exists(workdir / "out")
+
+
+def test_the_base_in_an_injected_bucket_of_another_name_is_never_emptied(workdir: Path) -> None:
+    file(workdir / "d/a")
+    where = S3Prefix("written", "base", received_by="real")
+    with pytest.raises(DestinationError, match="would empty the base directory s3://real/base"):
+        plan_for({"x": "d"}, where, ("/x/d", ""), remove_dest_dir=True)
+
+
+@pytest.mark.parametrize(
+    ("base", "rule"),
+    [
+        pytest.param("copy/x/d/base", ("", ""), id="base"),
+        pytest.param("base", ("base/x/d", "copy/x/d/in"), id="delivery"),
+    ],
+)
+def test_what_goes_to_the_other_location_is_never_removed(
+    base: str, rule: tuple[str, str], workdir: Path
+) -> None:
+    file(workdir / "d/a")
+    with pytest.raises(DestinationError, match=f"would empty .*{workdir}/copy/x/d/"):
+        sound_plan(
+            {"x": "d"},
+            [LocalDirectory(str(workdir / base)), LocalDirectory(str(workdir / "copy"))],
+            relative=lambda source: source.rstrip("/").rpartition("/")[2],
+            substitute=lambda path: path.replace(*rule) if rule[0] else path,
+            remove_dest_dir=True,
+        )
+
+
+def test_a_source_that_goes_away_before_it_is_compared_is_named(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file(workdir / "1/a")
+    gone = file(workdir / "2/a")
+
+    def make_and_lose(*args: Any, **options: Any) -> Plan:
+        plan = make_plan(*args, **options)
+        gone.unlink()
+        return plan
+
+    monkeypatch.setattr("nipype_datasink.soundness.make_plan", make_and_lose)
+    with pytest.raises(SourceError, match=f"{gone} cannot be read"):
+        plan_for({"x": ["1/a", "2/a"]}, out(workdir))

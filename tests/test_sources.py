@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -319,3 +321,19 @@ def test_links_of_one_file_are_not_read(tmp_path: Path, monkeypatch: pytest.Monk
     os.link(tmp_path / "1", tmp_path / "2")
     monkeypatch.setattr("builtins.open", lambda *_: pytest.fail("was opened"))
     assert same_bytes(str(tmp_path / "1"), str(tmp_path / "2"))
+
+
+def test_directories_may_be_nested_deeper_than_calls(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    for _ in range(200):
+        folder += "/d"
+        os.mkdir(folder)
+    Path(folder, "a").write_bytes(b"x")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 100)
+    try:
+        found = look(tmp_path)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert [item.path for item in found.files] == [f"{folder}/a"]
+    assert found.problems == ()

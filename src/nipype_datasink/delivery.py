@@ -55,7 +55,9 @@ class Outcome:
     neither a checksum nor an ETag that says something about the content."""
 
     @classmethod
-    def failure(cls, transfer: FileTransfer, error: Exception) -> Outcome:
+    def failure(
+        cls, transfer: FileTransfer, error: Exception, status: Status = Status.FAILED
+    ) -> Outcome:
         """Return the outcome of a file that did not arrive.
 
         What the error's frames hold is let go: it may be the whole body of a request, and an
@@ -67,7 +69,7 @@ class Outcome:
             traceback.clear_frames(link.__traceback__)
             seen.append(link)
             link = link.__cause__ or link.__context__
-        return cls(transfer=transfer, status=Status.FAILED, cause=_picklable(error))
+        return cls(transfer=transfer, status=status, cause=_picklable(error))
 
 
 def _picklable(error: Exception) -> Exception:

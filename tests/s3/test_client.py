@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.credentials import Credentials
 from botocore.httpsession import URLLib3Session
+from botocore.session import Session
 from moto import mock_aws
 
 from nipype_datasink import CredentialsError, DataSink, S3Error, SettingsError
@@ -453,3 +455,34 @@ def test_no_representation_shows_a_secret() -> None:
     shown = repr(Connection(keys=Keys(ACCESS_KEY, SECRET_KEY, "token of mine")))
     assert SECRET_KEY not in shown
     assert "token of mine" not in shown
+
+
+def test_nobody_becomes_somebody_as_soon_as_there_are_credentials(
+    remote: DataSink,
+    wire: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found: list[Credentials | None] = [None]
+    monkeypatch.setattr(Session, "get_credentials", lambda self: found[0])
+    for _ in range(2):
+        caplog.clear()
+        remote.run()
+        assert signers(wire) == {""}
+        assert caplog.text.count("requests to S3 are not signed") == 1
+    found[0] = Credentials("AKIALATE", "secret")
+    wire.clear()
+    remote.run()
+    assert signers(wire) == {"AKIALATE"}
+
+
+def test_a_refusal_of_nobody_says_that_there_were_no_credentials(
+    remote: DataSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: URLLib3Session, request: Any) -> AWSResponse:
+        body = "<Error><Code>AccessDenied</Code><Message>No.</Message></Error>"
+        return response(request.url, body, status=403)
+
+    monkeypatch.setattr(URLLib3Session, "send", refuse)
+    with pytest.raises(S3Error, match=r"no credentials were found.* set creds_path"):
+        remote.run()

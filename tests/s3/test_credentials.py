@@ -233,3 +233,16 @@ def test_any_other_content_is_refused_as_such(content: bytes) -> None:
         return
     assert keys.access_key_id
     assert keys.secret_access_key
+
+
+@pytest.mark.parametrize(
+    ("password", "secret"),
+    [("pa,ss", SECRET), ("p,a,ss", SECRET), ("", "se,cr/et"), ("pass", "s,e,cret")],
+    ids=["password", "password of two commas", "secret", "secret of two commas"],
+)
+def test_a_comma_is_given_to_the_cell_it_belongs_to(password: str, secret: str) -> None:
+    content = (
+        "User name,Password,Access key ID,Secret access key,Console login link\n"
+        f"me,{password},{KEY_ID},{secret},https://123456789012.signin.aws.amazon.com/console\n"
+    )
+    assert parse_credentials(content.encode()) == Keys(KEY_ID, secret)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import MagicMock
 
@@ -424,3 +425,108 @@ def test_a_workflow_carries_the_bucket(
     workflow.connect(source, "path", sink, "motion")
     workflow.run()
     assert sorted(contents(bucket)) == [f"out/motion/{name}.txt" for name in "abc"]
+
+
+class Slotted:
+    """A fake without a dictionary of its own."""
+
+    __slots__ = ("name", "upload_file", "values")
+
+    def __init__(self, **values: Any) -> None:
+        for name, value in values.items():
+            setattr(self, name, value)
+
+
+@pytest.mark.parametrize("kind", [SimpleNamespace, Slotted])
+def test_another_object_of_a_fakes_class_is_copied_as_ever(kind: Callable[..., Any]) -> None:
+    fake = kind(name="mybucket", upload_file=print)
+    sink = DataSink(base_directory="s3://mybucket/out", bucket=fake)
+    stranger = kind(values=[1])
+    for twin in (copy.deepcopy(stranger), pickle.loads(pickle.dumps(stranger))):
+        assert twin is not stranger
+        assert twin.values == [1]
+    assert copy.copy(stranger) is not stranger
+    assert b"datasink" not in pickle.dumps(SimpleNamespace(values=[1]))
+    assert copy.deepcopy(sink).inputs.bucket is fake
+
+
+def test_a_forked_child_keeps_what_is_registered_with_the_client(
+    injected: DataSink, bucket: Bucket, lone_bucket: Bucket
+) -> None:
+    def mark(params: dict[str, Any], **_: object) -> None:
+        params["Metadata"] = {"by": "handler"}
+
+    lone_bucket.meta.client.meta.events.register("before-parameter-build.s3.PutObject", mark)
+    injected.inputs.bucket = lone_bucket
+    assert in_child(lambda: bool(injected.run()))
+    assert bucket.Object("out/motion/a.txt").metadata == {"by": "handler"}
+
+
+def test_a_forked_child_shares_refreshed_credentials_but_no_socket(
+    injected: DataSink, bucket: Bucket
+) -> None:
+    def check() -> bool:
+        ours: Any = injected._open_bucket().meta.client
+        theirs: Any = bucket.meta.client
+        return (
+            ours._request_signer._credentials is theirs._request_signer._credentials
+            and ours._endpoint.http_session._manager is not theirs._endpoint.http_session._manager
+        )
+
+    assert in_child(check)
+
+
+def test_an_empty_fake_is_a_bucket_too(images: list[str]) -> None:
+    class Sized(Fake):
+        def __len__(self) -> int:
+            return len(self.uploads)
+
+    fake = Sized()
+    configured(DataSink, fake, images).run()
+    assert len(fake.uploads) == 4
+
+
+def test_what_a_fake_took_is_called_unverified_in_one_line(
+    images: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    configured(DataSink, Fake(), images).run()
+    assert caplog.text.count("sent, not verified (and 3 more)") == 1
+
+
+class Hooked(DataSink):
+    """Sends each source in its own way."""
+
+    def _upload_to_s3(self, bucket: Any, src: str, dst: str) -> None:
+        bucket.upload_file(src, dst.split("/", 3)[3])
+
+
+def test_an_overridden_upload_gets_companions_too(
+    workdir: Path, bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.img", "a.hdr"):
+        (workdir / name).write_text(name)
+    sink = Hooked(base_directory="s3://mybucket/out", bucket=bucket)
+    sink.inputs.x = str(workdir / "a.img")
+    sink.run()
+    assert contents(bucket) == {"out/x/a.img": b"a.img", "out/x/a.hdr": b"a.hdr"}
+    assert "sent, not verified (and 1 more)" in caplog.text
+
+
+class Ignoring(DataSink):
+    """Sends nothing."""
+
+    def _upload_to_s3(self, bucket: Any, src: str, dst: str) -> None:
+        pass
+
+
+def test_an_overridden_upload_removes_nothing_and_says_so(
+    workdir: Path, bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    (workdir / "d").mkdir()
+    (workdir / "d/a").write_text("a")
+    bucket.put_object(Key="out/x/d/old", Body=b"old")
+    sink = Ignoring(base_directory="s3://mybucket/out", bucket=bucket, remove_dest_dir=True)
+    sink.inputs.x = str(workdir / "d")
+    sink.run()
+    assert contents(bucket) == {"out/x/d/old": b"old"}
+    assert "remove_dest_dir removes nothing here" in caplog.text

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from boto3.s3.transfer import S3Transfer
+from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
@@ -21,6 +25,7 @@ from nipype_datasink import FileTransfer, Outcome, S3Error, SettingsError, Statu
 from nipype_datasink.progress import Progress
 from nipype_datasink.s3.arguments import check_upload_args
 from nipype_datasink.s3.comparison import PART_SIZE
+from nipype_datasink.s3.refusal import Trouble
 from nipype_datasink.s3.store import Store
 from nipype_datasink.s3.transfer import ClassicTransport
 from tests.conftest import contents
@@ -64,7 +69,7 @@ def send(
 ) -> Outcome:
     store = Store(client=client, bucket="mybucket", upload_args=args)
     transport = ClassicTransport(store, concurrency=2, progress=progress or Count())
-    (outcome,) = transport.send([transfer])
+    (outcome,) = transport.send([transfer], Trouble())
     assert outcome.transfer is transfer
     return outcome
 
@@ -327,7 +332,9 @@ def test_an_interrupt_begins_nothing_more_and_leaves_no_parts(
     large = transfer_of(tmp_path / "large", bytes(2 * PART_SIZE))
     store = Store(client=bucket.meta.client, bucket="mybucket", upload_args={})
     with pytest.raises(KeyboardInterrupt):
-        ClassicTransport(store, concurrency=2, progress=Interrupt()).send([large, *small])
+        ClassicTransport(store, concurrency=2, progress=Interrupt()).send(
+            [large, *small], Trouble()
+        )
     assert "Uploads" not in bucket.meta.client.list_multipart_uploads(Bucket="mybucket")
     assert requests["PutObject"] < 50
 
@@ -343,7 +350,52 @@ def test_outcomes_have_the_order_of_transfers(tmp_path: Path, bucket: Bucket) ->
         for name in range(20)
     ]
     store = Store(client=bucket.meta.client, bucket="mybucket", upload_args={})
-    outcomes = ClassicTransport(store, concurrency=4, progress=Count()).send(transfers)
+    outcomes = ClassicTransport(store, concurrency=4, progress=Count()).send(transfers, Trouble())
     assert [outcome.transfer for outcome in outcomes] == transfers
     assert [outcome.status for outcome in outcomes].index(Status.FAILED) == 3
     assert len(contents(bucket)) == 19
+
+
+def test_a_file_that_is_replaced_while_its_parts_are_sent_is_an_error(
+    tmp_path: Path, bucket: Bucket
+) -> None:
+    transfer = transfer_of(tmp_path / "file", b"a" * (2 * PART_SIZE))
+    (tmp_path / "new").write_bytes(b"b" * (2 * PART_SIZE))
+    before = (tmp_path / "file").stat()
+    os.utime(tmp_path / "new", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    class Replacer:
+        def advance(self, count: int) -> None:
+            with suppress(FileNotFoundError):
+                (tmp_path / "new").replace(tmp_path / "file")
+
+    outcome = send(bucket.meta.client, transfer, Replacer())
+    assert outcome.status is Status.FAILED
+    assert "changed while it was read" in str(outcome.cause)
+
+
+def test_small_and_large_files_share_the_requests_at_a_time(
+    tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = transfer_of(tmp_path / "small", b"abc")
+    large = replace(
+        transfer_of(tmp_path / "large", b"a" * (2 * PART_SIZE)), destination="s3://mybucket/large"
+    )
+    running, at_once = threading.Semaphore(2), []
+    forward = BaseClient._make_request  # type: ignore[attr-defined]
+
+    def watch(self: Any, *args: Any, **kwargs: Any) -> Any:
+        at_once.append(running.acquire(blocking=False))
+        threading.Event().wait(0.02)  # gives others the time to break the limit
+        try:
+            return forward(self, *args, **kwargs)
+        finally:
+            running.release()
+
+    monkeypatch.setattr(BaseClient, "_make_request", watch)
+    store = Store(client=bucket.meta.client, bucket="mybucket", upload_args={})
+    transport = ClassicTransport(store, concurrency=2, progress=Count())
+    others = [replace(small, destination=f"s3://mybucket/{number}") for number in range(8)]
+    transport.send([large, *others], Trouble())
+    assert len(at_once) >= len(others) + 3
+    assert all(at_once)

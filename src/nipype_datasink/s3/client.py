@@ -110,7 +110,8 @@ def is_signed(resource: Bucket | S3ServiceResource) -> bool:
     """Return whether the requests of this resource's client are signed."""
     from botocore import UNSIGNED
 
-    return resource.meta.client.meta.config.signature_version is not UNSIGNED
+    config = resource.meta.client.meta.config
+    return getattr(config, "signature_version", None) is not UNSIGNED
 
 
 def _resource(connection: Connection) -> S3ServiceResource:

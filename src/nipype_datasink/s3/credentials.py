@@ -15,6 +15,8 @@ _ID = "accesskeyid"
 _SECRET = ("secretaccesskey", "secretkey")
 _TOKEN = "sessiontoken"
 
+# https://docs.aws.amazon.com/IAM/latest/APIReference/API_AccessKey.html
+_ACCESS_KEY = re.compile(r"\w{16,128}")
 _LONGEST = 4096  # characters of a line that are read
 
 _SECTION = re.compile(r"\[(?:profile\s+)?(?P<name>[^\]]*)\]")
@@ -110,12 +112,16 @@ def _fitted(cells: list[str], names: list[str]) -> list[str]:
     if extra <= 0 or _ID not in names:
         return cells
     columns = [names.index(name) for name in (*_SECRET, "password") if name in names]
-    for column in columns:
-        joined = ",".join(cells[column : column + extra + 1])
-        fitted = [*cells[:column], joined, *cells[column + extra + 1 :]]
-        if re.fullmatch(r"[A-Z0-9]+", fitted[names.index(_ID)]):
-            return fitted
-    return cells
+    candidates = [
+        [
+            *cells[:column],
+            ",".join(cells[column : column + extra + 1]),
+            *cells[column + extra + 1 :],
+        ]
+        for column in columns
+    ]
+    looks_right = [each for each in candidates if _ACCESS_KEY.fullmatch(each[names.index(_ID)])]
+    return (looks_right or candidates or [cells])[0]
 
 
 def _from_settings(lines: Sequence[str]) -> Keys:

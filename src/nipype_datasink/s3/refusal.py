@@ -118,7 +118,6 @@ class Trouble:
 
     def refuse(self, error: BaseException) -> None:
         """Take note of an error; stop if it concerns the whole bucket and not one object."""
-        forget_token(error)
         with self._lock:
             # Denied objects among others are their own affair; many before any is stored are not.
             self._patience -= code_of(error) in DENIED
@@ -126,7 +125,7 @@ class Trouble:
                 self.stop()
 
 
-def forget_token(error: BaseException) -> None:
+def forget_token(error: BaseException | None) -> None:
     """Remove the session token, which S3's answer to an expired or wrong one holds."""
     answer = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
     for name in [name for name in answer if name.startswith("Token")]:

@@ -79,17 +79,14 @@ class S3Target:
         if not plan.transfers and not any(item.replaces for item in plan.deliveries):
             return []
         try:
-            bucket = self._open_bucket()
-            self._check_name(bucket)
-            self._signed = not is_boto3(bucket) or is_signed(bucket)
-            with progress_for(plan.size, self.location.label) as progress:
-                return self._way(bucket)(plan, bucket, progress)
+            outcomes = self._deliver(plan)
         except Exception as error:  # noqa: BLE001 - subclasses open buckets in their own way
-            forget_token(error)
-            return [
-                Outcome(transfer=transfer, status=Status.NOT_TRIED, cause=error)
-                for transfer in plan.transfers
+            outcomes = [
+                Outcome.failure(transfer, error, Status.NOT_TRIED) for transfer in plan.transfers
             ]
+        for outcome in outcomes:
+            forget_token(outcome.cause)
+        return outcomes
 
     def error(self, message: str, causes: Sequence[Exception], /) -> DeliveryError:
         """Return an error of ours that also is what S3 answered, if it did."""
@@ -104,6 +101,13 @@ class S3Target:
             error = type(cause)(message) if isinstance(cause, S3Error) else S3Error(message)
         error.__cause__ = cause
         return error
+
+    def _deliver(self, plan: Plan) -> list[Outcome]:
+        bucket = self._open_bucket()
+        self._check_name(bucket)
+        self._signed = not is_boto3(bucket) or is_signed(bucket)
+        with progress_for(plan.size, self.location.label) as progress:
+            return self._way(bucket)(plan, bucket, progress)
 
     def _check_name(self, bucket: Any) -> None:
         name = getattr(bucket, "name", None)
