@@ -16,6 +16,7 @@ from nipype_datasink.s3.comparison import (
     PART_SIZE,
     Proof,
     checksum_proof,
+    confirms,
     etag_proof,
     holds,
     part_size_of,
@@ -196,3 +197,61 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 16 << 20
     finally:
         tracemalloc.stop()
+
+
+SHA256_OF_ABC = CHECKSUMS_OF_ABC["ChecksumSHA256"]
+
+
+@pytest.mark.parametrize(
+    ("etag", "kind", "readable"),
+    [
+        ("plain", None, True),
+        ("parts-2", None, False),
+        ("parts-2", "COMPOSITE", False),
+        ("parts-2", "FULL_OBJECT", True),
+    ],
+)
+def test_a_bare_checksum_of_parts_needs_to_be_called_one_of_the_whole(
+    etag: str, kind: str | None, readable: bool
+) -> None:
+    response = {"ChecksumSHA256": SHA256_OF_ABC, "ETag": etag, "ChecksumType": kind}
+    assert (checksum_proof(response) is not None) == readable
+
+
+def test_without_an_etag_a_checksum_is_one_of_the_whole() -> None:
+    proof = checksum_proof({"ChecksumSHA256": SHA256_OF_ABC})
+    assert proof is not None
+    assert proof.parts is None
+
+
+@pytest.mark.parametrize("name", CHECKSUMS_OF_ABC)
+def test_a_checksum_is_one_of_all_blocks(name: str, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 8192  # two blocks
+    (tmp_path / "file").write_bytes(content)
+    whole = {"ChecksumCRC32": zlib.crc32(content).to_bytes(4, "big")}
+    whole["ChecksumSHA1"] = hashlib.sha1(content).digest()
+    whole["ChecksumSHA256"] = hashlib.sha256(content).digest()
+    proof = checksum_proof({name: base64.b64encode(whole[name]).decode()})
+    assert proof is not None
+    assert holds(proof, str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize(
+    ("response", "confirmed"),
+    [
+        ({}, None),
+        ({"ETag": "opaque"}, None),
+        ({"ETag": f'"{MD5_OF_ABC}"'}, True),
+        ({"ETag": f'"{MD5_OF_ABC}"', "ServerSideEncryption": "AES256"}, True),
+        ({"ETag": f'"{MD5_OF_ABC}"', "ServerSideEncryption": "aws:kms"}, None),
+        ({"ETag": f'"{"0" * 32}"'}, False),
+        ({"ChecksumSHA256": SHA256_OF_ABC}, True),
+        ({"ChecksumSHA256": SHA256_OF_ABC.lower()}, False),
+        ({"ChecksumSHA256": SHA256_OF_ABC, "ETag": f'"{"0" * 32}"'}, True),
+        ({"ChecksumSHA256": SHA256_OF_ABC.lower(), "ETag": f'"{"0" * 32}"'}, False),
+    ],
+)
+def test_an_answer_confirms_denies_or_says_nothing(
+    response: dict[str, str], confirmed: bool | None
+) -> None:
+    assert confirms(response, b"abc") is confirmed

@@ -237,8 +237,13 @@ def test_any_other_content_is_refused_as_such(content: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("password", "secret"),
-    [("pa,ss", SECRET), ("p,a,ss", SECRET), ("", "se,cr/et"), ("pass", "s,e,cret")],
-    ids=["password", "password of two commas", "secret", "secret of two commas"],
+    [
+        pytest.param("pa,ss", SECRET, id="password"),
+        pytest.param("pa,55", SECRET, id="password like an ID"),
+        pytest.param("p,a,ss", SECRET, id="password of two commas"),
+        pytest.param("", "se,cr/et", id="secret"),
+        pytest.param("pass", "s,e,cret", id="secret of two commas"),
+    ],
 )
 def test_a_comma_is_given_to_the_cell_it_belongs_to(password: str, secret: str) -> None:
     content = (
@@ -246,3 +251,39 @@ def test_a_comma_is_given_to_the_cell_it_belongs_to(password: str, secret: str) 
         f"me,{password},{KEY_ID},{secret},https://123456789012.signin.aws.amazon.com/console\n"
     )
     assert parse_credentials(content.encode()) == Keys(KEY_ID, secret)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b" \n", "it is empty"),
+        (b"\xff\xfe\x00", "it is not text; expected a file as AWS hands it out"),
+        (b"a\0b", "it is not text; expected a file as AWS hands it out"),
+        (b"Access key ID,Secret access key\n", "it has a header but no row of keys"),
+        (b"AWSAccessKeyId=A", "it holds no secret access key; expected"),
+        (b"AWSSecretKey=S", "it holds no access key ID; expected"),
+        (b"[a]\nx=1\n[b]\nx=1", "it has several profiles and none is called 'default'; use s3_"),
+    ],
+)
+def test_each_unusable_file_is_told_in_its_own_words(content: bytes, message: str) -> None:
+    with pytest.raises(CredentialsError) as caught:
+        parse_credentials(content)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("mark", ["#", ";"])
+def test_a_setting_that_is_commented_out_does_not_count(mark: str) -> None:
+    lines = ["aws_access_key_id=A", "aws_secret_access_key=S", f"{mark}aws_secret_access_key=T"]
+    assert parse_credentials("\n".join(lines).encode()).secret_access_key == "S"
+    lines.insert(0, f"{mark}[other]")
+    assert parse_credentials("\n".join(lines).encode()).access_key_id == "A"
+
+
+def test_spaces_beside_quotes_do_not_count() -> None:
+    content = b'Access key ID, "Secret access key"\nAKID, "sec,ret"\n'
+    assert parse_credentials(content).secret_access_key == "sec,ret"
+
+
+def test_a_row_of_cells_without_a_key_column_holds_no_key() -> None:
+    with pytest.raises(CredentialsError, match="no access key ID"):
+        parse_credentials(b"Secret access key\nsecret,and more\n")

@@ -515,6 +515,15 @@ def test_an_error_of_an_overridden_fetch_bucket_is_one_of_ours(
     assert len(tree(workdir / "copy/motion")) == 3
 
 
+def test_an_error_of_fetch_bucket_that_cannot_be_pickled_is_told_in_words(files: list[str]) -> None:
+    class Sealed(DataSink):
+        def _fetch_bucket(self, bucket_name: str) -> Any:
+            raise Odd("very", "odd")
+
+    sink = Sealed(base_directory="s3://mybucket/out", infields=["motion"], motion=files)
+    assert "very odd; " in str(failure(sink))
+
+
 def test_a_cause_that_cannot_be_pickled_is_told_in_words(
     injected: DataSink, lone_bucket: Bucket
 ) -> None:
@@ -523,9 +532,24 @@ def test_a_cause_that_cannot_be_pickled_is_told_in_words(
     assert "failed: s3://mybucket/out/motion/b.txt: Odd: very odd" in str(error)
 
 
-@pytest.mark.parametrize("operation", ["ListObjectsV2", "PutObject"])
+class Hooked(DataSink):
+    """Sends in its own way."""
+
+    def _upload_to_s3(self, bucket: Any, src: str, dst: str) -> None:
+        bucket.put_object(Key=dst.split("/", 3)[3], Body=b"")
+
+
+@pytest.mark.parametrize(
+    ("kind", "operation"),
+    [
+        (DataSink, "ListObjectsV2"),
+        (DataSink, "PutObject"),
+        (DataSink, "DeleteObjects"),
+        (Hooked, "PutObject"),
+    ],
+)
 def test_the_session_token_in_a_refusal_is_kept_by_nobody(
-    injected: DataSink, lone_bucket: Bucket, operation: str
+    kind: type, operation: str, lone_bucket: Bucket, files: list[str], workdir: Path
 ) -> None:
     def refuse(request: Any, **_: object) -> Any:
         body = (
@@ -534,8 +558,11 @@ def test_the_session_token_in_a_refusal_is_kept_by_nobody(
         )
         return response(request.url, body, status=400)
 
+    lone_bucket.put_object(Key="out/d/in/old", Body=b"old")
     lone_bucket.meta.client.meta.events.register(f"before-send.s3.{operation}", refuse)
-    error = failure(injected)
+    sink = kind(base_directory="s3://mybucket/out", bucket=lone_bucket, remove_dest_dir=True)
+    sink.inputs.d = str(workdir / "in")
+    error = failure(sink)
     assert isinstance(error, S3Refused)
     assert error.response["Error"] == {"Code": "ExpiredToken", "Message": "It has expired."}
     assert b"token of mine" not in pickle.dumps(error)
