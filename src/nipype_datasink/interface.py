@@ -43,6 +43,18 @@ _SECRETS = (
 _CONCURRENCY = 10  # requests at a time, as boto3's own transfers
 
 
+def _input(name: str) -> property:
+    """Return an attribute that stands for an input, as nipype's manual sets some of them."""
+
+    def get(self: DataSink) -> Any:
+        return getattr(self.inputs, name)
+
+    def put(self: DataSink, value: Any) -> None:
+        setattr(self.inputs, name, value)
+
+    return property(get, put, doc=f"The input ``{name}``.")
+
+
 class DataSink(upstream.DataSink):
     """Put a pipeline's outputs where they belong, on disk or in S3.
 
@@ -89,41 +101,10 @@ class DataSink(upstream.DataSink):
             if field in kwargs:
                 setattr(self.inputs, field, kwargs[field])
 
-    @property
-    def local_copy(self) -> Any:
-        """The input of that name, as the manual of nipype sets it."""
-        return self.inputs.local_copy
-
-    @local_copy.setter
-    def local_copy(self, value: str) -> None:
-        self.inputs.local_copy = value
-
-    @property
-    def creds_path(self) -> Any:
-        """The input of that name."""
-        return self.inputs.creds_path
-
-    @creds_path.setter
-    def creds_path(self, value: str) -> None:
-        self.inputs.creds_path = value
-
-    @property
-    def encrypt_bucket_keys(self) -> Any:
-        """The input of that name."""
-        return self.inputs.encrypt_bucket_keys
-
-    @encrypt_bucket_keys.setter
-    def encrypt_bucket_keys(self, value: bool) -> None:
-        self.inputs.encrypt_bucket_keys = value
-
-    @property
-    def bucket(self) -> Any:
-        """The input of that name."""
-        return self.inputs.bucket
-
-    @bucket.setter
-    def bucket(self, value: Any) -> None:
-        self.inputs.bucket = value
+    local_copy = _input("local_copy")
+    creds_path = _input("creds_path")
+    encrypt_bucket_keys = _input("encrypt_bucket_keys")
+    bucket = _input("bucket")
 
     def plan(self) -> Plan:
         """Decide where everything goes; nothing is written, and S3 is not asked.
