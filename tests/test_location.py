@@ -299,3 +299,12 @@ def test_a_path_leaves_the_bucket_exactly_if_it_climbs_above_it(path: str) -> No
     climbs = posixpath.normpath(f"./{path}").startswith("..")
     with pytest.raises(DestinationError) if climbs else nullcontext():
         S3Prefix("bucket").key(f"s3://bucket/{path}/f")
+
+
+def test_an_unknown_scheme_is_told_with_what_to_use() -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse("gs://x")
+    assert str(caught.value) == (
+        "base_directory 'gs://x' has the unknown scheme 'gs://'; "
+        "use a directory or 's3://bucket/prefix'"
+    )

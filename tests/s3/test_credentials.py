@@ -287,3 +287,8 @@ def test_spaces_beside_quotes_do_not_count() -> None:
 def test_a_row_of_cells_without_a_key_column_holds_no_key() -> None:
     with pytest.raises(CredentialsError, match="no access key ID"):
         parse_credentials(b"Secret access key\nsecret,and more\n")
+
+
+def test_a_secret_with_commas_is_put_together_beside_a_short_key_id() -> None:
+    keys = parse_credentials(b"Access key ID,Secret access key\nAKID,sec,ret\n")
+    assert (keys.access_key_id, keys.secret_access_key) == ("AKID", "sec,ret")

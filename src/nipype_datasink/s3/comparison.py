@@ -185,14 +185,14 @@ def _digest(proof: Proof, path: str, part_size: int) -> list[bytes]:
     with open(path, "rb") as file:
         while True:
             digest = proof.make_hash()
-            count = 0
+            empty = True
             for block in _blocks(file, part_size):
                 digest.update(block)
-                count += len(block)
-            if not count and digests:
+                empty = False
+            if empty and digests:
                 return digests
             digests.append(digest.digest())
-            if not count:
+            if empty:
                 return digests
 
 

@@ -132,7 +132,7 @@ def _from_settings(lines: Sequence[str]) -> Keys:
             section = match["name"].strip()
             continue
         name, equals, value = line.removeprefix("export ").partition("=")
-        if equals and not line.startswith(("#", ";")):
+        if equals:
             sections.setdefault(section, {})[_name(name)] = value.strip().strip("\"'")
     if "default" not in sections and len(sections) > 1:
         raise CredentialsError(
