@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from nipype_datasink.delivery import Outcome, Status
 from nipype_datasink.plan import Delivery
+from nipype_datasink.s3.comparison import etag_proof, holds
 
 __all__ = ["send_as_nipype", "send_by_hook"]
-
-_BLOCK = 1 << 20  # bytes
 
 
 def send_by_hook(
@@ -73,12 +71,5 @@ def _is_there(bucket: Any, key: str, path: str) -> bool:
         etag = bucket.Object(key=key).e_tag
     except Exception:  # noqa: BLE001 - each fake has its own word for "not there"
         return False
-    return isinstance(etag, str) and etag.strip('"') == _md5(path)
-
-
-def _md5(path: str) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+    proof = etag_proof(etag) if isinstance(etag, str) else None
+    return proof is not None and proof.parts is None and holds(proof, path)
