@@ -83,7 +83,8 @@ def bucket(endpoint: str, credentials: None) -> Iterator[Bucket]:
 
 @pytest.fixture
 def requests(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Counts the requests that leave botocore, by operation."""
+    """Counts the requests of botocore and the files that the runtime sends, by operation."""
+    from awscrt.s3 import S3Client
     from botocore.client import BaseClient
 
     counts: Counter[str] = Counter()
@@ -93,7 +94,14 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         counts[model.name] += 1
         return make(self, model, *args, **kwargs)
 
+    send = S3Client.make_request
+
+    def count_file(self: Any, **kwargs: Any) -> Any:
+        counts["PutObject"] += 1
+        return send(self, **kwargs)
+
     monkeypatch.setattr(BaseClient, "_make_request", count)
+    monkeypatch.setattr(S3Client, "make_request", count_file)
     return counts
 
 

@@ -39,10 +39,15 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
         "StorageClass, Metadata, Tagging, ContentType, RequestPayer ...",
     )
     s3_max_concurrency = traits.Range(
-        low=1, nohash=True, desc="Requests to S3 at a time (10 unless set)"
+        low=1, nohash=True, desc="Requests to S3 at a time; unless set, as many as help"
     )
     s3_transfer_client = traits.Enum(
-        "auto", "classic", nohash=True, desc="What sends files to S3: 'classic' is boto3"
+        "auto",
+        "classic",
+        "crt",
+        nohash=True,
+        desc="What sends files to S3: 'classic' is boto3, 'crt' the AWS Common Runtime; 'auto' "
+        "takes the faster one that can be used",
     )
     local_hardlink = traits.Bool(
         nohash=True,

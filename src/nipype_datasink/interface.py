@@ -22,7 +22,7 @@ from nipype_datasink.local import LocalTarget
 from nipype_datasink.location import LocalDirectory, Location, S3Prefix, check_bucket_name, parse
 from nipype_datasink.plan import Plan
 from nipype_datasink.routing import Substitutions, relative_destination
-from nipype_datasink.s3.arguments import check_upload_args
+from nipype_datasink.s3.arguments import check_crt, check_upload_args
 from nipype_datasink.s3.reference import let_travel, usable_here
 from nipype_datasink.soundness import sound_plan
 
@@ -40,7 +40,6 @@ _SECRETS = (
     "AWS_SECURITY_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
 )
-_CONCURRENCY = 10  # requests at a time, as boto3's own transfers
 
 
 def _input(name: str) -> property:
@@ -183,10 +182,6 @@ class DataSink(upstream.DataSink):
         container = self._value("container") or ""
         return list(dict.fromkeys(location.child(container) for location in locations))
 
-    @property
-    def _concurrency(self) -> int:
-        return self._value("s3_max_concurrency") or _CONCURRENCY
-
     def _upload_args(self) -> dict[str, Any]:
         args = {"ServerSideEncryption": "AES256"} if self._value("encrypt_bucket_keys") else {}
         return {**args, **(self._value("s3_upload_args") or {})}
@@ -210,7 +205,10 @@ class DataSink(upstream.DataSink):
                 self._check_bucket(location)
 
     def _check_bucket(self, location: S3Prefix) -> None:
-        if self._value("bucket") is None:
+        injected = self._value("bucket") is not None
+        if self._value("s3_transfer_client") == "crt":
+            check_crt(injected=injected)
+        if not injected:
             check_bucket_name(location.bucket)
             return
         for name in ("s3_endpoint_url", "s3_region", "s3_profile"):
@@ -244,7 +242,8 @@ class DataSink(upstream.DataSink):
             location,
             self._open_bucket,
             upload_args=self._upload_args(),
-            concurrency=self._concurrency,
+            concurrency=self._value("s3_max_concurrency"),
+            transfer_client=self._value("s3_transfer_client") or "auto",
             hook=self._upload_to_s3 if self._overridden("_upload_to_s3") else None,
         )
 
@@ -304,7 +303,7 @@ class DataSink(upstream.DataSink):
             profile=self._value("s3_profile"),
             region=self._value("s3_region"),
             endpoint_url=self._value("s3_endpoint_url"),
-            concurrency=self._concurrency,
+            concurrency=self._value("s3_max_concurrency"),
         )
         return open_bucket(bucket_name, connection)
 
@@ -335,7 +334,7 @@ class DataSink(upstream.DataSink):
             location,
             lambda: bucket,
             upload_args=self._upload_args(),
-            concurrency=self._concurrency,
+            concurrency=self._value("s3_max_concurrency"),
         )
         deliver(plan, [target])
 

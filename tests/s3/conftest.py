@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
@@ -13,7 +13,9 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config
 
-from nipype_datasink import DataSink
+from nipype_datasink import DataSink, FileTransfer, Outcome, Status
+from nipype_datasink.s3.client import forget_clients
+from tests.s3.script import Script, scripted
 from tests.stores import ACCESS_KEY, SECRET_KEY
 
 if TYPE_CHECKING:
@@ -22,10 +24,23 @@ if TYPE_CHECKING:
 Answer = Callable[..., None]
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test with every transport; only boto3 sends to an injected bucket."""
+    own = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "transfer_client" in metafunc.fixturenames and "transfer_client" not in own:
+        injected = "lone_bucket" in metafunc.fixturenames
+        clients = ["classic"] if injected else ["classic", "crt"]
+        metafunc.parametrize("transfer_client", clients)
+
+
 @pytest.fixture
-def sink(workdir: Path, bucket: Bucket, endpoint: str) -> DataSink:
+def sink(workdir: Path, bucket: Bucket, endpoint: str, transfer_client: str) -> DataSink:
     """A sink whose base directory is ``s3://mybucket/out``."""
-    return DataSink(base_directory="s3://mybucket/out", s3_endpoint_url=endpoint)
+    return DataSink(
+        base_directory="s3://mybucket/out",
+        s3_endpoint_url=endpoint,
+        s3_transfer_client=transfer_client,
+    )
 
 
 @pytest.fixture
@@ -36,6 +51,22 @@ def files(workdir: Path) -> list[str]:
     for path in paths:
         path.write_text(path.name)
     return [str(path) for path in paths]
+
+
+@pytest.fixture
+def script() -> Iterator[Script]:
+    """A store that answers as it is told."""
+    with scripted() as script:
+        yield script
+    forget_clients()
+
+
+@pytest.fixture
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Script]:
+    """The same behind TLS, with a certificate that nobody else trusts."""
+    with scripted(tmp_path_factory.mktemp("tls")) as script:
+        yield script
+    forget_clients()
 
 
 @pytest.fixture
@@ -62,6 +93,27 @@ def answer(lone_bucket: Bucket) -> Answer:
         lone_bucket.meta.client.meta.events.register(f"before-send.s3.{operation}", respond)
 
     return register
+
+
+class Count:
+    """Sums up what it is told."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def advance(self, count: int) -> None:
+        self.bytes += count
+
+
+def transfer_of(path: Path, content: bytes) -> FileTransfer:
+    """Write a file; return its transfer to the key ``key``."""
+    path.write_bytes(content)
+    return FileTransfer(source=str(path), destination="s3://mybucket/key", size=len(content))
+
+
+def sent(outcome: Outcome, *, verified: bool = True) -> bool:
+    """Return whether a file was sent, without trouble."""
+    return (outcome.status, outcome.cause, outcome.verified) == (Status.SENT, None, verified)
 
 
 def response(url: str, body: str = "", *, status: int = 200, **headers: str) -> AWSResponse:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import sys
 import tracemalloc
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,11 +17,11 @@ from hypothesis import strategies as st
 from nipype_datasink.s3.comparison import (
     PART_SIZE,
     Proof,
-    checksum_proof,
     confirms,
     etag_proof,
     holds,
     part_size_of,
+    proofs,
 )
 
 MD5_OF_ABC = "900150983cd24fb0d6963f7d28e17f72"
@@ -41,6 +43,12 @@ def multipart_etag(content: bytes, part_size: int) -> str:
     parts = [content[start : start + part_size] for start in range(0, len(content), part_size)]
     digests = b"".join(hashlib.md5(part).digest() for part in parts)
     return f'"{hashlib.md5(digests).hexdigest()}-{len(parts)}"'
+
+
+def checksum_proof(response: dict[str, Any]) -> Proof | None:
+    """Return what the checksums of an answer say; its ETag says nothing."""
+    assert etag_proof(response.get("ETag", "")) is None
+    return next(iter(proofs(response)), None)
 
 
 def proof_of(etag: str) -> Proof:
@@ -115,11 +123,34 @@ def test_the_cheapest_checksum_counts() -> None:
 
 @pytest.mark.parametrize(
     "response",
-    [{}, {"ETag": f'"{MD5_OF_ABC}"'}, {"ChecksumCRC64NVME": "AAAAAAAAAAA="}],
-    ids=["nothing", "an ETag", "an algorithm that Python lacks"],
+    [{}, {"ETag": '"opaque"'}, {"ChecksumXXHASH64": "AAAAAAAAAAA="}],
+    ids=["nothing", "an ETag of its own", "an unknown algorithm"],
 )
 def test_other_answers_carry_no_proof(response: dict[str, object]) -> None:
-    assert checksum_proof(response) is None
+    assert proofs(response) == []
+
+
+# The check value of the Rocksoft model: https://www.nvmexpress.org, NVM Command Set, 5.2.1.3.4
+CRC64NVME_OF_DIGITS = (0xAE8B14860A799888).to_bytes(8, "big")
+
+
+def test_crc64nvme_comes_before_md5_and_md5_before_all_others(tmp_path: Path) -> None:
+    (tmp_path / "digits").write_bytes(b"123456789")
+    response = {
+        "ETag": hashlib.md5(b"123456789").hexdigest(),
+        "ChecksumCRC32": base64.b64encode(zlib.crc32(b"123456789").to_bytes(4, "big")).decode(),
+        "ChecksumCRC64NVME": base64.b64encode(CRC64NVME_OF_DIGITS).decode(),
+    }
+    found = proofs(response)
+    assert [len(proof.digest) for proof in found] == [8, 16, 4]
+    assert all(holds(proof, str(tmp_path / "digits")) for proof in found)
+    assert not any(holds(proof, __file__) for proof in found)
+
+
+def test_without_awscrt_crc64nvme_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "awscrt", None)
+    value = base64.b64encode(CRC64NVME_OF_DIGITS).decode()
+    assert proofs({"ChecksumCRC64NVME": value}) == []
 
 
 def test_a_checksum_that_is_no_base64_carries_no_proof() -> None:
@@ -252,6 +283,20 @@ def test_a_checksum_is_one_of_all_blocks(name: str, tmp_path: Path) -> None:
     ],
 )
 def test_an_answer_confirms_denies_or_says_nothing(
-    response: dict[str, str], confirmed: bool | None
+    response: dict[str, str], confirmed: bool | None, abc: str
 ) -> None:
-    assert confirms(response, b"abc") is confirmed
+    assert confirms(response, abc, 3) is confirmed
+
+
+@pytest.mark.parametrize(
+    ("part_size", "confirmed"),
+    [(PART_SIZE, True), (PART_SIZE + 1, False), (PART_SIZE // 2, None)],
+    ids=["ours", "as many others", "another number"],
+)
+def test_an_etag_of_parts_is_read_as_one_of_ours(
+    tmp_path: Path, part_size: int, confirmed: bool | None
+) -> None:
+    content = bytes(2 * PART_SIZE)
+    (tmp_path / "file").write_bytes(content)
+    answer = {"ETag": multipart_etag(content, part_size)}
+    assert confirms(answer, str(tmp_path / "file"), len(content)) is confirmed

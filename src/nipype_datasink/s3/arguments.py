@@ -1,12 +1,13 @@
-"""Which of boto3's upload arguments a sink takes."""
+"""Which settings of uploads a sink takes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from nipype_datasink.errors import SettingsError
+from nipype_datasink.s3 import has_crt
 
-__all__ = ["check_upload_args", "refuse_secrets"]
+__all__ = ["check_crt", "check_upload_args", "refuse_secrets"]
 
 # Each says something about one object, and not about all that a sink sends.
 _OF_ONE_OBJECT = ("Checksum", "MpuObjectSize")
@@ -50,3 +51,23 @@ def check_upload_args(names: Iterable[str]) -> None:
             raise SettingsError(
                 f"s3_upload_args: {name!r} is refused: it says something about one object only"
             )
+
+
+def check_crt(*, injected: bool) -> None:
+    """Refuse the AWS Common Runtime where it can be known before that it cannot send.
+
+    Raises
+    ------
+    SettingsError
+        If awscrt is not installed, or a bucket is injected.
+    """
+    if injected:
+        raise SettingsError(
+            "s3_transfer_client 'crt' cannot send to an injected bucket, whose client is used as "
+            "it is; set 'auto' or 'classic'"
+        )
+    if not has_crt():
+        raise SettingsError(
+            "s3_transfer_client 'crt' needs awscrt; run pip install 'nipype-datasink[crt]', or "
+            "set 'auto' or 'classic'"
+        )

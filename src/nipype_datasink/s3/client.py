@@ -10,17 +10,33 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from nipype_datasink.errors import CredentialsError, S3Error
 from nipype_datasink.s3.credentials import Keys, parse_credentials
+from nipype_datasink.s3.template import give_templates
 
 if TYPE_CHECKING:
     import boto3.session
+    from types_boto3_s3.client import S3Client
     from types_boto3_s3.service_resource import Bucket, S3ServiceResource
 
-__all__ = ["Connection", "forget_clients", "is_signed", "open_bucket", "read_credentials"]
+__all__ = [
+    "CONCURRENCY",
+    "Connection",
+    "forget_clients",
+    "is_mocked",
+    "is_signed",
+    "open_bucket",
+    "read_credentials",
+    "session_of",
+]
 
 _logger = logging.getLogger("nipype.interface")
+
+# Requests at a time through boto3, at the most: they hide round trips of 50 ms; more would only
+# wait for each other, as botocore needs most of a processor for a thousand requests a second.
+CONCURRENCY = 32
 
 _LARGEST = 1 << 20  # bytes of a credentials file; more is something else
 _AWS_DOMAINS = ("amazonaws.com", "amazonaws.com.cn", "api.aws")
@@ -42,8 +58,8 @@ class Connection:
     endpoint_url: str | None = None
     """Address of another store that speaks S3."""
 
-    concurrency: int = 10
-    """Requests at a time."""
+    concurrency: int | None = None
+    """Requests at a time; None leaves it to the work."""
 
 
 def read_credentials(path: str) -> Keys:
@@ -92,6 +108,7 @@ def open_bucket(name: str, connection: Connection) -> Bucket:
 
 # Kept for as long as the process: clients cost 0.1 s each, and sockets must not cross a fork.
 _resources: dict[str, S3ServiceResource] = {}
+_sessions: WeakKeyDictionary[S3Client, boto3.session.Session] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
@@ -104,6 +121,11 @@ def forget_clients() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=forget_clients)
+
+
+def session_of(client: S3Client) -> boto3.session.Session | None:
+    """Return the session of a client that was made here; None for any other client."""
+    return _sessions.get(client)
 
 
 def is_signed(resource: Bucket | S3ServiceResource) -> bool:
@@ -140,7 +162,7 @@ def _fingerprint(connection: Connection) -> str:
     ]
     keys = connection.keys
     secrets = (keys.secret_access_key, keys.session_token) if keys else ()
-    parts = (connection, secrets, environment, [_version(path) for path in files], _mocked())
+    parts = (connection, secrets, environment, [_version(path) for path in files], is_mocked())
     return hashlib.sha256(repr(parts).encode(errors="surrogateescape")).hexdigest()
 
 
@@ -152,7 +174,7 @@ def _version(path: str) -> tuple[int, int] | None:
     return status.st_mtime_ns, status.st_size
 
 
-def _mocked() -> bool:
+def is_mocked() -> bool:
     """Return whether moto's ``mock_aws`` intercepts botocore now."""
     models = sys.modules.get("moto.core.models")
     return bool(models and models.botocore_stubber.enabled)
@@ -176,8 +198,11 @@ def _make_resource(connection: Connection) -> S3ServiceResource:
         # Other stores answer 411 to the trailers that boto3 adds by default, or corrupt the body.
         settings["request_checksum_calculation"] = "when_required"
         resource = _resource_of(session, connection, settings)
+    client = resource.meta.client
     # The wait for "100 Continue" costs a whole round trip for each object.
-    resource.meta.client.meta.events.unregister("before-call.s3", add_expect_header)
+    client.meta.events.unregister("before-call.s3", add_expect_header)
+    give_templates(client.meta.events)
+    _sessions[client] = session
     return resource
 
 
@@ -186,7 +211,7 @@ def _settings(session: boto3.session.Session, connection: Connection) -> dict[st
     from botocore import UNSIGNED
 
     settings: dict[str, Any] = {
-        "max_pool_connections": connection.concurrency,
+        "max_pool_connections": connection.concurrency or CONCURRENCY,
         # Composing the default takes a third of the time of a small request.
         "user_agent": f"nipype-datasink Boto3/{boto3.__version__}",
     }

@@ -9,7 +9,15 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from nipype_datasink.plan import FileTransfer
-from nipype_datasink.s3.comparison import Proof, checksum_proof, etag_proof, holds, part_size_of
+from nipype_datasink.s3 import has_crt
+from nipype_datasink.s3.comparison import (
+    PART_SIZE,
+    Proof,
+    etag_proof,
+    holds,
+    part_size_of,
+    proofs,
+)
 from nipype_datasink.s3.listing import StoredObject, look_up
 from nipype_datasink.s3.refusal import Trouble, concerns_bucket
 from nipype_datasink.s3.store import Store
@@ -72,16 +80,16 @@ def _listed(
 def _is_there(store: Store, transfer: FileTransfer, there: StoredObject) -> bool:
     try:
         refuted = None
-        if not store.encryption:
+        # Of a large file one request saves more time than it costs, if S3 has a fast checksum.
+        if not store.encryption and not (transfer.size > PART_SIZE and has_crt()):
             refuted = etag_proof(there.etag)
             if refuted and _matches(store, refuted, transfer):
                 return True
         # A listing tells neither checksum nor encryption, and an ETag of KMS only looks like MD5.
         response = _head(store, transfer.key)
-        encryption = response.get("ServerSideEncryption")
-        if store.encryption not in (None, encryption):
+        if store.encryption not in (None, response.get("ServerSideEncryption")):
             return False
-        proof = etag_proof(response.get("ETag", ""), encryption) or checksum_proof(response)
+        proof = next(iter(proofs(response)), None)
         return proof not in (None, refuted) and _matches(store, proof, transfer)
     except OSError:  # told when it is sent
         return False

@@ -38,6 +38,14 @@ class Store:
         """How objects are to be encrypted."""
         return self.upload_args.get("ServerSideEncryption")
 
+    @property
+    def sends_checksums(self) -> bool:
+        """Whether boto3 adds a checksum to each request, which the store then compares."""
+        if "ChecksumAlgorithm" in self.upload_args:
+            return True
+        config: Any = self.client.meta.config
+        return str(config.request_checksum_calculation) == "when_supported"
+
     def head(self, key: str, **extra: Any) -> Mapping[str, Any]:
         """Return what HeadObject tells of an object, its checksums included."""
         return self.client.head_object(

@@ -13,7 +13,8 @@ from nipype_datasink.errors import DeliveryError, S3Error
 from nipype_datasink.location import S3Prefix
 from nipype_datasink.plan import FileTransfer, Plan
 from nipype_datasink.progress import Progress, progress_for
-from nipype_datasink.s3.client import is_signed
+from nipype_datasink.s3.choice import choose_transport
+from nipype_datasink.s3.client import CONCURRENCY, is_signed
 from nipype_datasink.s3.injected import send_as_nipype, send_by_hook
 from nipype_datasink.s3.listing import list_below
 from nipype_datasink.s3.presence import find_present
@@ -27,7 +28,6 @@ from nipype_datasink.s3.refusal import (
     forget_token,
 )
 from nipype_datasink.s3.store import Store
-from nipype_datasink.s3.transfer import ClassicTransport
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
@@ -53,7 +53,9 @@ class S3Target:
     upload_args
         boto3's ``ExtraArgs``.
     concurrency
-        Requests at a time.
+        Requests at a time; None leaves it to the work.
+    transfer_client
+        What sends the files: ``auto``, ``classic`` or ``crt``.
     hook
         A subclass's own way of sending one source to one destination in a bucket, if it has one.
     """
@@ -64,13 +66,15 @@ class S3Target:
         open_bucket: Callable[[], Any],
         *,
         upload_args: Mapping[str, Any],
-        concurrency: int,
+        concurrency: int | None,
+        transfer_client: str = "auto",
         hook: Callable[[Any, str, str], object] | None = None,
     ) -> None:
         self.location = location
         self._open_bucket = open_bucket
         self._args = upload_args
         self._concurrency = concurrency
+        self._transfer_client = transfer_client
         self._hook = hook
         self._signed = True
 
@@ -146,15 +150,17 @@ class S3Target:
 
     def _together(self, plan: Plan, bucket: Bucket, progress: Progress) -> list[Outcome]:
         store = Store(client=bucket.meta.client, bucket=bucket.name, upload_args=self._args)
+        transport = choose_transport(
+            self._transfer_client, store, concurrency=self._concurrency, progress=progress
+        )
         superfluous = _superfluous(plan, store)
         trouble = Trouble()
         present = find_present(
-            store, plan.transfers, concurrency=self._concurrency, trouble=trouble
+            store, plan.transfers, concurrency=self._concurrency or CONCURRENCY, trouble=trouble
         )
         outcomes = [Outcome(transfer=item, status=Status.UNCHANGED) for item in present]
         absent = [transfer for transfer in plan.transfers if transfer not in present]
         if absent:
-            transport = ClassicTransport(store, concurrency=self._concurrency, progress=progress)
             outcomes += transport.send(absent, trouble)
         if superfluous and all(outcome.status.arrived for outcome in outcomes):
             outcomes += _delete(store, superfluous)

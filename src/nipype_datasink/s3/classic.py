@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
@@ -18,37 +16,17 @@ from nipype_datasink.delivery import Outcome, Status
 from nipype_datasink.errors import S3Error
 from nipype_datasink.plan import FileTransfer
 from nipype_datasink.progress import Progress
-from nipype_datasink.s3.comparison import (
-    PART_SIZE,
-    confirms,
-    etag_proof,
-    holds,
-    part_size_of,
-)
+from nipype_datasink.s3.comparison import PART_SIZE, confirms
 from nipype_datasink.s3.refusal import Trouble
 from nipype_datasink.s3.store import Store
+from nipype_datasink.s3.transport import OTHER_BYTES, Version, refuse_change, version_of
 
 if TYPE_CHECKING:
     from s3transfer.futures import TransferFuture
 
-    _Begun = tuple[FileTransfer, tuple[int, ...], TransferFuture]
+    _Begun = tuple[FileTransfer, Version, TransferFuture]
 
-__all__ = ["ClassicTransport", "Transport"]
-
-
-class Transport(Protocol):
-    """A way of sending files to a bucket."""
-
-    def send(self, transfers: Sequence[FileTransfer], trouble: Trouble) -> list[Outcome]:
-        """Send every file that can be sent; return what became of each, in order.
-
-        Parameters
-        ----------
-        transfers
-            What to send.
-        trouble
-            Tells whether going on makes sense.
-        """
+__all__ = ["ClassicTransport"]
 
 
 class ClassicTransport:
@@ -71,8 +49,8 @@ class ClassicTransport:
 
     def send(self, transfers: Sequence[FileTransfer], trouble: Trouble) -> list[Outcome]:
         """Send every file that can be sent; return what became of each, in order."""
-        small = [transfer for transfer in transfers if transfer.size < PART_SIZE]
-        large = [transfer for transfer in transfers if transfer.size >= PART_SIZE]
+        small = [transfer for transfer in transfers if transfer.size <= PART_SIZE]
+        large = [transfer for transfer in transfers if transfer.size > PART_SIZE]
         outcomes: dict[FileTransfer, Outcome] = {}
         with ThreadPoolExecutor(self._concurrency, thread_name_prefix="datasink") as pool:
             try:
@@ -89,14 +67,15 @@ class ClassicTransport:
         if trouble.stopped:
             return Outcome(transfer=transfer, status=Status.NOT_TRIED)
         try:
-            before = _version(transfer.source)
-            with open(transfer.source, "rb") as file:
-                verified = self._send_whole(file.read(), transfer.key)
-            _refuse_change(transfer.source, before)
+            before = version_of(transfer.source)
+            response = self._put(transfer)
+            refuse_change(transfer.source, before)
+            verified = _confirmed(response, transfer.source, before[0])
         except Exception as error:  # noqa: BLE001 - a client may carry handlers of the user's
             trouble.refuse(error)
             return Outcome.failure(transfer, error)
         trouble.accept()
+        self._progress.advance(transfer.size)
         return Outcome(transfer=transfer, status=Status.SENT, verified=verified)
 
     def _send_large(
@@ -138,7 +117,7 @@ class ClassicTransport:
                 outcomes[transfer] = Outcome(transfer=transfer, status=Status.NOT_TRIED)
                 continue
             try:
-                before = _version(transfer.source)
+                before = version_of(transfer.source)
             except OSError as error:
                 outcomes[transfer] = Outcome.failure(transfer, error)
                 continue
@@ -152,24 +131,20 @@ class ClassicTransport:
             begun.append((transfer, before, future))
         return begun, outcomes
 
-    def _prove(self, transfer: FileTransfer, before: tuple[int, ...]) -> Outcome:
+    def _prove(self, transfer: FileTransfer, before: Version) -> Outcome:
         try:
+            refuse_change(transfer.source, before)
             verified = self._prove_parts(transfer, before[0])
-            _refuse_change(transfer.source, before)
         except Exception as error:  # noqa: BLE001
             return Outcome.failure(transfer, error)
         return Outcome(transfer=transfer, status=Status.SENT, verified=verified)
 
-    def _send_whole(self, body: bytes, key: str) -> bool:
+    def _put(self, transfer: FileTransfer) -> Mapping[str, Any]:
         store = self._store
-        response = store.client.put_object(
-            Bucket=store.bucket, Key=key, Body=body, **store.upload_args
-        )
-        self._progress.advance(len(body))
-        confirmed = confirms(response, body)
-        if confirmed is False:
-            raise S3Error("the store confirmed other bytes than were sent")
-        return bool(confirmed)
+        with open(transfer.source, "rb") as body:
+            return store.client.put_object(
+                Bucket=store.bucket, Key=transfer.key, Body=body, **store.upload_args
+            )
 
     def _prove_parts(self, transfer: FileTransfer, size: int) -> bool:
         try:
@@ -178,15 +153,16 @@ class ClassicTransport:
             return False
         if response["ContentLength"] != size:
             raise S3Error(f"the store holds {response['ContentLength']:,} of {size:,} bytes")
-        if any(name.startswith("Checksum") for name in response):
+        if self._store.sends_checksums and any(name.startswith("Checksum") for name in response):
             return True  # the store has compared each part with its checksum
-        proof = etag_proof(response.get("ETag", ""), response.get("ServerSideEncryption"))
-        part_size = part_size_of(size, proof.parts) if proof and proof.parts else None
-        if proof is None or (proof.parts and part_size is None):
-            return False
-        if not holds(proof, transfer.source, part_size):
-            raise S3Error("the store confirmed other bytes than were sent")
-        return True
+        return _confirmed(response, transfer.source, size)
+
+
+def _confirmed(response: Mapping[str, object], path: str, size: int) -> bool:
+    confirmed = confirms(response, path, size)
+    if confirmed is False:
+        raise S3Error(OTHER_BYTES)
+    return bool(confirmed)
 
 
 def _cancel(begun: Sequence[_Begun]) -> None:
@@ -207,14 +183,3 @@ class _Watch(BaseSubscriber):
         **_: Any,
     ) -> None:
         self._progress.advance(bytes_transferred)
-
-
-def _version(path: str) -> tuple[int, ...]:
-    """Return what changes when a file is written or replaced; its size in bytes comes first."""
-    status = os.stat(path)
-    return status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino
-
-
-def _refuse_change(path: str, before: tuple[int, ...]) -> None:
-    if _version(path) != before:
-        raise OSError(errno.EIO, "changed while it was read", path)

@@ -1,0 +1,105 @@
+"""Which transport sends the files of a sink."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from botocore.utils import get_environ_proxies
+
+from nipype_datasink.errors import S3Error
+from nipype_datasink.progress import Progress
+from nipype_datasink.s3 import has_crt
+from nipype_datasink.s3.classic import ClassicTransport
+from nipype_datasink.s3.client import CONCURRENCY, is_mocked, session_of
+from nipype_datasink.s3.store import Store
+from nipype_datasink.s3.template import Template, make_template
+from nipype_datasink.s3.transport import Transport
+
+if TYPE_CHECKING:
+    import boto3.session
+
+__all__ = ["choose_transport"]
+
+_logger = logging.getLogger("nipype.interface")
+
+
+class _Unfit(Exception):
+    """Why the AWS Common Runtime cannot send these files."""
+
+
+def choose_transport(
+    wanted: str, store: Store, *, concurrency: int | None, progress: Progress
+) -> Transport:
+    """Return what sends files to `store`.
+
+    Parameters
+    ----------
+    wanted
+        ``classic``, ``crt``, or ``auto``: the AWS Common Runtime if it can be used.
+    store
+        Where they go.
+    concurrency
+        Requests at a time; None leaves it to the transport.
+    progress
+        Told of bytes on their way.
+
+    Raises
+    ------
+    S3Error
+        If ``crt`` is wanted but cannot be used.
+    """
+    transport: Transport | None = None
+    if wanted != "classic":
+        try:
+            transport = _crt(store, concurrency, progress)
+        except _Unfit as why:
+            if wanted == "crt":
+                raise S3Error(
+                    f"s3_transfer_client 'crt' cannot be used: {why}. Set 'auto' or 'classic'"
+                ) from None
+            _logger.debug("%s: boto3 sends: %s", store.bucket, why)
+    return transport or ClassicTransport(
+        store, concurrency=concurrency or CONCURRENCY, progress=progress
+    )
+
+
+def _crt(store: Store, concurrency: int | None, progress: Progress) -> Transport | None:
+    """Return None where the runtime could send, were this process not a fork of its own."""
+    session = _session(store)
+    from nipype_datasink.s3.crt import CrtTransport
+    from nipype_datasink.s3.runtime import crt_client, started_before_fork
+
+    template = make_template(store)
+    _check(template)
+    if started_before_fork():
+        _logger.info("%s: boto3 sends, as the parent process uses the AWS CRT", store.bucket)
+        return None
+    client = crt_client(store.client, session, template, concurrency=concurrency)
+    return CrtTransport(store, client, template, concurrency=concurrency, progress=progress)
+
+
+def _session(store: Store) -> boto3.session.Session:
+    """Return the session of a store whose client and kind the runtime can stand in for."""
+    if not has_crt():
+        raise _Unfit("awscrt is not installed; run pip install 'nipype-datasink[crt]'")
+    session = session_of(store.client)
+    if session is None:
+        raise _Unfit("the bucket was not opened by this sink")
+    if is_mocked():
+        raise _Unfit("moto's mock_aws, which stands in for S3, cannot see it")
+    if store.bucket.startswith("arn:") or store.bucket.endswith("--x-s3"):
+        raise _Unfit(f"{store.bucket} is an access point or a directory bucket")
+    return session
+
+
+def _check(template: Template) -> None:
+    if template.authentication not in ("v4", "none") or template.service != "s3":
+        raise _Unfit(f"it does not sign requests by {template.authentication!r}")
+    if get_environ_proxies(f"{template.scheme}://{template.host}"):
+        raise _Unfit("requests go through a proxy")
+    if template.checksum_algorithm not in (None, *_CHECKSUMS):
+        raise _Unfit(f"it does not know the checksum {template.checksum_algorithm}")
+
+
+_CHECKSUMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")

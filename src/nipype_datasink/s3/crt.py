@@ -1,0 +1,312 @@
+"""Sending files through the AWS Common Runtime: small ones in one request, large ones in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from awscrt.exceptions import AwsCrtError
+from awscrt.http import HttpHeaders, HttpRequest
+from awscrt.s3 import (
+    S3ChecksumAlgorithm,
+    S3ChecksumConfig,
+    S3ChecksumLocation,
+    S3RequestType,
+    S3ResponseError,
+)
+from botocore.exceptions import ClientError, EndpointConnectionError, HTTPClientError, SSLError
+from botocore.model import Shape
+from botocore.parsers import create_parser
+
+from nipype_datasink.delivery import Outcome, Status
+from nipype_datasink.errors import S3Error
+from nipype_datasink.plan import FileTransfer
+from nipype_datasink.progress import Progress
+from nipype_datasink.s3.comparison import PART_SIZE, confirms, part_size_for
+from nipype_datasink.s3.refusal import Trouble
+from nipype_datasink.s3.store import Store
+from nipype_datasink.s3.template import Template
+from nipype_datasink.s3.transport import OTHER_BYTES, Version, refuse_change, version_of
+
+if TYPE_CHECKING:
+    from awscrt.s3 import S3Client as CrtClient
+
+__all__ = ["CrtTransport", "checksum_of"]
+
+_REQUESTS = 250  # at a time, unless the user says otherwise
+_PARTS = 8  # of one file at a time
+_ON_THE_WAY = 128 << 20  # bytes of files at a time; a small file is in memory as a whole
+
+_CANCELLED = "AWS_ERROR_S3_CANCELED"
+_NO_CONNECTION = (
+    "AWS_IO_DNS",
+    "AWS_IO_SOCKET_CONNECTION_REFUSED",
+    "AWS_IO_SOCKET_TIMEOUT",
+    "AWS_IO_SOCKET_NO_ROUTE",
+    "AWS_IO_SOCKET_NETWORK_DOWN",
+    "AWS_IO_SOCKET_CONNECT_ABORTED",
+)
+
+
+class CrtTransport:
+    """Sends files through the AWS Common Runtime, in the order in which they come.
+
+    Parameters
+    ----------
+    store
+        Where they go.
+    client
+        The runtime's.
+    template
+        Of its requests.
+    concurrency
+        Requests at a time; None leaves it to the runtime.
+    progress
+        Told of bytes on their way.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        client: CrtClient,
+        template: Template,
+        *,
+        concurrency: int | None,
+        progress: Progress,
+    ) -> None:
+        self._store = store
+        self._client = client
+        self._template = template
+        self._progress = progress
+        self._requests = concurrency or _REQUESTS
+        self._parts = min(_PARTS, self._requests)
+        self._checksum = checksum_of(template, chosen="ChecksumAlgorithm" in store.upload_args)
+
+    def send(self, transfers: Sequence[FileTransfer], trouble: Trouble) -> list[Outcome]:
+        """Send every file that can be sent; return what became of each, in order."""
+        with ThreadPoolExecutor(2, thread_name_prefix="datasink") as pool:
+            run = _Run(self, trouble, pool)
+            try:
+                for transfer in transfers:
+                    run.make_room(self.weight(transfer))
+                    run.begin(transfer)
+                run.finish()
+            except BaseException:  # an interrupt: no request and no part remains
+                trouble.stop()
+                run.cancel()
+                raise
+        return [run.outcome(transfer) for transfer in transfers]
+
+    def weight(self, transfer: FileTransfer) -> tuple[int, int]:
+        """Return how many requests and bytes of a file are on the way at a time."""
+        if transfer.size <= PART_SIZE:
+            return 1, transfer.size
+        return self._parts, self._parts * PART_SIZE
+
+    def fits(self, requests: int, size: int) -> bool:
+        """Return whether so many requests and bytes may be on the way at a time."""
+        return requests <= self._requests and size <= _ON_THE_WAY
+
+    def request(self, upload: _Upload) -> Any:
+        """Begin to send a file; the runtime calls `upload` when it is done."""
+        source, size = upload.transfer.source, upload.version[0]
+        large = size > PART_SIZE
+        headers = [*self._template.headers, ("Content-Length", str(size))]
+        if self._checksum and not large:
+            headers.append(("x-amz-sdk-checksum-algorithm", self._checksum.algorithm.name))
+        path = self._template.path(upload.transfer.key)
+        return self._client.make_request(
+            type=S3RequestType.PUT_OBJECT,
+            request=HttpRequest("PUT", path, HttpHeaders(headers), upload.body),
+            send_filepath=None if upload.body else source,
+            checksum_config=self._checksum,
+            part_size=part_size_for(size) if large else None,
+            max_active_connections_override=self._parts if large else None,
+            on_headers=upload.on_headers,
+            on_done=upload.on_done,
+            on_progress=self._progress.advance if large else None,
+        )
+
+    def prove(self, upload: _Upload) -> Outcome:
+        """Return what became of a file that the store has taken."""
+        transfer, size = upload.transfer, upload.version[0]
+        try:
+            refuse_change(transfer.source, upload.version)
+            verified = self._confirmed(upload, size)
+        except (OSError, S3Error) as error:
+            return Outcome.failure(transfer, error)
+        if size <= PART_SIZE:
+            self._progress.advance(size)
+        return Outcome(transfer=transfer, status=Status.SENT, verified=verified)
+
+    def _confirmed(self, upload: _Upload, size: int) -> bool:
+        if self._checksum and f"x-amz-checksum-{self._checksum.algorithm.name}".lower() in (
+            upload.headers
+        ):
+            return True  # the store has compared each request with its checksum
+        answer = {
+            "ETag": upload.headers.get("etag", ""),
+            "ServerSideEncryption": upload.headers.get("x-amz-server-side-encryption"),
+        }
+        confirmed = confirms(answer, upload.transfer.source, size)
+        if confirmed is False:
+            raise S3Error(OTHER_BYTES)
+        return bool(confirmed)
+
+    def explain(self, error: Exception) -> Exception:
+        """Return what boto3 would have raised for an error of the runtime."""
+        if isinstance(error, S3ResponseError):
+            return self._answer(error)
+        name, endpoint = getattr(error, "name", ""), self._store.client.meta.endpoint_url
+        if name.startswith(_NO_CONNECTION):
+            return EndpointConnectionError(endpoint_url=endpoint, error=str(error))
+        if name.startswith("AWS_IO_TLS"):
+            return SSLError(endpoint_url=endpoint, error=RuntimeError(str(error)))
+        if name.startswith(("AWS_IO_", "AWS_ERROR_HTTP_")):
+            return HTTPClientError(error=str(error))
+        return S3Error(f"the AWS Common Runtime: {error}") if name else error
+
+    def _answer(self, error: S3ResponseError) -> Exception:
+        answer = {
+            "status_code": error.status_code,
+            "headers": dict(error.headers),
+            "body": error.body or b"",
+            "context": {},
+        }
+        parsed = create_parser("rest-xml").parse(answer, Shape("Nothing", {"type": "structure"}))
+        kind: Any = self._store.client.exceptions.from_code(parsed["Error"].get("Code", ""))
+        refused: ClientError = kind(parsed, error.operation_name or "PutObject")
+        return refused
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def checksum_of(template: Template, *, chosen: bool) -> S3ChecksumConfig | None:
+    """Return the checksum that requests carry, or None.
+
+    Parameters
+    ----------
+    template
+        Says which checksum botocore would use, and where.
+    chosen
+        Whether the user has asked for it; otherwise the fastest takes its place.
+    """
+    if template.checksum_algorithm is None:
+        return None
+    name = template.checksum_algorithm if chosen else S3ChecksumAlgorithm.CRC64NVME.name
+    trailer = template.checksum_in_trailer
+    return S3ChecksumConfig(
+        algorithm=S3ChecksumAlgorithm[name],
+        location=S3ChecksumLocation.TRAILER if trailer else S3ChecksumLocation.HEADER,
+    )
+
+
+class _Upload:
+    """One file on its way; the runtime's threads tell it what the store answers."""
+
+    def __init__(self, transfer: FileTransfer, done: SimpleQueue[_Upload]) -> None:
+        self.transfer = transfer
+        self.version: Version = version_of(transfer.source)
+        self.body: BinaryIO | None = None
+        if not _is_utf8(transfer.source):  # the runtime cannot open it by name
+            self.body = open(transfer.source, "rb")  # noqa: SIM115 - until it is sent
+        self.headers: dict[str, str] = {}
+        self.error: Exception | None = None
+        self.request: Any = None
+        self._done = done
+
+    def close(self) -> None:
+        self.request = None  # which refers to this upload in turn
+        if self.body:
+            self.body.close()
+
+    def on_headers(self, headers: Sequence[tuple[str, str]], **_: Any) -> None:
+        self.headers = {name.lower(): value for name, value in headers}
+
+    def on_done(self, error: Exception | None = None, **_: Any) -> None:
+        self.error = error
+        self._done.put(self)
+
+
+class _Run:
+    """What is on its way, and what became of the rest; used by one thread only."""
+
+    def __init__(self, transport: CrtTransport, trouble: Trouble, pool: ThreadPoolExecutor) -> None:
+        self._transport = transport
+        self._trouble = trouble
+        self._pool = pool
+        self._done: SimpleQueue[_Upload] = SimpleQueue()
+        self._under_way: dict[FileTransfer, _Upload] = {}
+        self._weight = (0, 0)
+        self._outcomes: dict[FileTransfer, Outcome | Future[Outcome]] = {}
+
+    def outcome(self, transfer: FileTransfer) -> Outcome:
+        outcome = self._outcomes[transfer]
+        return outcome.result() if isinstance(outcome, Future) else outcome
+
+    def make_room(self, weight: tuple[int, int]) -> None:
+        while self._under_way and not self._transport.fits(*_sum(self._weight, weight)):
+            self._settle(self._done.get())
+
+    def begin(self, transfer: FileTransfer) -> None:
+        if self._trouble.stopped:
+            self._outcomes[transfer] = Outcome(transfer=transfer, status=Status.NOT_TRIED)
+            return
+        try:
+            upload = _Upload(transfer, self._done)
+            upload.request = self._transport.request(upload)
+        except (OSError, AwsCrtError, RuntimeError) as error:
+            self._outcomes[transfer] = Outcome.failure(transfer, error)
+            return
+        self._under_way[transfer] = upload
+        self._weight = _sum(self._weight, self._transport.weight(transfer))
+
+    def finish(self) -> None:
+        while self._under_way:
+            self._settle(self._done.get())
+
+    def cancel(self) -> None:
+        """End what is under way, and wait until it has ended."""
+        for upload in self._under_way.values():
+            upload.request.cancel()
+        self.finish()
+
+    def _settle(self, upload: _Upload) -> None:
+        transfer = upload.transfer
+        upload.close()
+        del self._under_way[transfer]
+        requests, size = self._transport.weight(transfer)
+        self._weight = _sum(self._weight, (-requests, -size))
+        if upload.error is None:
+            self._trouble.accept()
+            self._outcomes[transfer] = self._proof(upload)
+        elif getattr(upload.error, "name", "") == _CANCELLED:
+            self._outcomes[transfer] = Outcome(transfer=transfer, status=Status.NOT_TRIED)
+        else:
+            error = self._transport.explain(upload.error)
+            self._outcomes[transfer] = Outcome.failure(transfer, error)
+            self._refuse(error)
+
+    def _proof(self, upload: _Upload) -> Outcome | Future[Outcome]:
+        if upload.transfer.size <= PART_SIZE:
+            return self._transport.prove(upload)
+        return self._pool.submit(self._transport.prove, upload)  # may have to be read again
+
+    def _refuse(self, error: Exception) -> None:
+        self._trouble.refuse(error)
+        if self._trouble.stopped:
+            for other in self._under_way.values():
+                if other.transfer.size > PART_SIZE:  # small ones end soon by themselves
+                    other.request.cancel()
+
+
+def _sum(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return one[0] + other[0], one[1] + other[1]

@@ -1,0 +1,51 @@
+"""A way of sending files to a bucket."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+from nipype_datasink.delivery import Outcome
+from nipype_datasink.plan import FileTransfer
+from nipype_datasink.s3.refusal import Trouble
+
+__all__ = ["OTHER_BYTES", "Transport", "Version", "refuse_change", "version_of"]
+
+OTHER_BYTES = "the store confirmed other bytes than were sent"
+
+Version = tuple[int, ...]
+
+
+class Transport(Protocol):
+    """Sends files to a bucket, several at a time."""
+
+    def send(self, transfers: Sequence[FileTransfer], trouble: Trouble) -> list[Outcome]:
+        """Send every file that can be sent; return what became of each, in order.
+
+        Parameters
+        ----------
+        transfers
+            What to send.
+        trouble
+            Tells whether going on makes sense.
+        """
+
+
+def version_of(path: str) -> Version:
+    """Return what changes when a file is written or replaced; its size in bytes comes first."""
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino
+
+
+def refuse_change(path: str, before: Version) -> None:
+    """Refuse what was sent of a file if the file is not as it was before.
+
+    Raises
+    ------
+    OSError
+        If it has changed.
+    """
+    if version_of(path) != before:
+        raise OSError(errno.EIO, "changed while it was read", path)

@@ -1,0 +1,193 @@
+"""A store that keeps nothing, notes every request and answers as a test tells it to."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase, BytesIO
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+LISTING = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+BEGUN = "<InitiateMultipartUploadResult><UploadId>upload</UploadId></InitiateMultipartUploadResult>"
+DONE = '<CompleteMultipartUploadResult><ETag>"opaque-2"</ETag></CompleteMultipartUploadResult>'
+
+
+@dataclass
+class Request:
+    """What a store was asked."""
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def operation(self) -> str:
+        kind = "uploads" if self.query.startswith("uploads") else "part"
+        if self.method in ("GET", "HEAD"):
+            return {"GET": "ListObjectsV2", "HEAD": "HeadObject"}[self.method]
+        if "uploadId" not in self.query and kind != "uploads":
+            return "PutObject"
+        return {
+            ("POST", "uploads"): "CreateMultipartUpload",
+            ("PUT", "part"): "UploadPart",
+            ("POST", "part"): "CompleteMultipartUpload",
+            ("DELETE", "part"): "AbortMultipartUpload",
+        }[self.method, kind]
+
+
+@dataclass
+class Reply:
+    """What a store answers."""
+
+    status: int = 200
+    body: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def refusal(code: str, status: int = 403, **headers: str) -> Reply:
+    """Return S3's answer to what it does not do."""
+    body = f"<Error><Code>{code}</Code><Message>No.</Message></Error>"
+    return Reply(status, body, {name.replace("_", "-"): text for name, text in headers.items()})
+
+
+class Script:
+    """What was asked, and what is to be answered."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.certificate = ""
+        self.requests: list[Request] = []
+        self._rules: list[tuple[str, str, Callable[[Request], Reply | None]]] = []
+
+    def answer(self, operation: str, reply: Reply, ending: str = "") -> None:
+        """Answer `reply` to an operation on keys of a certain ending."""
+        self.rule(operation, lambda _: reply, ending)
+
+    def rule(
+        self, operation: str, make: Callable[[Request], Reply | None], ending: str = ""
+    ) -> None:
+        """Answer what `make` returns; where that is None, what is usual."""
+        self._rules.append((operation, ending, make))
+
+    def asked(self, operation: str) -> list[Request]:
+        return [request for request in self.requests if request.operation == operation]
+
+    def reply(self, request: Request) -> Reply:
+        self.requests.append(request)
+        for operation, ending, make in self._rules:
+            if operation == request.operation and request.path.endswith(ending):
+                reply = make(request)
+                if reply is not None:
+                    return reply
+        etag = f'"{hashlib.md5(request.body).hexdigest()}"'
+        return {
+            "ListObjectsV2": Reply(body=LISTING),
+            "HeadObject": Reply(404),
+            "CreateMultipartUpload": Reply(body=BEGUN),
+            "CompleteMultipartUpload": Reply(body=DONE),
+        }.get(request.operation, Reply(headers={"ETag": etag}))
+
+
+def _certify(directory: Path) -> tuple[Path, Path]:
+    """Make a certificate for 127.0.0.1, signed by itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "store of a test")])
+    now = datetime.now(timezone.utc)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    paths = directory / "certificate.pem", directory / "key.pem"
+    paths[0].write_bytes(certificate.public_bytes(Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    )
+    return paths
+
+
+def _unchunked(body: BufferedIOBase) -> bytes:
+    """Read a body in chunks, HTTP's or those of AWS, and the trailer after it."""
+    chunks = []
+    while size := int(body.readline().partition(b";")[0], 16):
+        chunks.append(body.read(size))
+        body.readline()
+    while body.readline().strip():
+        pass
+    return b"".join(chunks)
+
+
+def _body(headers: dict[str, str], file: BufferedIOBase) -> bytes:
+    if "transfer-encoding" in headers:
+        body = _unchunked(file)
+    else:
+        body = file.read(int(headers.get("content-length", 0)))
+    return _unchunked(BytesIO(body)) if "x-amz-trailer" in headers else body
+
+
+@contextmanager
+def scripted(directory: Path | None = None) -> Iterator[Script]:
+    """Yield a script whose store listens on 127.0.0.1, behind TLS if `directory` is given."""
+    script = Script()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_one_request(self) -> None:
+            self.raw_requestline = self.rfile.readline(65537)
+            if not self.raw_requestline or not self.parse_request():
+                self.close_connection = True
+                return
+            path, _, query = self.path.partition("?")
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            body = _body(headers, self.rfile)
+            reply = script.reply(Request(self.command, path, query, headers, body))
+            self.send_response(reply.status)
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(reply.body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(reply.body.encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        script.url = f"http://127.0.0.1:{server.server_port}"
+        if directory:
+            certificate, key = _certify(directory)
+            script.certificate = str(certificate)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, key)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            script.url = script.url.replace("http", "https")
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield script
+        finally:
+            server.shutdown()
+            thread.join()

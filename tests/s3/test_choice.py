@@ -1,0 +1,164 @@
+"""Which transport sends, and why not the other."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from nipype_datasink import DataSink, S3Error, SettingsError
+from nipype_datasink.s3.choice import choose_transport
+from nipype_datasink.s3.classic import ClassicTransport
+from nipype_datasink.s3.client import Connection, open_bucket
+from nipype_datasink.s3.crt import CrtTransport
+from nipype_datasink.s3.store import Store
+from nipype_datasink.s3.template import make_template
+from tests.conftest import contents
+from tests.s3.conftest import Count
+from tests.s3.script import Script
+
+if TYPE_CHECKING:
+    from types_boto3_s3.service_resource import Bucket
+
+ENDPOINT = "http://127.0.0.1:9"
+
+
+def choose(wanted: str, bucket: Any = "mybucket", **args: Any) -> object:
+    if isinstance(bucket, str):
+        bucket = open_bucket(bucket, Connection(endpoint_url=args.pop("endpoint", ENDPOINT)))
+    store = Store(client=bucket.meta.client, bucket=bucket.name, upload_args=args)
+    return choose_transport(wanted, store, concurrency=None, progress=Count())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kind"),
+    [("classic", ClassicTransport), ("crt", CrtTransport), ("auto", CrtTransport)],
+)
+def test_the_runtime_sends_where_it_can(credentials: None, wanted: str, kind: type) -> None:
+    assert type(choose(wanted)) is kind
+
+
+def refused(why: str, bucket: Any = "mybucket", **args: Any) -> None:
+    """Check that the runtime is not taken, and that who insists is told why."""
+    assert type(choose("auto", bucket, **args)) is ClassicTransport
+    with pytest.raises(S3Error, match=f"(?s)'crt' cannot be used: .*{why}.*'auto' or 'classic'"):
+        choose("crt", bucket, **args)
+
+
+def test_not_without_awscrt(credentials: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nipype_datasink.s3.choice.has_crt", lambda: False)
+    refused(r"pip install 'nipype-datasink\[crt\]'")
+
+
+def test_not_through_somebody_elses_client(lone_bucket: Bucket) -> None:
+    refused("not opened by this sink", lone_bucket)
+
+
+@pytest.mark.parametrize(
+    "bucket", ["arn:aws:s3:eu-west-1:123456789012:accesspoint:mine", "base--use1-az4--x-s3"]
+)
+def test_not_to_what_has_rules_of_its_own(credentials: None, bucket: str) -> None:
+    refused("an access point or a directory bucket", bucket)
+
+
+def test_not_past_a_mock(credentials: None) -> None:
+    with mock_aws():
+        refused("mock_aws")
+
+
+def test_a_mock_sees_what_is_sent(workdir: Path, credentials: None) -> None:
+    (workdir / "a").write_text("a")
+    sink = DataSink(base_directory="s3://mybucket", s3_transfer_client="auto", infields=["x"])
+    sink.inputs.x = str(workdir / "a")
+    with mock_aws(config={"core": {"mock_credentials": False}}):
+        bucket = boto3.resource("s3", region_name="us-east-1").create_bucket(Bucket="mybucket")
+        sink.run()
+        assert contents(bucket) == {"x/a": b"a"}
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy"])
+def test_not_through_a_proxy(credentials: None, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    refused("a proxy", endpoint="http://store.example.org")
+    monkeypatch.setenv("NO_PROXY", "store.example.org")
+    assert type(choose("auto", endpoint="http://store.example.org")) is CrtTransport
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"authentication": "v4a"}, "does not sign requests by 'v4a'"),
+        ({"service": "s3-outposts"}, "does not sign requests by 'v4'"),
+        ({"checksum_algorithm": "MD4"}, "does not know the checksum MD4"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_not_where_botocore_does_what_it_cannot(
+    credentials: None, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], why: str
+) -> None:
+    monkeypatch.setattr(
+        "nipype_datasink.s3.choice.make_template",
+        lambda store: replace(make_template(store), **change),
+    )
+    refused(why)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"bucket": "lone_bucket"}, {"s3_transfer_client": "crt"}], ids=str
+)
+def test_who_insists_is_told_before_anything_is_written(
+    workdir: Path,
+    lone_bucket: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, str],
+) -> None:
+    (workdir / "a").write_text("a")
+    sink = DataSink(base_directory="s3://mybucket", s3_transfer_client="crt", infields=["x"])
+    sink.inputs.x = str(workdir / "a")
+    sink.inputs.local_copy = str(workdir / "copy")
+    if "bucket" in settings:
+        sink.inputs.bucket = lone_bucket
+    else:
+        monkeypatch.setitem(sys.modules, "awscrt", None)
+    with pytest.raises(SettingsError, match="s3_transfer_client 'crt'"):
+        sink.run()
+    assert not (workdir / "copy").exists()
+
+
+FORKED = """
+import os, sys
+from nipype_datasink import DataSink
+sink = DataSink(base_directory="s3://mybucket", infields=["x"], s3_endpoint_url=sys.argv[1])
+sink.inputs.s3_transfer_client = "crt"
+sink.inputs.x = __file__
+assert sink.run().outputs.out_file
+child = os.fork()
+sink.inputs.container = "child" if child == 0 else "parent"
+assert sink.run().outputs.out_file
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_child_that_was_forked_sends_and_ends_in_peace(
+    workdir: Path, credentials: None, script: Script
+) -> None:
+    (workdir / "run.py").write_text(FORKED)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "run.py", script.url],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    sent = sorted(request.path for request in script.asked("PutObject"))
+    assert sent == [f"/mybucket/{name}x/run.py" for name in ("child/", "parent/", "")]

@@ -1,0 +1,182 @@
+"""Sending through boto3, and what it takes for proved."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+from botocore.stub import ANY, Stubber
+
+from nipype_datasink import FileTransfer, Outcome, S3Error, Status
+from nipype_datasink.s3.classic import ClassicTransport
+from nipype_datasink.s3.comparison import PART_SIZE
+from nipype_datasink.s3.refusal import Trouble
+from nipype_datasink.s3.store import Store
+from tests.s3.conftest import Answer, Count, sent, transfer_of
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+    from types_boto3_s3.service_resource import Bucket
+
+MD5_OF_ABC = hashlib.md5(b"abc").hexdigest()
+LARGE = PART_SIZE + 1
+
+
+def send(client: Any, transfer: FileTransfer, **args: Any) -> Outcome:
+    store = Store(client=client, bucket="mybucket", upload_args=args)
+    transport = ClassicTransport(store, concurrency=2, progress=Count())
+    (outcome,) = transport.send([transfer], Trouble())
+    return outcome
+
+
+@pytest.fixture
+def stubber() -> Iterator[Stubber]:
+    """A client that answers only what a test has queued."""
+    session = boto3.session.Session("key", "secret", region_name="us-east-1")
+    with Stubber(session.client("s3")) as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize(
+    ("response", "proved"),
+    [
+        ({"ETag": f'"{MD5_OF_ABC}"'}, True),
+        ({"ETag": f'"{MD5_OF_ABC}"', "ServerSideEncryption": "AES256"}, True),
+        ({"ETag": '"0123"', "ChecksumCRC32": "NSRBwg=="}, True),
+        ({"ETag": f'"{"0" * 32}"', "ServerSideEncryption": "aws:kms"}, False),
+        ({"ETag": '"opaque"'}, False),
+        ({}, False),
+    ],
+    ids=["MD5", "MD5 under AES-256", "checksum", "KMS", "an ETag of its own", "no ETag"],
+)
+def test_only_what_the_store_confirms_is_proved(
+    tmp_path: Path, stubber: Stubber, response: dict[str, str], proved: bool
+) -> None:
+    stubber.add_response("put_object", response)
+    outcome = send(stubber.client, transfer_of(tmp_path / "file", b"abc"))
+    assert sent(outcome, verified=proved)
+
+
+@pytest.mark.parametrize("encryption", [{}, {"ServerSideEncryption": "AES256"}], ids=str)
+def test_a_wrong_etag_is_an_error(
+    tmp_path: Path, stubber: Stubber, encryption: dict[str, str]
+) -> None:
+    stubber.add_response("put_object", {"ETag": f'"{"0" * 32}"', **encryption})
+    outcome = send(stubber.client, transfer_of(tmp_path / "file", b"abc"))
+    assert outcome.status is Status.FAILED
+    assert isinstance(outcome.cause, S3Error)
+    assert "other bytes" in str(outcome.cause)
+
+
+def test_a_small_file_is_one_request_with_all_arguments(tmp_path: Path, stubber: Stubber) -> None:
+    args: dict[str, Any] = {
+        "StorageClass": "STANDARD_IA",
+        "Metadata": {"a": "b"},
+        "RequestPayer": "requester",
+    }
+    expected = {"Bucket": "mybucket", "Key": "key", "Body": ANY, **args}
+    stubber.add_response("put_object", {"ETag": f'"{MD5_OF_ABC}"'}, expected)
+    assert sent(send(stubber.client, transfer_of(tmp_path / "file", b"abc"), **args))
+
+
+def altered(client: S3Client, **changes: object) -> None:
+    def alter(parsed: dict[str, Any], **_: object) -> None:
+        for name in [name for name in parsed if name.startswith("Checksum")]:
+            del parsed[name]
+        parsed.update(changes)
+
+    client.meta.events.register("after-call.s3.HeadObject", alter)
+
+
+@pytest.mark.parametrize(
+    ("answered", "complaint"),
+    [
+        ({"ETag": f'"{"0" * 32}-2"'}, "other bytes"),
+        ({"ETag": f'"{"0" * 32}"'}, "other bytes"),
+        ({"ContentLength": PART_SIZE}, "8,388,608 of 8,388,609 bytes"),
+    ],
+    ids=["ETag of other parts", "ETag of another whole", "another size"],
+)
+def test_parts_that_the_store_confirms_wrongly_are_an_error(
+    tmp_path: Path, lone_bucket: Bucket, answered: dict[str, object], complaint: str
+) -> None:
+    altered(lone_bucket.meta.client, **answered)
+    transfer = transfer_of(tmp_path / "file", bytes(LARGE))
+    outcome = send(lone_bucket.meta.client, transfer)
+    assert outcome.status is Status.FAILED
+    assert complaint in str(outcome.cause)
+
+
+@pytest.mark.parametrize(
+    ("answered", "proved"),
+    [
+        ({"ETag": '"opaque"'}, False),
+        ({"ETag": f'"{"0" * 32}-2"', "ServerSideEncryption": "aws:kms"}, False),
+        ({"ETag": f'"{"0" * 32}-9"'}, False),
+        ({"ETag": '"opaque"', "ChecksumSHA256": "checked by the store"}, True),
+    ],
+    ids=["an ETag of its own", "KMS", "parts of another size", "checksum"],
+)
+def test_parts_are_proved_only_by_what_says_something(
+    tmp_path: Path, lone_bucket: Bucket, answered: dict[str, object], proved: bool
+) -> None:
+    if "ChecksumSHA256" in answered:
+        digest = hashlib.sha256(bytes(LARGE)).digest()
+        answered = {**answered, "ChecksumSHA256": base64.b64encode(digest).decode()}
+    altered(lone_bucket.meta.client, **answered)
+    transfer = transfer_of(tmp_path / "file", bytes(LARGE))
+    assert sent(send(lone_bucket.meta.client, transfer), verified=proved)
+
+
+def test_who_may_write_but_not_look_sends_unproved(
+    tmp_path: Path, lone_bucket: Bucket, answer: Answer
+) -> None:
+    answer("HeadObject", 403, "AccessDenied")
+    transfer = transfer_of(tmp_path / "file", bytes(LARGE))
+    assert sent(send(lone_bucket.meta.client, transfer), verified=False)
+
+
+def test_no_part_remains_of_what_was_refused(
+    tmp_path: Path, lone_bucket: Bucket, answer: Answer
+) -> None:
+    answer("UploadPart", 403, "AccessDenied")
+    outcome = send(lone_bucket.meta.client, transfer_of(tmp_path / "file", bytes(LARGE)))
+    assert isinstance(outcome.cause, ClientError)
+    assert "Uploads" not in lone_bucket.meta.client.list_multipart_uploads(Bucket="mybucket")
+
+
+def test_small_and_large_files_share_the_requests_at_a_time(
+    tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = transfer_of(tmp_path / "small", b"abc")
+    large = replace(
+        transfer_of(tmp_path / "large", b"a" * (2 * PART_SIZE)), destination="s3://mybucket/large"
+    )
+    running, at_once = threading.Semaphore(2), []
+    forward = BaseClient._make_request  # type: ignore[attr-defined]
+
+    def watch(self: Any, *args: Any, **kwargs: Any) -> Any:
+        at_once.append(running.acquire(blocking=False))
+        threading.Event().wait(0.02)  # gives others the time to break the limit
+        try:
+            return forward(self, *args, **kwargs)
+        finally:
+            running.release()
+
+    monkeypatch.setattr(BaseClient, "_make_request", watch)
+    store = Store(client=bucket.meta.client, bucket="mybucket", upload_args={})
+    transport = ClassicTransport(store, concurrency=2, progress=Count())
+    others = [replace(small, destination=f"s3://mybucket/{number}") for number in range(8)]
+    transport.send([large, *others], Trouble())
+    assert len(at_once) >= len(others) + 3
+    assert all(at_once)

@@ -1,0 +1,353 @@
+"""Sending files, whatever sends them: whole or in parts, each proved, none forgotten."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from nipype_datasink import FileTransfer, Outcome, S3Error, Status
+from nipype_datasink.progress import Progress
+from nipype_datasink.s3.choice import choose_transport
+from nipype_datasink.s3.client import Connection, open_bucket
+from nipype_datasink.s3.comparison import PART_SIZE
+from nipype_datasink.s3.refusal import Trouble
+from nipype_datasink.s3.store import Store
+from nipype_datasink.s3.transport import Transport
+from tests.conftest import contents
+from tests.s3.conftest import Count, sent, transfer_of
+from tests.s3.script import Reply, Request, Script, refusal
+
+if TYPE_CHECKING:
+    from types_boto3_s3.service_resource import Bucket
+
+LARGE = PART_SIZE + 1
+Make = Callable[..., Transport]
+
+
+@pytest.fixture
+def make(credentials: None, transfer_client: str) -> Make:
+    """Makes a transport to a store at an address."""
+
+    def transport(
+        address: str, progress: Progress | None = None, concurrency: int | None = 2, **args: Any
+    ) -> Transport:
+        connection = Connection(endpoint_url=address, concurrency=concurrency)
+        client = open_bucket("mybucket", connection).meta.client
+        store = Store(client=client, bucket="mybucket", upload_args=args)
+        return choose_transport(
+            transfer_client, store, concurrency=concurrency, progress=progress or Count()
+        )
+
+    return transport
+
+
+def send(transport: Transport, transfer: FileTransfer) -> Outcome:
+    (outcome,) = transport.send([transfer], Trouble())
+    assert outcome.transfer is transfer
+    return outcome
+
+
+@pytest.mark.parametrize(
+    "size",
+    [0, 1, PART_SIZE, PART_SIZE + 1, 3 * PART_SIZE],
+    ids=["empty", "one byte", "8 MiB", "just above 8 MiB", "three parts"],
+)
+def test_a_file_of_any_size_arrives(
+    tmp_path: Path, bucket: Bucket, endpoint: str, make: Make, size: int
+) -> None:
+    progress = Count()
+    content = (os.urandom(1021) * (size // 1021 + 1))[:size]
+    assert sent(send(make(endpoint, progress), transfer_of(tmp_path / "file", content)))
+    assert contents(bucket) == {"key": content}
+    assert progress.bytes == size
+    parts = bucket.Object("key").e_tag.strip('"').partition("-")[2]
+    assert parts == ("" if size <= PART_SIZE else str(-(-size // PART_SIZE)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a b", "a+b", "a%20b", "\u00e4\u4e2d\U0001f9e0", "a&b=c?d#e", "a'\"(b)*!", "~-._", "a//b"],
+)
+def test_a_key_of_any_name_is_kept(
+    tmp_path: Path, bucket: Bucket, endpoint: str, make: Make, name: str
+) -> None:
+    transfer = replace(
+        transfer_of(tmp_path / "file", b"abc"), destination=f"s3://mybucket/k/{name}"
+    )
+    assert sent(send(make(endpoint), transfer))
+    assert list(contents(bucket)) == [f"k/{name}"]
+
+
+def test_a_source_whose_name_is_not_utf_8_arrives(
+    tmp_path: Path, bucket: Bucket, endpoint: str, make: Make
+) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
+    transfer = transfer_of(Path(path), b"abc")
+    assert sent(send(make(endpoint), transfer))
+    assert contents(bucket) == {"key": b"abc"}
+
+
+@pytest.mark.parametrize("algorithm", ["CRC32", "SHA1", "SHA256", "CRC64NVME"])
+@pytest.mark.parametrize("size", [3, LARGE], ids=["whole", "parts"])
+def test_a_chosen_checksum_goes_with_the_file(
+    tmp_path: Path, bucket: Bucket, endpoint: str, make: Make, size: int, algorithm: str
+) -> None:
+    transport = make(endpoint, ChecksumAlgorithm=algorithm)
+    assert sent(send(transport, transfer_of(tmp_path / "file", bytes(size))))
+    assert contents(bucket) == {"key": bytes(size)}
+    head = bucket.meta.client.head_object(Bucket="mybucket", Key="key", ChecksumMode="ENABLED")
+    assert f"Checksum{algorithm}" in head
+
+
+def test_arguments_are_headers(tmp_path: Path, script: Script, make: Make) -> None:
+    transport = make(
+        script.url,
+        StorageClass="STANDARD_IA",
+        Metadata={"study": "pilot"},
+        Tagging="a=b",
+        ContentType="text/x",
+        RequestPayer="requester",
+        ServerSideEncryption="aws:kms",
+        SSEKMSKeyId="alias/mine",
+    )
+    send(transport, transfer_of(tmp_path / "file", b"abc"))
+    (request,) = script.requests
+    expected = {
+        "x-amz-storage-class": "STANDARD_IA",
+        "x-amz-meta-study": "pilot",
+        "x-amz-tagging": "a=b",
+        "content-type": "text/x",
+        "x-amz-request-payer": "requester",
+        "x-amz-server-side-encryption": "aws:kms",
+        "x-amz-server-side-encryption-aws-kms-key-id": "alias/mine",
+        "content-length": "3",
+    }
+    assert expected.items() <= request.headers.items()
+    assert "nipype-datasink" in request.headers["user-agent"]
+    assert "expect" not in request.headers
+    assert (request.method, request.path, request.body) == ("PUT", "/mybucket/key", b"abc")
+
+
+@pytest.mark.parametrize("size", [3, LARGE], ids=["whole", "parts"])
+def test_a_file_that_changes_while_it_is_sent_is_an_error(
+    tmp_path: Path, script: Script, make: Make, size: int
+) -> None:
+    path = tmp_path / "file"
+    transfer = transfer_of(path, bytes(size))
+
+    def meddle(_: Request) -> None:
+        with path.open("r+b") as file:
+            file.write(b"more")
+
+    script.rule("PutObject", meddle)
+    script.rule("CompleteMultipartUpload", meddle)
+    outcome = send(make(script.url), transfer)
+    assert outcome.status is Status.FAILED
+    assert isinstance(outcome.cause, OSError)
+    assert "changed while it was read" in str(outcome.cause)
+    assert outcome.cause.filename == str(path)
+
+
+def test_a_file_that_is_replaced_while_it_is_sent_is_an_error(
+    tmp_path: Path, script: Script, make: Make
+) -> None:
+    path, new = tmp_path / "file", tmp_path / "new"
+    transfer = transfer_of(path, b"a" * LARGE)
+    new.write_bytes(b"b" * LARGE)
+    os.utime(new, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+
+    def swap(_: Request) -> None:
+        new.replace(path)
+
+    script.rule("CompleteMultipartUpload", swap)
+    outcome = send(make(script.url), transfer)
+    assert outcome.status is Status.FAILED
+    assert "changed while it was read" in str(outcome.cause)
+
+
+def test_a_file_that_is_gone_is_an_error(tmp_path: Path, script: Script, make: Make) -> None:
+    transfer = transfer_of(tmp_path / "file", b"abc")
+    (tmp_path / "file").unlink()
+    assert isinstance(send(make(script.url), transfer).cause, FileNotFoundError)
+    assert script.requests == []
+
+
+@pytest.mark.parametrize("encryption", [{}, {"x-amz-server-side-encryption": "AES256"}], ids=str)
+def test_a_wrong_etag_is_an_error(
+    tmp_path: Path, script: Script, make: Make, encryption: dict[str, str]
+) -> None:
+    script.answer("PutObject", Reply(headers={"ETag": f'"{"0" * 32}"', **encryption}))
+    outcome = send(make(script.url), transfer_of(tmp_path / "file", b"abc"))
+    assert outcome.status is Status.FAILED
+    assert isinstance(outcome.cause, S3Error)
+    assert "other bytes" in str(outcome.cause)
+
+
+def test_an_etag_that_says_nothing_proves_nothing(
+    tmp_path: Path, script: Script, make: Make
+) -> None:
+    script.answer("PutObject", Reply(headers={"ETag": '"opaque"'}))
+    outcome = send(make(script.url), transfer_of(tmp_path / "file", b"abc"))
+    assert sent(outcome, verified=False)
+
+
+@pytest.mark.parametrize("operation", ["PutObject", "CreateMultipartUpload", "UploadPart"])
+def test_a_refusal_is_what_boto3_would_raise(
+    tmp_path: Path, script: Script, make: Make, operation: str
+) -> None:
+    script.answer(operation, refusal("AccessDenied", x_amz_request_id="request"))
+    size = 3 if operation == "PutObject" else LARGE
+    outcome = send(make(script.url), transfer_of(tmp_path / "file", bytes(size)))
+    assert outcome.status is Status.FAILED
+    assert isinstance(outcome.cause, ClientError)
+    assert outcome.cause.operation_name == operation
+    assert outcome.cause.response["Error"]["Code"] == "AccessDenied"
+    assert outcome.cause.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+    assert len(script.asked("AbortMultipartUpload")) == (operation == "UploadPart")
+
+
+def test_a_store_that_is_not_there_is_no_connection(tmp_path: Path, make: Make) -> None:
+    outcome = send(make("http://127.0.0.1:9"), transfer_of(tmp_path / "file", b"abc"))
+    assert isinstance(outcome.cause, EndpointConnectionError)
+    assert "127.0.0.1:9" in str(outcome.cause)
+
+
+def test_what_fails_for_a_moment_is_tried_again(tmp_path: Path, script: Script, make: Make) -> None:
+    def once(_: Request) -> Reply | None:
+        return Reply(503) if len(script.requests) == 1 else None
+
+    script.rule("PutObject", once)
+    assert sent(send(make(script.url), transfer_of(tmp_path / "file", b"abc")))
+    assert len(script.requests) == 2
+
+
+def many(tmp_path: Path, count: int, size: int = 3) -> list[FileTransfer]:
+    first = transfer_of(tmp_path / "file", bytes(size))
+    return [replace(first, destination=f"s3://mybucket/{number:03}") for number in range(count)]
+
+
+def test_trouble_with_the_bucket_stops_all(tmp_path: Path, script: Script, make: Make) -> None:
+    script.answer("PutObject", refusal("InvalidAccessKeyId"))
+    outcomes = make(script.url).send(many(tmp_path, 100), Trouble())
+    statuses = [outcome.status for outcome in outcomes]
+    assert set(statuses) == {Status.FAILED, Status.NOT_TRIED}
+    assert len(script.requests) == statuses.count(Status.FAILED) < 10
+
+
+def test_trouble_with_the_bucket_ends_what_is_under_way(
+    tmp_path: Path, script: Script, make: Make
+) -> None:
+    begun = threading.Event()
+
+    def refuse(_: Request) -> Reply:
+        begun.wait(10)
+        return refusal("ExpiredToken", 400)
+
+    def linger(_: Request) -> None:
+        begun.set()
+        threading.Event().wait(0.5)
+
+    script.rule("UploadPart", linger, ending="/001")
+    script.rule("CreateMultipartUpload", refuse, ending="/000")
+    outcomes = make(script.url, concurrency=32).send(many(tmp_path, 2, LARGE), Trouble())
+    assert [outcome.status for outcome in outcomes] == [Status.FAILED, Status.NOT_TRIED]
+    assert [request.path for request in script.asked("AbortMultipartUpload")] == ["/mybucket/001"]
+
+
+def test_outcomes_have_the_order_of_transfers(tmp_path: Path, script: Script, make: Make) -> None:
+    transfers = many(tmp_path, 20)
+    transfers[3] = replace(transfers[3], source=str(tmp_path / "gone"))
+    transfers[5] = replace(transfer_of(tmp_path / "large", bytes(LARGE)), destination="s3://b/l")
+    outcomes = make(script.url).send(transfers, Trouble())
+    assert [outcome.transfer for outcome in outcomes] == transfers
+    failed = [outcome.transfer for outcome in outcomes if outcome.status is Status.FAILED]
+    assert failed == [transfers[3]]
+    assert len(script.asked("PutObject")) == 18
+    assert len(script.asked("CompleteMultipartUpload")) == 1
+
+
+def test_an_interrupt_begins_nothing_more_and_leaves_no_parts(
+    tmp_path: Path, script: Script, make: Make
+) -> None:
+    pressed = threading.Event()
+
+    def press(_: Request) -> None:
+        if not pressed.is_set():
+            pressed.set()
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    script.rule("UploadPart", press)
+    script.rule("PutObject", press)
+    large = many(tmp_path, 3, 2 * PART_SIZE)
+    (tmp_path / "small").mkdir()
+    small = many(tmp_path / "small", 50)
+    with pytest.raises(KeyboardInterrupt):
+        make(script.url).send([*large, *small], Trouble())
+    begun = {item.path for item in script.asked("CreateMultipartUpload")}
+    ended = {item.path for item in script.asked("AbortMultipartUpload")}
+    complete = {item.path for item in script.asked("CompleteMultipartUpload")}
+    assert begun == ended | complete
+    assert len(script.asked("PutObject")) < 50
+    assert len(complete) < 3
+
+
+def test_no_more_requests_are_under_way_than_are_allowed(
+    tmp_path: Path, script: Script, make: Make
+) -> None:
+    lock, under_way, most = threading.Lock(), 0, 0
+
+    def watch(_: Request) -> None:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        threading.Event().wait(0.02)  # gives others the time to break the limit
+        with lock:
+            under_way -= 1
+
+    for operation in ("PutObject", "UploadPart", "CreateMultipartUpload"):
+        script.rule(operation, watch)
+    large = replace(transfer_of(tmp_path / "l", bytes(4 * PART_SIZE)), destination="s3://b/large")
+    make(script.url, concurrency=3).send([large, *many(tmp_path, 12)], Trouble())
+    assert most == 3
+
+
+def test_a_forked_child_sends_too(
+    tmp_path: Path, bucket: Bucket, endpoint: str, make: Make
+) -> None:
+    transfers = many(tmp_path, 2)
+    assert sent(send(make(endpoint), transfers[0]))
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            status = 0 if sent(send(make(endpoint), transfers[1])) else 1
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    assert sorted(contents(bucket)) == ["000", "001"]
+
+
+@pytest.mark.parametrize("checksums", ["when_supported", "when_required"])
+def test_a_store_behind_tls_is_trusted_as_aws_is_configured(
+    tmp_path: Path,
+    secure: Script,
+    make: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    checksums: str,
+) -> None:
+    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", checksums)
+    transfer = transfer_of(tmp_path / "file", b"abc")
+    monkeypatch.setenv("AWS_CA_BUNDLE", secure.certificate)
+    assert send(make(secure.url), transfer).cause is None
+    (request,) = secure.requests
+    assert request.body == b"abc"
+    assert ("x-amz-trailer" in request.headers) == (checksums == "when_supported")
