@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import pytest
 from moto import mock_aws
 
 from nipype_datasink import DataSink, S3Error, SettingsError
+from nipype_datasink.s3 import has_crt
 from nipype_datasink.s3.choice import choose_transport
 from nipype_datasink.s3.classic import ClassicTransport
 from nipype_datasink.s3.client import Connection, open_bucket
@@ -55,6 +57,21 @@ def refused(why: str, bucket: Any = "mybucket", **args: Any) -> None:
 def test_not_without_awscrt(credentials: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nipype_datasink.s3.choice.has_crt", lambda: False)
     refused(r"pip install 'nipype-datasink\[crt\]'")
+
+
+@pytest.mark.parametrize(
+    ("installed", "enough"), [("0.36.4", False), ("0.37.0", True), ("1.0.0", True), (None, False)]
+)
+def test_an_old_runtime_is_none(
+    monkeypatch: pytest.MonkeyPatch, installed: str | None, enough: bool
+) -> None:
+    def version(name: str) -> str:
+        if installed is None:
+            raise PackageNotFoundError(name)
+        return installed
+
+    monkeypatch.setattr("nipype_datasink.s3.version", version)
+    assert has_crt.__wrapped__() is enough
 
 
 def test_not_through_somebody_elses_client(lone_bucket: Bucket) -> None:
@@ -126,7 +143,7 @@ def test_who_insists_is_told_before_anything_is_written(
     if "bucket" in settings:
         sink.inputs.bucket = lone_bucket
     else:
-        monkeypatch.setitem(sys.modules, "awscrt", None)
+        monkeypatch.setattr("nipype_datasink.s3.arguments.has_crt", lambda: False)
     with pytest.raises(SettingsError, match="s3_transfer_client 'crt'"):
         sink.run()
     assert not (workdir / "copy").exists()

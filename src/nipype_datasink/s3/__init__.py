@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 
 __all__ = ["has_crt"]
 
+_OLDEST = (0, 37)  # the first that is content with as little memory as we grant it
 
+
+@cache
 def has_crt() -> bool:
-    """Return whether the AWS Common Runtime can be imported; it is not, to find out."""
+    """Return whether the AWS Common Runtime is installed, and new enough; it is not imported."""
     try:
-        return find_spec("awscrt") is not None
-    except ValueError:  # a module in name only
+        installed = version("awscrt")
+    except PackageNotFoundError:
         return False
+    return tuple(int(part) for part in installed.split(".")[:2]) >= _OLDEST

@@ -59,7 +59,7 @@ def check_crt(*, injected: bool) -> None:
     Raises
     ------
     SettingsError
-        If awscrt is not installed, or a bucket is injected.
+        If no recent awscrt is installed, or a bucket is injected.
     """
     if injected:
         raise SettingsError(
@@ -68,6 +68,6 @@ def check_crt(*, injected: bool) -> None:
         )
     if not has_crt():
         raise SettingsError(
-            "s3_transfer_client 'crt' needs awscrt; run pip install 'nipype-datasink[crt]', or "
-            "set 'auto' or 'classic'"
+            "s3_transfer_client 'crt' needs a recent awscrt; run "
+            "pip install 'nipype-datasink[crt]', or set 'auto' or 'classic'"
         )

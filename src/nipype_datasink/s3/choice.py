@@ -82,7 +82,7 @@ def _crt(store: Store, concurrency: int | None, progress: Progress) -> Transport
 def _session(store: Store) -> boto3.session.Session:
     """Return the session of a store whose client and kind the runtime can stand in for."""
     if not has_crt():
-        raise _Unfit("awscrt is not installed; run pip install 'nipype-datasink[crt]'")
+        raise _Unfit("no recent awscrt is installed; run pip install 'nipype-datasink[crt]'")
     session = session_of(store.client)
     if session is None:
         raise _Unfit("the bucket was not opened by this sink")

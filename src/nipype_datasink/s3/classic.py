@@ -13,13 +13,18 @@ from s3transfer.manager import TransferManager
 from s3transfer.subscribers import BaseSubscriber
 
 from nipype_datasink.delivery import Outcome, Status
-from nipype_datasink.errors import S3Error
 from nipype_datasink.plan import FileTransfer
 from nipype_datasink.progress import Progress
-from nipype_datasink.s3.comparison import PART_SIZE, confirms
+from nipype_datasink.s3.comparison import PART_SIZE
 from nipype_datasink.s3.refusal import Trouble
 from nipype_datasink.s3.store import Store
-from nipype_datasink.s3.transport import OTHER_BYTES, Version, refuse_change, version_of
+from nipype_datasink.s3.transport import (
+    Version,
+    confirmed,
+    confirmed_parts,
+    refuse_change,
+    version_of,
+)
 
 if TYPE_CHECKING:
     from s3transfer.futures import TransferFuture
@@ -70,7 +75,7 @@ class ClassicTransport:
             before = version_of(transfer.source)
             response = self._put(transfer)
             refuse_change(transfer.source, before)
-            verified = _confirmed(response, transfer.source, before[0])
+            verified = confirmed(response, transfer.source, before[0])
         except Exception as error:  # noqa: BLE001 - a client may carry handlers of the user's
             trouble.refuse(error)
             return Outcome.failure(transfer, error)
@@ -151,18 +156,9 @@ class ClassicTransport:
             response = self._store.head(transfer.key)
         except ClientError:  # it may be written but not looked at
             return False
-        if response["ContentLength"] != size:
-            raise S3Error(f"the store holds {response['ContentLength']:,} of {size:,} bytes")
-        if self._store.sends_checksums and any(name.startswith("Checksum") for name in response):
-            return True  # the store has compared each part with its checksum
-        return _confirmed(response, transfer.source, size)
-
-
-def _confirmed(response: Mapping[str, object], path: str, size: int) -> bool:
-    confirmed = confirms(response, path, size)
-    if confirmed is False:
-        raise S3Error(OTHER_BYTES)
-    return bool(confirmed)
+        return confirmed_parts(
+            response, transfer.source, size, with_checksums=self._store.sends_checksums
+        )
 
 
 def _cancel(begun: Sequence[_Begun]) -> None:

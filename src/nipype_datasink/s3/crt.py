@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -24,11 +25,17 @@ from nipype_datasink.delivery import Outcome, Status
 from nipype_datasink.errors import S3Error
 from nipype_datasink.plan import FileTransfer
 from nipype_datasink.progress import Progress
-from nipype_datasink.s3.comparison import PART_SIZE, confirms, part_size_for
+from nipype_datasink.s3.comparison import PART_SIZE, part_size_for
 from nipype_datasink.s3.refusal import Trouble
 from nipype_datasink.s3.store import Store
 from nipype_datasink.s3.template import Template
-from nipype_datasink.s3.transport import OTHER_BYTES, Version, refuse_change, version_of
+from nipype_datasink.s3.transport import (
+    Version,
+    confirmed,
+    confirmed_parts,
+    refuse_change,
+    version_of,
+)
 
 if TYPE_CHECKING:
     from awscrt.s3 import S3Client as CrtClient
@@ -142,18 +149,20 @@ class CrtTransport:
         return Outcome(transfer=transfer, status=Status.SENT, verified=verified)
 
     def _confirmed(self, upload: _Upload, size: int) -> bool:
-        if self._checksum and f"x-amz-checksum-{self._checksum.algorithm.name}".lower() in (
-            upload.headers
-        ):
-            return True  # the store has compared each request with its checksum
+        source, answered = upload.transfer.source, upload.headers
         answer = {
-            "ETag": upload.headers.get("etag", ""),
-            "ServerSideEncryption": upload.headers.get("x-amz-server-side-encryption"),
+            "ETag": answered.get("etag", ""),
+            "ServerSideEncryption": answered.get("x-amz-server-side-encryption"),
         }
-        confirmed = confirms(answer, upload.transfer.source, size)
-        if confirmed is False:
-            raise S3Error(OTHER_BYTES)
-        return bool(confirmed)
+        if self._checksum is None:
+            return confirmed(answer, source, size)
+        if size > PART_SIZE:  # its checksum is not among the headers
+            with suppress(ClientError):  # it may be written but not looked at
+                head = self._store.head(upload.transfer.key)
+                return confirmed_parts(head, source, size, with_checksums=True)
+        if f"x-amz-checksum-{self._checksum.algorithm.name}".lower() in answered:
+            return True  # the store has compared it
+        return confirmed(answer, source, size)
 
     def explain(self, error: Exception) -> Exception:
         """Return what boto3 would have raised for an error of the runtime."""

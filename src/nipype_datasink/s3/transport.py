@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from nipype_datasink.delivery import Outcome
+from nipype_datasink.errors import S3Error
 from nipype_datasink.plan import FileTransfer
+from nipype_datasink.s3.comparison import confirms
 from nipype_datasink.s3.refusal import Trouble
 
-__all__ = ["OTHER_BYTES", "Transport", "Version", "refuse_change", "version_of"]
-
-OTHER_BYTES = "the store confirmed other bytes than were sent"
+__all__ = ["Transport", "Version", "confirmed", "confirmed_parts", "refuse_change", "version_of"]
 
 Version = tuple[int, ...]
 
@@ -49,3 +49,54 @@ def refuse_change(path: str, before: Version) -> None:
     """
     if version_of(path) != before:
         raise OSError(errno.EIO, "changed while it was read", path)
+
+
+def confirmed(answer: Mapping[str, object], path: str, size: int) -> bool:
+    """Return whether the store's answer proves that it holds the file at `path`.
+
+    Parameters
+    ----------
+    answer
+        As boto3 returns it.
+    path
+        File that was sent.
+    size
+        Its size in bytes.
+
+    Raises
+    ------
+    S3Error
+        If it holds other bytes.
+    """
+    answered = confirms(answer, path, size)
+    if answered is False:
+        raise S3Error("the store confirmed other bytes than were sent")
+    return bool(answered)
+
+
+def confirmed_parts(
+    answer: Mapping[str, object], path: str, size: int, *, with_checksums: bool
+) -> bool:
+    """Return whether an object that was sent in parts is proved to be the file at `path`.
+
+    Parameters
+    ----------
+    answer
+        What HeadObject tells.
+    path
+        File that was sent.
+    size
+        Its size in bytes.
+    with_checksums
+        Whether each part was sent with its checksum: what the store keeps of them, it has compared.
+
+    Raises
+    ------
+    S3Error
+        If it holds other bytes.
+    """
+    if answer["ContentLength"] != size:
+        raise S3Error(f"the store holds {answer['ContentLength']:,} of {size:,} bytes")
+    if with_checksums and any(name.startswith("Checksum") for name in answer):
+        return True
+    return confirmed(answer, path, size)
