@@ -8,9 +8,12 @@ import os
 import re
 import secrets
 import stat
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
+from io import FileIO
 
 from nipype_datasink.delivery import Outcome, Status
 from nipype_datasink.errors import DeliveryError
@@ -29,6 +32,8 @@ _KERNEL_CANNOT = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, err
 _TEMPORARY = re.compile(r"\.datasink-[0-9a-f]{16}")
 _ATTEMPTS = 10
 _BLOCK = 1 << 20  # bytes
+_THREADS = 4
+_WORTH_A_THREAD = 1 << 20  # bytes: about what is copied while one starts
 
 
 class LocalTarget:
@@ -48,21 +53,10 @@ class LocalTarget:
 
     def deliver(self, plan: Plan) -> list[Outcome]:
         """Bring every file of `plan` there; return what became of each."""
-        outcomes: list[Outcome] = []
-        hopeless: OSError | None = None
-        prepare = _Directories()
-        for transfer in plan.transfers:
-            if hopeless:
-                outcomes.append(Outcome(transfer=transfer, status=Status.NOT_TRIED, cause=hopeless))
-                continue
-            try:
-                prepare(os.path.dirname(transfer.destination))
-                status = self._deliver(transfer)
-                outcomes.append(Outcome(transfer=transfer, status=status))
-            except OSError as error:
-                outcomes.append(Outcome.failure(transfer, error))
-                if error.errno in _HOPELESS:
-                    hopeless = error
+        transfers = plan.transfers
+        work = _Work(link=self._link)
+        work.copy([transfer for transfer in transfers if not work.link(transfer)])
+        outcomes = [work.outcomes[transfer] for transfer in transfers]
         if all(outcome.status.arrived for outcome in outcomes):
             outcomes += self._finish(plan)
         return outcomes
@@ -91,29 +85,106 @@ class LocalTarget:
             return [Outcome.failure(transfer, error)]
         return []
 
-    def _deliver(self, transfer: FileTransfer) -> Status:
+
+class _Work:
+    """One delivery, in two passes: what needs no reading, then all else in several threads."""
+
+    def __init__(self, *, link: bool) -> None:
+        self.outcomes: dict[FileTransfer, Outcome] = {}
+        self._link = link
+        self._prepare = _Directories()
+        self._hopeless: OSError | None = None
+        self._stopped = threading.Event()
+
+    def link(self, transfer: FileTransfer) -> bool:
+        """Deliver a file if that takes no reading; return whether an outcome is known."""
+        if self._hopeless is None:
+            try:
+                self._prepare(os.path.dirname(transfer.destination))
+                status = self._status_unread(transfer)
+                if status:
+                    self._note(transfer, status)
+            except OSError as error:
+                self._fail(transfer, error)
+        return transfer in self.outcomes
+
+    def copy(self, transfers: Sequence[FileTransfer]) -> None:
+        """Compare files with what is there, and copy those that differ."""
+        rest = iter(transfers)  # shared: each thread takes the next one
+        if sum(transfer.size for transfer in transfers) < _WORTH_A_THREAD:
+            self._copy_some(rest)
+            return
+        threads = min(_THREADS, len(transfers))
+        with ThreadPoolExecutor(threads, thread_name_prefix="datasink") as pool:
+            try:
+                for done in [pool.submit(self._copy_some, rest) for _ in range(threads)]:
+                    done.result()
+            except BaseException:  # an interrupt
+                self._stopped.set()
+                raise
+
+    def _status_unread(self, transfer: FileTransfer) -> Status | None:
         source, place = transfer.source, transfer.destination
-        if _is_there(source, place):
+        there = _lstat(place)
+        if there and _is_source(there, place, source):
             return Status.UNCHANGED
-        if not (self._link and transfer.linkable and _hard_link(source, place)):
-            _copy(source, place)
+        if there and _may_equal(there, transfer):
+            return None
+        linked = self._link and transfer.linkable and _hard_link(source, place)
+        return Status.SENT if linked else None
+
+    def _copy_some(self, rest: Iterator[FileTransfer]) -> None:
+        for transfer in rest:
+            if self._hopeless or self._stopped.is_set():
+                self._note(transfer, Status.NOT_TRIED, self._hopeless)
+                continue
+            try:
+                self._note(transfer, self._copy(transfer))
+            except OSError as error:
+                self._fail(transfer, error)
+
+    def _copy(self, transfer: FileTransfer) -> Status:
+        source, place = transfer.source, transfer.destination
+        there = _lstat(place)
+        if there and _may_equal(there, transfer):
+            if same_bytes(source, place):
+                return Status.UNCHANGED
+            if self._link and transfer.linkable and _hard_link(source, place):
+                return Status.SENT
+        _copy(source, place, self._stopped)
         return Status.SENT
 
+    def _note(self, transfer: FileTransfer, status: Status, cause: OSError | None = None) -> None:
+        self.outcomes[transfer] = Outcome(transfer=transfer, status=status, cause=cause)
 
-def _is_there(source: str, place: str) -> bool:
+    def _fail(self, transfer: FileTransfer, error: OSError) -> None:
+        self.outcomes[transfer] = Outcome.failure(transfer, error)
+        if error.errno in _HOPELESS:
+            self._hopeless = error
+
+
+def _lstat(place: str) -> os.stat_result | None:
     try:
-        mode = os.lstat(place).st_mode
+        return os.lstat(place)
     except FileNotFoundError:
-        return False
-    if stat.S_ISLNK(mode):
+        return None
+
+
+def _is_source(there: os.stat_result, place: str, source: str) -> bool:
+    """Return whether what is `there` is the source itself."""
+    if stat.S_ISLNK(there.st_mode):
         # A link to somewhere else is replaced by the file, unless the link is what is sunk.
         return real_place(source, os.path.realpath) == place
-    return stat.S_ISREG(mode) and same_bytes(source, place)
+    return os.path.samestat(there, os.stat(source))
+
+
+def _may_equal(there: os.stat_result, transfer: FileTransfer) -> bool:
+    return stat.S_ISREG(there.st_mode) and there.st_size == transfer.size
 
 
 def _hard_link(source: str, place: str) -> bool:
     """Make `place` a hard link to what `source` is or links to, if the file system can."""
-    real = os.path.realpath(source)
+    real = os.path.realpath(source) if os.path.islink(source) else source
     try:
         os.link(real, place)
     except FileExistsError:
@@ -136,11 +207,11 @@ def _hard_link(source: str, place: str) -> bool:
     return False
 
 
-def _copy(source: str, place: str) -> None:
+def _copy(source: str, place: str, stopped: threading.Event) -> None:
     for _ in range(_ATTEMPTS):
         temporary = _temporary_name(place)
         with _held(temporary) as output:
-            _copy_bytes(source, output)
+            _copy_bytes(source, output, stopped)
             os.close(os.dup(output))  # some servers tell only now that the disk is full
             if _moved(temporary, place):
                 return
@@ -167,12 +238,12 @@ def _held(path: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _copy_bytes(source: str, output: int) -> None:
-    with open(source, "rb", buffering=0) as file:
+def _copy_bytes(source: str, output: int, stopped: threading.Event) -> None:
+    with FileIO(source) as file:
         before = os.fstat(file.fileno())
         copied = _copy_in_kernel(file.fileno(), output, before.st_size)
         # Nothing is left now, unless the kernel cannot copy here or does not know the size.
-        while block := file.read(_BLOCK):
+        while (block := file.read(_BLOCK)) and not stopped.is_set():
             copied += len(block)
             while block:
                 block = block[os.write(output, block) :]

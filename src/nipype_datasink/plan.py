@@ -169,9 +169,11 @@ def _targets(tree: Tree, destination: str) -> list[str]:
     """Return where each file of `tree` goes; a companion keeps its own extension."""
     if tree.is_directory:
         return [posixpath.join(destination.rstrip("/"), item.below) for item in tree.files]
+    _, *companions = tree.files
+    if not companions:
+        return [destination]
     stem, _ = split_extension(destination)
-    companions = [stem + split_extension(item.path)[1] for item in tree.files[1:]]
-    return [destination, *companions]
+    return [destination, *(stem + split_extension(item.path)[1] for item in companions)]
 
 
 def _folders(tree: Tree, destination: str) -> list[str]:
@@ -183,7 +185,7 @@ def _folders(tree: Tree, destination: str) -> list[str]:
 
 def real_place(destination: str, real_directory: Callable[[str], str]) -> str:
     """Return the path of `destination` without links in its directories: one place, one name."""
-    path = os.path.join(os.getcwd(), destination)
+    path = destination if destination.startswith("/") else os.path.join(os.getcwd(), destination)
     head, name = os.path.split(path)
     if name in (".", ".."):  # a directory, whatever it is called
         return real_directory(path)

@@ -81,10 +81,11 @@ def sound_plan(
         _refuse(problems, rest, inputs)
     plan = plan_of(sources)
     trees = {source.path: tree for source, tree in sources}
+    obstacle = cache(_obstacle)  # this plan's own, as the disk may change between two
     for delivery in plan.deliveries:
         if isinstance(delivery.location, LocalDirectory):
             _refuse_recursion(delivery, trees[delivery.source])
-            _refuse_obstacles(delivery)
+            _refuse_obstacles(delivery, obstacle)
         _refuse_removal(delivery, plan)
     _refuse_collisions(plan)
     return plan
@@ -121,7 +122,7 @@ def _refuse_recursion(delivery: Delivery, tree: Tree) -> None:
             )
 
 
-def _refuse_obstacles(delivery: Delivery) -> None:
+def _refuse_obstacles(delivery: Delivery, obstacle: Callable[[str], str | None]) -> None:
     """Refuse a directory where a file must go, and a file where a directory must be."""
     for transfer in delivery.transfers:
         place = transfer.destination
@@ -132,18 +133,19 @@ def _refuse_obstacles(delivery: Delivery) -> None:
             )
     needed = {os.path.dirname(transfer.destination) for transfer in delivery.transfers}
     for directory in sorted(needed.union(delivery.directories)):
-        obstacle = _existing(directory)
-        if not os.path.isdir(obstacle):
+        if found := obstacle(directory):
             raise DestinationError(
                 f"{delivery.field}: {delivery.destination} needs the directory {directory}, "
-                f"but {obstacle} is none; move it away or change the destination"
+                f"but {found} is none; move it away or change the destination"
             )
 
 
-def _existing(path: str) -> str:
+def _obstacle(directory: str) -> str | None:
+    """Return what keeps `directory` from being one, or from being made."""
+    path = directory
     while not os.path.lexists(path):
         path = os.path.dirname(path)
-    return path
+    return None if os.path.isdir(path) else path
 
 
 def _refuse_removal(delivery: Delivery, plan: Plan) -> None:

@@ -13,6 +13,7 @@ __all__ = ["Problem", "Source", "SourceFile", "Tree", "examine", "flatten", "sam
 
 # Files that belong together (nipype/utils/filemanip.py, related_filetype_sets).
 _COMPANIONS = ((".hdr", ".img", ".mat"), (".nii", ".mat"), (".BRIK", ".HEAD"))
+_WITH_COMPANIONS = tuple(extension for group in _COMPANIONS for extension in group)
 _DOUBLE_EXTENSIONS = (".nii.gz", ".tar.gz", ".niml.dset")
 
 _BLOCK = 1 << 18  # bytes
@@ -130,12 +131,13 @@ def _no_path(leaf: object) -> str:
     if not isinstance(leaf, (str, os.PathLike)) or not isinstance(os.fspath(leaf), str):
         return f"is no path but {type(leaf).__name__}"
     path = os.fspath(leaf)
-    refused = {
-        "is empty text, which would sink the whole working directory": not path,
-        "holds a NUL character": "\0" in path,
-        "is the root of the file system": os.path.abspath(path) in ("/", "//"),
-    }
-    return next((why for why, applies in refused.items() if applies), "")
+    if not path:
+        return "is empty text, which would sink the whole working directory"
+    if "\0" in path:
+        return "holds a NUL character"
+    if os.path.abspath(path) in ("/", "//"):
+        return "is the root of the file system"
+    return ""
 
 
 def examine(source: Source) -> Tree:
@@ -186,6 +188,8 @@ def _unreachable(field: str, path: str, error: OSError) -> Problem:
 
 
 def _companions(path: str) -> list[str]:
+    if not path.endswith(_WITH_COMPANIONS):
+        return []
     stem, extension = split_extension(path)
     others = [other for group in _COMPANIONS if extension in group for other in group]
     return [stem + other for other in dict.fromkeys(others) if other != extension]
