@@ -20,7 +20,7 @@ endef
 
 # Two targets at once would install into one environment.
 .NOTPARALLEL:
-.PHONY: help demo test lint docs integration oldest wheel-test mutants clean
+.PHONY: help demo test lint docs integration oldest wheel-test mutants bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -65,8 +65,11 @@ mutants: $(VENV)/mutants.stamp ## Break the pure modules on purpose; print what 
 	@echo "Survivors ($(VENV)/bin/mutmut show NAME; those that may live are in tests/mutants.md):"
 	@$(VENV)/bin/mutmut results
 
+bench: build/bench/nulls3 $(VENV)/bench.stamp $(VENV)-peers/stamp ## Measure speed beside nipype and peers (20 minutes)
+	$(VENV)/bin/python -m benchmarks $(ARGS)
+
 clean: ## Remove everything made here
-	rm -rf $(VENV) $(VENV)-oldest build dist mutants mutants.log htmlcov .coverage .coverage.* .hypothesis \
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-peers build dist mutants mutants.log htmlcov .coverage .coverage.* .hypothesis \
 	  .mypy_cache .nox .pytest_cache .ruff_cache .rumdl_cache
 
 $(VENV)/venv.stamp:
@@ -86,3 +89,14 @@ $(VENV)-oldest/stamp: pyproject.toml tests/oldest.txt
 	$(VENV)-oldest/bin/python -m pip install --quiet --editable '.[crt,demo]' --group test \
 	  --constraint tests/oldest.txt
 	@touch $@
+
+$(VENV)-peers/stamp: pyproject.toml
+	$(call new-venv,$(VENV)-peers,$(PYTHON))
+	$(VENV)-peers/bin/python -m pip install --quiet --group peers
+	@touch $@
+
+build/bench/nulls3: $(wildcard benchmarks/nulls3/*)
+	@mkdir -p $(@D)
+	@echo '#include <openssl/evp.h>' | gcc -E - >/dev/null 2>&1 \
+	  || { echo "make bench needs gcc and OpenSSL's headers (Debian: gcc libc6-dev libssl-dev)"; exit 1; }
+	gcc -std=c11 -O2 -Wall -Wextra -o $@ $(filter %.c,$^) -lcrypto -lpthread

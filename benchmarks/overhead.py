@@ -1,0 +1,89 @@
+"""What a sink costs beside its files: importing it, and a second one in the same process.
+
+Run as a module it measures one of the two, in its own process.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.contestants import call, make_home, takes_part
+from benchmarks.server import BUCKET, Server, running
+from benchmarks.sources import Sources
+
+_REPEATS = 20
+_PROCESSES = 7
+
+
+def overheads(server: Path, room: Path) -> dict[str, float]:
+    """Measure both; return each number with its name.
+
+    Parameters
+    ----------
+    server
+        The compiled server.
+    room
+        Directory for sources.
+    """
+    python, home = Path(sys.executable), make_home(room)
+    source = Sources(1, 1024).make(room / "sources")
+    found = [call(python, __name__, "{}", "", home)["ms"] for _ in range(_PROCESSES)]
+    result = {"importing DataSink beside nipype.interfaces.io, ms": median(found)}
+    with running(server) as store:
+        for transport in filter(takes_part, ("classic", "crt")):
+            job = {"transport": transport, "endpoint": store.endpoint, "source": str(source)}
+            took = call(python, __name__, json.dumps(job), store.endpoint, home)
+            result.update({f"second sink, {transport}: {name}": took[name] for name in took})
+    return result
+
+
+def _imports() -> dict[str, float]:
+    """Return what `DataSink` adds to nipype's own module."""
+    import nipype.interfaces.io  # noqa: F401
+
+    begin = time.perf_counter()
+    from nipype_datasink import DataSink  # noqa: F401
+
+    return {"ms": 1000 * (time.perf_counter() - begin)}
+
+
+def _second_sink(transport: str, endpoint: str, source: str) -> dict[str, float]:
+    """Return CPU and requests of a sink of one file after another one has run."""
+    from nipype.interfaces.utility import IdentityInterface
+
+    from nipype_datasink import DataSink
+
+    def sink(number: int) -> Any:
+        one = DataSink(s3_transfer_client=transport)
+        one.inputs.base_directory = f"s3://{BUCKET}/{transport}/{number}"
+        one.inputs.bold = [str(path) for path in Path(source).iterdir()]
+        return one
+
+    sink(0).run()
+    idle = _cpu_ms([IdentityInterface(fields=["x"], x=1).run] * _REPEATS)
+    server = Server(endpoint, 0)
+    server.take_counts()
+    ours = _cpu_ms([sink(number).run for number in range(1, 1 + _REPEATS)])
+    requests = sum(server.take_counts().values()) / _REPEATS
+    return {"CPU, ms": ours, "CPU of nipype's run() alone, ms": idle, "requests": requests}
+
+
+def _cpu_ms(acts: list[Callable[[], object]]) -> float:
+    """Return the median CPU time of some calls, in ms."""
+    took = []
+    for act in acts:
+        begin = time.process_time()
+        act()
+        took.append(time.process_time() - begin)
+    return 1000 * median(took)
+
+
+if __name__ == "__main__":
+    job = json.loads(sys.argv[1])
+    print(f"\n{json.dumps(_second_sink(**job) if job else _imports())}")

@@ -1,0 +1,143 @@
+"""Where the CPU of a small PUT goes when boto3 sends it; also a program of its own.
+
+A profiler slows Python down more than what is written in C, so it only tells how the time is shared
+out. How much time there is was measured without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import json
+import pstats
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contestants import BUILD, call, make_home
+from benchmarks.server import BUCKET, running
+from benchmarks.sources import Sources
+
+_MODULE = "benchmarks.profile_put"
+_SIZE = 16 << 10  # bytes
+# A stage is what its functions take, callees included; none of them calls another.
+_STAGES = {
+    "signing, with SHA-256 of the body": [("signers.py", "sign")],
+    "checking and serialising arguments": [
+        ("validate.py", "serialize_to_request"),
+        ("awsrequest.py", "prepare_request_dict"),
+    ],
+    "resolving the endpoint": [("client.py", "_resolve_endpoint_ruleset")],
+    "botocore's checksums": [
+        ("httpchecksum.py", "resolve_request_checksum_algorithm"),
+        ("httpchecksum.py", "apply_request_checksum"),
+    ],
+    "urllib3 and http.client": [("httpsession.py", "send")],
+    "parsing the answer": [("parsers.py", "parse")],
+    "deciding on a retry": [("endpoint.py", "_needs_retry")],
+}
+_SOCKET = "_socket.socket"
+
+
+def profile_put(server: Path, room: Path, count: int) -> dict[str, float]:
+    """Return the CPU of one PUT in ms by stage.
+
+    Parameters
+    ----------
+    server
+        The compiled server.
+    room
+        Directory for sources.
+    count
+        Number of files that are sent.
+    """
+    source = Sources(count, _SIZE).make(room / "sources")
+    with running(server) as store:
+        argument = str(source)
+        return call(Path(sys.executable), _MODULE, argument, store.endpoint, make_home(room))
+
+
+def _measure(source: Path) -> dict[str, float]:
+    files = [str(path) for path in sorted(source.iterdir())]
+    _sink("warm", files[:1]).run()
+    plain = _sink("plain", files)
+    all_cpu, own_cpu = time.process_time(), time.thread_time()
+    plain.run()
+    planning = time.thread_time() - own_cpu
+    sending = time.process_time() - all_cpu - planning
+    shares = _shares(_profiled(_sink("profiled", files)), len(files))
+    stages = {stage: share * sending for stage, share in shares.items()}
+    stages["nipype's run() and our plan"] = planning
+    return {stage: 1000 * took / len(files) for stage, took in stages.items()}
+
+
+def _sink(folder: str, files: list[str]) -> Any:
+    from nipype_datasink import DataSink
+
+    sink = DataSink(s3_transfer_client="classic", s3_max_concurrency=1)
+    sink.inputs.base_directory = f"s3://{BUCKET}/{folder}"
+    setattr(sink.inputs, "@all", files)
+    return sink
+
+
+def _profiled(sink: Any) -> pstats.Stats:
+    """Run a sink and return the profile of the one thread that sends, by its CPU time."""
+    profiles: list[cProfile.Profile] = []
+
+    def begin(*_: object) -> None:
+        if not profiles:
+            profiles.append(cProfile.Profile(time.thread_time))
+            profiles[0].enable()
+
+    threading.setprofile(begin)
+    sink.run()
+    threading.setprofile(None)
+    profiles[0].create_stats()
+    return pstats.Stats(profiles[0])
+
+
+def _shares(profile: pstats.Stats, count: int) -> dict[str, float]:
+    """Return what part of the sending thread's time each stage takes."""
+    stats: Mapping[tuple[str, int, str], tuple[int, int, float, float, object]]
+    stats = profile.stats  # type: ignore[attr-defined]
+    calls = sum(one[1] for where, one in stats.items() if where[2] == "_make_api_call")
+    if calls != count:
+        raise SystemExit(f"the profile saw {calls} of {count} requests")
+    taken = {
+        stage: sum(one[3] for where, one in stats.items() if _is_one_of(where, functions))
+        for stage, functions in _STAGES.items()
+    }
+    socket = sum(one[2] for where, one in stats.items() if _SOCKET in where[2])
+    taken["urllib3 and http.client"] -= socket
+    taken["system calls of the socket"] = socket
+    botocore = sum(one[3] for where, one in stats.items() if where[2] == "_make_api_call")
+    whole = sum(one[2] for one in stats.values())
+    taken["events and the rest of botocore"] = botocore - sum(taken.values())
+    taken["ours: reading, MD5, outcomes"] = whole - botocore
+    return {stage: took / whole for stage, took in taken.items()}
+
+
+def _is_one_of(where: tuple[str, int, str], functions: list[tuple[str, str]]) -> bool:
+    path, _, function = where
+    return any(path.endswith(f"botocore/{file}") and function == name for file, name in functions)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.profile_put", description=__doc__)
+    parser.add_argument("--count", type=int, default=1_000, help="number of files")
+    options = parser.parse_args()
+    stages = profile_put(BUILD / "nulls3", BUILD / "room", options.count)
+    whole = sum(stages.values())
+    for stage, took in stages.items():
+        print(f"{stage:40}{took:8.3f} ms {100 * took / whole:5.1f} %")
+    print(f"{'all':40}{whole:8.3f} ms")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] and Path(sys.argv[1]).is_dir():
+        print(f"\n{json.dumps(_measure(Path(sys.argv[1])))}")
+    else:
+        main()

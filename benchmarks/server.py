@@ -1,0 +1,70 @@
+"""The null S3 server: started for a row, asked for what it counted, stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+BUCKET = "bench"
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server."""
+
+    endpoint: str
+    """Its address."""
+
+    pid: int
+    """Of its process."""
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds that it has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def take_counts(self) -> dict[str, int]:
+        """Return the number of requests by operation since this was last asked."""
+        counts: dict[str, int] = json.loads(self._ask("reset", method="POST"))
+        return {name: count for name, count in counts.items() if count}
+
+    def fill(self, prefix: str, count: int) -> None:
+        """Make empty objects whose keys start with `prefix`."""
+        self._ask(f"fill?prefix={BUCKET}/{prefix}&count={count}", method="POST")
+
+    def _ask(self, what: str, *, method: str) -> bytes:
+        with urlopen(Request(f"{self.endpoint}/-/{what}", method=method)) as response:
+            body: bytes = response.read()
+        return body
+
+
+@contextmanager
+def running(program: Path, rtt: int = 0) -> Iterator[Server]:
+    """Run the server; it ends with its standard input.
+
+    Parameters
+    ----------
+    program
+        The compiled server.
+    rtt
+        Round-trip time in ms.
+    """
+    with subprocess.Popen(
+        [program, "--rtt", str(rtt)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        port = process.stdout.readline().strip()
+        try:
+            yield Server(f"http://127.0.0.1:{port}", process.pid)
+        finally:
+            process.stdin.close()

@@ -1,0 +1,255 @@
+"""The process that is measured: prepare one contestant, run it, print what that took as JSON.
+
+It needs nothing but the standard library and what the contestant imports.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_THREADS = 32  # for boto3; more do not help under one GIL
+_AT_ONCE = 256  # requests of obstore, as many as s5cmd makes
+_LARGE = 8 << 20  # bytes; from here on boto3 sends parts
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a contestant has to do."""
+
+    who: str
+    """Name of the contestant."""
+
+    source: str
+    """Directory that holds the files, and nothing else."""
+
+    destination: str
+    """Directory, or ``s3://bucket/prefix``."""
+
+    endpoint: str = ""
+    """Address of the store."""
+
+    encrypt: bool = False
+    """Ask for encryption on the server."""
+
+    rerun: bool = False
+    """The files are there already."""
+
+    command: tuple[str, ...] = ()
+    """For a contestant that is a program: its words."""
+
+    @property
+    def files(self) -> list[str]:
+        """Paths of the files, in order."""
+        return sorted(entry.path for entry in os.scandir(self.source))
+
+    @property
+    def bucket(self) -> str:
+        """Name of the bucket."""
+        return self.destination.split("/")[2]
+
+    def key(self, path: str) -> str:
+        """Return the key for a file."""
+        return f"{self.destination.split('/', 3)[3]}/{os.path.basename(path)}"
+
+
+Action = Callable[[], object]
+
+
+def nipype(job: Job) -> Action:
+    import boto3.s3.inject  # noqa: F401
+    from nipype.interfaces.io import DataSink
+
+    return _run_of(DataSink(), job)
+
+
+def classic(job: Job) -> Action:
+    return _ours(job, "classic")
+
+
+def crt(job: Job) -> Action:
+    import awscrt.s3  # noqa: F401
+
+    return _ours(job, "crt")
+
+
+def local(job: Job) -> Action:
+    from nipype_datasink import DataSink
+
+    return _run_of(DataSink(), job)
+
+
+def _ours(job: Job, transport: str) -> Action:
+    import nipype_datasink.s3.target  # noqa: F401
+    from nipype_datasink import DataSink
+
+    return _run_of(DataSink(s3_transfer_client=transport), job)
+
+
+def _run_of(sink: Any, job: Job) -> Action:
+    sink.inputs.base_directory = job.destination
+    sink.inputs.encrypt_bucket_keys = job.encrypt
+    setattr(sink.inputs, "@all", job.files)
+    run: Action = sink.run
+    return run
+
+
+def boto3_threads(job: Job) -> Action:
+    import boto3.s3.transfer
+    from botocore.config import Config
+
+    def act() -> None:
+        client = boto3.client("s3", config=Config(max_pool_connections=_THREADS))
+        absent = _absent(client, job) if job.rerun else job.files
+
+        def send(path: str) -> None:
+            in_parts = os.path.getsize(path) >= _LARGE
+            config = boto3.s3.transfer.TransferConfig(use_threads=in_parts)
+            client.upload_file(path, job.bucket, job.key(path), Config=config)
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            list(pool.map(send, absent))
+
+    return act
+
+
+def _absent(client: Any, job: Job) -> list[str]:
+    """Return the files whose MD5 is not in one listing."""
+    from hashlib import md5
+
+    prefix = job.destination.split("/", 3)[3]
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=job.bucket, Prefix=prefix)
+    stored = {item["Key"]: item["ETag"] for page in pages for item in page.get("Contents", [])}
+
+    def is_absent(path: str) -> bool:
+        digest = md5(Path(path).read_bytes(), usedforsecurity=False).hexdigest()
+        return stored.get(job.key(path)) != f'"{digest}"'
+
+    return [path for path in job.files if is_absent(path)]
+
+
+def boto3_upload_file(job: Job) -> Action:
+    import boto3.s3.inject
+
+    def act() -> None:
+        client = boto3.client("s3")
+        for path in job.files:
+            client.upload_file(path, job.bucket, job.key(path))
+
+    return act
+
+
+def crc64nvme(job: Job) -> Action:
+    """Send as boto3 does, with the checksum that can prove a large object; no contestant."""
+    import boto3.s3.inject
+
+    client = boto3.client("s3")
+    extra = {"ChecksumAlgorithm": "CRC64NVME"}
+
+    def act() -> None:
+        for path in job.files:
+            client.upload_file(path, job.bucket, job.key(path), ExtraArgs=extra)
+
+    return act
+
+
+def obstore(job: Job) -> Action:
+    import asyncio
+
+    import obstore
+    from obstore.store import S3Store
+
+    async def send_all() -> None:
+        store = S3Store(
+            job.bucket,
+            endpoint=job.endpoint,
+            unsigned_payload=True,
+            client_options={"allow_http": True},
+        )
+        at_once = asyncio.Semaphore(_AT_ONCE)
+
+        async def send(path: str) -> None:
+            async with at_once:
+                body = Path(path)
+                small = body.stat().st_size < _LARGE
+                await obstore.put_async(
+                    store,
+                    job.key(path),
+                    body.read_bytes() if small else body,
+                    use_multipart=not small,
+                )
+
+        await asyncio.gather(*map(send, job.files))
+
+    return lambda: asyncio.run(send_all())
+
+
+def measure(act: Action) -> dict[str, float]:
+    """Run a contestant in this process.
+
+    Memory is the peak above what the interpreter held when everything was imported.
+    """
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew (proc(5))
+    idle, before, begin = _memory("VmRSS"), _cpu(), time.perf_counter()
+    act()
+    wall, cpu = time.perf_counter() - begin, _cpu() - before
+    return {"wall": wall, "cpu": cpu, "memory": _memory("VmHWM") - idle}
+
+
+def measure_command(command: tuple[str, ...]) -> dict[str, float]:
+    """Run a contestant that is a program: the whole process is measured."""
+    begin = time.perf_counter()
+    child = os.posix_spawnp(command[0], command, os.environ)
+    _, status, usage = os.wait4(child, 0)
+    wall = time.perf_counter() - begin
+    if status:
+        raise SystemExit(f"{' '.join(command)} failed with {os.waitstatus_to_exitcode(status)}")
+    return {
+        "wall": wall,
+        "cpu": usage.ru_utime + usage.ru_stime,
+        "memory": usage.ru_maxrss / 1024,
+    }
+
+
+def _memory(field: str) -> float:
+    """Return a field of /proc/self/status in MiB."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(f"{field}:")[1].split()[0]) / 1024
+
+
+def _cpu() -> float:
+    return sum(os.times()[:4])
+
+
+CONTESTANTS: dict[str, Callable[[Job], Action]] = {
+    "nipype": nipype,
+    "classic": classic,
+    "crt": crt,
+    "ours": local,
+    "boto3 in threads": boto3_threads,
+    "boto3 upload_file": boto3_upload_file,
+    "crc64nvme": crc64nvme,
+    "obstore": obstore,
+}
+
+
+def main() -> None:
+    job = Job(**json.loads(sys.argv[1]))
+    if job.command:
+        result = measure_command(tuple(job.command))
+    else:
+        result = measure(CONTESTANTS[job.who](job))
+    print(f"\n{json.dumps(result)}", flush=True)
+    os._exit(0)  # obstore's threads abort the process now and then if it ends as others do
+
+
+if __name__ == "__main__":
+    main()

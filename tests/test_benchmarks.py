@@ -1,0 +1,209 @@
+"""The benchmark works: its server is one of S3, and wrong uploads do not pass for right ones."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
+
+import boto3
+import pytest
+
+from benchmarks import __main__ as benchmark
+from benchmarks.correctness import check_copy, check_upload
+from benchmarks.measurements import Measurement, summarise
+from benchmarks.report import best_peer
+from benchmarks.server import BUCKET, Server, running
+from benchmarks.sources import Sources
+from tests.stores import ACCESS_KEY, SECRET_KEY
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+
+SOURCES = sorted((Path(__file__).parents[1] / "benchmarks" / "nulls3").glob("*.c"))
+MIB = 1 << 20
+
+pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("nulls3") / "nulls3"
+    sources = map(str, SOURCES)
+    command = ["gcc", "-std=c11", "-o", str(path), *sources, "-lcrypto", "-lpthread"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "openssl/evp.h" in done.stderr:
+        pytest.skip("needs OpenSSL's headers")
+    assert not done.returncode, done.stderr
+    return path
+
+
+@pytest.fixture
+def server(program: Path) -> Iterator[Server]:
+    with running(program) as started:
+        yield started
+
+
+@pytest.fixture
+def client(server: Server) -> S3Client:
+    return boto3.client(
+        "s3",
+        endpoint_url=server.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+    )
+
+
+def test_an_object_keeps_everything_but_its_bytes(client: S3Client) -> None:
+    put = client.put_object(
+        Bucket=BUCKET, Key="a/é &+.txt", Body=b"hello", ServerSideEncryption="AES256"
+    )
+
+    head = client.head_object(Bucket=BUCKET, Key="a/é &+.txt", ChecksumMode="ENABLED")
+    plain = client.head_object(Bucket=BUCKET, Key="a/é &+.txt")
+    (listed,) = client.list_objects_v2(Bucket=BUCKET)["Contents"]
+    assert put["ETag"] == head["ETag"] == f'"{hashlib.md5(b"hello").hexdigest()}"'
+    assert (head["ContentLength"], head["ServerSideEncryption"]) == (5, "AES256")
+    assert put["ChecksumCRC32"] == head["ChecksumCRC32"]
+    assert not plain.get("ChecksumCRC32")
+    assert (listed["Key"], listed["Size"], listed["ETag"]) == ("a/é &+.txt", 5, put["ETag"])
+
+
+def test_the_checksum_of_an_object_in_parts_is_that_of_the_whole(client: S3Client) -> None:
+    checksums = pytest.importorskip("awscrt.checksums")
+    parts = [bytes([number]) * size for number, size in ((1, 5 * MIB), (2, 5 * MIB), (3, 77))]
+    begun = client.create_multipart_upload(Bucket=BUCKET, Key="x")
+    where: dict[str, Any] = {"Bucket": BUCKET, "Key": "x", "UploadId": begun["UploadId"]}
+    for number, part in enumerate(parts, 1):
+        client.upload_part(**where, PartNumber=number, Body=part, ChecksumAlgorithm="CRC64NVME")
+
+    client.complete_multipart_upload(**where, MultipartUpload={"Parts": []})
+
+    head = client.head_object(Bucket=BUCKET, Key="x", ChecksumMode="ENABLED")
+    crc = checksums.crc64nvme(b"".join(parts)).to_bytes(8, "big")
+    md5 = hashlib.md5(b"".join(hashlib.md5(part).digest() for part in parts)).hexdigest()
+    assert head["ChecksumCRC64NVME"] == base64.b64encode(crc).decode()
+    assert (head["ETag"], head["ContentLength"]) == (f'"{md5}-3"', 10 * MIB + 77)
+    first = client.head_object(Bucket=BUCKET, Key="x", PartNumber=1)
+    assert first["ContentLength"] == 5 * MIB
+
+
+def test_a_body_in_signed_chunks_is_decoded_and_its_trailer_kept(
+    server: Server, client: S3Client
+) -> None:
+    body = (
+        b"5;chunk-signature=0\r\nhello\r\n6;chunk-signature=0\r\n world\r\n0;chunk-signature=0\r\n"
+        b"x-amz-checksum-crc32:DUoRhQ==\r\nx-amz-trailer-signature:0\r\n\r\n"
+    )
+    headers = {"x-amz-content-sha256": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"}
+    url = f"{server.endpoint}/{BUCKET}/chunks"
+    with urlopen(Request(url, data=body, headers=headers, method="PUT")):
+        pass
+
+    head = client.head_object(Bucket=BUCKET, Key="chunks", ChecksumMode="ENABLED")
+    assert head["ETag"] == f'"{hashlib.md5(b"hello world").hexdigest()}"'
+    assert (head["ContentLength"], head["ChecksumCRC32"]) == (11, "DUoRhQ==")
+
+
+def test_listings_go_page_by_page_in_byte_order(server: Server, client: S3Client) -> None:
+    server.fill("m/", 1_500)
+    for key in ("a", "m", "z/1", "z/2"):
+        client.put_object(Bucket=BUCKET, Key=key)
+    client.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": "z/1"}]})
+
+    pages = list(client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET))
+    keys = [item["Key"] for page in pages for item in page["Contents"]]
+    assert keys == ["a", "m", *(f"m/{number:06}" for number in range(1_500)), "z/2"]
+    assert [page["KeyCount"] for page in pages] == [1_000, 503]
+    after = client.list_objects_v2(Bucket=BUCKET, Prefix="m/", StartAfter="m/001497")
+    assert [item["Key"] for item in after["Contents"]] == ["m/001498", "m/001499"]
+    folders = client.list_objects_v2(Bucket=BUCKET, Delimiter="/")
+    assert [item["Key"] for item in folders["Contents"]] == ["a", "m"]
+    assert [item["Prefix"] for item in folders["CommonPrefixes"]] == ["m/", "z/"]
+
+
+def test_requests_are_counted(server: Server, client: S3Client) -> None:
+    server.take_counts()
+    client.put_object(Bucket=BUCKET, Key="x")
+    client.list_objects_v2(Bucket=BUCKET)
+    client.delete_object(Bucket=BUCKET, Key="x")
+
+    assert server.take_counts() == {"PutObject": 1, "ListObjectsV2": 1, "DeleteObject": 1}
+    assert server.take_counts() == {}
+
+
+@pytest.mark.parametrize("wrong", ["missing", "more", "size", "bytes"])
+def test_a_wrong_upload_ends_the_benchmark(wrong: str, client: S3Client, tmp_path: Path) -> None:
+    source = Sources(2, 3).make(tmp_path)
+    for path in source.iterdir():
+        client.upload_file(str(path), BUCKET, f"right/{path.name}")
+    check_upload(client, source, "right")
+
+    first = min(source.iterdir())
+    bodies = {"size": b"four", "bytes": b"???", "more": first.read_bytes()}
+    if wrong == "missing":
+        client.delete_object(Bucket=BUCKET, Key=f"right/{first.name}")
+    else:
+        key = "right/more" if wrong == "more" else f"right/{first.name}"
+        client.put_object(Bucket=BUCKET, Key=key, Body=bodies[wrong])
+
+    with pytest.raises(SystemExit, match="WRONG"):
+        check_upload(client, source, "right")
+
+
+def test_a_wrong_copy_ends_the_benchmark(tmp_path: Path) -> None:
+    source = Sources(2, 3).make(tmp_path)
+    copy = tmp_path / "copy"
+    shutil.copytree(source, copy)
+    check_copy(source, copy)
+
+    min(copy.iterdir()).write_bytes(b"???")
+
+    with pytest.raises(SystemExit, match="WRONG"):
+        check_copy(source, copy)
+
+
+def test_a_summary_is_of_medians_and_the_best_peer_is_neither_nipype_nor_ours() -> None:
+    walls = {"nipype": [9.0, 1.0, 8.0], "crt": [1.0], "s5cmd": [4.0, 2.0], "rclone": [5.0]}
+    measurements = [
+        Measurement(row="x", who=who, wall=wall, cpu=1, memory=wall)
+        for who, those in walls.items()
+        for wall in those
+    ]
+
+    summaries = summarise(measurements)["x"]
+
+    assert [one.wall for one in summaries.values()] == [8.0, 1.0, 3.0, 5.0]
+    assert summaries["nipype"].range == (1.0, 9.0)
+    assert summaries["nipype"].memory == 9.0
+    assert best_peer(summaries) == 3.0
+    assert best_peer({"nipype": summaries["nipype"], "crt": summaries["crt"]}) is None
+
+
+@pytest.mark.slow
+def test_the_benchmark_runs_and_writes_its_page(program: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    output, room = tmp_path / "output", tmp_path / "room"
+
+    benchmark.main(
+        ["--quick", "--rounds=1", f"--server={program}", f"--room={room}", f"--output={output}"]
+    )
+
+    results = json.loads((output / "results.json").read_text())
+    page = (output / "results.md").read_text()
+    measured = {(one["row"], one["who"]) for one in results["measurements"]}
+    assert {("quick", "nipype"), ("quick", "classic"), ("quick-local", "ours")} <= measured
+    assert all(title in page for title in results["rows"].values())
+    assert all(stage in page for stage in results["profile"])
+    assert (output / "ratios.svg").stat().st_size
+    assert not room.exists()
+    again = [one for one in results["measurements"] if one["row"] == "quick-rerun"]
+    assert again
+    assert all("PutObject" not in one["requests"] for one in again)
