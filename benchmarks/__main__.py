@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.arena import Arena
-from benchmarks.contestants import BUILD, ROOT
+from benchmarks.contestants import BUILD, ROOT, takes_part
 from benchmarks.machine import describe
 from benchmarks.overhead import overheads
 from benchmarks.plots import plot_ratios, plot_scaling
@@ -40,6 +40,8 @@ def _measure(arena: Arena, options: argparse.Namespace) -> Results:
     begin = time.monotonic()
     chosen = quick_rows() if options.quick else rows(options.rtt)
     chosen = [row for row in chosen if row.name.startswith(options.only)]
+    everybody = {who for row in chosen for who in row.contestants}
+    absent = sorted(who for who in everybody if not takes_part(who))
     measurements = []
     for row in chosen:
         print(f"{time.monotonic() - begin:5.0f} s  {row.group}: {row}", flush=True)
@@ -53,7 +55,7 @@ def _measure(arena: Arena, options: argparse.Namespace) -> Results:
         measurements=measurements,
         overheads=overheads(arena.server, arena.room) if whole else {},
         profile=profile_put(arena.server, arena.room, count) if whole else {},
-        machine=describe(),
+        machine={**describe(), "took no part": ", ".join(absent) or "nobody"},
         seconds=time.monotonic() - begin,
     )
 

@@ -7,7 +7,11 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from http.client import HTTPConnection
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
@@ -15,7 +19,6 @@ from urllib.request import Request, urlopen
 import boto3
 import pytest
 
-from benchmarks import __main__ as benchmark
 from benchmarks.correctness import check_copy, check_upload
 from benchmarks.measurements import Measurement, summarise
 from benchmarks.report import best_peer
@@ -26,7 +29,8 @@ from tests.stores import ACCESS_KEY, SECRET_KEY
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
-SOURCES = sorted((Path(__file__).parents[1] / "benchmarks" / "nulls3").glob("*.c"))
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "benchmarks" / "nulls3").glob("*.c"))
 MIB = 1 << 20
 
 pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
@@ -139,6 +143,21 @@ def test_requests_are_counted(server: Server, client: S3Client) -> None:
     assert server.take_counts() == {}
 
 
+def test_round_trips_are_added_to_connections_and_answers(program: Path) -> None:
+    with running(program, rtt=40) as server:
+        connection = HTTPConnection(server.endpoint.removeprefix("http://"))
+        took = []
+        for _ in range(2):
+            begin = time.monotonic()
+            connection.request("HEAD", f"/{BUCKET}")
+            connection.getresponse().read()
+            took.append(time.monotonic() - begin)
+        connection.close()
+
+    assert took[0] >= 0.08
+    assert took[1] >= 0.04
+
+
 @pytest.mark.parametrize("wrong", ["missing", "more", "size", "bytes"])
 def test_a_wrong_upload_ends_the_benchmark(wrong: str, client: S3Client, tmp_path: Path) -> None:
     source = Sources(2, 3).make(tmp_path)
@@ -188,14 +207,20 @@ def test_a_summary_is_of_medians_and_the_best_peer_is_neither_nipype_nor_ours() 
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not find_spec("matplotlib"), reason="needs matplotlib")
 def test_the_benchmark_runs_and_writes_its_page(program: Path, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     output, room = tmp_path / "output", tmp_path / "room"
+    options = ["--quick", "--rounds=1", f"--server={program}", f"--room={room}"]
 
-    benchmark.main(
-        ["--quick", "--rounds=1", f"--server={program}", f"--room={room}", f"--output={output}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *options, f"--output={output}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
+    assert not done.returncode, done.stdout + done.stderr
     results = json.loads((output / "results.json").read_text())
     page = (output / "results.md").read_text()
     measured = {(one["row"], one["who"]) for one in results["measurements"]}
