@@ -179,7 +179,7 @@ static void delete_objects(struct request *request, struct reply *reply) {
     add_string(&reply->body, "</DeleteResult>");
 }
 
-static void create_bucket(struct request *request, struct reply *reply) {
+static void succeed(struct request *request, struct reply *reply) {
     (void)request, (void)reply;
 }
 
@@ -188,80 +188,65 @@ static void refuse(struct request *request, struct reply *reply) {
     answer_error(reply, 501, "NotImplemented");
 }
 
-enum operation {
-    PUT_OBJECT,
-    UPLOAD_PART,
-    CREATE_UPLOAD,
-    COMPLETE_UPLOAD,
-    ABORT_UPLOAD,
-    HEAD_OBJECT,
-    GET_OBJECT,
-    HEAD_BUCKET,
-    LIST_OBJECTS,
-    DELETE_OBJECT,
-    DELETE_OBJECTS,
-    CREATE_BUCKET,
-    OTHER,
-    OPERATIONS
-};
-
-static struct {
+static struct operation {
+    const char *method;
+    bool on_object;
+    const char *parameter; /* that its query has */
     const char *name;
     void (*answer)(struct request *, struct reply *);
     unsigned long count;
-} operations[OPERATIONS] = {
-    [PUT_OBJECT] = {"PutObject", put_object, 0},
-    [UPLOAD_PART] = {"UploadPart", upload_part, 0},
-    [CREATE_UPLOAD] = {"CreateMultipartUpload", create_multipart_upload, 0},
-    [COMPLETE_UPLOAD] = {"CompleteMultipartUpload", complete_multipart_upload, 0},
-    [ABORT_UPLOAD] = {"AbortMultipartUpload", abort_multipart_upload, 0},
-    [HEAD_OBJECT] = {"HeadObject", look_at_object, 0},
-    [GET_OBJECT] = {"GetObject", refuse, 0},
-    [HEAD_BUCKET] = {"HeadBucket", look_at_bucket, 0},
-    [LIST_OBJECTS] = {"ListObjectsV2", list_objects, 0},
-    [DELETE_OBJECT] = {"DeleteObject", delete_object, 0},
-    [DELETE_OBJECTS] = {"DeleteObjects", delete_objects, 0},
-    [CREATE_BUCKET] = {"CreateBucket", create_bucket, 0},
-    [OTHER] = {"other", refuse, 0},
+} operations[] = {
+    /* the first that fits is meant */
+    {"PUT", true, "uploadId", "UploadPart", upload_part, 0},
+    {"PUT", true, NULL, "PutObject", put_object, 0},
+    {"PUT", false, NULL, "CreateBucket", succeed, 0},
+    {"HEAD", true, NULL, "HeadObject", look_at_object, 0},
+    {"HEAD", false, NULL, "HeadBucket", look_at_bucket, 0},
+    {"GET", true, NULL, "GetObject", refuse, 0},
+    {"GET", false, NULL, "ListObjectsV2", list_objects, 0},
+    {"POST", true, "uploads", "CreateMultipartUpload", create_multipart_upload, 0},
+    {"POST", true, "uploadId", "CompleteMultipartUpload", complete_multipart_upload, 0},
+    {"POST", false, "delete", "DeleteObjects", delete_objects, 0},
+    {"DELETE", true, "uploadId", "AbortMultipartUpload", abort_multipart_upload, 0},
+    {"DELETE", true, NULL, "DeleteObject", delete_object, 0},
+    {NULL, false, NULL, "other", refuse, 0},
 };
 
-static enum operation operation_of(const struct request *request) {
-    const char *method = request->method;
+static bool fits(const struct operation *operation, const struct request *request) {
     char value[PARAMETER];
-    bool object = *request->key, upload = query_value(request, "uploadId", value);
-    if (request->chunked) return OTHER;
-    if (!strcmp(method, "PUT")) return !object ? CREATE_BUCKET : upload ? UPLOAD_PART : PUT_OBJECT;
-    if (!strcmp(method, "HEAD")) return object ? HEAD_OBJECT : HEAD_BUCKET;
-    if (!strcmp(method, "GET")) return object ? GET_OBJECT : LIST_OBJECTS;
-    if (!strcmp(method, "DELETE")) return upload ? ABORT_UPLOAD : DELETE_OBJECT;
-    if (upload) return COMPLETE_UPLOAD;
-    if (query_value(request, "uploads", value)) return CREATE_UPLOAD;
-    return query_value(request, "delete", value) ? DELETE_OBJECTS : OTHER;
+    return !operation->method ||
+           (!strcmp(request->method, operation->method) && !request->chunked &&
+            operation->on_object == (*request->key != 0) &&
+            (!operation->parameter || query_value(request, operation->parameter, value)));
 }
 
 void answer(struct request *request, struct reply *reply) {
-    enum operation operation = operation_of(request);
-    operations[operation].count++;
-    operations[operation].answer(request, reply);
+    struct operation *operation = operations;
+    while (!fits(operation, request)) operation++;
+    operation->count++;
+    operation->answer(request, reply);
+}
+
+static void fill(struct request *request) {
+    char prefix[PARAMETER];
+    query_value(request, "prefix", prefix);
+    EVP_Digest("", 0, request->md5, NULL, EVP_md5(), NULL);
+    for (long i = 0, count = query_number(request, "count", 0); i < count; i++) {
+        struct reply reply = {0};
+        snprintf(request->name, sizeof request->name, "%.4000s%06ld", prefix, i);
+        put_object(request, &reply);
+        free(reply.headers.data);
+    }
 }
 
 /* What the benchmark asks of the server itself. */
 void control(struct request *request, struct reply *reply) {
-    static unsigned char md5_of_nothing[16];
-    char prefix[PARAMETER];
-    if (!strcmp(request->key, "fill")) {
-        query_value(request, "prefix", prefix);
-        EVP_Digest("", 0, md5_of_nothing, NULL, EVP_md5(), NULL);
-        memcpy(request->md5, md5_of_nothing, sizeof request->md5);
-        for (long i = 0; i < query_number(request, "count", 0); i++) {
-            snprintf(request->name, sizeof request->name, "%.4000s%06ld", prefix, i);
-            put_object(request, &(struct reply){0});
-        }
-        return;
-    }
-    for (int i = 0; i < OPERATIONS; i++) {
-        add(&reply->body, "%s\"%s\": %lu", i ? ", " : "{", operations[i].name, operations[i].count);
-        if (!strcmp(request->key, "reset")) operations[i].count = 0;
+    const struct operation *end = operations + sizeof operations / sizeof *operations;
+    if (!strcmp(request->key, "fill")) fill(request);
+    for (struct operation *operation = operations; operation < end; operation++) {
+        const char *before = operation == operations ? "{" : ", ";
+        add(&reply->body, "%s\"%s\": %lu", before, operation->name, operation->count);
+        if (!strcmp(request->key, "reset")) operation->count = 0;
     }
     add_string(&reply->body, "}");
 }

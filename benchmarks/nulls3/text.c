@@ -26,7 +26,9 @@ void add(struct text *text, const char *format, ...) {
     free(line);
 }
 
-void add_string(struct text *text, const char *string) { add_bytes(text, string, strlen(string)); }
+void add_string(struct text *text, const char *string) {
+    add_bytes(text, string, strlen(string));
+}
 
 static bool is_plain(unsigned char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
