@@ -116,7 +116,7 @@ def _shares(profile: pstats.Stats, count: int) -> dict[str, float]:
     botocore = sum(one[3] for where, one in stats.items() if where[2] == "_make_api_call")
     whole = sum(one[2] for one in stats.values())
     taken["events and the rest of botocore"] = botocore - sum(taken.values())
-    taken["ours: reading, MD5, outcomes"] = whole - botocore
+    taken["ours: proofs and outcomes"] = whole - botocore
     return {stage: took / whole for stage, took in taken.items()}
 
 
