@@ -10,8 +10,6 @@ from pathlib import Path
 from benchmarks.measurements import Measurement, Summary, summarise
 from benchmarks.rows import Row
 
-__all__ = ["Results"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:

@@ -18,7 +18,6 @@ from typing import Any
 _THREADS = 32  # for boto3; more do not help under one GIL
 _AT_ONCE = 256  # requests of obstore, as many as s5cmd makes
 _LARGE = 8 << 20  # bytes; from here on boto3 sends parts
-_MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
