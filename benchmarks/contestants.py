@@ -148,5 +148,7 @@ def _environment(endpoint: str, home: Path) -> dict[str, str]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_ENDPOINT_URL_S3": endpoint,
+        # As boto3 does by itself, and ours with AWS.
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_supported",
         "NO_ET": "1",  # nipype asks for its newest version otherwise
     }

@@ -75,7 +75,8 @@ def classic(job: Job) -> Action:
 
 
 def crt(job: Job) -> Action:
-    import awscrt.s3  # noqa: F401
+    import nipype_datasink.s3.crt
+    import nipype_datasink.s3.runtime  # noqa: F401
 
     return _ours(job, "crt")
 
