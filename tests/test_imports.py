@@ -36,7 +36,7 @@ S3_ORDER = [
     {"__init__"},
     {"arguments", "credentials", "comparison", "reference", "store"},
     {"template", "listing", "injected", "refusal"},
-    {"client", "presence", "transport"},
+    {"client", "presence", "transport", "translation"},
     {"classic", "crt", "runtime"},
     {"choice"},
     {"target"},

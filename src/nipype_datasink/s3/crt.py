@@ -8,27 +8,23 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from awscrt.exceptions import AwsCrtError
 from awscrt.http import HttpHeaders, HttpRequest
 from awscrt.s3 import (
     S3ChecksumAlgorithm,
     S3ChecksumConfig,
     S3ChecksumLocation,
     S3RequestType,
-    S3ResponseError,
 )
-from botocore.exceptions import ClientError, EndpointConnectionError, HTTPClientError, SSLError
-from botocore.model import Shape
-from botocore.parsers import create_parser
+from botocore.exceptions import ClientError
 
 from nipype_datasink.delivery import Outcome, Status
-from nipype_datasink.errors import S3Error
 from nipype_datasink.plan import FileTransfer
 from nipype_datasink.progress import Progress
 from nipype_datasink.s3.comparison import PART_SIZE, part_size_for
 from nipype_datasink.s3.refusal import Trouble
 from nipype_datasink.s3.store import Store
 from nipype_datasink.s3.template import Template
+from nipype_datasink.s3.translation import is_cancellation, translated
 from nipype_datasink.s3.transport import (
     Version,
     confirmed,
@@ -45,16 +41,6 @@ __all__ = ["CrtTransport", "checksum_of"]
 _REQUESTS = 250  # at a time, unless the user says otherwise
 _PARTS = 8  # of one file at a time
 _ON_THE_WAY = 128 << 20  # bytes of files at a time; a small file is in memory as a whole
-
-_CANCELLED = "AWS_ERROR_S3_CANCELED"
-_NO_CONNECTION = (
-    "AWS_IO_DNS",
-    "AWS_IO_SOCKET_CONNECTION_REFUSED",
-    "AWS_IO_SOCKET_TIMEOUT",
-    "AWS_IO_SOCKET_NO_ROUTE",
-    "AWS_IO_SOCKET_NETWORK_DOWN",
-    "AWS_IO_SOCKET_CONNECT_ABORTED",
-)
 
 
 class CrtTransport:
@@ -136,13 +122,17 @@ class CrtTransport:
             on_progress=self._progress.advance if large else None,
         )
 
+    def translate(self, error: Exception) -> Exception:
+        """Return what boto3 would have raised."""
+        return translated(error, self._store.client)
+
     def prove(self, upload: _Upload) -> Outcome:
         """Return what became of a file that the store has taken."""
         transfer, size = upload.transfer, upload.version[0]
         try:
             refuse_change(transfer.source, upload.version)
             verified = self._confirmed(upload, size)
-        except (OSError, S3Error) as error:
+        except Exception as error:  # noqa: BLE001
             return Outcome.failure(transfer, error)
         if size <= PART_SIZE:
             self._progress.advance(size)
@@ -163,31 +153,6 @@ class CrtTransport:
         if f"x-amz-checksum-{self._checksum.algorithm.name}".lower() in answered:
             return True  # the store has compared it
         return confirmed(answer, source, size)
-
-    def explain(self, error: Exception) -> Exception:
-        """Return what boto3 would have raised for an error of the runtime."""
-        if isinstance(error, S3ResponseError):
-            return self._answer(error)
-        name, endpoint = getattr(error, "name", ""), self._store.client.meta.endpoint_url
-        if name.startswith(_NO_CONNECTION):
-            return EndpointConnectionError(endpoint_url=endpoint, error=str(error))
-        if name.startswith("AWS_IO_TLS"):
-            return SSLError(endpoint_url=endpoint, error=RuntimeError(str(error)))
-        if name.startswith(("AWS_IO_", "AWS_ERROR_HTTP_")):
-            return HTTPClientError(error=str(error))
-        return S3Error(f"the AWS Common Runtime: {error}") if name else error
-
-    def _answer(self, error: S3ResponseError) -> Exception:
-        answer = {
-            "status_code": error.status_code,
-            "headers": dict(error.headers),
-            "body": error.body or b"",
-            "context": {},
-        }
-        parsed = create_parser("rest-xml").parse(answer, Shape("Nothing", {"type": "structure"}))
-        kind: Any = self._store.client.exceptions.from_code(parsed["Error"].get("Code", ""))
-        refused: ClientError = kind(parsed, error.operation_name or "PutObject")
-        return refused
 
 
 def _is_utf8(path: str) -> bool:
@@ -272,7 +237,7 @@ class _Run:
         try:
             upload = _Upload(transfer, self._done)
             upload.request = self._transport.request(upload)
-        except (OSError, AwsCrtError, RuntimeError) as error:
+        except Exception as error:  # noqa: BLE001 - the runtime raises builtins of many kinds
             self._outcomes[transfer] = Outcome.failure(transfer, error)
             return
         self._under_way[transfer] = upload
@@ -297,10 +262,10 @@ class _Run:
         if upload.error is None:
             self._trouble.accept()
             self._outcomes[transfer] = self._proof(upload)
-        elif getattr(upload.error, "name", "") == _CANCELLED:
+        elif is_cancellation(upload.error):
             self._outcomes[transfer] = Outcome(transfer=transfer, status=Status.NOT_TRIED)
         else:
-            error = self._transport.explain(upload.error)
+            error = self._transport.translate(upload.error)
             self._outcomes[transfer] = Outcome.failure(transfer, error)
             self._refuse(error)
 

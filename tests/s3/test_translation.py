@@ -1,0 +1,82 @@
+"""Errors of the AWS Common Runtime in boto3's words."""
+
+from __future__ import annotations
+
+import pickle
+
+import boto3
+import pytest
+from awscrt.exceptions import AwsCrtError
+from awscrt.s3 import S3ResponseError
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    HTTPClientError,
+    SSLError,
+)
+
+from nipype_datasink import S3Error
+from nipype_datasink.s3.refusal import concerns_bucket
+from nipype_datasink.s3.translation import is_cancellation, translated
+
+CLIENT = boto3.session.Session("key", "secret", region_name="us-east-1").client("s3")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "everywhere"),
+    [
+        ("AWS_IO_DNS_INVALID_NAME", EndpointConnectionError, True),
+        ("AWS_IO_SOCKET_CONNECTION_REFUSED", EndpointConnectionError, True),
+        ("AWS_IO_TLS_ERROR_NEGOTIATION_FAILURE", SSLError, True),
+        ("AWS_IO_SOCKET_CLOSED", HTTPClientError, True),
+        ("AWS_ERROR_HTTP_CONNECTION_CLOSED", HTTPClientError, True),
+        ("AWS_ERROR_S3_INCORRECT_CONTENT_LENGTH", S3Error, False),
+    ],
+)
+def test_trouble_on_the_way_is_named(name: str, kind: type, everywhere: bool) -> None:
+    error = translated(AwsCrtError(1, name, "what happened"), CLIENT)
+    assert type(error) is kind
+    assert ("s3.amazonaws.com" if kind is EndpointConnectionError else "what happened") in str(
+        error
+    )
+    assert concerns_bucket(error) is everywhere
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"<Error><Code>NoSuchBucket</Code><Message>No.</Message></Error>", "NoSuchBucket"),
+        (b"<html>Bad gateway</html>", "502"),
+        (None, "502"),
+    ],
+    ids=["of S3", "of something before it", "empty"],
+)
+def test_an_answer_is_one_of_botocores(body: bytes | None, code: str) -> None:
+    error = S3ResponseError(
+        code=14343,
+        name="AWS_ERROR_S3_INVALID_RESPONSE_STATUS",
+        message="Invalid response status from request",
+        status_code=502,
+        headers=[("x-amz-request-id", "request")],
+        body=body,
+        operation_name="UploadPart",
+    )
+    answer = translated(error, CLIENT)
+    assert isinstance(answer, ClientError)
+    assert answer.operation_name == "UploadPart"
+    assert answer.response["Error"]["Code"] == code
+    assert answer.response["ResponseMetadata"]["HTTPStatusCode"] == 502
+    assert type(answer) is CLIENT.exceptions.from_code(code)
+
+
+def test_what_is_no_error_of_the_runtime_stays() -> None:
+    error = OSError("mine")
+    assert translated(error, CLIENT) is error
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"), [("AWS_ERROR_S3_CANCELED", True), ("AWS_ERROR_S3_SLOW_DOWN", False)]
+)
+def test_what_we_have_ended_ourselves_is_told_apart(name: str, ours: bool) -> None:
+    assert is_cancellation(AwsCrtError(1, name, "")) is ours
