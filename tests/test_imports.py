@@ -14,7 +14,7 @@ import nipype_datasink
 
 PACKAGE = Path(nipype_datasink.__file__).parent
 ORDER = [
-    {"errors"},
+    {"errors", "threads"},
     {"location"},
     {"routing"},
     {"sources"},
@@ -34,10 +34,10 @@ ORDER = [
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 S3_ORDER = [
     {"__init__"},
-    {"arguments", "credentials", "comparison", "reference", "store"},
+    {"arguments", "credentials", "comparison", "pace", "reference", "store"},
     {"template", "listing", "injected", "refusal"},
-    {"client", "presence", "transport", "translation"},
-    {"classic", "crt", "runtime"},
+    {"client", "transport", "translation"},
+    {"presence", "classic", "crt", "runtime"},
     {"choice"},
     {"target"},
 ]

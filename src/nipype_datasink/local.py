@@ -10,7 +10,6 @@ import secrets
 import stat
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from io import FileIO
@@ -20,6 +19,7 @@ from nipype_datasink.errors import DeliveryError
 from nipype_datasink.location import LocalDirectory
 from nipype_datasink.plan import FileTransfer, Plan, real_place
 from nipype_datasink.sources import same_bytes
+from nipype_datasink.threads import spread
 
 __all__ = ["LocalTarget"]
 
@@ -110,18 +110,9 @@ class _Work:
 
     def copy(self, transfers: Sequence[FileTransfer]) -> None:
         """Compare files with what is there, and copy those that differ."""
-        rest = iter(transfers)  # shared: each thread takes the next one
-        if sum(transfer.size for transfer in transfers) < _WORTH_A_THREAD:
-            self._copy_some(rest)
-            return
-        threads = min(_THREADS, len(transfers))
-        with ThreadPoolExecutor(threads, thread_name_prefix="datasink") as pool:
-            try:
-                for done in [pool.submit(self._copy_some, rest) for _ in range(threads)]:
-                    done.result()
-            except BaseException:  # an interrupt
-                self._stopped.set()
-                raise
+        much = sum(transfer.size for transfer in transfers) >= _WORTH_A_THREAD
+        threads = _THREADS if much else 1
+        spread(self._copy_one, transfers, threads=threads, interrupt=self._stopped.set)
 
     def _status_unread(self, transfer: FileTransfer) -> Status | None:
         source, place = transfer.source, transfer.destination
@@ -133,15 +124,14 @@ class _Work:
         linked = self._link and transfer.linkable and _hard_link(source, place)
         return Status.SENT if linked else None
 
-    def _copy_some(self, rest: Iterator[FileTransfer]) -> None:
-        for transfer in rest:
-            if self._hopeless or self._stopped.is_set():
-                self._note(transfer, Status.NOT_TRIED, self._hopeless)
-                continue
-            try:
-                self._note(transfer, self._copy(transfer))
-            except OSError as error:
-                self._fail(transfer, error)
+    def _copy_one(self, transfer: FileTransfer) -> None:
+        if self._hopeless:
+            self._note(transfer, Status.NOT_TRIED, self._hopeless)
+            return
+        try:
+            self._note(transfer, self._copy(transfer))
+        except OSError as error:
+            self._fail(transfer, error)
 
     def _copy(self, transfer: FileTransfer) -> Status:
         source, place = transfer.source, transfer.destination

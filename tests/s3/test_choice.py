@@ -20,6 +20,7 @@ from nipype_datasink.s3.choice import choose_transport
 from nipype_datasink.s3.classic import ClassicTransport
 from nipype_datasink.s3.client import Connection, open_bucket
 from nipype_datasink.s3.crt import CrtTransport
+from nipype_datasink.s3.pace import Pace
 from nipype_datasink.s3.store import Store
 from nipype_datasink.s3.template import make_template
 from tests.conftest import contents
@@ -36,7 +37,7 @@ def choose(wanted: str, bucket: Any = "mybucket", **args: Any) -> object:
     if isinstance(bucket, str):
         bucket = open_bucket(bucket, Connection(endpoint_url=args.pop("endpoint", ENDPOINT)))
     store = Store(client=bucket.meta.client, bucket=bucket.name, upload_args=args)
-    return choose_transport(wanted, store, concurrency=None, progress=Count())
+    return choose_transport(wanted, store, pace=Pace(), progress=Count())
 
 
 @pytest.mark.parametrize(

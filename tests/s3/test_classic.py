@@ -19,6 +19,7 @@ from botocore.stub import ANY, Stubber
 from nipype_datasink import FileTransfer, Outcome, S3Error, Status
 from nipype_datasink.s3.classic import ClassicTransport
 from nipype_datasink.s3.comparison import PART_SIZE
+from nipype_datasink.s3.pace import Pace
 from nipype_datasink.s3.refusal import Trouble
 from nipype_datasink.s3.store import Store
 from tests.s3.conftest import Answer, Count, sent, transfer_of
@@ -33,7 +34,7 @@ LARGE = PART_SIZE + 1
 
 def send(client: Any, transfer: FileTransfer, **args: Any) -> Outcome:
     store = Store(client=client, bucket="mybucket", upload_args=args)
-    transport = ClassicTransport(store, concurrency=2, progress=Count())
+    transport = ClassicTransport(store, pace=Pace(2), progress=Count())
     (outcome,) = transport.send([transfer], Trouble())
     return outcome
 
@@ -175,7 +176,7 @@ def test_small_and_large_files_share_the_requests_at_a_time(
 
     monkeypatch.setattr(BaseClient, "_make_request", watch)
     store = Store(client=bucket.meta.client, bucket="mybucket", upload_args={})
-    transport = ClassicTransport(store, concurrency=2, progress=Count())
+    transport = ClassicTransport(store, pace=Pace(2), progress=Count())
     others = [replace(small, destination=f"s3://mybucket/{number}") for number in range(8)]
     transport.send([large, *others], Trouble())
     assert len(at_once) >= len(others) + 3

@@ -18,6 +18,7 @@ from nipype_datasink.progress import Progress
 from nipype_datasink.s3.choice import choose_transport
 from nipype_datasink.s3.client import Connection, open_bucket
 from nipype_datasink.s3.comparison import PART_SIZE
+from nipype_datasink.s3.pace import Pace
 from nipype_datasink.s3.refusal import Trouble
 from nipype_datasink.s3.store import Store
 from nipype_datasink.s3.transport import Transport
@@ -43,7 +44,7 @@ def make(credentials: None, transfer_client: str) -> Make:
         client = open_bucket("mybucket", connection).meta.client
         store = Store(client=client, bucket="mybucket", upload_args=args)
         return choose_transport(
-            transfer_client, store, concurrency=concurrency, progress=progress or Count()
+            transfer_client, store, pace=Pace(concurrency), progress=progress or Count()
         )
 
     return transport

@@ -11,7 +11,8 @@ from nipype_datasink.errors import S3Error
 from nipype_datasink.progress import Progress
 from nipype_datasink.s3 import has_crt
 from nipype_datasink.s3.classic import ClassicTransport
-from nipype_datasink.s3.client import CONCURRENCY, is_mocked, session_of
+from nipype_datasink.s3.client import is_mocked, session_of
+from nipype_datasink.s3.pace import Pace
 from nipype_datasink.s3.store import Store
 from nipype_datasink.s3.template import Template, make_template
 from nipype_datasink.s3.transport import Transport
@@ -28,9 +29,7 @@ class _Unfit(Exception):
     """Why the AWS Common Runtime cannot send these files."""
 
 
-def choose_transport(
-    wanted: str, store: Store, *, concurrency: int | None, progress: Progress
-) -> Transport:
+def choose_transport(wanted: str, store: Store, *, pace: Pace, progress: Progress) -> Transport:
     """Return what sends files to `store`.
 
     Parameters
@@ -39,8 +38,8 @@ def choose_transport(
         ``classic``, ``crt``, or ``auto``: the AWS Common Runtime if it can be used.
     store
         Where they go.
-    concurrency
-        Requests at a time; None leaves it to the transport.
+    pace
+        Of requests.
     progress
         Told of bytes on their way.
 
@@ -52,19 +51,17 @@ def choose_transport(
     transport: Transport | None = None
     if wanted != "classic":
         try:
-            transport = _crt(store, concurrency, progress)
+            transport = _crt(store, pace, progress)
         except _Unfit as why:
             if wanted == "crt":
                 raise S3Error(
                     f"s3_transfer_client 'crt' cannot be used: {why}. Set 'auto' or 'classic'"
                 ) from None
             _logger.debug("%s: boto3 sends: %s", store.bucket, why)
-    return transport or ClassicTransport(
-        store, concurrency=concurrency or CONCURRENCY, progress=progress
-    )
+    return transport or ClassicTransport(store, pace=pace, progress=progress)
 
 
-def _crt(store: Store, concurrency: int | None, progress: Progress) -> Transport | None:
+def _crt(store: Store, pace: Pace, progress: Progress) -> Transport | None:
     """Return None where the runtime could send, were this process not a fork of its own."""
     session = _session(store)
     from nipype_datasink.s3.crt import CrtTransport
@@ -75,8 +72,8 @@ def _crt(store: Store, concurrency: int | None, progress: Progress) -> Transport
     if started_before_fork():
         _logger.info("%s: boto3 sends, as the parent process uses the AWS CRT", store.bucket)
         return None
-    client = crt_client(store.client, session, template, concurrency=concurrency)
-    return CrtTransport(store, client, template, concurrency=concurrency, progress=progress)
+    client = crt_client(store.client, session, template, concurrency=pace.limit)
+    return CrtTransport(store, client, template, pace=pace, progress=progress)
 
 
 def _session(store: Store) -> boto3.session.Session:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from boto3.s3.transfer import TransferConfig
@@ -15,7 +14,9 @@ from s3transfer.subscribers import BaseSubscriber
 from nipype_datasink.delivery import Outcome, Status
 from nipype_datasink.plan import FileTransfer
 from nipype_datasink.progress import Progress
+from nipype_datasink.s3.client import CONCURRENCY, REQUEST
 from nipype_datasink.s3.comparison import PART_SIZE
+from nipype_datasink.s3.pace import Pace
 from nipype_datasink.s3.refusal import Trouble
 from nipype_datasink.s3.store import Store
 from nipype_datasink.s3.transport import (
@@ -25,6 +26,7 @@ from nipype_datasink.s3.transport import (
     refuse_change,
     version_of,
 )
+from nipype_datasink.threads import spread
 
 if TYPE_CHECKING:
     from s3transfer.futures import TransferFuture
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     _Begun = tuple[FileTransfer, Version, TransferFuture]
 
 __all__ = ["ClassicTransport"]
+
+_PARTS = 10  # at a time, as boto3 by itself
 
 
 class ClassicTransport:
@@ -41,31 +45,31 @@ class ClassicTransport:
     ----------
     store
         Where they go.
-    concurrency
-        Requests at a time.
+    pace
+        Of requests.
     progress
         Told of bytes on their way.
     """
 
-    def __init__(self, store: Store, *, concurrency: int, progress: Progress) -> None:
+    def __init__(self, store: Store, *, pace: Pace, progress: Progress) -> None:
         self._store = store
-        self._concurrency = concurrency
+        self._pace = pace
         self._progress = progress
 
     def send(self, transfers: Sequence[FileTransfer], trouble: Trouble) -> list[Outcome]:
         """Send every file that can be sent; return what became of each, in order."""
         small = [transfer for transfer in transfers if transfer.size <= PART_SIZE]
         large = [transfer for transfer in transfers if transfer.size > PART_SIZE]
-        outcomes: dict[FileTransfer, Outcome] = {}
-        with ThreadPoolExecutor(self._concurrency, thread_name_prefix="datasink") as pool:
-            try:
-                for outcome in pool.map(lambda item: self._send_small(item, trouble), small):
-                    outcomes[outcome.transfer] = outcome
-                if large:
-                    outcomes.update(self._send_large(large, trouble, pool))
-            except BaseException:  # an interrupt: begin nothing more
-                trouble.stop()
-                raise
+        threads = self._pace.requests(work=REQUEST, least=2, most=CONCURRENCY)
+        sent = spread(
+            lambda item: self._send_small(item, trouble),
+            small,
+            threads=threads,
+            interrupt=trouble.stop,
+        )
+        outcomes = {outcome.transfer: outcome for outcome in sent}
+        if large:
+            outcomes.update(self._send_large(large, trouble))
         return [outcomes[transfer] for transfer in transfers]
 
     def _send_small(self, transfer: FileTransfer, trouble: Trouble) -> Outcome:
@@ -84,12 +88,13 @@ class ClassicTransport:
         return Outcome(transfer=transfer, status=Status.SENT, verified=verified)
 
     def _send_large(
-        self, transfers: Sequence[FileTransfer], trouble: Trouble, pool: ThreadPoolExecutor
+        self, transfers: Sequence[FileTransfer], trouble: Trouble
     ) -> dict[FileTransfer, Outcome]:
+        at_once = self._pace.limit or _PARTS
         config = TransferConfig(
             multipart_threshold=PART_SIZE,
             multipart_chunksize=PART_SIZE,
-            max_concurrency=self._concurrency,
+            max_concurrency=at_once,
         )
         # The manager aborts what is on its way, parts included, if an interrupt ends it.
         with TransferManager(self._store.client, config) as manager:
@@ -108,7 +113,7 @@ class ClassicTransport:
                 else:
                     trouble.accept()
                     sent.append((transfer, before))
-        for outcome in pool.map(lambda item: self._prove(*item), sent):
+        for outcome in spread(lambda item: self._prove(*item), sent, threads=at_once):
             outcomes[outcome.transfer] = outcome
         return outcomes
 

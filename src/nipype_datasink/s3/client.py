@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONCURRENCY",
+    "REQUEST",
     "Connection",
     "forget_clients",
     "is_mocked",
@@ -34,9 +35,10 @@ __all__ = [
 
 _logger = logging.getLogger("nipype.interface")
 
-# Requests at a time through boto3, at the most: they hide round trips of 50 ms; more would only
-# wait for each other, as botocore needs most of a processor for a thousand requests a second.
+# Requests at a time through boto3, at the most; they hide round trips of 30 ms.
 CONCURRENCY = 32
+# Seconds that botocore needs for one: all threads share one interpreter lock.
+REQUEST = 1e-3
 
 _LARGEST = 1 << 20  # bytes of a credentials file; more is something else
 _AWS_DOMAINS = ("amazonaws.com", "amazonaws.com.cn", "api.aws")

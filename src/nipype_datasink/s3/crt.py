@@ -21,6 +21,7 @@ from nipype_datasink.delivery import Outcome, Status
 from nipype_datasink.plan import FileTransfer
 from nipype_datasink.progress import Progress
 from nipype_datasink.s3.comparison import PART_SIZE, part_size_for
+from nipype_datasink.s3.pace import Pace
 from nipype_datasink.s3.refusal import Trouble
 from nipype_datasink.s3.store import Store
 from nipype_datasink.s3.template import Template
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CrtTransport", "checksum_of"]
 
-_REQUESTS = 250  # at a time, unless the user says otherwise
+_REQUEST = 1 / 6000  # seconds that the runtime needs for a small one
+_FEWEST, _MOST = 32, 250  # at a time, unless the user says otherwise
 _PARTS = 8  # of one file at a time
 _ON_THE_WAY = 128 << 20  # bytes of files at a time; a small file is in memory as a whole
 
@@ -54,8 +56,8 @@ class CrtTransport:
         The runtime's.
     template
         Of its requests.
-    concurrency
-        Requests at a time; None leaves it to the runtime.
+    pace
+        Of requests.
     progress
         Told of bytes on their way.
     """
@@ -66,19 +68,20 @@ class CrtTransport:
         client: CrtClient,
         template: Template,
         *,
-        concurrency: int | None,
+        pace: Pace,
         progress: Progress,
     ) -> None:
         self._store = store
         self._client = client
         self._template = template
         self._progress = progress
-        self._requests = concurrency or _REQUESTS
-        self._parts = min(_PARTS, self._requests)
+        self._pace = pace
+        self._requests = 1
         self._checksum = checksum_of(template, chosen="ChecksumAlgorithm" in store.upload_args)
 
     def send(self, transfers: Sequence[FileTransfer], trouble: Trouble) -> list[Outcome]:
         """Send every file that can be sent; return what became of each, in order."""
+        self._requests = self._pace.requests(work=_REQUEST, least=_FEWEST, most=_MOST)
         with ThreadPoolExecutor(2, thread_name_prefix="datasink") as pool:
             run = _Run(self, trouble, pool)
             try:
@@ -96,7 +99,8 @@ class CrtTransport:
         """Return how many requests and bytes of a file are on the way at a time."""
         if transfer.size <= PART_SIZE:
             return 1, transfer.size
-        return self._parts, self._parts * PART_SIZE
+        parts = min(_PARTS, self._requests)
+        return parts, parts * PART_SIZE
 
     def fits(self, requests: int, size: int) -> bool:
         """Return whether so many requests and bytes may be on the way at a time."""
@@ -116,7 +120,7 @@ class CrtTransport:
             send_filepath=None if upload.body else source,
             checksum_config=self._checksum,
             part_size=part_size_for(size) if large else None,
-            max_active_connections_override=self._parts if large else None,
+            max_active_connections_override=min(_PARTS, self._requests) if large else None,
             on_headers=upload.on_headers,
             on_done=upload.on_done,
             on_progress=self._progress.advance if large else None,

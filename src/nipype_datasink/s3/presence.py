@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from nipype_datasink.plan import FileTransfer
 from nipype_datasink.s3 import has_crt
+from nipype_datasink.s3.client import CONCURRENCY, REQUEST
 from nipype_datasink.s3.comparison import (
     PART_SIZE,
     Proof,
@@ -19,14 +19,18 @@ from nipype_datasink.s3.comparison import (
     proofs,
 )
 from nipype_datasink.s3.listing import StoredObject, look_up
+from nipype_datasink.s3.pace import Pace
 from nipype_datasink.s3.refusal import Trouble, concerns_bucket
 from nipype_datasink.s3.store import Store
+from nipype_datasink.threads import spread
 
 __all__ = ["find_present"]
 
+_READERS = 4  # files at a time, where nothing is asked of the store
+
 
 def find_present(
-    store: Store, transfers: Sequence[FileTransfer], *, concurrency: int, trouble: Trouble
+    store: Store, transfers: Sequence[FileTransfer], *, pace: Pace, trouble: Trouble
 ) -> set[FileTransfer]:
     """Return those of `transfers` that need not be sent.
 
@@ -38,8 +42,8 @@ def find_present(
         Where they go.
     transfers
         What is to be there.
-    concurrency
-        Files compared at a time.
+    pace
+        Told how long a listing takes.
     trouble
         Told whether the bucket may be listed, and holds files of ours.
 
@@ -48,17 +52,19 @@ def find_present(
     botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError
         If S3 refuses or is not there at all.
     """
-    stored = _listed(store, transfers, trouble)
+    with pace.timed():
+        stored = _listed(store, transfers, trouble)
     candidates = [
         transfer
         for transfer in transfers
         if transfer.key in stored and stored[transfer.key].size == transfer.size
     ]
-    if not candidates:
-        return set()
-    with ThreadPoolExecutor(min(concurrency, len(candidates))) as pool:
-        same = pool.map(lambda item: _is_there(store, item, stored[item.key]), candidates)
-        present = {item for item, is_same in zip(candidates, same, strict=True) if is_same}
+    same = spread(
+        lambda item: _is_there(store, item, stored[item.key]),
+        candidates,
+        threads=pace.requests(work=REQUEST, least=_READERS, most=CONCURRENCY),
+    )
+    present = {item for item, is_same in zip(candidates, same, strict=True) if is_same}
     if present:
         trouble.accept()
     return present

@@ -14,9 +14,10 @@ from nipype_datasink.location import S3Prefix
 from nipype_datasink.plan import FileTransfer, Plan
 from nipype_datasink.progress import Progress, progress_for
 from nipype_datasink.s3.choice import choose_transport
-from nipype_datasink.s3.client import CONCURRENCY, is_signed
+from nipype_datasink.s3.client import is_signed
 from nipype_datasink.s3.injected import send_as_nipype, send_by_hook
 from nipype_datasink.s3.listing import list_below
+from nipype_datasink.s3.pace import Pace
 from nipype_datasink.s3.presence import find_present
 from nipype_datasink.s3.reference import is_boto3
 from nipype_datasink.s3.refusal import (
@@ -150,14 +151,10 @@ class S3Target:
 
     def _together(self, plan: Plan, bucket: Bucket, progress: Progress) -> list[Outcome]:
         store = Store(client=bucket.meta.client, bucket=bucket.name, upload_args=self._args)
-        transport = choose_transport(
-            self._transfer_client, store, concurrency=self._concurrency, progress=progress
-        )
+        pace, trouble = Pace(self._concurrency), Trouble()
+        transport = choose_transport(self._transfer_client, store, pace=pace, progress=progress)
         superfluous = _superfluous(plan, store)
-        trouble = Trouble()
-        present = find_present(
-            store, plan.transfers, concurrency=self._concurrency or CONCURRENCY, trouble=trouble
-        )
+        present = find_present(store, plan.transfers, pace=pace, trouble=trouble)
         outcomes = [Outcome(transfer=item, status=Status.UNCHANGED) for item in present]
         absent = [transfer for transfer in plan.transfers if transfer not in present]
         if absent:

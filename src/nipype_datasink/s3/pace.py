@@ -1,0 +1,45 @@
+"""How many requests at a time hide the time that the network takes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["Pace"]
+
+
+class Pace:
+    """The pace of one run: what the user allows, and how long the store takes to answer.
+
+    Parameters
+    ----------
+    limit
+        Requests at a time; None leaves it to what is seen.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        self._wait = math.inf  # seconds
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Take the time of a request: what is no work of this thread is waiting."""
+        begin, work = time.perf_counter(), time.thread_time()
+        yield
+        self._wait = time.perf_counter() - begin - (time.thread_time() - work)
+
+    def requests(self, *, work: float, least: int, most: int) -> int:
+        """Return how many requests at a time keep the processor busy; more would only contend.
+
+        Parameters
+        ----------
+        work
+            Seconds that the processor needs for one.
+        least, most
+            Bounds of the result, unless the user has set a limit.
+        """
+        if self.limit is not None:
+            return self.limit
+        return int(max(least, min(most, 1 + self._wait / work)))
