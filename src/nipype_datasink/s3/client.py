@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import logging
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -227,7 +230,21 @@ def _resource_of(
 ) -> S3ServiceResource:
     from botocore.config import Config
 
-    return session.resource("s3", endpoint_url=connection.endpoint_url, config=Config(**settings))
+    config = Config(**settings)
+    with _uncollected():
+        return session.resource("s3", endpoint_url=connection.endpoint_url, config=config)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Do not look for garbage: among the 100,000 objects of a client there is none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _is_aws(resource: S3ServiceResource) -> bool:
