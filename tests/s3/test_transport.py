@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import signal
 import threading
@@ -106,6 +107,21 @@ def test_a_chosen_checksum_goes_with_the_file(
     assert contents(bucket) == {"key": bytes(size)}
     head = bucket.meta.client.head_object(Bucket="mybucket", Key="key", ChecksumMode="ENABLED")
     assert f"Checksum{algorithm}" in head
+
+
+def test_the_fastest_checksum_goes_with_the_file_where_any_does(
+    tmp_path: Path, script: Script, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_supported")
+    for args in ({}, {"ChecksumAlgorithm": "SHA256"}):
+        send(make(script.url, **args), transfer_of(tmp_path / "file", b"123456789"))
+    checksums = [
+        {name for name in request.headers if name.startswith("x-amz-checksum-")}
+        for request in script.requests
+    ]
+    assert checksums == [{"x-amz-checksum-crc64nvme"}, {"x-amz-checksum-sha256"}]
+    crc64nvme = base64.b64encode((0xAE8B14860A799888).to_bytes(8, "big")).decode()
+    assert script.requests[0].headers["x-amz-checksum-crc64nvme"] == crc64nvme
 
 
 def test_arguments_are_headers(tmp_path: Path, script: Script, make: Make) -> None:

@@ -41,8 +41,8 @@ __all__ = ["CrtTransport", "checksum_of"]
 
 _REQUEST = 1 / 6000  # seconds that the runtime needs for a small one
 _FEWEST, _MOST = 32, 250  # at a time, unless the user says otherwise
-_PARTS = 8  # of one file at a time
-_ON_THE_WAY = 128 << 20  # bytes of files at a time; a small file is in memory as a whole
+_PART = 8e-3  # seconds for a large one
+_FEWEST_PARTS, _MOST_PARTS = 4, 16  # at a time; more take memory, which costs more than it gains
 
 
 class CrtTransport:
@@ -76,12 +76,15 @@ class CrtTransport:
         self._template = template
         self._progress = progress
         self._pace = pace
-        self._requests = 1
+        self._requests = self._parts = 1
         self._checksum = checksum_of(template, chosen="ChecksumAlgorithm" in store.upload_args)
 
     def send(self, transfers: Sequence[FileTransfer], trouble: Trouble) -> list[Outcome]:
         """Send every file that can be sent; return what became of each, in order."""
-        self._requests = self._pace.requests(work=_REQUEST, least=_FEWEST, most=_MOST)
+        pace = self._pace
+        self._requests = pace.requests(work=_REQUEST, least=_FEWEST, most=_MOST)
+        parts = pace.requests(work=_PART, least=_FEWEST_PARTS, most=_MOST_PARTS)
+        self._parts = min(parts, _MOST_PARTS)
         with ThreadPoolExecutor(2, thread_name_prefix="datasink") as pool:
             run = _Run(self, trouble, pool)
             try:
@@ -99,12 +102,15 @@ class CrtTransport:
         """Return how many requests and bytes of a file are on the way at a time."""
         if transfer.size <= PART_SIZE:
             return 1, transfer.size
-        parts = min(_PARTS, self._requests)
-        return parts, parts * PART_SIZE
+        return self._parts_of_one, self._parts_of_one * PART_SIZE
+
+    @property
+    def _parts_of_one(self) -> int:
+        return max(1, self._parts // 2)  # large files are sent two at a time
 
     def fits(self, requests: int, size: int) -> bool:
         """Return whether so many requests and bytes may be on the way at a time."""
-        return requests <= self._requests and size <= _ON_THE_WAY
+        return requests <= self._requests and size <= self._parts * PART_SIZE
 
     def request(self, upload: _Upload) -> Any:
         """Begin to send a file; the runtime calls `upload` when it is done."""
@@ -120,7 +126,7 @@ class CrtTransport:
             send_filepath=None if upload.body else source,
             checksum_config=self._checksum,
             part_size=part_size_for(size) if large else None,
-            max_active_connections_override=min(_PARTS, self._requests) if large else None,
+            max_active_connections_override=self._parts_of_one if large else None,
             on_headers=upload.on_headers,
             on_done=upload.on_done,
             on_progress=self._progress.advance if large else None,
