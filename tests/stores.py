@@ -15,6 +15,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from tests import faultproxy
+from tests.faultproxy import Proxy
+
 ACCESS_KEY = "AKIDEXAMPLE"
 MANUAL_ACCESS_KEY = "ABCDEFGHIJKLMNOP"  # with the same secret, as nipype's manual prints them
 SECRET_KEY = "zyx123wvu456/ABC890+gHiJk"
@@ -49,6 +52,16 @@ def seaweedfs() -> Iterator[str]:
         port, *others = _free_ports(8)
         with _running(_command(program, directory, port, others), Path(directory) / "log", port):
             yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def faulty(store: str) -> Iterator[Proxy]:
+    """Yield a proxy in front of the store at the address `store`; nothing goes wrong at first."""
+    with tempfile.TemporaryDirectory(prefix="faultproxy-") as directory:
+        (port,) = _free_ports(1)
+        command = [sys.executable, faultproxy.__file__, str(port), store.rpartition(":")[2]]
+        with _running(command, Path(directory) / "log", port):
+            yield Proxy(f"http://127.0.0.1:{port}")
 
 
 def _identity() -> dict[str, object]:
