@@ -20,7 +20,7 @@ endef
 
 # Two targets at once would install into one environment.
 .NOTPARALLEL:
-.PHONY: help demo test lint docs integration oldest wheel-test mutants bench clean
+.PHONY: help demo test lint docs integration soak oldest wheel-test mutants bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,8 +41,11 @@ lint: $(VENV)/dev.stamp ## Check style, types and the shape of the repository
 docs: $(VENV)/docs.stamp ## Build the documentation into build/docs
 	$(VENV)/bin/sphinx-build --fail-on-warning --keep-going docs build/docs
 
-integration: $(VENV)/integration.stamp ## Run the tests of S3 against a live SeaweedFS
-	$(VENV)/bin/python -m pytest --store seaweedfs tests/s3 tests/test_workflows.py $(ARGS)
+integration: $(VENV)/integration.stamp ## Run the tests of S3 and of failures against a live SeaweedFS
+	$(VENV)/$(PYTEST) --store seaweedfs tests/s3 tests/test_workflows.py tests/integration $(ARGS)
+
+soak: $(VENV)/integration.stamp ## Repeat the tests of failures for long; write docs/reliability-numbers.*
+	$(VENV)/bin/python -m pytest --store seaweedfs --soak tests/integration $(ARGS)
 
 oldest: $(VENV)-oldest/stamp ## Run the tests with the lowest versions of everything
 	$(VENV)-oldest/$(PYTEST) $(ARGS)

@@ -8,7 +8,7 @@ release = version = installed_version(project)
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 3
-exclude_patterns = ["benchmarks/*"]  # included in a page
+exclude_patterns = ["benchmarks/*", "reliability-numbers.md"]  # included in a page
 
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_member_order = "bysource"

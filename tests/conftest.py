@@ -19,13 +19,23 @@ from tests.stores import ACCESS_KEY, SECRET_KEY
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
 
+_INTEGRATION = Path(__file__).parent / "integration"
+
 settings.register_profile("steady", deadline=None, database=None)
 settings.load_profile("steady")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the same tests run against another store."""
+    """Let the same tests run against another store, or longer."""
     parser.addoption("--store", choices=["moto", "seaweedfs"], default="moto")
+    parser.addoption("--soak", action="store_true", help="repeat what is repeated ten times more")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what takes long and needs a real store."""
+    if collection_path == _INTEGRATION and config.getoption("--store") == "moto":
+        return True
+    return None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -1,0 +1,98 @@
+"""A store with a proxy before it that spoils requests, and counts that `--soak` makes larger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nipype_datasink import DataSinkInputSpec
+from tests import stores
+from tests.faultproxy import Faults, Proxy
+
+Count = Callable[[int, int], int]
+Record = Callable[[str, Mapping[str, int]], None]
+
+_CHOICES = DataSinkInputSpec.class_traits()["s3_transfer_client"].trait_type.values
+TRANSPORTS = [choice for choice in _CHOICES if choice != "auto"]
+
+
+@pytest.fixture(scope="session")
+def _proxy(endpoint: str) -> Iterator[Proxy]:
+    with stores.faulty(endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxy(_proxy: Proxy) -> Iterator[Proxy]:
+    """A proxy in front of the store; nothing goes wrong until a test says so."""
+    _proxy.set(Faults())
+    yield _proxy
+    _proxy.set(Faults())
+
+
+@pytest.fixture(params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest) -> str:
+    """Each value of ``s3_transfer_client`` that names a way of sending."""
+    return request.param
+
+
+@pytest.fixture
+def count(request: pytest.FixtureRequest) -> Count:
+    """Chooses between what a soak and what an everyday run repeats."""
+    soak = request.config.getoption("--soak")
+
+    def choose(many: int, few: int) -> int:
+        return many if soak else few
+
+    return choose
+
+
+@pytest.fixture
+def record(record_property: Callable[[str, object], None]) -> Record:
+    """Keeps the numbers of a test for the end of the session."""
+    return record_property
+
+
+@pytest.fixture
+def sources(workdir: Path) -> list[str]:
+    """Nine small files, the first of them empty, and one that goes in parts."""
+    sizes = [0, 1, 100, 4096, 65_536, 65_537, 200_000, 5, 5, (8 << 20) + 5]
+    paths = [workdir / "in" / f"{number}.dat" for number in range(len(sizes))]
+    paths[0].parent.mkdir()
+    for number, (path, size) in enumerate(zip(paths, sizes, strict=True)):
+        path.write_bytes((number.to_bytes(2, "big") + b"brain" * (size // 5 + 1))[:size])
+    return [str(path) for path in paths]
+
+
+_records: dict[str, Any] = {}  # of each title, names and numbers
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Collect what tests have recorded, in whatever process they ran."""
+    if report.when == "call" and report.passed:
+        _records.update(dict(report.user_properties))
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print the numbers; those of a soak become a part of the documentation."""
+    table = _table()
+    terminalreporter.write_line(table)
+    if config.getoption("--soak"):
+        docs = config.rootpath / "docs"
+        (docs / "reliability-numbers.md").write_text(table)
+        (docs / "reliability-numbers.json").write_text(json.dumps(_records, indent=2) + "\n")
+
+
+def _table() -> str:
+    lines = []
+    for title, numbers in _records.items():
+        lines += [f"| {title} | |", "|---|--:|"]
+        lines += [f"| {name} | {number:,} |" for name, number in numbers.items()]
+        lines.append("")
+    return "\n".join(lines)

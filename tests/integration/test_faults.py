@@ -1,0 +1,110 @@
+"""Runs over a proxy that spoils requests: nothing is lost, and what is not there is named."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nipype_datasink import DataSink, DeliveryError, Outcome, Status
+from tests.faultproxy import Fault, Faults, Proxy
+from tests.integration.conftest import Count, Record
+
+if TYPE_CHECKING:
+    from types_boto3_s3.service_resource import Bucket
+
+ANY = tuple(fault for fault in Fault if fault is not Fault.EXPIRED)
+OFTEN = 10  # hits of each fault in a soak
+
+
+def attempt(sink: DataSink) -> DeliveryError | None:
+    try:
+        sink.run()
+    except DeliveryError as error:
+        return error
+    return None
+
+
+def stored(bucket: Bucket, prefix: str) -> dict[str, bytes]:
+    return {item.key: item.get()["Body"].read() for item in bucket.objects.filter(Prefix=prefix)}
+
+
+def judge(sink: DataSink, error: DeliveryError | None, bucket: Bucket, prefix: str) -> int:
+    """Compare what a run said of each file with what the store has.
+
+    Return how many files are there though they were said not to be: the answer was lost.
+    """
+    wanted = {item.key: Path(item.source).read_bytes() for item in sink.plan().transfers}
+    there = stored(bucket, prefix)
+    assert there.items() <= wanted.items(), "something is torn, or was never to be there"
+    if error is None:
+        assert there == wanted
+        return 0
+    outcomes: Any = error.outcomes
+    said = {outcome.transfer.key: outcome for outcome in outcomes}
+    assert said.keys() == wanted.keys()
+    absent = {key for key, outcome in said.items() if not outcome.status.arrived}
+    assert absent
+    assert wanted.keys() - there.keys() <= absent, "lost in silence"
+    assert all(f": s3://mybucket/{key}" in str(error) for key in absent)
+    assert all(explained(said[key]) for key in absent)
+    assert not any(said[key].status is Status.NOT_TRIED for key in there)
+    return len(absent & there.keys())
+
+
+def explained(outcome: Outcome) -> bool:
+    return outcome.status is Status.NOT_TRIED or outcome.cause is not None
+
+
+def test_random_faults_lose_nothing_in_silence(
+    *,
+    bucket: Bucket,
+    proxy: Proxy,
+    sources: list[str],
+    transport: str,
+    count: Count,
+    record: Record,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")  # so that some runs do fail
+    runs, failed, unheard = count(200, 12), 0, 0
+    hits: Counter[Fault] = Counter()
+    for seed in range(runs):
+        prefix = f"run-{seed}"
+        sink = DataSink(
+            base_directory=f"s3://mybucket/{prefix}",
+            s3_endpoint_url=proxy.address,
+            s3_transfer_client=transport,
+        )
+        sink.inputs.data = sources
+        proxy.set(faults_of(seed))
+        error = attempt(sink)
+        hits += proxy.hits()
+        proxy.set(Faults())
+        failed += error is not None
+        unheard += judge(sink, error, bucket, prefix)
+        sink.run()
+        assert judge(sink, None, bucket, prefix) == 0
+        bucket.objects.filter(Prefix=prefix).delete()
+    record(
+        f"Random faults, {transport}",
+        {
+            "runs": runs,
+            "runs that ended with an error": failed,
+            "files said to have failed that were stored: the answer was lost": unheard,
+            **{f"hits: {fault.value}": hits[fault] for fault in Fault},
+        },
+    )
+    assert 0 < failed < runs
+    assert min(hits[fault] for fault in Fault) >= count(OFTEN, 0)
+
+
+def faults_of(seed: int) -> Faults:
+    chance = random.Random(seed)
+    faults = Faults(kinds=ANY, rate=0.2, seed=seed, pause=0.3)
+    expires = chance.random() < 0.1
+    return replace(faults, expires_after=chance.randrange(14)) if expires else faults

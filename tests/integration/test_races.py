@@ -1,0 +1,196 @@
+"""Many processes at one destination, and clients across forks."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nipype_datasink import DataSink
+from tests.conftest import contents
+from tests.integration.conftest import Count, Record
+
+if TYPE_CHECKING:
+    from types_boto3_s3.service_resource import Bucket
+
+PROCESSES = 8
+NAMES = ("plain.dat", "other.dat", "hard.dat", "symbolic.dat", "folder/inside.dat")
+_fork = multiprocessing.get_context("fork")
+
+
+def content(process: int, name: str) -> bytes:
+    """Return what each process has for a name: bytes of its own, and a length of its own."""
+    return b"%d %s " % (process, name.encode()) * (500 + 5000 * process)
+
+
+def make_sources(directory: Path, process: int) -> list[str]:
+    """Write what one process sinks: files, links to others of them, a directory."""
+    (directory / "folder").mkdir(parents=True)
+    for name in ("plain.dat", "other.dat", "folder/inside.dat"):
+        (directory / name).write_bytes(content(process, name))
+    os.link(directory / "plain.dat", directory / "hard.dat")
+    (directory / "symbolic.dat").symlink_to("other.dat")
+    return [str(directory / name.partition("/")[0]) for name in NAMES]
+
+
+def sink_often(sources: list[str], rounds: int, inputs: dict[str, Any]) -> None:
+    """Sink the same files again and again, with hard links and without."""
+    for number in range(rounds):
+        sink = DataSink(local_hardlink=number % 2 == 0, **inputs)
+        sink.inputs.out = sources
+        sink.run()
+
+
+def in_processes(
+    task: Callable[..., None], arguments: list[tuple[object, ...]], meanwhile: Callable[[], object]
+) -> None:
+    """Run `task` in as many processes as there are arguments; raise what any of them raises."""
+    with ProcessPoolExecutor(len(arguments), mp_context=_fork) as pool:
+        futures = [pool.submit(task, *each) for each in arguments]
+        while not all(future.done() for future in futures):
+            meanwhile()
+        for future in futures:
+            future.result()
+
+
+def variants(name: str) -> set[bytes]:
+    origin = {"hard.dat": "plain.dat", "symbolic.dat": "other.dat"}.get(name, name)
+    return {content(process, origin) for process in range(PROCESSES)}
+
+
+def test_many_processes_write_the_same_files(workdir: Path, count: Count, record: Record) -> None:
+    rounds = count(200, 20)
+    sources = [make_sources(workdir / f"in{n}", n) for n in range(PROCESSES)]
+    wanted = {name: variants(name) for name in NAMES}
+    out = workdir / "out"
+    looks = 0
+
+    def look() -> None:
+        nonlocal looks
+        for name in NAMES:
+            path = out / "out" / name
+            looks += path.exists()
+            assert not path.exists() or path.read_bytes() in wanted[name], f"{name} is torn"
+
+    inputs = {"base_directory": str(out)}
+    in_processes(sink_often, [(each, rounds, inputs) for each in sources], look)
+    look()
+    for process in range(PROCESSES):
+        for name in ("plain.dat", "other.dat", "hard.dat", "folder/inside.dat"):
+            path = workdir / f"in{process}" / name
+            assert path.read_bytes() == content(process, name.replace("hard", "plain"))
+    assert not list(out.rglob(".datasink-*"))
+    assert looks > rounds
+    record(
+        "Processes at one directory",
+        {"processes": PROCESSES, "runs of each": rounds, "files read meanwhile, none torn": looks},
+    )
+
+
+def test_many_processes_write_the_same_objects(
+    *,
+    workdir: Path,
+    bucket: Bucket,
+    endpoint: str,
+    transport: str,
+    count: Count,
+    record: Record,
+) -> None:
+    rounds = count(200, 10)
+    sources = [make_sources(workdir / f"in{n}", n) for n in range(PROCESSES)]
+    looks = 0
+
+    def look() -> None:
+        nonlocal looks
+        there = contents(bucket)
+        looks += len(there)
+        for key, data in there.items():
+            assert data in variants(key.removeprefix("out/")), f"{key} is torn"
+
+    inputs = {
+        "base_directory": "s3://mybucket",
+        "s3_endpoint_url": endpoint,
+        "s3_transfer_client": transport,
+    }
+    in_processes(sink_often, [(each, rounds, inputs) for each in sources], look)
+    look()
+    assert sorted(contents(bucket)) == sorted(f"out/{name}" for name in NAMES)
+    record(
+        f"Processes at one prefix, {transport}",
+        {
+            "processes": PROCESSES,
+            "runs of each": rounds,
+            "objects read meanwhile, none torn": looks,
+        },
+    )
+
+
+def send_own(process: int, directory: Path, runs: int, inputs: dict[str, Any]) -> None:
+    """Send files that nobody else has to a prefix that nobody else writes to."""
+    path = directory / f"{process}.dat"
+    for number in range(runs):
+        path.write_bytes(content(process, str(number)))
+        sink = DataSink(container=f"{process}/{number}", infields=["x"], x=str(path), **inputs)
+        sink.run()
+
+
+@contextmanager
+def threads_that_send(directory: Path, inputs: dict[str, Any]) -> Iterator[list[int]]:
+    """Send from two threads; yield how many files each has sent so far."""
+    finished = threading.Event()
+    sent = [0, 0]
+
+    def keep_sending(number: int) -> None:
+        while not finished.is_set():
+            send_own(100 + number, directory, 5, inputs)
+            sent[number] += 5
+
+    with ThreadPoolExecutor(len(sent)) as pool:
+        futures = [pool.submit(keep_sending, number) for number in range(len(sent))]
+        yield sent
+        finished.set()
+        for future in futures:
+            future.result()
+
+
+def test_clients_across_forks(
+    *,
+    workdir: Path,
+    bucket: Bucket,
+    endpoint: str,
+    transport: str,
+    count: Count,
+    record: Record,
+) -> None:
+    """The parent's client is warm, and its threads go on sending while children are forked."""
+    runs = count(200, 20)
+    inputs = {
+        "base_directory": "s3://mybucket",
+        "s3_endpoint_url": endpoint,
+        "s3_transfer_client": transport,
+    }
+    send_own(PROCESSES, workdir, 1, inputs)
+    with threads_that_send(workdir, inputs) as sent:
+        children = [
+            _fork.Process(target=send_own, args=(number, workdir, runs, inputs))
+            for number in range(PROCESSES)
+        ]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join()
+    assert [child.exitcode for child in children] == [0] * PROCESSES
+    assert min(sent) > 0
+    there = contents(bucket)
+    for process in range(PROCESSES):
+        for number in range(runs):
+            assert there[f"{process}/{number}/x/{process}.dat"] == content(process, str(number))
+    record(
+        f"Forked children, {transport}",
+        {"children": PROCESSES, "transfers of each": runs, "transfers of the parent": sum(sent)},
+    )
