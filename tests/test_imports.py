@@ -21,7 +21,7 @@ ORDER = [
     {"plan"},
     {"hints"},
     {"soundness", "manifest"},
-    {"progress"},
+    {"progress", "termination"},
     {"delivery"},
     {"local", "s3"},
     {"inputs"},

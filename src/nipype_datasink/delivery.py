@@ -14,6 +14,7 @@ from typing import Protocol
 from nipype_datasink.errors import DeliveryError, S3Error
 from nipype_datasink.location import Location
 from nipype_datasink.plan import FileTransfer, Plan
+from nipype_datasink.termination import sigterm_interrupts
 
 __all__ = ["Outcome", "Status", "Target", "Unreachable", "deliver"]
 
@@ -141,21 +142,30 @@ def deliver(plan: Plan, targets: Sequence[Target]) -> list[Outcome]:
     """
     outcomes: list[Outcome] = []
     errors: list[DeliveryError] = []
-    for target in targets:
-        part = plan.below(target.location)
-        begin = time.monotonic()
-        done = target.deliver(part)
-        _log(target.location, done, time.monotonic() - begin)
-        outcomes += done
-        if not all(outcome.status.arrived for outcome in done):
-            causes = [outcome.cause for outcome in done if outcome.cause]
-            error = target.error(_account(target.location, done), causes)
-            if causes and error.__cause__ is None:
-                error.__cause__ = causes[0]
-            errors.append(error)
+    with sigterm_interrupts():
+        for target in targets:
+            done = _deliver_part(plan.below(target.location), target)
+            outcomes += done
+            if not all(outcome.status.arrived for outcome in done):
+                errors.append(_error(target, done))
     if errors:
         raise _merged(errors, outcomes)
     return outcomes
+
+
+def _deliver_part(part: Plan, target: Target) -> list[Outcome]:
+    begin = time.monotonic()
+    done = target.deliver(part)
+    _log(target.location, done, time.monotonic() - begin)
+    return done
+
+
+def _error(target: Target, outcomes: Sequence[Outcome]) -> DeliveryError:
+    causes = [outcome.cause for outcome in outcomes if outcome.cause]
+    error = target.error(_account(target.location, outcomes), causes)
+    if causes and error.__cause__ is None:
+        error.__cause__ = causes[0]
+    return error
 
 
 def _log(location: Location, outcomes: Sequence[Outcome], seconds: float) -> None:

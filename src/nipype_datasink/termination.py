@@ -1,0 +1,55 @@
+"""Ending on SIGTERM as on Ctrl-C: nothing half done is left behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["Terminated", "sigterm_interrupts"]
+
+_logger = logging.getLogger("nipype.interface")
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has arrived; whoever undoes things on Ctrl-C undoes them now."""
+
+
+@contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM raise `Terminated` in the block, and end the process when the block is left.
+
+    Batch systems end jobs by SIGTERM, which Python does not heed: uploads in parts would stay
+    open, and temporary files lie about. The process still dies of the signal, and of a second one
+    at once. Outside the main thread, and where somebody else handles the signal, nothing changes.
+    """
+    if not _is_free():
+        yield
+        return
+    owner = os.getpid()
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if os.getpid() != owner:  # a child that was forked in the block
+            os.kill(os.getpid(), number)
+        raise Terminated
+
+    try:
+        signal.signal(signal.SIGTERM, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    except Terminated:
+        _logger.warning("ended by SIGTERM; run again to complete what is missing")
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise
+
+
+def _is_free() -> bool:
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    return in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -1,0 +1,85 @@
+"""SIGTERM and Ctrl-C in the middle of uploads in parts: none of them stays open."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nipype_datasink import DataSink, DeliveryError
+from tests.conftest import contents
+from tests.faultproxy import Fault, Faults, Proxy
+
+if TYPE_CHECKING:
+    from types_boto3_s3.service_resource import Bucket
+
+SINK = """
+import signal, sys
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+from nipype_datasink import DataSink
+address, transport, *sources = sys.argv[1:]
+sink = DataSink(
+    base_directory="s3://mybucket", s3_endpoint_url=address, s3_transfer_client=transport
+)
+sink.inputs.x = sources
+sink.run()
+"""
+PATIENCE = 60  # seconds
+
+
+@pytest.fixture
+def large(workdir: Path) -> list[str]:
+    """Three files that go in three parts each."""
+    paths = [workdir / name for name in ("a", "b", "c")]
+    for path in paths:
+        path.write_bytes(path.name.encode() * (17 << 20))
+    return list(map(str, paths))
+
+
+def wait_for_upload(bucket: Bucket) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not list(bucket.multipart_uploads.all()):
+        assert time.monotonic() < deadline, "no upload was begun"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda each: each.name)
+def test_a_signal_leaves_no_upload_open(
+    *, bucket: Bucket, proxy: Proxy, large: list[str], transport: str, number: signal.Signals
+) -> None:
+    proxy.set(Faults(kinds=(Fault.TRICKLE,), only="partNumber=2", pause=3))
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", SINK, proxy.address, transport, *large],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for_upload(bucket)
+    process.send_signal(number)
+    assert process.wait(PATIENCE) == -number
+    assert list(bucket.multipart_uploads.all()) == []
+    assert contents(bucket) == {}
+
+
+def test_a_failure_leaves_no_upload_open(
+    bucket: Bucket, proxy: Proxy, large: list[str], transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    theirs = bucket.Object("somebody-elses").initiate_multipart_upload()
+    sink = DataSink(
+        base_directory="s3://mybucket", s3_endpoint_url=proxy.address, s3_transfer_client=transport
+    )
+    sink.inputs.x = large
+    proxy.set(Faults(kinds=(Fault.INTERNAL_ERROR,), only="/x/b.*partNumber=2"))
+    with pytest.raises(DeliveryError, match="failed: s3://mybucket/x/b"):
+        sink.run()
+    assert proxy.hits()[Fault.INTERNAL_ERROR] >= 2
+    assert [upload.id for upload in bucket.multipart_uploads.all()] == [theirs.id]
+    assert sorted(contents(bucket)) == ["x/a", "x/c"]
+    theirs.abort()
