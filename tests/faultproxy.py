@@ -197,19 +197,18 @@ class _Connection:
         self._draw = draw
         fault = draw(head.line)
         if fault is Fault.RESET_BEFORE:
-            self._cut(fault)
+            self._reset(fault)
         if b"100-continue" in head.header(b"expect").lower():
             self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if fault is Fault.RESET_DURING and head.length > 1:
             await self._send_half(head)
-            self._cut(fault)
+            self._reset(fault)
         request = head.raw + await _read_body(self._reader, head)
         if fault in _REFUSALS:
             self._hit(fault)
             self._writer.write(_refusal(fault, head))
         elif fault is Fault.HANG:
-            await asyncio.sleep(self._draw.faults.pause)
-            self._cut(fault)
+            await self._hang()
         else:
             await self._pass_on(request, fault, has_body=not head.line.startswith("HEAD "))
         await self._writer.drain()
@@ -222,7 +221,7 @@ class _Connection:
     async def _pass_on(self, request: bytes, fault: Fault | None, *, has_body: bool) -> None:
         head, body = await self._forward(request, has_body=has_body)
         if fault is Fault.RESET_AFTER:
-            self._cut(fault)
+            self._reset(fault)
         if fault is Fault.WRONG_ETAG and head.header(b"etag"):
             self._hit(fault)
             head = _with_wrong_etag(head)
@@ -274,9 +273,17 @@ class _Connection:
     def _hit(self, fault: Fault) -> None:
         self._draw.hits[fault] += 1
 
-    def _cut(self, fault: Fault) -> None:
-        """Reset the client's connection: the kernel forgets what was not yet delivered."""
+    async def _hang(self) -> None:
+        self._hit(Fault.HANG)
+        await asyncio.sleep(self._draw.faults.pause)
+        self._cut()
+
+    def _reset(self, fault: Fault) -> None:
         self._hit(fault)
+        self._cut()
+
+    def _cut(self) -> None:
+        """Reset the client's connection: the kernel forgets what was not yet delivered."""
         sock: socket.socket = self._writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         raise _Cut

@@ -8,11 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
+from botocore.config import Config
 
 from nipype_datasink import DataSink, DeliveryError, Outcome, Status
+from nipype_datasink.s3.client import Connection, open_bucket
 from tests.faultproxy import Fault, Faults, Proxy
 from tests.integration.conftest import Count, Record
+from tests.stores import ACCESS_KEY, SECRET_KEY
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
@@ -101,6 +105,33 @@ def test_random_faults_lose_nothing_in_silence(
     )
     assert 0 < failed < runs
     assert min(hits[fault] for fault in Fault) >= count(OFTEN, 0)
+
+
+def test_a_store_that_falls_silent_is_given_up(
+    *, bucket: Bucket, proxy: Proxy, sources: list[str]
+) -> None:
+    """With a client of one's own, as the documentation shows; ours waits 60 s, five times."""
+    session = boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name="us-east-1")
+    hasty = Config(read_timeout=1, retries={"total_max_attempts": 2})
+    resource = session.resource("s3", endpoint_url=proxy.address, config=hasty)
+    sink = DataSink(base_directory="s3://mybucket/run", bucket=resource.Bucket("mybucket"))
+    sink.inputs.data = sources
+    proxy.set(Faults(kinds=(Fault.HANG,), only="^PUT", after=3, pause=600))
+    error = attempt(sink)
+    assert "Read timeout" in str(error)
+    assert judge(sink, error, bucket, "run") == 0
+    assert len(stored(bucket, "run")) == 3
+    proxy.set(Faults())
+    sink.run()
+    assert judge(sink, None, bucket, "run") == 0
+
+
+def test_how_long_our_own_client_waits(credentials: None, proxy: Proxy) -> None:
+    """What docs/reliability.md says."""
+    connection = Connection(endpoint_url=proxy.address)
+    config: Any = open_bucket("mybucket", connection).meta.client.meta.config
+    assert config.connect_timeout == config.read_timeout == 60
+    assert config.retries is None or "max_attempts" not in config.retries  # botocore's: five in all
 
 
 def faults_of(seed: int) -> Faults:
