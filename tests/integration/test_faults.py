@@ -74,11 +74,11 @@ def test_random_faults_lose_nothing_in_silence(
     record: Record,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")  # so that some runs do fail
-    runs, failed, unheard = count(200, 12), 0, 0
+    runs, failed, unheard = count(200, 20), 0, 0
     hits: Counter[Fault] = Counter()
     for seed in range(runs):
         prefix = f"run-{seed}"
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", str(1 + seed % 3))  # so that some runs do fail
         sink = DataSink(
             base_directory=f"s3://mybucket/{prefix}",
             s3_endpoint_url=proxy.address,
