@@ -22,6 +22,13 @@ ACCESS_KEY = "AKIDEXAMPLE"
 MANUAL_ACCESS_KEY = "ABCDEFGHIJKLMNOP"  # with the same secret, as nipype's manual prints them
 SECRET_KEY = "zyx123wvu456/ABC890+gHiJk"
 
+# Access keys, with the same secret, of those who may do some things only; SeaweedFS checks.
+ROLES = {
+    "AKIDOFAWRITER": ["Write"],
+    "AKIDOFAREADER": ["Read", "List"],
+    "AKIDOFONEWHOMAYNOTLIST": ["Read", "Write"],
+}
+
 _STARTING = 60  # seconds
 
 
@@ -48,7 +55,7 @@ def seaweedfs() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="seaweedfs-", ignore_cleanup_errors=True) as directory:
         (Path(directory) / "data").mkdir()
         config = Path(directory) / "s3.json"
-        config.write_text(json.dumps({"identities": [_identity()]}))
+        config.write_text(json.dumps({"identities": [_identity(), *_roles()]}))
         port, *others = _free_ports(8)
         with _running(_command(program, directory, port, others), Path(directory) / "log", port):
             yield f"http://127.0.0.1:{port}"
@@ -71,6 +78,12 @@ def _identity() -> dict[str, object]:
     ]
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     return {"name": "tests", "credentials": keys, "actions": actions}
+
+
+def _roles() -> Iterator[dict[str, object]]:
+    for key, actions in ROLES.items():
+        credentials = [{"accessKey": key, "secretKey": SECRET_KEY}]
+        yield {"name": key.lower(), "credentials": credentials, "actions": actions}
 
 
 def _command(program: str, directory: str, port: int, others: list[int]) -> list[str]:

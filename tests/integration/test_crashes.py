@@ -7,7 +7,7 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from tests.faultproxy import Fault, Faults, Proxy
 from tests.integration.conftest import Count, Record
 
 if TYPE_CHECKING:
-    from types_boto3_s3.service_resource import Bucket
+    from types_boto3_s3.service_resource import Bucket, MultipartUpload
 
 FILES = 200
 _fork = multiprocessing.get_context("fork")
@@ -34,35 +34,38 @@ def make_sources(directory: Path, *, large: int, size: int) -> dict[str, bytes]:
     return {f"run/{name}": data or b"" for name, data in tree(directory).items()}
 
 
-def run_until(moment: float, sink: DataSink) -> bool:
-    """Run in a process that is killed after so many seconds; return whether it was."""
-    begun = _fork.Event()
+def killed(
+    sink: DataSink, *, after: float = 0, once: Callable[[], object] | None = None, then: float = 0
+) -> bool:
+    """Run in a process that is killed in the middle; return whether it was.
+
+    That is `after` so many seconds, and `then` so many more `once` something is the case.
+    """
 
     def run() -> None:
-        begun.set()
         sink.run()
         os._exit(0)
 
     process = _fork.Process(target=run)
     process.start()
-    begun.wait()
-    process.join(moment)
+    process.join(after)
+    while once and not once() and process.is_alive():
+        pass
+    process.join(then)
     process.kill()
     process.join()
     return process.exitcode != 0
 
 
-def duration(sink: DataSink) -> float:
-    begin = time.monotonic()
-    sink.run()
-    return time.monotonic() - begin
-
-
-def moments(rounds: int, longest: float) -> Iterator[float]:
-    """Yield random times, one in each of as many equal parts of `longest` seconds."""
-    chance = random.Random(rounds)
-    for number in range(rounds):
-        yield longest * (number + chance.random()) / rounds
+def duration(sink: DataSink, start_over: Callable[[], object]) -> float:
+    """Return the seconds that the fastest of three runs takes."""
+    seconds = []
+    for _ in range(3):
+        start_over()
+        begin = time.monotonic()
+        sink.run()
+        seconds.append(time.monotonic() - begin)
+    return min(seconds)
 
 
 def sink_of(directory: Path, base: str, **inputs: Any) -> DataSink:
@@ -79,24 +82,31 @@ def start_over(out: Path, old: dict[str, bytes]) -> None:
 
 def test_killed_while_writing_to_disk(workdir: Path, count: Count, record: Record) -> None:
     out = workdir / "out"
-    wanted = make_sources(workdir / "run", large=10, size=16 << 20)
-    old = dict.fromkeys(list(wanted)[::2], b"old")
+    wanted = make_sources(workdir / "run", large=10, size=24 << 20)
+    old = dict.fromkeys(list(wanted)[::10], b"old")
     sink = sink_of(workdir / "run", str(out))
-    longest = duration(sink)
-    rounds, killed, writing = count(100, 10), 0, 0
-    for moment in moments(rounds, longest):
+    out.mkdir()
+    longest = duration(sink, lambda: start_over(out, old))
+    rounds, cut_off, writing = count(100, 10), 0, 0
+    chance = random.Random(rounds)
+
+    def litter() -> set[Path]:
+        return set((out / "run").glob(".datasink-*"))
+
+    for number in range(rounds):
         start_over(out, old)
-        killed += run_until(moment, sink)
-        litter = set(map(str, (out / "run").glob(".datasink-*")))
-        writing += bool(litter)
+        cut_off += killed(
+            sink, after=chance.uniform(0, longest), once=litter if number % 4 else None
+        )
+        writing += bool(litter())
         for name, data in files(out).items():
             whole = data in (wanted.get(name), old.get(name))
-            assert whole or str(out / name) in litter, f"{name} is torn"
+            assert whole or out / name in litter(), f"{name} is torn"
         sink.run()
         assert files(out) == wanted
     record(
         "Killed while writing to disk",
-        {"random moments": rounds, "runs cut off": killed, "temporary file open": writing},
+        {"random moments": rounds, "runs cut off": cut_off, "temporary file open": writing},
     )
     assert writing >= count(60, 1)
 
@@ -122,26 +132,33 @@ def test_killed_while_sending(
         s3_transfer_client=transport,
     )
     # The store is on this machine: without this, parts would be sent in no time.
-    slowly = Faults(kinds=(Fault.TRICKLE,), only="partNumber=", pause=2)
+    slowly = Faults(kinds=(Fault.TRICKLE,), only="partNumber=", pause=0.5)
     proxy.set(slowly)
-    longest = duration(sink)
-    rounds, killed, sending = count(100, 6), 0, 0
-    for moment in moments(rounds, longest):
+    longest = duration(sink, bucket.objects.all().delete)
+    rounds, cut_off, sending = count(100, 6), 0, 0
+    chance = random.Random(rounds)
+
+    def uploads() -> list[MultipartUpload]:
+        return list(bucket.multipart_uploads.all())
+
+    for number in range(rounds):
         bucket.objects.all().delete()
-        killed += run_until(moment, sink)
-        there = contents(bucket)
+        if number % 4:
+            cut_off += killed(sink, once=uploads, then=chance.uniform(0, slowly.pause))
+        else:
+            cut_off += killed(sink, after=chance.uniform(0, longest))
+        there, left = contents(bucket), uploads()
         assert there.items() <= wanted.items(), "an object is torn"
-        uploads = list(bucket.multipart_uploads.all())
-        sending += bool(uploads)
+        sending += bool(left)
         proxy.set(Faults())
         sink.run()
         proxy.set(slowly)
         assert contents(bucket) == wanted
-        for upload in uploads:  # they might be somebody else's
+        assert uploads() == left  # they might be somebody else's
+        for upload in left:
             upload.abort()
-        assert list(bucket.multipart_uploads.all()) == []
     record(
         f"Killed while sending, {transport}",
-        {"random moments": rounds, "runs cut off": killed, "upload open": sending},
+        {"random moments": rounds, "runs cut off": cut_off, "upload open": sending},
     )
     assert sending >= count(60, 1)
