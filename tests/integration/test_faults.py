@@ -126,12 +126,19 @@ def test_a_store_that_falls_silent_is_given_up(
     assert judge(sink, None, bucket, "run") == 0
 
 
-def test_how_long_our_own_client_waits(credentials: None, proxy: Proxy) -> None:
+def test_how_often_and_how_long_our_own_client_tries(
+    *, bucket: Bucket, proxy: Proxy, sources: list[str]
+) -> None:
     """What docs/reliability.md says."""
     connection = Connection(endpoint_url=proxy.address)
     config: Any = open_bucket("mybucket", connection).meta.client.meta.config
     assert config.connect_timeout == config.read_timeout == 60
-    assert config.retries is None or "max_attempts" not in config.retries  # botocore's: five in all
+    sink = DataSink(base_directory="s3://mybucket", s3_endpoint_url=proxy.address)
+    sink.inputs.s3_transfer_client = "classic"
+    sink.inputs.data = sources[:1]
+    proxy.set(Faults(kinds=(Fault.INTERNAL_ERROR,), only="^PUT"))
+    assert attempt(sink) is not None
+    assert proxy.hits()[Fault.INTERNAL_ERROR] in (3, 5)  # botocore 1.44, and older
 
 
 def faults_of(seed: int) -> Faults:
