@@ -80,19 +80,19 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Print the numbers; those of a soak become a part of the documentation."""
-    table = _table()
-    terminalreporter.write_line(table)
+    """Print the numbers; those of a soak, or of a part of it, go into the documentation."""
+    terminalreporter.write_line(_table(_records))
     if config.getoption("--soak"):
-        docs = config.rootpath / "docs"
-        (docs / "reliability-numbers.md").write_text(table)
-        (docs / "reliability-numbers.json").write_text(json.dumps(_records, indent=2) + "\n")
+        kept = config.rootpath / "docs" / "reliability-numbers.json"
+        records = {**(json.loads(kept.read_text()) if kept.exists() else {}), **_records}
+        records = dict(sorted(records.items()))
+        kept.write_text(json.dumps(records, indent=2) + "\n")
+        kept.with_suffix(".md").write_text(_table(records))
 
 
-def _table() -> str:
-    lines = []
-    for title, numbers in _records.items():
-        lines += [f"| {title} | |", "|---|--:|"]
-        lines += [f"| {name} | {number:,} |" for name, number in numbers.items()]
-        lines.append("")
-    return "\n".join(lines)
+def _table(records: Mapping[str, Mapping[str, int]]) -> str:
+    tables = []
+    for title, numbers in records.items():
+        rows = [f"| {name} | {number:,} |\n" for name, number in numbers.items()]
+        tables.append("".join([f"| {title} | |\n", "|---|--:|\n", *rows]))
+    return "\n".join(tables)

@@ -52,7 +52,7 @@ def _fits(name: str) -> bool:
 
 def _mostly(usual: Texts, seldom: Texts) -> Texts:
     """Draw one in ten from `seldom`."""
-    return st.integers(0, 9).flatmap(lambda number: seldom if number == 7 else usual)
+    return st.sampled_from([usual] * 9 + [seldom]).flatmap(lambda chosen: chosen)
 
 
 NAMES = _mostly(_part, st.one_of(_long, _bytes)).filter(_fits)
@@ -129,7 +129,7 @@ def test_hostile_names(*, moto: Bucket, bucket: Bucket, count: Count, record: Re
     check()
     refused = cases.total() - cases["stored"]
     record("Hostile names", {"cases": cases.total(), **dict(cases)})
-    assert all(cases[why] for why in REFUSED)
+    assert sum(cases[why] > 0 for why in REFUSED) >= count(len(REFUSED), 1)
     assert refused < MOST_REFUSED * cases.total()
 
 
