@@ -45,7 +45,7 @@ integration: $(VENV)/integration.stamp ## Run the tests of S3 and of failures ag
 	$(VENV)/$(PYTEST) --store seaweedfs tests/s3 tests/test_workflows.py tests/integration $(ARGS)
 
 soak: $(VENV)/integration.stamp ## Repeat the tests of failures for long; write docs/reliability-numbers.*
-	$(VENV)/bin/python -m pytest --store seaweedfs --soak tests/integration $(ARGS)
+	$(VENV)/$(PYTEST) --store seaweedfs --soak -o faulthandler_timeout=7200 tests/integration $(ARGS)
 
 oldest: $(VENV)-oldest/stamp ## Run the tests with the lowest versions of everything
 	$(VENV)-oldest/$(PYTEST) $(ARGS)
