@@ -26,10 +26,12 @@ ORDER = [
     {"local", "s3"},
     {"inputs"},
     {"interface"},
+    {"installation"},
     {"__init__"},
-    {"io"},
+    {"io", "script"},
     {"demo"},
     {"cli"},
+    {"__main__"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 S3_ORDER = [

@@ -15,6 +15,7 @@ from nipype_datasink.errors import (
     SourceError,
 )
 from nipype_datasink.inputs import DataSinkInputSpec, DataSinkOutputSpec
+from nipype_datasink.installation import install
 from nipype_datasink.interface import DataSink
 from nipype_datasink.plan import Delivery, FileTransfer, Plan
 
@@ -38,4 +39,5 @@ __all__ = [
     "SettingsError",
     "SourceError",
     "Status",
+    "install",
 ]

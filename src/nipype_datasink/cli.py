@@ -36,3 +36,18 @@ def demo(to: str | None, endpoint_url: str | None, directory: Path | None) -> No
             f"{error}; install what the demonstration needs: pip install 'nipype-datasink[demo]'"
         ) from error
     run_demo(to, directory=directory, endpoint_url=endpoint_url)
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("script", type=click.Path(exists=True, dir_okay=False))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run(script: str, arguments: tuple[str, ...]) -> None:
+    """Run a pipeline's SCRIPT with this DataSink in the place of nipype's.
+
+    It runs as `python SCRIPT ARGUMENTS...` would. Jobs of a batch system get the sinks of its
+    nodes as they are; classes that it derives from nipype's have their own module to be imported
+    there, which has to call nipype_datasink.install().
+    """
+    from nipype_datasink.script import run_script
+
+    run_script(script, arguments)

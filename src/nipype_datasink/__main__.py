@@ -1,0 +1,6 @@
+"""``python -m nipype_datasink`` is the command ``nipype-datasink``."""
+
+from nipype_datasink.cli import main
+
+if __name__ == "__main__":
+    main(prog_name="python -m nipype_datasink")

@@ -1,0 +1,169 @@
+"""`install()` puts our class in the place of nipype's; each test has a Python of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def python(code: str, *options: str) -> str:
+    """Return what a new Python prints while it runs `code` in the working directory."""
+    start = f"import sys; sys.path[:0] = {['', *sys.path]!r}\n"
+    command = [sys.executable, *options, "-c", start + code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+INSTALL = "import nipype_datasink; nipype_datasink.install()\n"
+
+
+def test_whoever_imports_nipypes_class_afterwards_gets_ours() -> None:
+    output = python(
+        INSTALL
+        + "import nipype, nipype.interfaces, nipype.interfaces.io as nio, nipype_datasink.io\n"
+        "ours = nipype_datasink.DataSink\n"
+        "for place in (nipype, nipype.interfaces, nio, nipype_datasink.io):\n"
+        "    assert place.DataSink is ours, place\n"
+        "assert nio.DataSinkInputSpec is nipype_datasink.DataSinkInputSpec\n"
+        "from nipype.interfaces.io import DataSink; assert DataSink is ours\n",
+        "-W",
+        "error::RuntimeWarning",
+    )
+
+    assert output == ""
+
+
+def test_a_second_call_does_nothing() -> None:
+    python(
+        INSTALL + "from multiprocessing import spawn; import nipype.interfaces.io as nio\n"
+        "from nipype import DataSink; before = dict(vars(nio)), vars(spawn).copy()\n"
+        "nipype_datasink.install()\n"
+        "assert (dict(vars(nio)), vars(spawn)) == before\n",
+        "-W",
+        "error::RuntimeWarning",
+    )
+
+
+EARLIER = """
+from nipype import Node, Workflow
+from nipype.interfaces.io import DataSink
+class Own(DataSink): pass
+class Narrow(Own): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("use", "named"),
+    [
+        ("import pipeline", "the module pipeline"),
+        ("import pipeline; del pipeline.DataSink", "the class pipeline.Own"),
+        ("import pipeline; del pipeline.DataSink", "the class pipeline.Narrow"),
+        ("import nipype; node = nipype.Node(nipype.DataSink(), name='sink')", "the node sink"),
+        (
+            "from nipype import Node, MapNode, Workflow; import nipype\n"
+            "node = MapNode(nipype.DataSink(infields=['a']), iterfield='a', name='sink')\n"
+            "workflow = Workflow('study'); workflow.add_nodes([node])",
+            "the node study.sink",
+        ),
+        ("import nipype; two = nipype.DataSink(), nipype.DataSink()", "2 instance(s)"),
+    ],
+)
+def test_what_keeps_nipypes_class_is_named(workdir: Path, use: str, named: str) -> None:
+    (workdir / "pipeline.py").write_text(EARLIER)
+
+    output = python(f"{use}\n{INSTALL}")
+
+    (warning,) = [line for line in output.splitlines() if "Warning" in line]
+    assert f"stays so in {named}" in warning or f", {named}" in warning
+    assert "the module nipype" not in warning
+    assert "RuntimeWarning" in warning
+
+
+def test_what_is_no_longer_used_is_not_named() -> None:
+    output = python(
+        "import nipype\nnode = nipype.Node(nipype.DataSink(), name='sink')\n"
+        f"node.itself = node\ndel node\n{INSTALL}"
+    )
+
+    assert output == ""
+
+
+def test_what_keeps_nipypes_class_works_as_before_in_this_process(workdir: Path) -> None:
+    (workdir / "pipeline.py").write_text(EARLIER)
+    (workdir / "a.txt").write_text("a")
+
+    python(
+        "import os, pickle, pipeline; from nipype import Node\n"
+        "node = Node(pipeline.DataSink(infields=['x']), name='sink')\n" + INSTALL + "try:\n"
+        "    pickle.dumps(node)\n"
+        "except pickle.PicklingError:\n"
+        "    pass\n"
+        "else:\n"
+        "    raise AssertionError('it says that they can no longer be pickled')\n"
+        "for sink in (node.interface, pipeline.DataSink(), pipeline.Narrow(infields=['x'])):\n"
+        "    assert not isinstance(sink, nipype_datasink.DataSink)\n"
+        "    sink.inputs.base_directory = os.path.abspath('out')\n"
+        "    sink.inputs.x = os.path.abspath('a.txt')\n"
+        "    assert sink.run().outputs.out_file == [os.path.abspath('out/x/a.txt')]\n"
+    )
+
+
+def test_a_class_derived_afterwards_has_our_inputs(workdir: Path) -> None:
+    python(
+        INSTALL + "import os, pickle; import nipype.interfaces.io as nio\n"
+        "class Spec(nio.DataSinkInputSpec): pass\n"
+        "class Own(nio.DataSink):\n"
+        "    input_spec = Spec\n"
+        "sink = Own(s3_region='eu-west-1')\n"
+        "assert 's3_region' not in sink.inputs._outputs\n"
+        "assert pickle.loads(pickle.dumps(sink)).inputs.s3_region == 'eu-west-1'\n"
+    )
+
+
+def test_our_sinks_are_pickled_by_our_own_module() -> None:
+    python(
+        INSTALL + "import pickle; from nipype import DataSink, Node\n"
+        "data = pickle.dumps(Node(DataSink(container='a'), name='sink'), 0)\n"
+        "assert b'nipype_datasink.interface' in data\n"
+        "assert b'nipype.interfaces.io\\nDataSink' not in data\n"
+        "assert pickle.loads(data).inputs.container == 'a'\n"
+    )
+
+
+def test_a_node_that_nipypes_class_was_pickled_in_comes_back_as_ours(workdir: Path) -> None:
+    (workdir / "a.txt").write_text("a")
+    python(
+        "import os, pickle; from nipype import DataSink, Node\n"
+        "node = Node(DataSink(base_directory=os.path.abspath('out')), name='sink')\n"
+        "node.inputs.x = os.path.abspath('a.txt')\n"
+        "open('node.pkl', 'wb').write(pickle.dumps(node))\n"
+    )
+
+    python(
+        INSTALL + "import os, pickle\n"
+        "sink = pickle.load(open('node.pkl', 'rb')).interface\n"
+        "assert type(sink) is nipype_datasink.DataSink\n"
+        "assert sink.run().outputs.out_file == [os.path.abspath('out/x/a.txt')]\n"
+    )
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_process_that_is_started_has_it_too(workdir: Path, method: str) -> None:
+    (workdir / "pipeline.py").write_text(
+        "from nipype import DataSink\nclass Own(DataSink): pass\n"
+        "def bases(): return [base.__module__ for base in Own.__bases__]\n"
+    )
+    (workdir / "elsewhere").mkdir()
+
+    output = python(
+        INSTALL + "import multiprocessing, os, pipeline\n"
+        "sys.path[0] = os.getcwd(); os.chdir('elsewhere')\n"
+        f"with multiprocessing.get_context('{method}').Pool(1) as pool:\n"
+        "    print(pool.apply(pipeline.bases))\n"
+    )
+
+    assert output == "['nipype_datasink.interface']\n"

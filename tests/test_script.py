@@ -1,0 +1,144 @@
+"""``nipype-datasink run``: a script runs as Python itself would run it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import tree
+
+WHERE = """
+import __main__, os, pickle, sys
+from dataclasses import dataclass
+
+@dataclass
+class Record:
+    name: str
+
+print(__name__, __file__, __package__, __spec__, sys.argv, sys.path[0])
+print(__main__.Record is Record, pickle.loads(pickle.dumps(Record("a"))), os.getcwd())
+"""
+
+SCRIPTS = {
+    "where": WHERE,
+    "error": "def fail():\n    raise ValueError('no')\n\n\nfail()\n",
+    "cause": "try:\n    1 / 0\nexcept ArithmeticError as error:\n    raise OSError() from error\n",
+    "syntax": "print('a'\nx = )\n",
+    "exit": "import sys\nsys.exit(7)\n",
+    "exit-with-words": "raise SystemExit('nothing to do')\n",
+    "atexit": "import atexit\natexit.register(lambda: print(__import__('__main__').atexit))\n",
+    "end-of-input": "input()\n",
+    "hook": "import sys\nsys.excepthook = lambda *_: print('hooked')\n1 / 0\n",
+}
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL
+    )
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return python("-m", "nipype_datasink", "run", *arguments)
+
+
+def said(done: subprocess.CompletedProcess[str]) -> tuple[int, str, str]:
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("text", SCRIPTS.values(), ids=SCRIPTS)
+def test_a_script_runs_as_python_would_run_it(workdir: Path, text: str) -> None:
+    (workdir / "scripts").mkdir()
+    (workdir / "scripts" / "script.py").write_text(text)
+    command = ["scripts/script.py", "--help", "-x", "--", "a b"]
+
+    assert said(run(*command)) == said(python(*command))
+
+
+def test_a_link_runs_with_what_lies_beside_its_target(workdir: Path) -> None:
+    (workdir / "folder").mkdir()
+    (workdir / "folder" / "script.py").write_text("import beside; print(__file__, beside.name)")
+    (workdir / "folder" / "beside.py").write_text("name = 'beside'")
+    (workdir / "link").symlink_to("folder/script.py")
+
+    done = run("link")
+
+    assert done.stdout == f"{workdir / 'link'} beside\n"
+    assert said(done) == said(python("link"))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="came with Python 3.11")
+def test_the_directory_of_the_script_is_not_trusted_where_python_would_not(workdir: Path) -> None:
+    (workdir / "script.py").write_text("import beside")
+    (workdir / "beside.py").touch()
+    command = ["script.py"]
+
+    done = python("-P", "-m", "nipype_datasink", "run", *command)
+
+    assert "ModuleNotFoundError" in done.stderr
+    assert said(done) == said(python("-P", *command))
+
+
+def test_a_script_that_is_not_there_is_said(workdir: Path) -> None:
+    done = run("gone.py")
+
+    assert done.returncode == python("gone.py").returncode == 2
+    assert "gone.py" in done.stderr
+
+
+def test_an_interrupt_ends_it_as_it_ends_python(workdir: Path) -> None:
+    (workdir / "script.py").write_text("raise KeyboardInterrupt\n")
+
+    done = run("script.py")
+
+    assert done.returncode == 130
+    assert done.stderr == python("script.py").stderr
+
+
+PIPELINE = """
+import sys
+from pathlib import Path
+from nipype import MapNode, Node, Workflow
+from nipype.interfaces.io import DataSink
+from sinks import Own
+
+if __name__ == "__main__":
+    for name in ("a", "b"):
+        Path(f"{name}.txt").write_text(name)
+    base = str(Path("out").resolve())
+    both = MapNode(DataSink(infields=["x"], base_directory=base), iterfield=["x"], name="both")
+    both.inputs.x = [str(Path(f"{name}.txt").resolve()) for name in ("a", "b")]
+    own = Node(Own(base_directory=base, x=both.inputs.x[0]), name="own")
+    own.inputs.container = "own"
+    workflow = Workflow("study", base_dir="work")
+    workflow.add_nodes([both, own])
+    arguments = {"n_procs": 2, "mp_context": sys.argv[1]}
+    workflow.run(plugin="MultiProc", plugin_args=arguments)
+"""
+
+SINKS = """
+from nipype.interfaces.io import DataSink
+
+class Own(DataSink):
+    def _get_dst(self, source):
+        return ",".join(kind.__module__ for kind in type(self).__mro__[:2])
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_pipeline_that_nobody_edited_uses_our_class(workdir: Path, method: str) -> None:
+    (workdir / "script.py").write_text(PIPELINE)
+    (workdir / "sinks.py").write_text(SINKS)
+
+    done = run("script.py", method)
+
+    assert done.returncode == 0, done.stderr
+    files = {name for name, data in tree(workdir / "out").items() if data}
+    assert files == {"x/a.txt", "x/b.txt", "own/x/sinks,nipype_datasink.interface"}
+    # What only ours writes: one line for each run of a sink.
+    assert done.stdout.count("/out: 1 sent") == 2
+    assert done.stdout.count("/out/own: 1 sent") == 1
