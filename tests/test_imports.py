@@ -14,7 +14,7 @@ import nipype_datasink
 
 PACKAGE = Path(nipype_datasink.__file__).parent
 ORDER = [
-    {"errors", "threads"},
+    {"errors", "threads", "worker"},
     {"location"},
     {"routing"},
     {"sources"},
@@ -37,7 +37,7 @@ RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 S3_ORDER = [
     {"__init__"},
     {"arguments", "credentials", "comparison", "pace", "reference", "store"},
-    {"template", "listing", "injected", "refusal"},
+    {"template", "listing", "identity", "injected", "refusal"},
     {"client", "transport", "translation"},
     {"presence", "classic", "crt", "runtime"},
     {"choice"},
@@ -86,7 +86,9 @@ def test_imports_run_one_way_within_s3(path: Path) -> None:
             assert rank[other or "__init__"] < rank[path.stem], f"s3.{path.stem} imports {name}"
 
 
-@pytest.mark.parametrize("name", ["errors", "location", "routing", "manifest", "s3/credentials"])
+@pytest.mark.parametrize(
+    "name", ["errors", "worker", "location", "routing", "manifest", "s3/credentials"]
+)
 def test_pure_modules_import_no_package_but_ours(name: str) -> None:
     path = PACKAGE / f"{name}.py"
     if not path.exists():

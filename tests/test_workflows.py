@@ -8,6 +8,9 @@ import os
 import re
 import runpy
 import shutil
+import socket
+import subprocess
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -26,7 +29,7 @@ from nipype import Function, IdentityInterface, JoinNode, MapNode, Node, Workflo
 from nipype.interfaces import io as nipype_io
 
 import nipype_datasink.io
-from nipype_datasink import DataSink
+from nipype_datasink import DataSink, S3Error
 from tests.conftest import contents, tree
 from tests.stores import ACCESS_KEY, SECRET_KEY
 
@@ -893,3 +896,82 @@ def test_no_test_of_nipypes_for_its_sink_is_left_out() -> None:
     }
 
     assert {name for name, text in tests.items() if "nio.DataSink(" in text} == set(NIPYPE_TESTS)
+
+
+# Workers.
+
+IN_A_FORKED_WORKER = """
+import os
+from unittest.mock import MagicMock
+from nipype import Node, Workflow
+from nipype_datasink import DataSink
+
+mock = MagicMock()
+mock.name = "mybucket"
+open("a.txt", "w").write("a")
+sink = Node(DataSink(bucket=mock, base_directory="s3://mybucket/out"), name="datasink")
+sink.inputs.x = os.path.abspath("a.txt")
+workflow = Workflow("study", base_dir=os.path.abspath("work"))
+workflow.add_nodes([sink])
+workflow.run({arguments})
+print("calls:", mock.upload_file.call_count)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "calls", "warnings"),
+    [("plugin='MultiProc', plugin_args={'n_procs': 1}", 0, 1), ("plugin='Linear'", 1, 0)],
+    ids=["forked", "same"],
+)
+def test_a_mock_whose_calls_nobody_sees_is_warned_of(
+    workdir: Path, arguments: str, calls: int, warnings: int
+) -> None:
+    code = IN_A_FORKED_WORKER.replace("{arguments}", arguments)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert f"calls: {calls}" in done.stdout
+    said = "the injected MagicMock is a copy in worker process"
+    assert done.stdout.count(said) == warnings
+
+
+@pytest.mark.parametrize(
+    ("inputs", "source"),
+    [
+        ({}, "the environment (AWS_ACCESS_KEY_ID)"),
+        ({"creds_path": "keys.csv"}, "creds_path 'keys.csv'"),
+        ({"s3_profile": "lab"}, "s3_profile 'lab'"),
+    ],
+)
+def test_trouble_with_s3_says_where_it_was_and_whose_credentials_were_used(
+    workdir: Path, endpoint: str, credentials: None, inputs: dict[str, str], source: str
+) -> None:
+    Path("keys.csv").write_text(f"AWSAccessKeyId={ACCESS_KEY}\nAWSSecretKey={SECRET_KEY}\n")
+    profile = f"[lab]\naws_access_key_id={ACCESS_KEY}\naws_secret_access_key={SECRET_KEY}\n"
+    Path(os.environ["AWS_SHARED_CREDENTIALS_FILE"]).write_text(profile)
+    Path("a.txt").write_text("a")
+    sink = DataSink(base_directory="s3://nowhere/out", s3_endpoint_url=endpoint)
+    sink.inputs.trait_set(**inputs)
+    sink.inputs.x = str(Path("a.txt").resolve())
+
+    with pytest.raises(S3Error, match="the bucket does not exist") as caught:
+        sink.run()
+
+    where = f"this was process {os.getpid()} on {socket.gethostname()}"
+    assert f"{where}, with the credentials of {source}" in str(caught.value)
+    assert SECRET_KEY not in str(caught.value)
+
+
+def test_a_batch_job_warns_of_places_that_it_has_for_itself(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    Path("a.txt").write_text("a")
+    sink = DataSink(base_directory="out", x=str(Path("a.txt").resolve()), infields=["x"])
+
+    sink.run()
+    assert not caplog.records or "relative" not in caplog.text
+
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    sink.run()
+    assert "SLURM job 7: base_directory 'out' is relative" in caplog.text

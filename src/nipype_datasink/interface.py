@@ -15,7 +15,7 @@ from nipype.interfaces.base import isdefined
 from nipype.utils.misc import str2bool
 
 from nipype_datasink.delivery import Target, Unreachable, deliver
-from nipype_datasink.errors import SettingsError
+from nipype_datasink.errors import S3Error, SettingsError
 from nipype_datasink.hints import likely_input
 from nipype_datasink.inputs import DataSinkInputSpec, DataSinkOutputSpec
 from nipype_datasink.local import LocalTarget
@@ -25,6 +25,7 @@ from nipype_datasink.routing import Substitutions, relative_destination
 from nipype_datasink.s3.arguments import check_crt, check_upload_args
 from nipype_datasink.s3.reference import let_travel, usable_here
 from nipype_datasink.soundness import sound_plan
+from nipype_datasink.worker import batch_job, only_here, whereabouts
 
 if TYPE_CHECKING:
     from nipype_datasink.s3.credentials import Keys
@@ -143,7 +144,12 @@ class DataSink(upstream.DataSink):
     def _list_outputs(self) -> dict[str, Any]:
         """Sink, and report where everything is now."""
         plan = self.plan()
-        deliver(plan, self._targets(self._locations()))
+        self._warn_of_places()
+        try:
+            deliver(plan, self._targets(self._locations()))
+        except S3Error as error:
+            error.args = (f"{error}\n{self._circumstances()}",)
+            raise
         outputs: dict[str, Any] = self.output_spec().get()
         outputs["out_file"] = [delivery.destination for delivery in plan.deliveries]
         return outputs
@@ -152,6 +158,28 @@ class DataSink(upstream.DataSink):
         for name in _SECRETS:
             runtime.environ.pop(name, None)
         return super()._run_interface(runtime)
+
+    # What a worker on another machine may lack.
+
+    def _warn_of_places(self) -> None:
+        if job := batch_job():
+            for name in ("base_directory", "local_copy"):
+                path = self._value(name)
+                if path and not path.lower().startswith("s3://") and (why := only_here(path)):
+                    _logger.warning("%s: %s %r %s", job, name, path, why)
+
+    def _circumstances(self) -> str:
+        return f"this was {whereabouts()}, with the credentials of {self._credential_source()}"
+
+    def _credential_source(self) -> str:
+        for name in ("bucket", "creds_path", "s3_profile"):
+            if (value := self._value(name)) is not None:
+                return "the injected bucket" if name == "bucket" else f"{name} {value!r}"
+        from nipype_datasink.s3.identity import whose
+
+        with suppress(Exception):  # it is about another error
+            return whose(self._open_bucket())
+        return "nobody"
 
     # What the inputs hold, as plain values.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copyreg
+import logging
 import os
 import pickle
 import sys
@@ -11,8 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nipype_datasink.errors import CredentialsError, S3Error
+from nipype_datasink.worker import whereabouts
 
-__all__ = ["Reference", "describe", "is_boto3", "let_travel", "usable_here"]
+__all__ = ["Reference", "credentials_of", "describe", "is_boto3", "let_travel", "usable_here"]
+
+_logger = logging.getLogger("nipype.interface")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ def _reference(token: str, bucket: Any) -> Reference:
         name = name if isinstance(name, str) else type(bucket).__name__
         return Reference(token, name, own=_own_pickle(bucket))
     meta = bucket.meta.client.meta
-    signed = _credentials(bucket) is not None
+    signed = credentials_of(bucket) is not None
     return Reference(token, bucket.name, meta.endpoint_url, meta.region_name, signed)
 
 
@@ -153,9 +157,18 @@ def usable_here(bucket: Any) -> Any:
     """
     reference = bucket if isinstance(bucket, Reference) else refer(bucket)
     process, known = _known.get(reference.token, (0, None))
+    if known is None and reference.own:
+        known = pickle.loads(reference.own)
     if known is None:
-        return pickle.loads(reference.own) if reference.own else _from_chain(reference)
-    if process == os.getpid() or not is_boto3(known):
+        return _from_chain(reference)
+    if process == os.getpid():
+        return known
+    if not is_boto3(known):
+        _logger.warning(
+            "the injected %s is a copy in %s; the process that injected it sees none of its calls",
+            type(known).__name__,
+            whereabouts(),
+        )
         return known
     here = (os.getpid(), reference.token)
     if here not in _renewals:
@@ -163,7 +176,8 @@ def usable_here(bucket: Any) -> Any:
     return _renewals[here]
 
 
-def _credentials(bucket: Any) -> Any:
+def credentials_of(bucket: Any) -> Any:
+    """Return botocore's credentials of a bucket's client; None if its requests are not signed."""
     return bucket.meta.client._request_signer._credentials
 
 

@@ -1,0 +1,62 @@
+"""Where a process runs, and what means another place on another machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+
+import pytest
+
+from nipype_datasink.worker import batch_job, only_here, whereabouts
+
+
+@pytest.mark.parametrize(
+    ("environment", "job"),
+    [
+        ({}, None),
+        ({"SLURM_JOB_ID": ""}, None),
+        ({"SLURM_JOB_ID": "7", "JOB_ID": "8"}, "SLURM job 7"),
+        ({"PBS_JOBID": "7.head"}, "PBS job 7.head"),
+        ({"JOB_ID": "7"}, "SGE job 7"),
+        ({"_CONDOR_JOB_AD": "/x/.job.ad"}, "HTCondor job /x/.job.ad"),
+    ],
+)
+def test_jobs_are_known_by_their_environment(environment: dict[str, str], job: str | None) -> None:
+    assert batch_job(environment) == job
+
+
+@pytest.mark.parametrize("path", ["/data/out", "/tmpdir/out", "/", "~/out", "/data/../home/tmp"])
+def test_a_shared_place_is_no_trouble(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+
+    assert only_here(path) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("out", "is relative"),
+        ("", "is relative"),
+        ("/tmp", "is below /tmp"),
+        ("/data/../tmp/out", "is below /tmp"),
+        ("/dev/shm/out", "is below /dev/shm"),
+        ("/mnt/job7/out", "is below /mnt/job7"),
+    ],
+)
+def test_a_place_of_one_machine_is_explained(
+    path: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/mnt/job7")
+
+    assert why in (only_here(path) or "")
+
+
+def test_a_process_says_host_and_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert whereabouts() == f"process {os.getpid()} on {socket.gethostname()}"
+
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert whereabouts().endswith(f"on {socket.gethostname()} (SLURM job 7)")
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply(whereabouts).startswith("worker process ")
