@@ -20,7 +20,7 @@ endef
 
 # Two targets at once would install into one environment.
 .NOTPARALLEL:
-.PHONY: help demo test lint docs integration soak oldest wheel-test mutants bench clean
+.PHONY: help demo test lint docs integration soak oldest wheel-test mutants bench slurm cluster clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,17 @@ soak: $(VENV)/integration.stamp ## Repeat the tests of failures for long; write 
 
 oldest: $(VENV)-oldest/stamp ## Run the tests with the lowest versions of everything
 	$(VENV)-oldest/$(PYTEST) $(ARGS)
+
+slurm: ## Install SLURM, where apt-get can; nothing is started
+	@for each in slurmctld slurmd sbatch munged; do command -v $$each >/dev/null || missing=1; done; \
+	if [ -n "$$missing" ]; then \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo apt-get -qq update && $$sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+	    apt-get -qq install --no-install-recommends slurmctld slurmd slurm-client munge >/dev/null; \
+	fi
+
+cluster: $(VENV)/integration.stamp slurm ## Run a real workflow under every plugin, SLURM's on two nodes
+	$(VENV)/bin/python -m pytest --cluster --store seaweedfs tests/distributed $(ARGS)
 
 wheel-test: $(VENV)/dev.stamp ## Run the tests of the sdist against the wheel, without src
 	rm -rf build/dist build/wheel

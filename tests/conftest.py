@@ -29,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the same tests run against another store, or longer."""
     parser.addoption("--store", choices=["moto", "seaweedfs"], default="moto")
     parser.addoption("--soak", action="store_true", help="repeat what is repeated ten times more")
+    parser.addoption("--cluster", action="store_true", help="run what needs SLURM, too")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -39,7 +40,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Leave out what only moto can be made to do."""
+    """Leave out what only moto can be made to do, and what needs a cluster."""
+    if "distributed" in item.path.parts and not item.config.getoption("--cluster"):
+        pytest.skip("needs --cluster")
     if item.get_closest_marker("moto") and item.config.getoption("--store") != "moto":
         pytest.skip("needs what only moto can be made to do")
 

@@ -40,7 +40,7 @@ def moto() -> Iterator[str]:
     threads that hold locks.
     """
     with tempfile.TemporaryDirectory(prefix="moto-") as directory:
-        (port,) = _free_ports(1)
+        (port,) = free_ports(1)
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
         with _running(command, Path(directory) / "log", port):
             yield f"http://127.0.0.1:{port}"
@@ -56,7 +56,7 @@ def seaweedfs() -> Iterator[str]:
         (Path(directory) / "data").mkdir()
         config = Path(directory) / "s3.json"
         config.write_text(json.dumps({"identities": [_identity(), *_roles()]}))
-        port, *others = _free_ports(8)
+        port, *others = free_ports(8)
         with _running(_command(program, directory, port, others), Path(directory) / "log", port):
             yield f"http://127.0.0.1:{port}"
 
@@ -142,7 +142,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     raise RuntimeError(f"the store did not start:\n{log.read_text(errors='replace')[-2000:]}")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

@@ -1,0 +1,142 @@
+"""A SLURM of two nodes, all of it on this machine and in one temporary directory."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.stores import free_ports
+
+NODES = ("n1", "n2")
+
+_DAEMONS = {"munged", "slurmctld", "slurmd"}
+_PATIENCE = 60  # seconds
+
+_CONFIGURATION = """\
+ClusterName=tests
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={port}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+AuthInfo=socket={directory}/munge.socket
+CredType=cred/munge
+StateSaveLocation={directory}/state
+SlurmdSpoolDir={directory}/spool-%n
+SlurmctldPidFile={directory}/slurmctld.pid
+SlurmdPidFile={directory}/slurmd-%n.pid
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+MpiDefault=none
+ReturnToService=2
+KillWait=2
+CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
+SchedulerParameters=bf_interval=2,sched_interval=2
+PartitionName=all Nodes=ALL Default=YES State=UP
+"""
+
+
+@contextmanager
+def slurm() -> Iterator[dict[str, str]]:
+    """Yield what the environment of SLURM's commands needs; all daemons end with the context.
+
+    Raises
+    ------
+    RuntimeError
+        If daemons of SLURM or MUNGE run here already: nobody's cluster is to be disturbed.
+    """
+    if running := sorted(_DAEMONS.intersection(_programs())):
+        raise RuntimeError(f"{', '.join(running)} runs here already; this cluster stays off")
+    with TemporaryDirectory(prefix="slurm-", ignore_cleanup_errors=True) as name, ExitStack() as up:
+        directory = Path(name)
+        directory.chmod(0o755)  # munged insists that everybody can reach its socket
+        environment = {**os.environ, "SLURM_CONF": str(_configure(directory))}
+        for command in _commands(directory):
+            up.enter_context(_daemon(command, environment, directory))
+        idle = ["idle"] * len(NODES)
+        _wait(lambda: _said(environment, "sinfo", "-h", "-N", "-o", "%T") == idle, directory)
+        yield {"SLURM_CONF": environment["SLURM_CONF"], "LOGNAME": getpass.getuser()}
+        # Jobs have processes of their own, which would outlive the daemons.
+        _said(environment, "scancel", "--user", getpass.getuser())
+        _wait(lambda: not _said(environment, "squeue", "-h"), directory)
+
+
+def _programs() -> Iterator[str]:
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        with suppress(OSError):
+            yield path.read_text().strip()
+
+
+def _configure(directory: Path) -> Path:
+    subprocess.run(
+        ["mungekey", "--create", f"--keyfile={directory}/munge.key"], check=True, timeout=_PATIENCE
+    )
+    (directory / "state").mkdir()
+    host = socket.gethostname()
+    port, *ports = free_ports(1 + len(NODES))
+    lines = [
+        f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=1"
+        for node, port in zip(NODES, ports, strict=True)
+    ]
+    text = _CONFIGURATION.format(host=host, port=port, user=getpass.getuser(), directory=directory)
+    path = directory / "slurm.conf"
+    path.write_text("\n".join([*lines, text]))
+    return path
+
+
+def _commands(directory: Path) -> Iterator[list[str]]:
+    places = {
+        "socket": "munge.socket",
+        "key-file": "munge.key",
+        "pid-file": "munged.pid",
+        "log-file": "munged.log",
+        "seed-file": "munged.seed",
+    }
+    yield ["munged", "--foreground", *(f"--{key}={directory}/{places[key]}" for key in places)]
+    _wait((directory / "munge.socket").exists, directory)
+    yield ["slurmctld", "-D"]
+    for node in NODES:
+        yield ["slurmd", "-D", "-N", node]
+
+
+@contextmanager
+def _daemon(command: list[str], environment: dict[str, str], directory: Path) -> Iterator[None]:
+    with (directory / f"{command[0]}-{command[-1].rpartition('/')[2]}.log").open("wb") as output:
+        process = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_PATIENCE)
+        process.kill()
+        process.wait()
+
+
+def _said(environment: dict[str, str], *command: str) -> list[str]:
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=_PATIENCE, check=False
+    )
+    return done.stdout.splitlines()
+
+
+def _wait(ready: Callable[[], bool], directory: Path) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while not ready():
+        if time.monotonic() > deadline:
+            logs = [f"{path.name}:\n{path.read_text()[-2000:]}" for path in directory.glob("*.log")]
+            raise RuntimeError("\n".join(["SLURM keeps us waiting", *logs]))
+        time.sleep(0.2)

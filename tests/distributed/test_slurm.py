@@ -1,0 +1,210 @@
+"""Jobs of SLURM: what they lack is said, and what is cancelled leaves nothing torn."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from nipype import Node, Workflow
+
+from nipype_datasink import DataSink
+from tests.conftest import contents
+from tests.distributed.proxy import Proxy
+from tests.stores import ACCESS_KEY, SECRET_KEY
+
+if TYPE_CHECKING:
+    from types_boto3_s3.service_resource import Bucket
+
+pytestmark = pytest.mark.usefixtures("cluster", "workdir")
+
+# Where a job leaves no result, nipype (1.8 to 1.12) fails while it writes the crash file.
+LOST = (RuntimeError, TypeError)
+
+BARE = {"sbatch_args": "--export=NONE"}
+
+
+def sinking(source: Path, **inputs: Any) -> Workflow:
+    inputs.setdefault("base_directory", "s3://mybucket/out")
+    workflow = Workflow(name="study", base_dir=str(Path("work").resolve()))
+    workflow.config["execution"] = {
+        "crashdump_dir": str(Path("crashes").resolve()),
+        "crashfile_format": "txt",
+        "poll_sleep_duration": "0.1",
+        "job_finished_timeout": "1",
+    }
+    node = Node(DataSink(**inputs), name="datasink")
+    node.inputs.x = str(source.resolve())
+    workflow.add_nodes([node])
+    return workflow
+
+
+def run(workflow: Workflow, **plugin_args: str) -> None:
+    workflow.run(plugin="SLURM", plugin_args=plugin_args)
+
+
+def crash_report() -> str:
+    """Return the text of the one crash file."""
+    (path,) = Path("crashes").glob("crash-*-datasink*")
+    return path.read_text()
+
+
+def output_of_jobs() -> str:
+    return "".join(path.read_text() for path in Path("work").rglob("slurm-*.out"))
+
+
+@pytest.fixture
+def source(workdir: Path) -> Path:
+    path = workdir / "a.nii"
+    path.write_text("a")
+    return path
+
+
+@pytest.fixture
+def keys(workdir: Path) -> str:
+    path = workdir / "keys.csv"
+    path.write_text(f"Access key ID,Secret access key\n{ACCESS_KEY},{SECRET_KEY}\n")
+    return str(path)
+
+
+def test_a_job_without_environment_uses_the_credentials_file(
+    source: Path, keys: str, endpoint: str, bucket: Bucket
+) -> None:
+    run(sinking(source, creds_path=keys, s3_endpoint_url=endpoint), **BARE)
+
+    assert contents(bucket) == {"out/x/a.nii": b"a"}
+
+
+def test_a_job_with_the_environment_uses_its_credentials(
+    source: Path, endpoint: str, bucket: Bucket
+) -> None:
+    run(sinking(source, s3_endpoint_url=endpoint))
+
+    assert contents(bucket) == {"out/x/a.nii": b"a"}
+
+
+def fails(workflow: Workflow, **plugin_args: str) -> str:
+    """Return the crash file of a workflow whose sink cannot do its work in a job."""
+    with pytest.raises(RuntimeError):
+        run(workflow, **plugin_args)
+    report = crash_report()
+    assert SECRET_KEY not in report
+    return report
+
+
+def test_a_job_without_credentials_says_whose_it_used(
+    source: Path, endpoint: str, bucket: Bucket, pytestconfig: pytest.Config
+) -> None:
+    if pytestconfig.getoption("--store") == "moto":
+        pytest.skip("moto lets everybody in")
+
+    report = fails(sinking(source, s3_endpoint_url=endpoint), **BARE)
+
+    assert "no credentials were found" in report
+    assert "s3://mybucket/out" in report
+    assert "(SLURM job " in report
+    assert "credentials of nobody: neither the environment" in report
+    assert "study.datasink" in report
+
+
+def test_a_job_that_cannot_read_the_credentials_file_says_so(
+    source: Path, endpoint: str, bucket: Bucket
+) -> None:
+    report = fails(sinking(source, creds_path="/gone/keys.csv", s3_endpoint_url=endpoint))
+
+    assert "creds_path '/gone/keys.csv' cannot be read" in report
+    assert "(SLURM job " in report
+    assert "not tried: s3://mybucket/out/x/a.nii" in report
+
+
+def test_a_job_that_cannot_reach_the_store_says_so(source: Path, credentials: None) -> None:
+    report = fails(sinking(source, s3_endpoint_url="http://127.0.0.1:9"))
+
+    assert "http://127.0.0.1:9" in report
+    assert "check s3_endpoint_url" in report
+    assert "with the credentials of the environment (AWS_ACCESS_KEY_ID)" in report
+
+
+def test_a_job_that_lacks_the_package_says_so(source: Path, workdir: Path) -> None:
+    package = workdir / "lacking" / "nipype_datasink"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'nipype_datasink'\")"
+    )
+    template = f"#!/bin/bash\nexport PYTHONPATH={package.parent}"
+
+    with pytest.raises(LOST):
+        run(sinking(source), template=template)
+
+    (dump,) = Path("work").rglob("crashdump_*.pklz")
+    assert b"No module named 'nipype_datasink'" in gzip.decompress(dump.read_bytes())
+
+
+@pytest.mark.parametrize("place", ["out", "/tmp/somewhere"])
+def test_a_place_that_other_machines_do_not_see_is_warned_of(
+    source: Path, place: str, workdir: Path
+) -> None:
+    # The directory of these tests is below /tmp as well.
+    run(sinking(source, base_directory=place if place == "out" else str(workdir / "out")))
+
+    assert "base_directory" in output_of_jobs()
+    expected = "is relative" if place == "out" else "which most machines have for themselves"
+    assert expected in output_of_jobs()
+
+
+# What ends in the middle.
+
+
+@pytest.fixture
+def proxy(endpoint: str) -> Iterator[Proxy]:
+    proxy = Proxy(endpoint, limit=20 << 20)
+    yield proxy
+    proxy.close()
+
+
+def output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def ended(workflow: Workflow, proxy: Proxy, end: Callable[[], object], **plugin: Any) -> None:
+    """Run a workflow whose upload comes to a halt, and end what uploads."""
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(workflow.run, **plugin)
+        try:
+            assert proxy.halted.wait(60)
+            end()
+            assert isinstance(running.exception(60), LOST)
+        finally:
+            proxy.go_on.set()
+
+
+@pytest.fixture
+def large(workdir: Path) -> Path:
+    path = workdir / "large.nii"
+    path.write_bytes(os.urandom(40 << 20))
+    return path
+
+
+@pytest.mark.parametrize("signal", [(), ("--signal=KILL", "--full")], ids=["cancelled", "killed"])
+def test_a_job_that_ends_in_the_middle_of_an_upload_leaves_nothing_torn(
+    large: Path, keys: str, bucket: Bucket, proxy: Proxy, signal: tuple[str, ...]
+) -> None:
+    workflow = sinking(large, creds_path=keys, s3_endpoint_url=proxy.address)
+
+    def cancel() -> None:
+        (job,) = output("squeue", "-h", "-o", "%i").split()
+        output("scancel", *signal, job)
+
+    ended(workflow, proxy, cancel, plugin="SLURM")
+
+    assert contents(bucket) == {}
+    assert "CANCELLED" in output_of_jobs()
+
+    run(workflow)
+
+    assert contents(bucket) == {"out/x/large.nii": large.read_bytes()}
