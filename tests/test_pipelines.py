@@ -1,0 +1,286 @@
+"""Patterns of public pipelines, and what nipype does with a sink besides running it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nipype import Function, IdentityInterface, MapNode, Node, Workflow, config
+from nipype.caching import Memory
+from nipype.interfaces import io as nipype_io
+from nipype.interfaces.base import Str
+from nipype.pipeline.engine.nodes import NodeExecutionError
+
+import nipype_datasink
+import nipype_datasink.io
+from nipype_datasink import DataSink
+from tests.conftest import tree
+
+
+def made(workdir: Path, *names: str) -> list[str]:
+    """Return new files of a working directory, as nipype would have made them."""
+    paths = [workdir / "work" / name for name in names]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(path.name)
+    return [str(path) for path in paths]
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    return {name: data for name, data in tree(directory).items() if data is not None}
+
+
+def alone(workdir: Path, node: Node, **execution: str) -> Workflow:
+    workflow = Workflow(name="study", base_dir=str(workdir / "work"))
+    workflow.config["execution"] = {"crashdump_dir": str(workdir / "crashes"), **execution}
+    workflow.add_nodes([node])
+    return workflow
+
+
+# What pipelines do; nipype's class and ours do the same.
+
+
+def base_anchored(sink: Any, workdir: Path) -> None:
+    sink.inputs.container = "sub001"
+    sink.inputs.regexp_substitutions = [(rf"^{workdir}/out/sub(\d+)/", rf"{workdir}/out/S\1_")]
+    sink.inputs.anat = made(workdir, "T1.nii")[0]
+
+
+def bare_at_name(sink: Any, workdir: Path) -> None:
+    setattr(sink.inputs, "@anat", made(workdir, "T1.nii")[0])
+    setattr(sink.inputs, "@func", made(workdir, "_run_1/bold.nii", "_run_2/bold.nii"))
+
+
+def strip_dir(sink: Any, workdir: Path) -> None:
+    sink.inputs.strip_dir = str(workdir / "work")
+    setattr(sink.inputs, "func.@run", made(workdir, "_run_1/_echo_2/bold.nii"))
+
+
+def without_parameterization(sink: Any, workdir: Path) -> None:
+    sink.inputs.parameterization = False
+    sink.inputs.func = made(workdir, "_run_1/a.nii", "_run_2/b.nii")
+
+
+def deep_names(sink: Any, workdir: Path) -> None:
+    for name in ("func.motion.@par", "func.motion.plots.@png", "func.@mean"):
+        setattr(sink.inputs, name, made(workdir, f"{name.strip('@').rpartition('.')[2]}.out"))
+
+
+def substitutions_grow(sink: Any, workdir: Path) -> None:
+    sink.inputs.substitutions = [("_subject_id_", "")]
+    sink.inputs.substitutions.append((".out", ".txt"))
+    sink.inputs.substitutions += [("func", "FUNC")]
+    sink.inputs.func = made(workdir, "_subject_id_s1/a.out")
+
+
+PATTERNS = [
+    base_anchored,
+    bare_at_name,
+    strip_dir,
+    without_parameterization,
+    deep_names,
+    substitutions_grow,
+]
+
+
+def sunk(kind: type, pattern: Callable[[Any, Path], None], workdir: Path) -> dict[str, bytes]:
+    sink = kind(base_directory=str(workdir / "out"))
+    pattern(sink, workdir)
+    sink.run()
+    result = files(workdir / "out")
+    for path in sorted((workdir / "out").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    return result
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_a_pattern_of_public_pipelines_gives_nipypes_tree(
+    workdir: Path, pattern: Callable[[Any, Path], None]
+) -> None:
+    ours = sunk(DataSink, pattern, workdir)
+
+    assert ours
+    assert ours == sunk(nipype_io.DataSink, pattern, workdir)
+
+
+# Subclasses.
+
+
+def substituting(nio: Any) -> type:
+    class Own(nio.DataSink):
+        def _substitute(self, path: str) -> str:
+            return super()._substitute(path).replace("sub-", "subject_")
+
+    return Own
+
+
+def routing(nio: Any) -> type:
+    class Own(nio.DataSink):
+        def _get_dst(self, source: str) -> str:
+            return Path(source).parent.name.strip("_") + "/" + Path(source).name
+
+    return Own
+
+
+def reporting(nio: Any) -> type:
+    class Own(nio.DataSink):
+        def _list_outputs(self) -> Any:
+            outputs = super()._list_outputs()
+            Path(self.inputs.base_directory, "sunk.txt").write_text(str(outputs["out_file"]))
+            return outputs
+
+    return Own
+
+
+def extending(nio: Any) -> type:
+    class Spec(nio.DataSinkInputSpec):
+        suffix = Str("", usedefault=True, desc="Added to each name")
+
+    class Own(nio.DataSink):
+        input_spec = Spec
+
+        def _substitute(self, path: str) -> str:
+            return super()._substitute(path) + self.inputs.suffix
+
+    return Own
+
+
+@pytest.mark.parametrize("make", [substituting, routing, reporting, extending])
+def test_a_subclass_does_what_it_does_with_nipypes_class(
+    workdir: Path, make: Callable[[Any], type]
+) -> None:
+    def use(sink: Any, workdir: Path) -> None:
+        sink.inputs.anat = made(workdir, "_run_1/sub-1.nii")
+        if make is extending:
+            sink.inputs.suffix = ".orig"
+
+    ours = sunk(make(nipype_datasink.io), use, workdir)
+
+    assert ours
+    assert ours == sunk(make(nipype_io), use, workdir)
+
+
+# Life in the graph.
+
+
+def test_a_sink_in_a_memory_runs_again_each_time(workdir: Path) -> None:
+    (source,) = made(workdir, "a.nii")
+    (workdir / "memory").mkdir()
+    cached = Memory(str(workdir / "memory")).cache(DataSink)
+
+    for _ in range(2):
+        result = cached(base_directory=str(workdir / "out"), anat=source)
+        assert result.outputs.out_file == [str(workdir / "out/anat/a.nii")]
+        (workdir / "out/anat/a.nii").unlink()
+
+
+def test_nipypes_command_line_shows_our_inputs(workdir: Path) -> None:
+    command = [sys.executable, "-c", "from nipype.scripts.cli import cli; cli()"]
+    arguments = ["run", "nipype_datasink.io", "DataSink", "--help"]
+    done = subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "--s3_endpoint_url" in done.stdout
+    assert "--base_directory" in done.stdout
+
+
+def test_the_report_of_a_node_tells_where_its_outputs_are(workdir: Path) -> None:
+    (source,) = made(workdir, "a.nii")
+    node = Node(DataSink(base_directory=str(workdir / "out")), name="sink")
+    node.inputs.anat = source
+
+    alone(workdir, node, create_report="true").run(plugin="Linear")
+
+    (report,) = (workdir / "work").rglob("report.rst")
+    assert "study.sink" in report.read_text()
+    assert str(workdir / "out/anat/a.nii") in report.read_text()
+
+
+def unneeded(name: str) -> tuple[str, str]:
+    from pathlib import Path
+
+    for each in (name, f"other_{name}"):
+        Path(each).write_text(each)
+    return str(Path(name).resolve()), str(Path(f"other_{name}").resolve())
+
+
+def function_node(**inputs: Any) -> Node:
+    node = Node(Function(function=unneeded, output_names=["out", "other"]), name="source")
+    node.inputs.trait_set(**inputs)
+    return node
+
+
+@pytest.mark.parametrize("remove", ["true", "false"])
+def test_a_sink_keeps_what_it_needs_from_being_removed(workdir: Path, remove: str) -> None:
+    node = Node(DataSink(base_directory=str(workdir / "out")), name="sink")
+    workflow = alone(workdir, node, remove_unnecessary_outputs=remove)
+    workflow.connect(function_node(name="a.nii"), "out", node, "anat")
+
+    workflow.run(plugin="Linear")
+
+    assert files(workdir / "out") == {"anat/a.nii": b"a.nii"}
+
+
+def test_a_sink_that_is_not_submitted_runs_in_this_process(workdir: Path) -> None:
+    (source,) = made(workdir, "a.nii")
+    node = Node(DataSink(base_directory=str(workdir / "out")), name="sink")
+    node.inputs.anat = source
+    node.run_without_submitting = True
+
+    alone(workdir, node).run(plugin="MultiProc", plugin_args={"n_procs": 2})
+
+    assert files(workdir / "out") == {"anat/a.nii": b"a.nii"}
+
+
+@pytest.mark.parametrize("stop", ["true", "false"])
+def test_what_else_runs_after_a_crash_is_for_nipype_to_decide(workdir: Path, stop: str) -> None:
+    (source,) = made(workdir, "a.nii")
+    bad = Node(DataSink(base_directory=str(workdir / "out")), name="a_bad")
+    bad.inputs.anat = str(workdir / "gone.nii")
+    good = Node(DataSink(base_directory=str(workdir / "out")), name="good")
+    good.inputs.anat = source
+    workflow = alone(workdir, bad, stop_on_first_crash=stop)
+    workflow.add_nodes([good])
+
+    with pytest.raises(NodeExecutionError, match=r"gone\.nii does not exist"):
+        workflow.run(plugin="Linear")
+
+    assert files(workdir / "out") == ({} if stop == "true" else {"anat/a.nii": b"a.nii"})
+
+
+def test_a_mapnode_of_sinks_gets_a_list_of_containers(workdir: Path) -> None:
+    sources = made(workdir, "a.nii", "b.nii")
+    given = Node(IdentityInterface(["names"], names=["s1", "s2"]), name="given")
+    sink = MapNode(
+        DataSink(infields=["anat"], base_directory=str(workdir / "out")),
+        iterfield=["container", "anat"],
+        name="sink",
+    )
+    sink.inputs.anat = sources
+    workflow = alone(workdir, sink)
+    workflow.connect(given, "names", sink, "container")
+
+    workflow.run(plugin="Linear")
+
+    assert files(workdir / "out") == {"s1/anat/a.nii": b"a.nii", "s2/anat/b.nii": b"b.nii"}
+
+
+@pytest.mark.filterwarnings("ignore")  # of rdflib and of files that prov leaves open
+def test_provenance_is_written(workdir: Path) -> None:
+    (source,) = made(workdir, "a.nii")
+    node = Node(DataSink(base_directory=str(workdir / "out")), name="sink")
+    node.inputs.anat = source
+    config.enable_provenance()
+    try:
+        alone(workdir, node, write_provenance="true").run(plugin="Linear")
+    finally:
+        config.set("execution", "write_provenance", "false")
+        config.set("execution", "hash_method", "timestamp")
+
+    assert "DataSink" in "".join(path.read_text() for path in workdir.rglob("*.provn"))
