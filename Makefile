@@ -58,7 +58,7 @@ slurm: ## Install SLURM, where apt-get can; nothing is started
 	    apt-get -qq install --no-install-recommends slurmctld slurmd slurm-client munge >/dev/null; \
 	fi
 
-cluster: $(VENV)/integration.stamp slurm ## Run a real workflow under every plugin, SLURM's on two nodes
+cluster: $(VENV)/cluster.stamp slurm ## Run a real workflow under every plugin, SLURM's on two nodes
 	$(VENV)/bin/python -m pytest --cluster --store seaweedfs tests/distributed $(ARGS)
 
 wheel-test: $(VENV)/dev.stamp ## Run the tests of the sdist against the wheel, without src

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,17 @@ from tests.distributed.cluster import slurm
 def _slurm() -> Iterator[dict[str, str]]:
     with slurm() as environment:
         yield environment
+
+
+@pytest.fixture
+def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Two engines of IPython; yields how a client finds them."""
+    import ipyparallel
+
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    with ipyparallel.Cluster(n=2) as client:
+        client.wait_for_engines(2, timeout=60)
+        yield client.cluster.cluster_id
 
 
 @pytest.fixture

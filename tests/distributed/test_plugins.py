@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -30,6 +31,7 @@ PLUGINS: dict[str, dict[str, Any]] = {
         }
         for method in ("fork", "spawn", "forkserver")
     },
+    "IPython": {"plugin": "IPython", "plugin_args": {"profile": "default"}},
     "SLURM": {"plugin": "SLURM"},
     # Without any argument this plugin fails in its constructor.
     "SLURMGraph": {
@@ -61,11 +63,14 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Files:
 @pytest.fixture(params=PLUGINS)
 def run(request: pytest.FixtureRequest) -> Callable[[Workflow], None]:
     """Run a workflow under a plugin until all of it is done."""
+    how = copy.deepcopy(PLUGINS[request.param])
     if request.param.startswith("SLURM"):
         request.getfixturevalue("cluster")
+    if request.param == "IPython":
+        how["plugin_args"]["cluster_id"] = request.getfixturevalue("engines")
 
     def run(workflow: Workflow) -> None:
-        workflow.run(**PLUGINS[request.param])
+        workflow.run(**how)
         while request.param == "SLURMGraph" and queue():  # it submits jobs and leaves
             time.sleep(0.5)
 
