@@ -65,7 +65,7 @@ def seaweedfs() -> Iterator[str]:
 def faulty(store: str) -> Iterator[Proxy]:
     """Yield a proxy in front of the store at the address `store`; nothing goes wrong at first."""
     with tempfile.TemporaryDirectory(prefix="faultproxy-") as directory:
-        (port,) = _free_ports(1)
+        (port,) = free_ports(1)
         command = [sys.executable, faultproxy.__file__, str(port), store.rpartition(":")[2]]
         with _running(command, Path(directory) / "log", port):
             yield Proxy(f"http://127.0.0.1:{port}")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("cluster", "workdir")
 
-# Where a job leaves no result, nipype (1.8 to 1.12) fails while it writes the crash file.
+# Where a job leaves no result, nipype (seen with 1.11) fails while it writes the crash file.
 LOST = (RuntimeError, TypeError)
 
 BARE = {"sbatch_args": "--export=NONE"}
