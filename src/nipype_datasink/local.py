@@ -33,7 +33,7 @@ _TEMPORARY = re.compile(r"\.datasink-[0-9a-f]{16}")
 _ATTEMPTS = 10
 _BLOCK = 1 << 20  # bytes
 _THREADS = 4
-_WORTH_A_THREAD = 1 << 20  # bytes: about what is copied while one starts
+_WORTH_A_THREAD = 1 << 20  # bytes of a file; smaller ones only wait for Python's lock
 
 
 class LocalTarget:
@@ -87,7 +87,7 @@ class LocalTarget:
 
 
 class _Work:
-    """One delivery, in two passes: what needs no reading, then all else in several threads."""
+    """One delivery, in two passes: what needs no reading; then all else, large files in threads."""
 
     def __init__(self, *, link: bool) -> None:
         self.outcomes: dict[FileTransfer, Outcome] = {}
@@ -110,9 +110,11 @@ class _Work:
 
     def copy(self, transfers: Sequence[FileTransfer]) -> None:
         """Compare files with what is there, and copy those that differ."""
-        much = sum(transfer.size for transfer in transfers) >= _WORTH_A_THREAD
-        threads = _THREADS if much else 1
-        spread(self._copy_one, transfers, threads=threads, interrupt=self._stopped.set)
+        large = [transfer for transfer in transfers if transfer.size >= _WORTH_A_THREAD]
+        for transfer in transfers:
+            if transfer.size < _WORTH_A_THREAD:
+                self._copy_one(transfer)
+        spread(self._copy_one, large, threads=_THREADS, interrupt=self._stopped.set)
 
     def _status_unread(self, transfer: FileTransfer) -> Status | None:
         source, place = transfer.source, transfer.destination
