@@ -14,7 +14,7 @@ import nipype_datasink
 
 PACKAGE = Path(nipype_datasink.__file__).parent
 ORDER = [
-    {"errors", "threads", "worker"},
+    {"errors", "placing", "threads", "worker"},
     {"location"},
     {"routing"},
     {"sources"},

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import re
-import secrets
 import stat
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from functools import cache
-from io import FileIO
 
 from nipype_datasink.delivery import Outcome, Status
 from nipype_datasink.errors import DeliveryError
 from nipype_datasink.location import LocalDirectory
+from nipype_datasink.placing import Directories, copy, hard_link
 from nipype_datasink.plan import FileTransfer, Plan, real_place
 from nipype_datasink.sources import same_bytes
 from nipype_datasink.threads import spread
@@ -26,12 +22,6 @@ __all__ = ["LocalTarget"]
 # What makes every further attempt pointless.
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
-# Where the kernel cannot copy by itself: other file systems, old kernels, some mounts.
-_KERNEL_CANNOT = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)
-
-_TEMPORARY = re.compile(r"\.datasink-[0-9a-f]{16}")
-_ATTEMPTS = 10
-_BLOCK = 1 << 20  # bytes
 _THREADS = 4
 _WORTH_A_THREAD = 1 << 20  # bytes of a file; smaller ones only wait for Python's lock
 
@@ -92,7 +82,7 @@ class _Work:
     def __init__(self, *, link: bool) -> None:
         self.outcomes: dict[FileTransfer, Outcome] = {}
         self._link = link
-        self._prepare = _Directories()
+        self._prepare = Directories()
         self._hopeless: OSError | None = None
         self._stopped = threading.Event()
 
@@ -123,7 +113,7 @@ class _Work:
             return Status.UNCHANGED
         if there and _may_equal(there, transfer):
             return None
-        linked = self._link and transfer.linkable and _hard_link(source, place)
+        linked = self._link and transfer.linkable and hard_link(source, place)
         return Status.SENT if linked else None
 
     def _copy_one(self, transfer: FileTransfer) -> None:
@@ -141,9 +131,9 @@ class _Work:
         if there and _may_equal(there, transfer):
             if same_bytes(source, place):
                 return Status.UNCHANGED
-            if self._link and transfer.linkable and _hard_link(source, place):
+            if self._link and transfer.linkable and hard_link(source, place):
                 return Status.SENT
-        _copy(source, place, self._stopped)
+        copy(source, place, self._stopped)
         return Status.SENT
 
     def _note(self, transfer: FileTransfer, status: Status, cause: OSError | None = None) -> None:
@@ -172,144 +162,6 @@ def _is_source(there: os.stat_result, place: str, source: str) -> bool:
 
 def _may_equal(there: os.stat_result, transfer: FileTransfer) -> bool:
     return stat.S_ISREG(there.st_mode) and there.st_size == transfer.size
-
-
-def _hard_link(source: str, place: str) -> bool:
-    """Make `place` a hard link to what `source` is or links to, if the file system can."""
-    real = os.path.realpath(source) if os.path.islink(source) else source
-    try:
-        os.link(real, place)
-    except FileExistsError:
-        pass
-    except OSError:
-        return False
-    else:
-        return True
-    for _ in range(_ATTEMPTS):
-        temporary = _temporary_name(place)
-        try:
-            os.link(real, temporary)
-        except OSError:
-            return False
-        moved = _moved(temporary, place)
-        # Renaming one link of a file to another link of the same file does nothing.
-        _unlink(temporary)
-        if moved:
-            return True
-    return False
-
-
-def _copy(source: str, place: str, stopped: threading.Event) -> None:
-    for _ in range(_ATTEMPTS):
-        temporary = _temporary_name(place)
-        with _held(temporary) as output:
-            _copy_bytes(source, output, stopped)
-            os.close(os.dup(output))  # some servers tell only now that the disk is full
-            if _moved(temporary, place):
-                return
-    raise FileNotFoundError(errno.ENOENT, "temporary files keep disappearing", place)
-
-
-def _temporary_name(place: str) -> str:
-    # Short, and in the same directory: the name itself may already be as long as names can be.
-    return os.path.join(os.path.dirname(place), f".datasink-{secrets.token_hex(8)}")
-
-
-@contextmanager
-def _held(path: str) -> Iterator[int]:
-    """Create a file that nobody takes for litter while it is written, and leave none behind."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        with suppress(OSError):  # some mounts know no locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
-    except BaseException:
-        _unlink(path)
-        raise
-    finally:
-        os.close(descriptor)
-
-
-def _copy_bytes(source: str, output: int, stopped: threading.Event) -> None:
-    with FileIO(source) as file:
-        before = os.fstat(file.fileno())
-        copied = _copy_in_kernel(file.fileno(), output, before.st_size)
-        # Nothing is left now, unless the kernel cannot copy here or does not know the size.
-        while (block := file.read(_BLOCK)) and not stopped.is_set():
-            copied += len(block)
-            while block:
-                block = block[os.write(output, block) :]
-        after = os.fstat(file.fileno())
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise OSError(errno.EIO, "changed while it was read", source)
-    if os.fstat(output).st_size != copied or copied < after.st_size:
-        raise OSError(errno.EIO, "was not copied whole", source)
-
-
-def _copy_in_kernel(source: int, output: int, size: int) -> int:
-    """Copy inside the kernel, which may share blocks; return how many bytes went that way."""
-    copied = 0
-    if not hasattr(os, "copy_file_range"):
-        return copied
-    try:
-        while copied < size and (count := os.copy_file_range(source, output, size - copied)):
-            copied += count
-    except OSError as error:
-        if error.errno not in _KERNEL_CANNOT:
-            raise
-    return copied
-
-
-def _moved(temporary: str, place: str) -> bool:
-    """Give `temporary` its final name; return False if somebody took it for litter."""
-    try:
-        os.replace(temporary, place)
-    except FileNotFoundError:
-        return False
-    except BaseException:
-        _unlink(temporary)
-        raise
-    return True
-
-
-def _unlink(path: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(path)
-
-
-class _Directories:
-    """Makes directories, and clears each once of what a crash has left there."""
-
-    def __init__(self) -> None:
-        self._made: set[str] = set()
-
-    def __call__(self, directory: str) -> None:
-        if directory in self._made:
-            return
-        os.makedirs(directory, exist_ok=True)
-        for name in os.listdir(directory):
-            if _TEMPORARY.fullmatch(name):
-                _remove_litter(os.path.join(directory, name))
-        self._made.add(directory)
-
-
-def _remove_litter(path: str) -> None:
-    """Remove a temporary file that nobody holds."""
-    with suppress(OSError):
-        descriptor = _open_for_lock(path)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(path)
-        finally:
-            os.close(descriptor)
-
-
-def _open_for_lock(path: str) -> int:
-    flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        return os.open(path, os.O_RDWR | flags)  # NFS locks only what can be written
-    except PermissionError:
-        return os.open(path, os.O_RDONLY | flags)
 
 
 def _remove_others(folder: str, kept: set[str]) -> None:
