@@ -36,7 +36,7 @@ ORDER = [
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 S3_ORDER = [
     {"__init__"},
-    {"arguments", "credentials", "comparison", "pace", "reference", "store"},
+    {"arguments", "credentials", "comparison", "pace", "reference", "session", "store"},
     {"template", "listing", "identity", "injected", "refusal"},
     {"client", "transport", "translation"},
     {"presence", "classic", "crt", "runtime"},

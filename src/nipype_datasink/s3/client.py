@@ -186,24 +186,26 @@ def is_mocked() -> bool:
 
 
 def _make_resource(connection: Connection) -> S3ServiceResource:
-    import boto3.session
+    from botocore.config import Config
     from botocore.handlers import add_expect_header
 
+    from nipype_datasink.s3.session import start_session
+
     keys = connection.keys
-    session = boto3.session.Session(
+    session = start_session(
         aws_access_key_id=keys.access_key_id if keys else None,
         aws_secret_access_key=keys.secret_access_key if keys else None,
         aws_session_token=keys.session_token if keys else None,
         region_name=connection.region,
         profile_name=connection.profile,
     )
-    settings = _settings(session, connection)
-    resource = _resource_of(session, connection, settings)
-    if not _is_aws(resource) and not _checksums_chosen(session):
-        # Other stores answer 411 to the trailers that boto3 adds by default, or corrupt the body.
-        settings["request_checksum_calculation"] = "when_required"
-        resource = _resource_of(session, connection, settings)
+    config = Config(**_settings(session, connection))
+    with _uncollected():
+        resource = session.resource("s3", endpoint_url=connection.endpoint_url, config=config)
     client = resource.meta.client
+    if not _is_aws(client) and not _checksums_chosen(session):
+        # Other stores answer 411 to the trailers that boto3 adds by default, or corrupt the body.
+        client.meta.config.request_checksum_calculation = "when_required"  # type: ignore[attr-defined]
     # The wait for "100 Continue" costs a whole round trip for each object.
     client.meta.events.unregister("before-call.s3", add_expect_header)
     give_templates(client.meta.events)
@@ -225,16 +227,6 @@ def _settings(session: boto3.session.Session, connection: Connection) -> dict[st
     return settings
 
 
-def _resource_of(
-    session: boto3.session.Session, connection: Connection, settings: dict[str, Any]
-) -> S3ServiceResource:
-    from botocore.config import Config
-
-    config = Config(**settings)
-    with _uncollected():
-        return session.resource("s3", endpoint_url=connection.endpoint_url, config=config)
-
-
 @contextmanager
 def _uncollected() -> Iterator[None]:
     """Do not look for garbage: among the 100,000 objects of a client there is none."""
@@ -247,8 +239,8 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _is_aws(resource: S3ServiceResource) -> bool:
-    host = urlsplit(resource.meta.client.meta.endpoint_url).hostname or ""
+def _is_aws(client: S3Client) -> bool:
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
     return any(host == domain or host.endswith(f".{domain}") for domain in _AWS_DOMAINS)
 
 

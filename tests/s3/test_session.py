@@ -1,0 +1,64 @@
+"""A session that was made quicker must not be another one."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import boto3.session
+import pytest
+from botocore.exceptions import UnknownServiceError
+from botocore.utils import parse_timestamp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nipype_datasink.s3.session import read_timestamp, start_session
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2026-11-25T06:03:45.000Z",
+        "2026-11-25T06:03:45.123456Z",
+        "2026-11-25T06:03:45.123456789Z",
+        "2026-11-25T06:03:45Z",
+        "2026-11-25T06:03:45+02:00",
+        "2026-11-25T06:03:45",
+        "Wed, 25 Nov 2026 06:03:45 GMT",
+        "1795586625",
+        1795586625,
+        1795586625.5,
+    ],
+)
+def test_a_time_is_the_one_that_botocore_reads(written: object) -> None:
+    read, expected = read_timestamp(written), parse_timestamp(written)
+    assert read == expected
+    assert read.utcoffset() == expected.utcoffset()
+
+
+@given(st.datetimes(timezones=st.just(timezone.utc)), st.sampled_from(["seconds", "milliseconds"]))
+def test_every_time_of_s3_is_read(moment: datetime, precision: str) -> None:
+    written = moment.isoformat(timespec=precision).replace("+00:00", "Z")
+    assert read_timestamp(written) == parse_timestamp(written)
+
+
+@pytest.mark.parametrize("written", ["", "Z", "yesterday", "2026-13-25T06:03:45Z"])
+def test_what_is_no_time_is_refused_as_botocore_does(written: str) -> None:
+    with pytest.raises(ValueError, match="Invalid timestamp"):
+        parse_timestamp(written)
+    with pytest.raises(ValueError, match="Invalid timestamp"):
+        read_timestamp(written)
+
+
+@pytest.mark.parametrize("service", ["s3", "sts", "sso", "sso-oidc"])
+def test_whatever_credentials_may_need_can_be_opened(service: str) -> None:
+    region = "eu-central-1"
+    ours = start_session(region_name=region).client(service)
+    theirs = boto3.session.Session(region_name=region).client(service)
+    assert ours.meta.service_model.operation_names == theirs.meta.service_model.operation_names
+    assert ours.meta.endpoint_url == theirs.meta.endpoint_url
+
+
+def test_a_service_that_is_not_there_is_not_found() -> None:
+    with pytest.raises(Exception, match="quantum") as caught:
+        start_session(region_name="eu-central-1").client("quantum")
+    assert not isinstance(caught.value, UnknownServiceError)
