@@ -31,6 +31,9 @@ class FileTransfer:
     linkable: bool = False
     """Whether nipype would make a hard link of it: a file sunk by itself, or its companion."""
 
+    def __hash__(self) -> int:
+        return hash(self.destination)  # text keeps its hash, and a plan has each destination once
+
     @property
     def key(self) -> str:
         """Key of the object, where the destination is one of S3."""
@@ -186,7 +189,7 @@ def _folders(tree: Tree, destination: str) -> list[str]:
 def real_place(destination: str, real_directory: Callable[[str], str]) -> str:
     """Return the path of `destination` without links in its directories: one place, one name."""
     path = destination if destination.startswith("/") else os.path.join(os.getcwd(), destination)
-    head, name = os.path.split(path)
+    head, _, name = path.rpartition("/")
     if name in (".", ".."):  # a directory, whatever it is called
         return real_directory(path)
-    return os.path.join(real_directory(head), name)
+    return f"{real_directory(head or '/').rstrip('/')}/{name}"

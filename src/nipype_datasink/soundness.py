@@ -87,7 +87,8 @@ def sound_plan(
             _refuse_recursion(delivery, trees[delivery.source])
             _refuse_obstacles(delivery, obstacle)
         _refuse_removal(delivery, plan)
-    _refuse_collisions(plan)
+    links = {file.path for _, tree in sources for file in tree.files if file.is_link}
+    _refuse_collisions(plan, links)
     return plan
 
 
@@ -173,7 +174,7 @@ def _real_base(delivery: Delivery) -> str:
     return os.path.realpath(label) if isinstance(delivery.location, LocalDirectory) else label
 
 
-def _refuse_collisions(plan: Plan) -> None:
+def _refuse_collisions(plan: Plan, links: Collection[str]) -> None:
     taken: dict[str, FileTransfer] = {}
     for delivery in plan.deliveries:
         for transfer in delivery.transfers:
@@ -189,13 +190,17 @@ def _refuse_collisions(plan: Plan) -> None:
             f"nothing was written: {taken[folder].source} would become the file {folder}, "
             "which is also the folder of other files"
         )
-    _refuse_overwritten_sources(taken)
+    on_disk = {place: transfer for place, transfer in taken.items() if os.path.isabs(place)}
+    _refuse_overwritten_sources(on_disk, links)
 
 
-def _refuse_overwritten_sources(taken: Mapping[str, FileTransfer]) -> None:
+def _refuse_overwritten_sources(taken: Mapping[str, FileTransfer], links: Collection[str]) -> None:
     real_directory = cache(os.path.realpath)
     for transfer in taken.values():
-        for place in _links(transfer.source, real_directory):
+        places = [real_place(transfer.source, real_directory)]
+        if transfer.source in links:
+            places += _linked(places[0], real_directory)
+        for place in places:
             other = taken.get(place, transfer)
             if other is not transfer and not _same_bytes(transfer.source, other.source):
                 raise CollisionError(
@@ -213,10 +218,8 @@ def _same_bytes(source: str, other: str) -> bool:
         ) from error
 
 
-def _links(path: str, real_directory: Callable[[str], str]) -> Iterator[str]:
-    """Yield where `path` is, and what it links to if it is a link, and so on."""
-    place = real_place(path, real_directory)
-    yield place
+def _linked(place: str, real_directory: Callable[[str], str]) -> Iterator[str]:
+    """Yield what the link at `place` links to, and so on while that is a link."""
     while os.path.islink(place):
         place = real_place(os.path.join(os.path.dirname(place), os.readlink(place)), real_directory)
         yield place

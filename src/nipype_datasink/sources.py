@@ -50,6 +50,9 @@ class SourceFile:
     size: int
     """In bytes."""
 
+    is_link: bool = False
+    """Whether the file is reached through a link by that name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -104,11 +107,10 @@ def flatten(fields: Mapping[str, object]) -> tuple[list[Source], list[Problem]]:
     problems: list[Problem] = []
     for field, value in fields.items():
         for leaf in _leaves(value):
-            why = _no_path(leaf)
-            if why:
-                problems.append(Problem(field, repr(leaf), why))
-            else:
-                sources.append(Source(field, os.path.abspath(os.fspath(leaf))))  # type: ignore[call-overload]
+            try:
+                sources.append(Source(field, _path(leaf)))
+            except ValueError as error:
+                problems.append(Problem(field, repr(leaf), str(error)))
     return sources, problems
 
 
@@ -124,20 +126,27 @@ def _leaves(value: object) -> Iterator[object]:
         yield from _leaves(item)
 
 
-def _no_path(leaf: object) -> str:
-    """Say why a value is no path that can be sunk; "" if it is one."""
+def _path(leaf: object) -> str:
+    """Return the absolute path that a value means.
+
+    Raises
+    ------
+    ValueError
+        Saying why it is none that can be sunk.
+    """
     if isinstance(leaf, Iterator):
-        return "can be read only once; make it a list"
-    if not isinstance(leaf, (str, os.PathLike)) or not isinstance(os.fspath(leaf), str):
-        return f"is no path but {type(leaf).__name__}"
-    path = os.fspath(leaf)
+        raise ValueError("can be read only once; make it a list")
+    path = os.fspath(leaf) if isinstance(leaf, (str, os.PathLike)) else None
+    if not isinstance(path, str):
+        raise ValueError(f"is no path but {type(leaf).__name__}")
     if not path:
-        return "is empty text, which would sink the whole working directory"
+        raise ValueError("is empty text, which would sink the whole working directory")
     if "\0" in path:
-        return "holds a NUL character"
-    if os.path.abspath(path) in ("/", "//"):
-        return "is the root of the file system"
-    return ""
+        raise ValueError("holds a NUL character")
+    path = os.path.abspath(path)
+    if path in ("/", "//"):
+        raise ValueError("is the root of the file system")
+    return path
 
 
 def examine(source: Source) -> Tree:
@@ -147,12 +156,12 @@ def examine(source: Source) -> Tree:
     single file (``.img/.hdr/.mat``, ``.nii/.mat``, ``.BRIK/.HEAD``) come with it.
     """
     try:
-        status = os.stat(source.path)
+        status, is_link = _status(source.path)
     except OSError as error:
         return Tree(problems=(_unreachable(source.field, source.path, error),))
     if stat.S_ISDIR(status.st_mode):
         return _Walk(source).tree()
-    found = [_look(source.field, source.path, "", status)]
+    found = [_checked(source.field, SourceFile(source.path, "", status.st_size, is_link), status)]
     found += [
         _look(source.field, path, "")
         for path in _companions(source.path)
@@ -164,18 +173,29 @@ def examine(source: Source) -> Tree:
     )
 
 
-def _look(
-    field: str, path: str, below: str, status: os.stat_result | None = None
-) -> SourceFile | Problem:
+def _status(path: str) -> tuple[os.stat_result, bool]:
+    """Return the status of what `path` is or links to, and whether it is a link."""
+    status = os.lstat(path)
+    if stat.S_ISLNK(status.st_mode):
+        return os.stat(path), True
+    return status, False
+
+
+def _look(field: str, path: str, below: str) -> SourceFile | Problem:
     try:
-        status = status or os.stat(path)
+        status, is_link = _status(path)
     except OSError as error:
         return _unreachable(field, path, error)
+    return _checked(field, SourceFile(path, below, status.st_size, is_link), status)
+
+
+def _checked(field: str, file: SourceFile, status: os.stat_result) -> SourceFile | Problem:
     if not stat.S_ISREG(status.st_mode):
-        return Problem(field, path, _KINDS.get(stat.S_IFMT(status.st_mode), "is no file"))
-    if not os.access(path, os.R_OK):
-        return Problem(field, path, "may not be read")
-    return SourceFile(path, below, status.st_size)
+        why = _KINDS.get(stat.S_IFMT(status.st_mode), "is no file")
+        return Problem(field, file.path, why)
+    if not os.access(file.path, os.R_OK):
+        return Problem(field, file.path, "may not be read")
+    return file
 
 
 def _unreachable(field: str, path: str, error: OSError) -> Problem:
