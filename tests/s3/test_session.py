@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from typing import Any
 
 import boto3.session
 import pytest
@@ -50,15 +51,16 @@ def test_what_is_no_time_is_refused_as_botocore_does(written: str) -> None:
 
 
 @pytest.mark.parametrize("service", ["s3", "sts", "sso", "sso-oidc"])
-def test_whatever_credentials_may_need_can_be_opened(service: str) -> None:
+def test_whatever_credentials_may_need_can_be_opened(service: Any) -> None:
     region = "eu-central-1"
-    ours = start_session(region_name=region).client(service)
-    theirs = boto3.session.Session(region_name=region).client(service)
+    ours: Any = start_session(region_name=region).client(service)
+    theirs: Any = boto3.session.Session(region_name=region).client(service)
     assert ours.meta.service_model.operation_names == theirs.meta.service_model.operation_names
     assert ours.meta.endpoint_url == theirs.meta.endpoint_url
 
 
 def test_a_service_that_is_not_there_is_not_found() -> None:
+    session: Any = start_session(region_name="eu-central-1")
     with pytest.raises(Exception, match="quantum") as caught:
-        start_session(region_name="eu-central-1").client("quantum")
+        session.client("quantum")
     assert not isinstance(caught.value, UnknownServiceError)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["CrtTransport", "checksum_of"]
 
 _REQUEST = 1 / 6000  # seconds that the runtime needs for a small one
-_FEWEST, _MOST = 32, 250  # at a time, unless the user says otherwise
+_FEWEST, _MOST = 32, 500  # at a time, unless the user says otherwise
 _PART = 8e-3  # seconds for a large one
 _FEWEST_PARTS, _MOST_PARTS = 4, 16  # at a time; more take memory, which costs more than it gains
 
@@ -82,7 +84,8 @@ class CrtTransport:
     def send(self, transfers: Sequence[FileTransfer], trouble: Trouble) -> list[Outcome]:
         """Send every file that can be sent; return what became of each, in order."""
         pace = self._pace
-        self._requests = pace.requests(work=_REQUEST, least=_FEWEST, most=_MOST)
+        most = min(_MOST, _descriptors() // 2)
+        self._requests = pace.requests(work=_REQUEST, least=min(_FEWEST, most), most=most)
         parts = pace.requests(work=_PART, least=_FEWEST_PARTS, most=_MOST_PARTS)
         self._parts = min(parts, _MOST_PARTS)
         with ThreadPoolExecutor(2, thread_name_prefix="datasink") as pool:
@@ -163,6 +166,12 @@ class CrtTransport:
         if f"x-amz-checksum-{self._checksum.algorithm.name}".lower() in answered:
             return True  # the store has compared it
         return confirmed(answer, source, size)
+
+
+def _descriptors() -> int:
+    """Return how many files and sockets this process may have open."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
 def _is_utf8(path: str) -> bool:
