@@ -30,7 +30,7 @@ from nipype_datasink.s3.session import read_timestamp, start_session
         1795586625.5,
     ],
 )
-def test_a_time_is_the_one_that_botocore_reads(written: object) -> None:
+def test_a_time_is_the_one_that_botocore_reads(written: Any) -> None:
     read, expected = read_timestamp(written), parse_timestamp(written)
     assert read == expected
     assert read.utcoffset() == expected.utcoffset()
