@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 __all__ = ["CrtTransport", "checksum_of"]
 
 _REQUEST = 1 / 6000  # seconds that the runtime needs for a small one
-_FEWEST, _MOST = 32, 500  # at a time, unless the user says otherwise
+_FEWEST, _MOST = 64, 500  # at a time, unless the user says otherwise
 _PART = 8e-3  # seconds for a large one
-_FEWEST_PARTS, _MOST_PARTS = 4, 16  # at a time; more take memory, which costs more than it gains
+_FEWEST_PARTS, _MOST_PARTS = 8, 16  # at a time; more take memory, which costs more than it gains
 
 
 class CrtTransport:

@@ -109,7 +109,8 @@ if hasattr(os, "register_at_fork"):
 def _make_client(
     session: boto3.session.Session, template: Template, concurrency: int | None
 ) -> CrtClient:
-    loops = EventLoopGroup(min(_THREADS, os.cpu_count() or 1))
+    processors = os.cpu_count() or 1
+    loops = EventLoopGroup(max(1, min(_THREADS, processors // 2)))  # requests are made elsewhere
     secure = template.scheme == "https"
     signing = None
     if template.authentication != "none":
