@@ -25,6 +25,7 @@ ORDER = [
     {"delivery"},
     {"local", "s3"},
     {"inputs"},
+    {"settings"},
     {"interface"},
     {"installation"},
     {"__init__"},

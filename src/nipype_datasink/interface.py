@@ -6,24 +6,30 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from nipype import config, logging
+from nipype import logging
 from nipype.interfaces import io as upstream
-from nipype.interfaces.base import isdefined
-from nipype.utils.misc import str2bool
 
 from nipype_datasink.delivery import Target, Unreachable, deliver
 from nipype_datasink.errors import S3Error, SettingsError
-from nipype_datasink.hints import likely_input
 from nipype_datasink.inputs import DataSinkInputSpec, DataSinkOutputSpec
 from nipype_datasink.local import LocalTarget
-from nipype_datasink.location import LocalDirectory, Location, S3Prefix, check_bucket_name, parse
+from nipype_datasink.location import LocalDirectory, Location, S3Prefix, parse
 from nipype_datasink.plan import Plan
-from nipype_datasink.routing import Substitutions, relative_destination
-from nipype_datasink.s3.arguments import check_crt, check_upload_args
+from nipype_datasink.routing import relative_destination
 from nipype_datasink.s3.reference import let_travel, usable_here
+from nipype_datasink.settings import (
+    check,
+    fields_of,
+    hard_links,
+    known_inputs,
+    locations_of,
+    received_by,
+    substitutions_of,
+    upload_args,
+    value_of,
+)
 from nipype_datasink.soundness import sound_plan
 from nipype_datasink.worker import batch_job, only_here, whereabouts
 
@@ -125,20 +131,16 @@ class DataSink(upstream.DataSink):
         DestinationError
             If a destination cannot hold what should go there.
         """
-        fields = self._fields()
-        inputs = [name for name in self._known_inputs() if not name.startswith(("_", "trait_"))]
-        for field in fields:
-            if likely := likely_input(field, inputs):
-                _logger.warning("input %r is sunk as a folder; is %r meant?", field, likely)
+        fields = fields_of(self.inputs)
         locations = self._locations()
-        self._check_settings(locations)
+        check(self.inputs, locations)
         return sound_plan(
             fields,
             locations,
             relative=self._get_dst,
             substitute=self._substitute,
             remove_dest_dir=self.inputs.remove_dest_dir,
-            inputs=inputs,
+            inputs=known_inputs(self.inputs),
         )
 
     def _list_outputs(self) -> dict[str, Any]:
@@ -158,6 +160,9 @@ class DataSink(upstream.DataSink):
         for name in _SECRETS:
             runtime.environ.pop(name, None)
         return super()._run_interface(runtime)
+
+    def _value(self, name: str) -> Any:
+        return value_of(self.inputs, name)
 
     # What a worker on another machine may lack.
 
@@ -181,85 +186,24 @@ class DataSink(upstream.DataSink):
             return whose(self._open_bucket())
         return "nobody"
 
-    # What the inputs hold, as plain values.
-
-    def _known_inputs(self) -> list[str]:
-        return list(self.inputs.class_trait_names())
-
-    def _fields(self) -> dict[str, Any]:
-        """Return what is to be sunk; an input that is named in `infields` is none of it."""
-        known = self._known_inputs()
-        return {
-            field: value
-            for field, value in self.inputs._outputs.items()
-            if field not in known or value != getattr(self.inputs, field)
-        }
-
-    def _value(self, name: str) -> Any:
-        value = getattr(self.inputs, name)
-        return value if isdefined(value) else None
+    # Where plans go.
 
     def _locations(self) -> list[Location]:
-        """Return the base directory and the local copy, each with its container."""
-        base, copy = self._value("base_directory"), self._value("local_copy")
-        locations: list[Location] = []
-        if base is not None or copy is None:
-            locations.append(self._base(base or "."))
-        if copy is not None:
-            locations.append(_on_disk(copy))
-        container = self._value("container") or ""
-        return list(dict.fromkeys(location.child(container) for location in locations))
-
-    def _upload_args(self) -> dict[str, Any]:
-        args = {"ServerSideEncryption": "AES256"} if self._value("encrypt_bucket_keys") else {}
-        return {**args, **(self._value("s3_upload_args") or {})}
-
-    def _base(self, base_directory: str) -> Location:
-        location = parse(base_directory)
-        if isinstance(location, S3Prefix) and not self._check_s3_base_dir()[0]:
-            return LocalDirectory(os.path.abspath(base_directory))  # a subclass will have it so
-        return _received_by(location, self._value("bucket"))
-
-    def _check_settings(self, locations: Sequence[Location]) -> None:
-        """Refuse what cannot be honoured, as far as that can be known without asking S3."""
-        self._substitutions().check()
-        if self._value("creds_path") and self._value("s3_profile"):
-            raise SettingsError("creds_path and s3_profile both say who you are; set one of them")
-        if self._value("s3_upload_args"):
-            with suppress(ImportError):  # told when the bucket is opened
-                check_upload_args(self._value("s3_upload_args"))
-        for location in locations:
-            if isinstance(location, S3Prefix):
-                self._check_bucket(location)
-
-    def _check_bucket(self, location: S3Prefix) -> None:
-        injected = self._value("bucket") is not None
-        if self._value("s3_transfer_client") == "crt":
-            check_crt(injected=injected)
-        if not injected:
-            check_bucket_name(location.bucket)
-            return
-        for name in ("s3_endpoint_url", "s3_region", "s3_profile"):
-            if self._value(name) is not None:
-                _logger.warning("%s is ignored: the injected bucket has its own", name)
-
-    # Where plans go.
+        base_directory = self._value("base_directory") or "."
+        base = parse(base_directory)
+        if isinstance(base, S3Prefix) and not self._check_s3_base_dir()[0]:
+            base = LocalDirectory(os.path.abspath(base_directory))  # a subclass will have it so
+        return locations_of(self.inputs, base)
 
     def _targets(self, locations: Sequence[Location]) -> list[Target]:
         """Return the targets in the order in which they work: S3 last, as most can go wrong."""
         local: list[Target] = [
-            LocalTarget(location, link=self._hard_links())
+            LocalTarget(location, link=hard_links(self.inputs))
             for location in locations
             if isinstance(location, LocalDirectory)
         ]
         remote = [self._s3_target(item) for item in locations if isinstance(item, S3Prefix)]
         return [*local, *remote]
-
-    def _hard_links(self) -> bool:
-        chosen = self._value("local_hardlink")
-        if chosen is not None:
-            return bool(chosen)
-        return bool(str2bool(config.get("execution", "try_hard_link_datasink")))
 
     def _s3_target(self, location: S3Prefix) -> Target:
         try:
@@ -269,7 +213,7 @@ class DataSink(upstream.DataSink):
         return S3Target(
             location,
             self._open_bucket,
-            upload_args=self._upload_args(),
+            upload_args=upload_args(self.inputs),
             concurrency=self._value("s3_max_concurrency"),
             transfer_client=self._value("s3_transfer_client") or "auto",
             hook=self._upload_to_s3 if self._overridden("_upload_to_s3") else None,
@@ -294,16 +238,10 @@ class DataSink(upstream.DataSink):
             strip_dir=self._value("strip_dir"),
         )
 
-    def _substitutions(self) -> Substitutions:
-        return Substitutions(
-            literal=tuple(self._value("substitutions") or ()),
-            regular=tuple(self._value("regexp_substitutions") or ()),
-        )
-
     def _substitute(self, pathstr: str) -> str:
         """Rewrite a whole destination by the rules; the bucket of one in S3 stays."""
         bucket = _BUCKET.match(pathstr)
-        return self._substitutions().apply(pathstr, root=bucket[0] if bucket else "")
+        return substitutions_of(self.inputs).apply(pathstr, root=bucket[0] if bucket else "")
 
     def _check_s3_base_dir(self) -> tuple[bool, str]:
         """Return whether ``base_directory`` is one of S3, and the name of its bucket."""
@@ -349,7 +287,7 @@ class DataSink(upstream.DataSink):
         """Send a file or directory to `dst`, a destination below ``s3://``."""
         from nipype_datasink.s3.target import S3Target
 
-        location = _received_by(parse(dst, "dst"), bucket)
+        location = received_by(parse(dst, "dst"), bucket)
         if not isinstance(location, S3Prefix):
             raise SettingsError(f"{dst!r} is no destination in S3")
         plan = sound_plan(
@@ -361,25 +299,10 @@ class DataSink(upstream.DataSink):
         target = S3Target(
             location,
             lambda: bucket,
-            upload_args=self._upload_args(),
+            upload_args=upload_args(self.inputs),
             concurrency=self._value("s3_max_concurrency"),
         )
         deliver(plan, [target])
-
-
-def _received_by(location: Location, bucket: Any) -> Location:
-    """Return `location` in an injected bucket, which has its own name."""
-    name = getattr(bucket, "name", None)
-    if isinstance(location, S3Prefix) and isinstance(name, str):
-        return replace(location, received_by=name)
-    return location
-
-
-def _on_disk(local_copy: str) -> LocalDirectory:
-    location = parse(local_copy, "local_copy")
-    if not isinstance(location, LocalDirectory):
-        raise SettingsError(f"local_copy {local_copy!r} must be a directory on disk")
-    return location
 
 
 _BUCKET = re.compile("s3://[^/]+")

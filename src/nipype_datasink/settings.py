@@ -1,0 +1,148 @@
+"""What the inputs of a sink ask for, as plain values; what cannot be honoured is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from nipype import config, logging
+from nipype.interfaces.base import isdefined
+from nipype.utils.misc import str2bool
+
+from nipype_datasink.errors import SettingsError
+from nipype_datasink.hints import likely_input
+from nipype_datasink.inputs import DataSinkInputSpec
+from nipype_datasink.location import LocalDirectory, Location, S3Prefix, check_bucket_name, parse
+from nipype_datasink.routing import Substitutions
+from nipype_datasink.s3.arguments import check_crt, check_upload_args
+
+__all__ = [
+    "check",
+    "fields_of",
+    "hard_links",
+    "known_inputs",
+    "locations_of",
+    "received_by",
+    "substitutions_of",
+    "upload_args",
+    "value_of",
+]
+
+_logger = logging.getLogger("nipype.interface")
+
+
+def value_of(inputs: DataSinkInputSpec, name: str) -> Any:
+    """Return the value of an input; None where it is not set."""
+    value = getattr(inputs, name)
+    return value if isdefined(value) else None
+
+
+def known_inputs(inputs: DataSinkInputSpec) -> list[str]:
+    """Return the names of inputs that set something, those of subclasses too."""
+    names: list[str] = inputs.class_trait_names()
+    return [name for name in names if not name.startswith(("_", "trait_"))]
+
+
+def fields_of(inputs: DataSinkInputSpec) -> dict[str, Any]:
+    """Return what is to be sunk; an input that is named in `infields` is none of it."""
+    known = inputs.class_trait_names()
+    fields = {
+        field: value
+        for field, value in inputs._outputs.items()
+        if field not in known or value != getattr(inputs, field)
+    }
+    names = known_inputs(inputs)
+    for field in fields:
+        if likely := likely_input(field, names):
+            _logger.warning("input %r is sunk as a folder; is %r meant?", field, likely)
+    return fields
+
+
+def locations_of(inputs: DataSinkInputSpec, base: Location) -> list[Location]:
+    """Return the base directory and the local copy, each with its container.
+
+    Parameters
+    ----------
+    inputs
+        Of the sink.
+    base
+        What ``base_directory`` means; it is left out where only ``local_copy`` is set.
+    """
+    copy = value_of(inputs, "local_copy")
+    locations: list[Location] = []
+    if copy is None or value_of(inputs, "base_directory") is not None:
+        locations.append(received_by(base, value_of(inputs, "bucket")))
+    if copy is not None:
+        locations.append(_on_disk(copy))
+    container = value_of(inputs, "container") or ""
+    return list(dict.fromkeys(location.child(container) for location in locations))
+
+
+def received_by(location: Location, bucket: Any) -> Location:
+    """Return `location` in an injected bucket, which has its own name."""
+    name = getattr(bucket, "name", None)
+    if isinstance(location, S3Prefix) and isinstance(name, str):
+        return replace(location, received_by=name)
+    return location
+
+
+def _on_disk(local_copy: str) -> LocalDirectory:
+    location = parse(local_copy, "local_copy")
+    if not isinstance(location, LocalDirectory):
+        raise SettingsError(f"local_copy {local_copy!r} must be a directory on disk")
+    return location
+
+
+def substitutions_of(inputs: DataSinkInputSpec) -> Substitutions:
+    """Return the rules that rewrite destinations."""
+    return Substitutions(
+        literal=tuple(value_of(inputs, "substitutions") or ()),
+        regular=tuple(value_of(inputs, "regexp_substitutions") or ()),
+    )
+
+
+def hard_links(inputs: DataSinkInputSpec) -> bool:
+    """Return whether single files may become hard links."""
+    chosen = value_of(inputs, "local_hardlink")
+    if chosen is not None:
+        return bool(chosen)
+    return bool(str2bool(config.get("execution", "try_hard_link_datasink")))
+
+
+def upload_args(inputs: DataSinkInputSpec) -> dict[str, Any]:
+    """Return boto3's ``ExtraArgs`` for each upload."""
+    args = {"ServerSideEncryption": "AES256"} if value_of(inputs, "encrypt_bucket_keys") else {}
+    return {**args, **(value_of(inputs, "s3_upload_args") or {})}
+
+
+def check(inputs: DataSinkInputSpec, locations: Sequence[Location]) -> None:
+    """Refuse what cannot be honoured, as far as that can be known without asking S3.
+
+    Raises
+    ------
+    SettingsError
+        Saying which input, and what to do.
+    """
+    substitutions_of(inputs).check()
+    if value_of(inputs, "creds_path") and value_of(inputs, "s3_profile"):
+        raise SettingsError("creds_path and s3_profile both say who you are; set one of them")
+    if args := value_of(inputs, "s3_upload_args"):
+        with suppress(ImportError):  # told when the bucket is opened
+            check_upload_args(args)
+    for location in locations:
+        if isinstance(location, S3Prefix):
+            _check_bucket(inputs, location)
+
+
+def _check_bucket(inputs: DataSinkInputSpec, location: S3Prefix) -> None:
+    injected = value_of(inputs, "bucket") is not None
+    if value_of(inputs, "s3_transfer_client") == "crt":
+        check_crt(injected=injected)
+    if not injected:
+        check_bucket_name(location.bucket)
+        return
+    for name in ("s3_endpoint_url", "s3_region", "s3_profile"):
+        if value_of(inputs, name) is not None:
+            _logger.warning("%s is ignored: the injected bucket has its own", name)
