@@ -1,0 +1,79 @@
+"""Nipype's inputs are those of the nipype at hand; the new ones take nobody's place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nipype.interfaces.io as upstream
+import pytest
+from nipype.interfaces.base import isdefined
+
+from nipype_datasink import DataSink, DataSinkInputSpec, DataSinkOutputSpec
+
+UPSTREAM = upstream.DataSinkInputSpec().traits()
+OURS = DataSinkInputSpec().traits()
+NEW = sorted(OURS.keys() - UPSTREAM.keys())
+
+
+def described(trait: Any) -> tuple[object, ...]:
+    """Return type, default and metadata of a trait, and of the traits in it."""
+    kind = trait.trait_type
+    inner = [*trait.inner_traits, *(getattr(kind, "types", None) or ())]
+    metadata = {name: value for name, value in trait.__dict__.items() if name != "__doc__"}
+    return type(kind), trait.default_value(), metadata, [described(each) for each in inner]
+
+
+def test_nipype_has_no_input_that_this_sink_does_not_know() -> None:
+    assert sorted(UPSTREAM) == [
+        "_outputs",
+        "base_directory",
+        "bucket",
+        "container",
+        "creds_path",
+        "encrypt_bucket_keys",
+        "local_copy",
+        "parameterization",
+        "regexp_substitutions",
+        "remove_dest_dir",
+        "strip_dir",
+        "substitutions",
+        "trait_added",
+        "trait_modified",
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(UPSTREAM))
+def test_every_input_of_nipypes_is_unchanged(name: str) -> None:
+    assert described(OURS[name]) == described(UPSTREAM[name])
+
+
+def test_every_input_of_nipypes_starts_with_the_same_value() -> None:
+    ours, theirs = DataSinkInputSpec().get(), upstream.DataSinkInputSpec().get()
+    assert {name: value for name, value in ours.items() if name not in NEW} == theirs
+
+
+def test_the_specs_are_nipypes() -> None:
+    assert issubclass(DataSink.input_spec, upstream.DataSinkInputSpec)
+    assert DataSink.output_spec is DataSinkOutputSpec is upstream.DataSinkOutputSpec
+    assert list(DataSinkOutputSpec().get()) == ["out_file"]
+
+
+def test_there_are_new_inputs() -> None:
+    assert NEW == [
+        "local_hardlink",
+        "s3_endpoint_url",
+        "s3_max_concurrency",
+        "s3_profile",
+        "s3_region",
+        "s3_transfer_client",
+        "s3_upload_args",
+    ]
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_a_new_input_takes_nobodys_place(name: str) -> None:
+    assert name.startswith(("s3_", "local_"))
+    assert OURS[name].nohash
+    assert OURS[name].desc
+    assert not OURS[name].usedefault
+    assert not isdefined(getattr(DataSinkInputSpec(), name))
