@@ -20,7 +20,7 @@ endef
 
 # Two targets at once would install into one environment.
 .NOTPARALLEL:
-.PHONY: help demo test lint docs integration soak oldest wheel-test mutants bench slurm cluster clean
+.PHONY: help demo test lint docs integration soak oldest versions wheel-test mutants bench slurm cluster clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ soak: $(VENV)/integration.stamp ## Repeat the tests of failures for long; write 
 
 oldest: $(VENV)-oldest/stamp ## Run the tests with the lowest versions of everything
 	$(VENV)-oldest/$(PYTEST) $(ARGS)
+
+versions: $(VENV)/versions.stamp ## Run the tests with old and new versions, on every Python here
+	PATH="$$PATH$$(printf ':%s' $(PYENV)/*/bin)" $(VENV)/bin/nox $(ARGS)
 
 slurm: ## Install SLURM, where apt-get can; nothing is started
 	@for each in slurmctld slurmd sbatch munged; do command -v $$each >/dev/null || missing=1; done; \

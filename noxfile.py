@@ -2,7 +2,7 @@
 # /// script
 # dependencies = ["nox >= 2025.10.14"]
 # ///
-"""The tests on every supported Python; everything else is in the Makefile."""
+"""The tests with many versions of what they depend on; everything else is in the Makefile."""
 
 import nox
 
@@ -11,21 +11,29 @@ nox.options.default_venv_backend = "uv|virtualenv"
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 TEST = nox.project.dependency_groups(PYPROJECT, "test")
-PYTEST = ("pytest", "-n", "2")
+
+# Each row is also a job of continuous integration. "1.*" and "7.*" are the newest that Python has.
+# nipype 1.8.6 wants traits < 6.4, which has wheels for Python 3.10 only; 1.12 needs Python 3.12.
+VERSIONS = [
+    # Python, nipype, traits, boto3
+    ("3.10", "1.8.6", "6.3.*", "1.36.0"),
+    ("3.10", "1.*", "7.*", "1.*"),
+    ("3.11", "1.9.2", "6.4.*", "1.38.*"),
+    ("3.11", "1.10.*", "7.0.*", "1.40.*"),
+    ("3.12", "1.11.*", "7.1.*", "1.42.*"),
+    ("3.12", "1.12.*", "6.4.*", "1.36.0"),
+    ("3.13", "1.*", "7.*", "1.*"),
+]
+assert {row[0] for row in VERSIONS} == set(nox.project.python_versions(PYPROJECT))
 
 
-@nox.session(python=nox.project.python_versions(PYPROJECT))
-def tests(session: nox.Session) -> None:
-    """Run the tests with the newest versions of everything."""
-    session.install(".[crt,demo]", *TEST)
-    session.run(*PYTEST, *session.posargs)
-
-
-@nox.session(python="3.10", default=False)
-def oldest(session: nox.Session) -> None:
-    """Run the tests with the lowest versions of everything."""
-    session.install(".[crt,demo]", *TEST, "--constraint", "tests/oldest.txt")
-    session.run(*PYTEST, *session.posargs)
+@nox.session
+@nox.parametrize(("python", "nipype", "traits", "boto3"), VERSIONS)
+def tests(session: nox.Session, nipype: str, traits: str, boto3: str) -> None:
+    """Run the tests with these versions, and the newest of everything else."""
+    pins = (f"nipype=={nipype}", f"traits=={traits}", f"boto3=={boto3}")
+    session.install(".[crt,demo]", *TEST, *pins)
+    session.run("pytest", "-n", "2", *session.posargs)
 
 
 if __name__ == "__main__":
