@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 import stat
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -328,6 +331,27 @@ def test_an_interrupt_leaves_no_litter(
     with pytest.raises(KeyboardInterrupt):
         sink(workdir, link, x="a")
     assert tree(workdir / "out/x") == {"a": b"old"}
+
+
+def test_an_interrupt_does_not_wait_for_large_copies(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    for name in "ab":
+        os.truncate(file(workdir / name), 1 << 36)  # takes no room
+
+    def copy(_source: int, _output: int, size: int) -> int:
+        if not sizes:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        sizes.append(size)
+        time.sleep(0.01)
+        return size
+
+    monkeypatch.setattr(os, "copy_file_range", copy, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        sink(workdir, x=["a", "b"])
+    assert sum(sizes) < 1 << 36
+    assert tree(workdir / "out") == {"x": None}
 
 
 @pytest.mark.parametrize("change", ["longer", "same-size"])

@@ -20,6 +20,7 @@ _KERNEL_CANNOT = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, err
 _TEMPORARY = re.compile(r"\.datasink-[0-9a-f]{16}")
 _ATTEMPTS = 10
 _BLOCK = 1 << 20  # bytes
+_AT_ONCE = 1 << 26  # bytes that the kernel copies; an interrupt waits for them
 
 
 def hard_link(source: str, place: str) -> bool:
@@ -97,7 +98,7 @@ def _held(path: str) -> Iterator[int]:
 def _copy_bytes(source: str, output: int, stopped: threading.Event) -> None:
     with FileIO(source) as file:
         before = os.fstat(file.fileno())
-        copied = _copy_in_kernel(file.fileno(), output, before.st_size)
+        copied = _copy_in_kernel(file.fileno(), output, before.st_size, stopped)
         # Nothing is left now, unless the kernel cannot copy here or does not know the size.
         while (block := file.read(_BLOCK)) and not stopped.is_set():
             copied += len(block)
@@ -110,13 +111,16 @@ def _copy_bytes(source: str, output: int, stopped: threading.Event) -> None:
         raise OSError(errno.EIO, "was not copied whole", source)
 
 
-def _copy_in_kernel(source: int, output: int, size: int) -> int:
+def _copy_in_kernel(source: int, output: int, size: int, stopped: threading.Event) -> int:
     """Copy inside the kernel, which may share blocks; return how many bytes went that way."""
     copied = 0
     if not hasattr(os, "copy_file_range"):
         return copied
     try:
-        while copied < size and (count := os.copy_file_range(source, output, size - copied)):
+        while copied < size and not stopped.is_set():
+            count = os.copy_file_range(source, output, min(size - copied, _AT_ONCE))
+            if not count:
+                break
             copied += count
     except OSError as error:
         if error.errno not in _KERNEL_CANNOT:
