@@ -336,14 +336,14 @@ def test_an_interrupt_leaves_no_litter(
 def test_an_interrupt_does_not_wait_for_large_copies(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes = []
+    sizes: list[int] = []
     for name in "ab":
         os.truncate(file(workdir / name), 1 << 36)  # takes no room
 
     def copy(_source: int, _output: int, size: int) -> int:
-        if not sizes:
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         sizes.append(size)
+        if len(sizes) == 10:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         time.sleep(0.01)
         return size
 

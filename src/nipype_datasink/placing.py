@@ -83,16 +83,18 @@ def _temporary_name(place: str) -> str:
 @contextmanager
 def _held(path: str) -> Iterator[int]:
     """Create a file that nobody takes for litter while it is written, and leave none behind."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        with suppress(OSError):  # some mounts know no locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
+    try:  # a signal may interrupt as soon as the file is there
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            with suppress(OSError):  # some mounts know no locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield descriptor
+        finally:
+            os.close(descriptor)
     except BaseException:
-        _unlink(path)
+        with suppress(OSError):
+            os.unlink(path)
         raise
-    finally:
-        os.close(descriptor)
 
 
 def _copy_bytes(source: str, output: int, stopped: threading.Event) -> None:

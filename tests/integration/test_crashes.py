@@ -1,4 +1,4 @@
-"""Killed at any moment: what is there is whole, and a rerun completes the rest."""
+"""Killed or terminated at any moment: what is there is whole, and a rerun completes the rest."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from nipype_datasink import DataSink
 from tests.conftest import contents, tree
@@ -35,14 +38,20 @@ def make_sources(directory: Path, *, large: int, size: int) -> dict[str, bytes]:
 
 
 def killed(
-    sink: DataSink, *, after: float = 0, once: Callable[[], object] | None = None, then: float = 0
+    sink: DataSink,
+    *,
+    by: signal.Signals = signal.SIGKILL,
+    after: float = 0,
+    once: Callable[[], object] | None = None,
+    then: float = 0,
 ) -> bool:
-    """Run in a process that is killed in the middle; return whether it was.
+    """Run in a process that gets a signal in the middle; return whether it died of it.
 
     That is `after` so many seconds, and `then` so many more `once` something is the case.
     """
 
     def run() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whoever runs tests may handle it
         sink.run()
         os._exit(0)
 
@@ -52,8 +61,10 @@ def killed(
     while once and not once() and process.is_alive():
         pass
     process.join(then)
-    process.kill()
+    if process.is_alive():
+        os.kill(process.pid or 0, by)
     process.join()
+    assert process.exitcode in (0, -by)
     return process.exitcode != 0
 
 
@@ -80,7 +91,16 @@ def start_over(out: Path, old: dict[str, bytes]) -> None:
         (out / name).write_bytes(data)
 
 
-def test_killed_while_writing_to_disk(workdir: Path, count: Count, record: Record) -> None:
+@pytest.mark.parametrize(
+    ("by", "title"),
+    [
+        (signal.SIGKILL, "Killed while writing to disk"),
+        (signal.SIGTERM, "Terminated while writing"),
+    ],
+)
+def test_killed_while_writing_to_disk(
+    *, workdir: Path, by: signal.Signals, title: str, count: Count, record: Record
+) -> None:
     out = workdir / "out"
     wanted = make_sources(workdir / "run", large=10, size=24 << 20)
     old = dict.fromkeys(list(wanted)[::10], b"old")
@@ -96,7 +116,7 @@ def test_killed_while_writing_to_disk(workdir: Path, count: Count, record: Recor
     for number in range(rounds):
         start_over(out, old)
         cut_off += killed(
-            sink, after=chance.uniform(0, longest), once=litter if number % 4 else None
+            sink, by=by, after=chance.uniform(0, longest), once=litter if number % 4 else None
         )
         writing += bool(litter())
         for name, data in files(out).items():
@@ -105,10 +125,10 @@ def test_killed_while_writing_to_disk(workdir: Path, count: Count, record: Recor
         sink.run()
         assert files(out) == wanted
     record(
-        "Killed while writing to disk",
-        {"random moments": rounds, "runs cut off": cut_off, "temporary file open": writing},
+        title,
+        {"random moments": rounds, "runs cut off": cut_off, "temporary files left": writing},
     )
-    assert writing >= count(60, 1)
+    assert writing >= count(60, 1) if by is signal.SIGKILL else not writing
 
 
 def files(directory: Path) -> dict[str, bytes]:
