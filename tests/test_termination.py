@@ -76,6 +76,24 @@ with sigterm_interrupts():
     assert done.returncode == -signal.SIGTERM
 
 
+def test_a_block_that_is_not_left_is_ended_all_the_same() -> None:
+    done = run(
+        """
+import time
+from nipype_datasink import termination
+termination._GRACE = 0.1
+with sigterm_interrupts():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        print("undoing", flush=True)
+        time.sleep(600)
+"""
+    )
+    assert done.stdout == "undoing\n"
+    assert done.returncode == -signal.SIGTERM
+
+
 def test_a_child_that_was_forked_meanwhile_dies_as_ever() -> None:
     done = run(
         """

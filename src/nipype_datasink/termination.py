@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+from _thread import start_new_thread
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,6 +14,9 @@ from types import FrameType
 __all__ = ["Terminated", "sigterm_interrupts"]
 
 _logger = logging.getLogger("nipype.interface")
+
+# Seconds; SLURM and Kubernetes kill after 30.
+_GRACE = 20.0
 
 
 class Terminated(KeyboardInterrupt):
@@ -25,17 +29,20 @@ def sigterm_interrupts() -> Iterator[None]:
 
     Batch systems end jobs by SIGTERM, which Python does not heed: uploads in parts would stay
     open, and temporary files lie about. The process still dies of the signal, and of a second one
-    at once. Outside the main thread, and where somebody else handles the signal, nothing changes.
+    at once. It sends itself one if the block is not left in time, as where a store is silent.
+    Outside the main thread, and where somebody else handles the signal, nothing changes.
     """
     if not _is_free():
         yield
         return
     owner = os.getpid()
+    left = threading.Event()
 
     def interrupt(number: int, _: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
         if os.getpid() != owner:  # a child that was forked in the block
             os.kill(os.getpid(), number)
+        start_new_thread(_insist, (left,))  # `threading` takes locks that may be held just now
         raise Terminated
 
     try:
@@ -43,11 +50,17 @@ def sigterm_interrupts() -> Iterator[None]:
         try:
             yield
         finally:
+            left.set()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
     except Terminated:
         _logger.warning("ended by SIGTERM; run again to complete what is missing")
         os.kill(os.getpid(), signal.SIGTERM)
         raise
+
+
+def _insist(left: threading.Event) -> None:
+    if not left.wait(_GRACE):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _is_free() -> bool:
