@@ -99,7 +99,7 @@ def start_over(out: Path, old: dict[str, bytes]) -> None:
     ],
 )
 def test_killed_while_writing_to_disk(
-    *, workdir: Path, by: signal.Signals, title: str, count: Count, record: Record
+    *, workdir: Path, by: signal.Signals, ended: str, count: Count, record: Record
 ) -> None:
     out = workdir / "out"
     wanted = make_sources(workdir / "run", large=10, size=24 << 20)
@@ -125,8 +125,8 @@ def test_killed_while_writing_to_disk(
         sink.run()
         assert files(out) == wanted
     record(
-        title,
-        {"random moments": rounds, "runs cut off": cut_off, "temporary files left": writing},
+        f"{ended} while writing to disk",
+        {"random moments": rounds, "runs cut off": cut_off, "left a temporary file": writing},
     )
     assert writing >= count(60, 1) if by is signal.SIGKILL else not writing
 

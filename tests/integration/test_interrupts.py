@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C in the middle of uploads in parts: none of them stays open."""
+"""SIGTERM and Ctrl-C in the middle of uploads: no parts stay, and the process ends soon."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,11 +43,21 @@ def large(workdir: Path) -> list[str]:
     return list(map(str, paths))
 
 
-def wait_for_upload(bucket: Bucket) -> None:
+def wait_for(what: Callable[[], object]) -> None:
     deadline = time.monotonic() + PATIENCE
-    while not list(bucket.multipart_uploads.all()):
+    while not what():
         assert time.monotonic() < deadline, "no upload was begun"
         time.sleep(0.05)
+
+
+def begin(proxy: Proxy, transport: str, sources: list[str]) -> subprocess.Popen[bytes]:
+    """Sink in another process."""
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", SINK, proxy.address, transport, *sources],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda each: each.name)
@@ -54,17 +65,25 @@ def test_a_signal_leaves_no_upload_open(
     *, bucket: Bucket, proxy: Proxy, large: list[str], transport: str, number: signal.Signals
 ) -> None:
     proxy.set(Faults(kinds=(Fault.TRICKLE,), only="partNumber=2", pause=3))
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", SINK, proxy.address, transport, *large],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    wait_for_upload(bucket)
+    process = begin(proxy, transport, large)
+    wait_for(lambda: list(bucket.multipart_uploads.all()))
     process.send_signal(number)
     assert process.wait(PATIENCE) == -number
     assert list(bucket.multipart_uploads.all()) == []
     assert contents(bucket) == {}
+
+
+def test_sigterm_does_not_wait_for_a_store_that_is_silent(
+    bucket: Bucket, proxy: Proxy, large: list[str], transport: str
+) -> None:
+    """By themselves botocore's time-outs would take three or four minutes."""
+    proxy.set(Faults(kinds=(Fault.HANG,), only="partNumber|^DELETE", pause=600))
+    process = begin(proxy, transport, large)
+    wait_for(proxy.hits)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == -signal.SIGTERM
+    for upload in bucket.multipart_uploads.all():
+        upload.abort()
 
 
 def test_a_failure_leaves_no_upload_open(
