@@ -150,6 +150,21 @@ def test_a_plan_without_a_key_is_refused(name: str, tmp_path: Path) -> None:
         plan_for([file(tmp_path / "aa")], S3Prefix("b"), rules=(("x/aa", f"xyz/{name}"),))
 
 
+def test_all_names_that_cannot_be_are_named_at_once(tmp_path: Path) -> None:
+    for name in ("d/a", "d/\udcfe", "d/\udcff", "up", "nul"):
+        file(tmp_path / name)
+    paths = [tmp_path / name for name in ("nul", "d", "up")]
+    rules = (("/o/x/nul", "/o/\0"), ("s3://b/x/up", "s3://b/../up"))
+    with pytest.raises(DestinationError) as caught:
+        plan_for(paths, LocalDirectory("/o"), S3Prefix("b"), rules=rules)
+    assert [line.partition("; ")[0] for line in str(caught.value).splitlines()] == [
+        "'/o/\\x00' holds a NUL character",
+        "'s3://b/x/d/\\udcfe' is not UTF-8, which S3 keys must be",
+        "'s3://b/x/d/\\udcff' is not UTF-8, which S3 keys must be",
+        "'s3://b/../up' leaves its bucket by '..'",
+    ]
+
+
 def test_two_plans_see_links_as_they_are(tmp_path: Path) -> None:
     path = file(tmp_path / "in/a")
     for name in ("1", "2"):

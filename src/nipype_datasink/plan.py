@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from nipype_datasink.errors import DestinationError
 from nipype_datasink.location import LocalDirectory, Location
 from nipype_datasink.routing import route
 from nipype_datasink.sources import Source, Tree, split_extension
@@ -128,13 +129,21 @@ def make_plan(
     Raises
     ------
     DestinationError
-        If no object of S3 can have a destination's name.
+        Naming every destination that no file or no object of S3 can have.
     """
     # The cache is this plan's own: links may be moved between two plans.
     real_directory = cache(os.path.realpath)
+    refused: dict[str, None] = {}
+
+    def report(location: Location, destination: str) -> str:
+        try:
+            return location.report(destination)
+        except DestinationError as error:
+            refused[str(error)] = None
+            return ""
 
     def place(location: Location, destination: str) -> str:
-        reported = location.report(destination)
+        reported = report(location, destination)
         if isinstance(location, LocalDirectory):
             return real_place(reported, real_directory)
         return reported
@@ -146,7 +155,7 @@ def make_plan(
         return Delivery(
             field=source.field,
             source=source.path,
-            destination=location.report(destination),
+            destination=report(location, destination),
             location=location,
             transfers=tuple(
                 FileTransfer(
@@ -161,11 +170,14 @@ def make_plan(
             replaces=folders[0] if folders and remove_dest_dir else None,
         )
 
-    return Plan(
+    plan = Plan(
         tuple(
             delivery(source, tree, location) for source, tree in sources for location in locations
         )
     )
+    if refused:
+        raise DestinationError("\n".join(refused))
+    return plan
 
 
 def _targets(tree: Tree, destination: str) -> list[str]:
