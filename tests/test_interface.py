@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 import pickle
 import sys
 from collections.abc import Callable
-from functools import partial
 from inspect import getattr_static, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +14,7 @@ from unittest import mock
 
 import nipype.interfaces.io as upstream
 import pytest
-from nipype import MapNode, Node, config
+from nipype import MapNode, Node
 from nipype.interfaces.base import Undefined, isdefined
 
 import nipype_datasink
@@ -139,34 +137,6 @@ def test_new_inputs_do_not_count_in_hashes() -> None:
 def test_an_unknown_transfer_client_is_refused(value: str) -> None:
     with pytest.raises(Exception, match="s3_transfer_client"):
         DataSink(s3_transfer_client=value)
-
-
-@pytest.mark.parametrize(
-    ("asked", "configured", "linked"),
-    [
-        (None, "true", True),
-        (None, "false", False),
-        (True, "false", True),
-        (False, "true", False),
-    ],
-)
-def test_local_hardlink_wins_over_the_configuration(
-    asked: bool | None,
-    configured: str,
-    linked: bool,
-    workdir: Path,
-    request: pytest.FixtureRequest,
-) -> None:
-    key = ("execution", "try_hard_link_datasink")
-    request.addfinalizer(partial(config.set, *key, config.get(*key)))
-    config.set(*key, configured)
-    source = file(workdir / "a")
-    sink = DataSink(base_directory=str(workdir / "out"))
-    sink.inputs.x = source
-    if asked is not None:
-        sink.inputs.local_hardlink = asked
-    (place,) = sink.run().outputs.out_file
-    assert os.path.samefile(source, place) is linked
 
 
 def test_infields_are_what_was_asked_for() -> None:
@@ -476,38 +446,6 @@ def test_upload_to_s3_may_be_called_directly(workdir: Path, bucket: Bucket) -> N
     assert bucket.Object("p/c").server_side_encryption == "AES256"
 
 
-def test_encryption_asked_for_in_upload_args_wins(workdir: Path, bucket: Bucket) -> None:
-    sink = DataSink(
-        base_directory="s3://mybucket",
-        bucket=bucket,
-        encrypt_bucket_keys=True,
-        s3_upload_args={"ServerSideEncryption": "aws:kms"},
-    )
-    sink.inputs.x = file(workdir / "a")
-    sink.run()
-    assert bucket.Object("x/a").server_side_encryption == "aws:kms"
-
-
-@pytest.mark.parametrize("name", ["s3_endpoint_url", "s3_region", "s3_profile"])
-def test_a_setting_beside_an_injected_bucket_is_warned_about(
-    name: str, workdir: Path, bucket: Bucket, caplog: pytest.LogCaptureFixture
-) -> None:
-    sink = DataSink(base_directory="s3://mybucket", bucket=bucket)
-    setattr(sink.inputs, name, "nowhere")
-    sink.inputs.x = file(workdir / "a")
-    sink.run()
-    warnings = [item.getMessage() for item in caplog.records if item.levelno == logging.WARNING]
-    assert warnings == [f"{name} is ignored: the injected bucket has its own"]
-    assert contents(bucket) == {"x/a": b"x"}
-
-
-@pytest.mark.parametrize("base", ["out", "s3://bucket"])
-def test_clashing_settings_are_refused_everywhere(base: str, workdir: Path) -> None:
-    sink = DataSink(base_directory=base, creds_path="/c", s3_profile="p")
-    with pytest.raises(SettingsError, match="creds_path and s3_profile"):
-        sink.plan()
-
-
 def test_without_boto3_the_local_copy_is_made_and_the_rest_is_told(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -541,18 +479,6 @@ def test_a_result_is_a_flat_list_even_of_one_or_none(workdir: Path) -> None:
     assert tree(workdir) == {"out": None, "out/c": None}
     sink.inputs.x = file(workdir / "a")
     assert sink.run().outputs.out_file == [str(workdir / "out/c/x/a")]
-
-
-def test_a_local_copy_in_the_base_itself_is_no_copy(workdir: Path) -> None:
-    sink = DataSink(base_directory="out", local_copy=str(workdir / "out"))
-    sink.inputs.x = file(workdir / "a")
-    assert sink.run().outputs.out_file == [str(workdir / "out/x/a")]
-
-
-def test_without_base_outputs_end_in_the_working_directory(workdir: Path) -> None:
-    sink = DataSink()
-    sink.inputs.x = file(workdir / "in/a")
-    assert sink.run().outputs.out_file == [str(workdir / "x/a")]
 
 
 def test_an_error_reaches_the_caller_as_it_is(workdir: Path) -> None:
@@ -604,18 +530,3 @@ def test_a_destination_through_a_folder_above_exists_as_reported(workdir: Path) 
     (reported,) = sink.run().outputs.out_file
     assert reported == str(workdir) + "/out/x/../y/a"
     assert Path(reported).read_text() == "content"
-
-
-def test_unknown_upload_args_are_refused_on_disk_too(workdir: Path) -> None:
-    sink = DataSink(base_directory=str(workdir / "out"), s3_upload_args={"Nonsense": "1"})
-    sink.inputs.x = file(workdir / "a")
-    with pytest.raises(SettingsError, match="'Nonsense'"):
-        sink.run()
-    assert not (workdir / "out").exists()
-
-
-def test_two_answers_to_who_you_are_are_refused_on_disk_too(workdir: Path) -> None:
-    sink = DataSink(base_directory=str(workdir / "out"), creds_path="/c", s3_profile="p")
-    with pytest.raises(SettingsError, match="creds_path and s3_profile"):
-        sink.run()
-    assert not (workdir / "out").exists()

@@ -1,0 +1,106 @@
+"""What inputs ask for: which of two wins, what is ignored with a word, what is refused."""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from nipype import config
+
+from nipype_datasink import DataSink, SettingsError
+from tests.conftest import contents
+
+if TYPE_CHECKING:
+    from types_boto3_s3.service_resource import Bucket
+
+
+def file(path: Path, content: str = "x") -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("asked", "configured", "linked"),
+    [
+        (None, "true", True),
+        (None, "false", False),
+        (True, "false", True),
+        (False, "true", False),
+    ],
+)
+def test_local_hardlink_wins_over_the_configuration(
+    asked: bool | None,
+    configured: str,
+    linked: bool,
+    workdir: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    key = ("execution", "try_hard_link_datasink")
+    request.addfinalizer(partial(config.set, *key, config.get(*key)))
+    config.set(*key, configured)
+    source = file(workdir / "a")
+    sink = DataSink(base_directory=str(workdir / "out"))
+    sink.inputs.x = source
+    if asked is not None:
+        sink.inputs.local_hardlink = asked
+    (place,) = sink.run().outputs.out_file
+    assert os.path.samefile(source, place) is linked
+
+
+def test_encryption_asked_for_in_upload_args_wins(workdir: Path, bucket: Bucket) -> None:
+    sink = DataSink(
+        base_directory="s3://mybucket",
+        bucket=bucket,
+        encrypt_bucket_keys=True,
+        s3_upload_args={"ServerSideEncryption": "aws:kms"},
+    )
+    sink.inputs.x = file(workdir / "a")
+    sink.run()
+    assert bucket.Object("x/a").server_side_encryption == "aws:kms"
+
+
+@pytest.mark.parametrize("name", ["s3_endpoint_url", "s3_region", "s3_profile"])
+def test_a_setting_beside_an_injected_bucket_is_warned_about(
+    name: str, workdir: Path, bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink = DataSink(base_directory="s3://mybucket", bucket=bucket)
+    setattr(sink.inputs, name, "nowhere")
+    sink.inputs.x = file(workdir / "a")
+    sink.run()
+    warnings = [item.getMessage() for item in caplog.records if item.levelno == logging.WARNING]
+    assert warnings == [f"{name} is ignored: the injected bucket has its own"]
+    assert contents(bucket) == {"x/a": b"x"}
+
+
+def test_a_local_copy_in_the_base_itself_is_no_copy(workdir: Path) -> None:
+    sink = DataSink(base_directory="out", local_copy=str(workdir / "out"))
+    sink.inputs.x = file(workdir / "a")
+    assert sink.run().outputs.out_file == [str(workdir / "out/x/a")]
+
+
+def test_without_base_outputs_end_in_the_working_directory(workdir: Path) -> None:
+    sink = DataSink()
+    sink.inputs.x = file(workdir / "in/a")
+    assert sink.run().outputs.out_file == [str(workdir / "x/a")]
+
+
+def test_unknown_upload_args_are_refused_on_disk_too(workdir: Path) -> None:
+    sink = DataSink(base_directory=str(workdir / "out"), s3_upload_args={"Nonsense": "1"})
+    sink.inputs.x = file(workdir / "a")
+    with pytest.raises(SettingsError, match="'Nonsense'"):
+        sink.run()
+    assert not (workdir / "out").exists()
+
+
+@pytest.mark.parametrize("base", ["out", "s3://bucket"])
+def test_two_answers_to_who_you_are_are_refused_everywhere(base: str, workdir: Path) -> None:
+    sink = DataSink(base_directory=base, creds_path="/c", s3_profile="p")
+    sink.inputs.x = file(workdir / "a")
+    with pytest.raises(SettingsError, match="creds_path and s3_profile"):
+        sink.run()
+    assert not (workdir / "out").exists()
