@@ -37,9 +37,11 @@ ORDER = [
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 S3_ORDER = [
     {"__init__"},
-    {"arguments", "credentials", "comparison", "pace", "reference", "session", "store"},
-    {"template", "listing", "identity", "injected", "refusal"},
+    {"arguments", "credentials", "comparison", "pace", "session", "store"},
+    {"template", "listing", "injected", "refusal"},
     {"client", "transport", "translation"},
+    {"reference"},
+    {"identity"},
     {"presence", "classic", "crt", "runtime"},
     {"choice"},
     {"target"},

@@ -900,40 +900,74 @@ def test_no_test_of_nipypes_for_its_sink_is_left_out() -> None:
 
 # Workers.
 
-IN_A_FORKED_WORKER = """
+IN_A_WORKER = """
 import os
 from unittest.mock import MagicMock
+
+import boto3
+from moto import mock_aws
 from nipype import Node, Workflow
+
 from nipype_datasink import DataSink
 
-mock = MagicMock()
-mock.name = "mybucket"
-open("a.txt", "w").write("a")
-sink = Node(DataSink(bucket=mock, base_directory="s3://mybucket/out"), name="datasink")
-sink.inputs.x = os.path.abspath("a.txt")
-workflow = Workflow("study", base_dir=os.path.abspath("work"))
-workflow.add_nodes([sink])
-workflow.run({arguments})
-print("calls:", mock.upload_file.call_count)
+
+def mock():
+    mock = MagicMock()
+    mock.name = "mybucket"
+    return mock, lambda: mock.upload_file.call_count
+
+
+def moto():
+    mock_aws().start()
+    bucket = boto3.resource("s3", region_name="us-east-1").create_bucket(Bucket="mybucket")
+    return bucket, lambda: len(list(bucket.objects.all()))
+
+
+if __name__ == "__main__":
+    bucket, count = {make}()
+    sink = Node(DataSink({inputs}base_directory="s3://mybucket/out"), name="datasink")
+    sink.inputs.x = os.path.abspath("a.txt")
+    workflow = Workflow("study", base_dir=os.path.abspath("work"))
+    workflow.add_nodes([sink])
+    try:
+        workflow.run(plugin={plugin!r}, plugin_args={{"n_procs": 1, "mp_context": {context!r}}})
+    finally:
+        print("seen:", count())
 """
 
+MOCKS = {
+    "mock": ("mock", "bucket=bucket, ", "the injected MagicMock"),
+    "moto-injected": ("moto", "bucket=bucket, ", "moto's mock_aws"),
+    "moto": ("moto", "", "moto's mock_aws"),
+}
 
-@pytest.mark.parametrize(
-    ("arguments", "calls", "warnings"),
-    [("plugin='MultiProc', plugin_args={'n_procs': 1}", 0, 1), ("plugin='Linear'", 1, 0)],
-    ids=["forked", "same"],
-)
+
+def run_in_a_worker(**parts: str) -> subprocess.CompletedProcess[str]:
+    Path("a.txt").write_text("a")
+    Path("script.py").write_text(IN_A_WORKER.format(**parts))
+    command = [sys.executable, "script.py"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.usefixtures("workdir", "credentials")
+@pytest.mark.parametrize(("plugin", "seen"), [("MultiProc", 0), ("Linear", 1)])
+@pytest.mark.parametrize(("make", "inputs", "who"), MOCKS.values(), ids=MOCKS)
 def test_a_mock_whose_calls_nobody_sees_is_warned_of(
-    workdir: Path, arguments: str, calls: int, warnings: int
+    make: str, inputs: str, who: str, plugin: str, seen: int
 ) -> None:
-    code = IN_A_FORKED_WORKER.replace("{arguments}", arguments)
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = run_in_a_worker(make=make, inputs=inputs, plugin=plugin, context="fork")
 
     assert done.returncode == 0, done.stderr
-    assert f"calls: {calls}" in done.stdout
-    said = "the injected MagicMock is a copy in worker process"
-    assert done.stdout.count(said) == warnings
+    assert f"seen: {seen}" in done.stdout
+    assert done.stdout.count(f"{who} is a copy in worker process") == 1 - seen
+
+
+def test_a_bucket_of_moto_never_becomes_a_real_one(workdir: Path, credentials: None) -> None:
+    inputs = "bucket=bucket, "
+    done = run_in_a_worker(make="moto", inputs=inputs, plugin="MultiProc", context="spawn")
+
+    assert "the injected bucket 'mybucket' is moto's and stays in the process" in done.stderr
+    assert "seen: 0" in done.stdout
 
 
 @pytest.mark.parametrize(

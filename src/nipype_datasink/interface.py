@@ -18,7 +18,7 @@ from nipype_datasink.local import LocalTarget
 from nipype_datasink.location import LocalDirectory, Location, S3Prefix, parse
 from nipype_datasink.plan import Plan
 from nipype_datasink.routing import relative_destination
-from nipype_datasink.s3.reference import let_travel, usable_here
+from nipype_datasink.s3.reference import let_travel, usable_here, warn_of_moto
 from nipype_datasink.settings import (
     check,
     fields_of,
@@ -223,6 +223,7 @@ class DataSink(upstream.DataSink):
         injected = self._value("bucket")
         if injected is not None:
             return usable_here(injected)
+        warn_of_moto()
         return self._fetch_bucket(self._check_s3_base_dir()[1])
 
     # What subclasses of nipype's class call and override.

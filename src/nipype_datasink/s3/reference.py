@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copyreg
 import logging
+import multiprocessing
 import os
 import pickle
 import sys
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nipype_datasink.errors import CredentialsError, S3Error
+from nipype_datasink.s3.client import is_mocked
 from nipype_datasink.worker import whereabouts
 
 __all__ = ["Reference", "credentials_of", "describe", "is_boto3", "let_travel", "usable_here"]
@@ -40,6 +42,9 @@ class Reference:
 
     own: bytes | None = field(default=None, repr=False)
     """Own pickle of a bucket that is not boto3's, if it can be pickled."""
+
+    mocked: bool = False
+    """Whether moto's ``mock_aws`` stands in for the store, which it does in its process only."""
 
 
 # Buckets that have been referred to in this process or in the one it was forked from, with that
@@ -113,8 +118,14 @@ def _reference(token: str, bucket: Any) -> Reference:
         name = name if isinstance(name, str) else type(bucket).__name__
         return Reference(token, name, own=_own_pickle(bucket))
     meta = bucket.meta.client.meta
-    signed = credentials_of(bucket) is not None
-    return Reference(token, bucket.name, meta.endpoint_url, meta.region_name, signed)
+    return Reference(
+        token,
+        bucket.name,
+        meta.endpoint_url,
+        meta.region_name,
+        signed=credentials_of(bucket) is not None,
+        mocked=is_mocked(),
+    )
 
 
 class _ByItself:
@@ -153,7 +164,7 @@ def usable_here(bucket: Any) -> Any:
     CredentialsError
         If its requests were signed where it comes from, and this process has no credentials.
     S3Error
-        If it is not boto3's own and was made in another process.
+        If it is not boto3's own, or moto's, and was made in another process.
     """
     reference = bucket if isinstance(bucket, Reference) else refer(bucket)
     process, known = _known.get(reference.token, (0, None))
@@ -164,16 +175,27 @@ def usable_here(bucket: Any) -> Any:
     if process == os.getpid():
         return known
     if not is_boto3(known):
-        _logger.warning(
-            "the injected %s is a copy in %s; the process that injected it sees none of its calls",
-            type(known).__name__,
-            whereabouts(),
-        )
+        _warn_of_a_copy(f"the injected {type(known).__name__}")
         return known
+    warn_of_moto()
     here = (os.getpid(), reference.token)
     if here not in _renewals:
         _renewals[here] = _renewed(known)
     return _renewals[here]
+
+
+def warn_of_moto() -> None:
+    """Warn if moto's ``mock_aws`` stands in for S3 in a worker: its store is this process's own."""
+    if is_mocked() and multiprocessing.parent_process():
+        _warn_of_a_copy("moto's mock_aws")
+
+
+def _warn_of_a_copy(mock: str) -> None:
+    _logger.warning(
+        "%s is a copy in %s; the process that it comes from sees none of its calls",
+        mock,
+        whereabouts(),
+    )
 
 
 def credentials_of(bucket: Any) -> Any:
@@ -205,9 +227,10 @@ def _shallow_copy(thing: Any) -> Any:
 
 def _from_chain(reference: Reference) -> Any:
     """Return a bucket with this process's own credentials."""
-    if reference.endpoint_url is None:
+    if reference.endpoint_url is None or reference.mocked:
+        what = "moto's" if reference.mocked else "not boto3's own"
         raise S3Error(
-            f"the injected bucket {reference.name!r} is not boto3's own and stays in the process "
+            f"the injected bucket {reference.name!r} is {what} and stays in the process "
             "where it was made; run the workflow in one process"
         )
     import boto3.session
