@@ -16,7 +16,7 @@ from tests.stores import free_ports
 
 NODES = ("n1", "n2")
 
-_DAEMONS = {"munged", "slurmctld", "slurmd"}
+_DAEMONS = {"slurmctld", "slurmd"}
 _PATIENCE = 60  # seconds
 
 _CONFIGURATION = """\
@@ -54,7 +54,7 @@ def slurm() -> Iterator[dict[str, str]]:
     Raises
     ------
     RuntimeError
-        If daemons of SLURM or MUNGE run here already: nobody's cluster is to be disturbed.
+        If daemons of SLURM run here already: nobody's cluster is to be disturbed.
     """
     if running := sorted(_DAEMONS.intersection(_programs())):
         raise RuntimeError(f"{', '.join(running)} runs here already; this cluster stays off")

@@ -17,8 +17,8 @@ def _slurm() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Two engines of IPython; yields how a client finds them."""
+def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, credentials: None) -> Iterator[str]:
+    """Two engines of IPython, with our environment; yields how a client finds them."""
     import ipyparallel
 
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
