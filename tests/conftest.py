@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from hypothesis import settings
+from nipype import config
 
 from nipype_datasink.s3.client import forget_clients
 from tests import stores
@@ -92,6 +93,15 @@ def bucket(endpoint: str, credentials: None) -> Iterator[Bucket]:
     bucket.objects.all().delete()
     bucket.delete()
     forget_clients()
+
+
+@pytest.fixture
+def provenance() -> Iterator[None]:
+    """Let nipype write provenance."""
+    config.enable_provenance()
+    yield
+    config.set("execution", "write_provenance", "false")
+    config.set("execution", "hash_method", "timestamp")
 
 
 @pytest.fixture

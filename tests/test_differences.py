@@ -496,6 +496,22 @@ def test_secrets_of_the_environment_stay_out_of_results(
     assert os.environ[name] == "hidden-word"
 
 
+@pytest.mark.filterwarnings("ignore")  # of rdflib and of files that prov leaves open
+def test_provenance_tells_which_bucket_was_injected(
+    workdir: Path, bucket: Bucket, provenance: None
+) -> None:
+    file(workdir / "a")
+
+    def written(kind: type) -> Any:
+        interface = kind(base_directory="s3://mybucket/p", bucket=bucket)
+        interface.inputs.x = "a"
+        return interface.run().provenance
+
+    endpoint = bucket.meta.client.meta.endpoint_url
+    assert f"bucket mybucket at {endpoint}" in written(DataSink).get_provn()
+    assert written(NipypeDataSink) is None
+
+
 def test_a_typo_is_sunk_with_a_warning(workdir: Path, caplog: pytest.LogCaptureFixture) -> None:
     file(workdir / "a")
     place = [str(workdir / "out/base_dir/a")]

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from unittest.mock import MagicMock
 
 import pytest
-from nipype import Function, IdentityInterface, MapNode, Node, Workflow, config
+from nipype import Function, IdentityInterface, MapNode, Node, Workflow
 from nipype.caching import Memory
 from nipype.interfaces import io as nipype_io
 from nipype.interfaces.base import Str
@@ -18,7 +19,12 @@ from nipype.pipeline.engine.nodes import NodeExecutionError
 import nipype_datasink
 import nipype_datasink.io
 from nipype_datasink import DataSink
+from nipype_datasink.s3.reference import describe
 from tests.conftest import tree
+from tests.stores import SECRET_KEY
+
+if TYPE_CHECKING:
+    from types_boto3_s3.service_resource import Bucket
 
 
 def made(workdir: Path, *names: str) -> list[str]:
@@ -272,15 +278,47 @@ def test_a_mapnode_of_sinks_gets_a_list_of_containers(workdir: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # of rdflib and of files that prov leaves open
-def test_provenance_is_written(workdir: Path) -> None:
+def test_provenance_is_written(workdir: Path, provenance: None) -> None:
     (source,) = made(workdir, "a.nii")
     node = Node(DataSink(base_directory=str(workdir / "out")), name="sink")
     node.inputs.anat = source
-    config.enable_provenance()
-    try:
-        alone(workdir, node, write_provenance="true").run(plugin="Linear")
-    finally:
-        config.set("execution", "write_provenance", "false")
-        config.set("execution", "hash_method", "timestamp")
+
+    alone(workdir, node, write_provenance="true").run(plugin="Linear")
 
     assert "DataSink" in "".join(path.read_text() for path in workdir.rglob("*.provn"))
+
+
+def injected_bucket(bucket: Bucket) -> Any:
+    return bucket
+
+
+def injected_mock(bucket: Bucket) -> Any:
+    return MagicMock()
+
+
+@pytest.mark.filterwarnings("ignore")  # of rdflib and of files that prov leaves open
+@pytest.mark.parametrize("injected", [injected_bucket, injected_mock])
+def test_provenance_is_written_of_an_injected_bucket(
+    workdir: Path, bucket: Bucket, provenance: None, injected: Callable[[Bucket], Any]
+) -> None:
+    sources = made(workdir, "a.nii", "b.nii")
+    inputs = {"base_directory": "s3://mybucket/out", "bucket": injected(bucket)}
+    sink = Node(DataSink(**inputs), name="sink")
+    sink.inputs.anat = sources
+    mapped = MapNode(DataSink(infields=["anat"], **inputs), iterfield=["anat"], name="mapped")
+    mapped.inputs.anat = sources
+    workflow = alone(workdir, sink, write_provenance="true")
+    workflow.add_nodes([mapped])
+
+    workflow.run(plugin="Linear")
+
+    (written,) = (workdir / "work").glob("workflow_provenance_*.provn")
+    told = describe(inputs["bucket"])
+    assert written.read_text().count(f'value="{told}"') == 3
+    assert SECRET_KEY not in written.read_text()
+
+
+def test_what_is_read_from_the_inputs_is_the_bucket_itself(bucket: Bucket) -> None:
+    inputs = DataSink(base_directory="s3://mybucket/out", bucket=bucket).inputs
+
+    assert inputs.bucket is inputs.get()["bucket"] is inputs.get_traitsfree()["bucket"] is bucket

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from nipype.interfaces import io as upstream
@@ -85,6 +86,22 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
         self._add_fields(state.get(_FIELDS, ()))
         state = {name: value for name, value in state.items() if name != _FIELDS}
         super().__setstate__(state, *args, **kwargs)
+
+    @contextmanager
+    def telling_the_bucket(self) -> Iterator[None]:
+        """Let `get_traitsfree` tell what a bucket is: it fills results and provenance."""
+        self.__dict__["_telling"] = True  # plain assignment would make it a field
+        try:
+            yield
+        finally:
+            del self.__dict__["_telling"]
+
+    def get_traitsfree(self, **kwargs: Any) -> dict[str, Any]:
+        """Return the inputs that are set; while the sink runs, a text in place of a bucket."""
+        inputs: dict[str, Any] = super().get_traitsfree(**kwargs)
+        if "_telling" in self.__dict__ and "bucket" in inputs:
+            inputs["bucket"] = describe(inputs["bucket"])
+        return inputs
 
     def _own_fields(self) -> list[str]:
         return sorted(set(self.copyable_trait_names()).difference(self.class_trait_names()))
