@@ -53,10 +53,11 @@ oldest: $(VENV)-oldest/stamp ## Run the tests with the lowest versions of everyt
 versions: $(VENV)/versions.stamp ## Run the tests with old and new versions, on every Python here
 	PATH="$$PATH$$(printf ':%s' $(PYENV)/*/bin)" $(VENV)/bin/nox $(ARGS)
 
+slurm cluster: export PATH := $(PATH):/usr/sbin
 slurm: ## Install SLURM, where apt-get can; nothing is started
 	@for each in slurmctld slurmd sbatch munged; do command -v $$each >/dev/null || missing=1; done; \
 	if [ -n "$$missing" ]; then \
-	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo -n); \
 	  $$sudo apt-get -qq update && $$sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
 	    apt-get -qq install --no-install-recommends slurmctld slurmd slurm-client munge >/dev/null; \
 	fi

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.distributed.cluster import slurm
+from tests.distributed.proxy import Proxy
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +34,17 @@ def cluster(_slurm: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A SLURM of two nodes."""
     for name, value in _slurm.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def proxy(endpoint: str) -> Iterator[Proxy]:
+    proxy = Proxy(endpoint, limit=20 << 20)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def large(workdir: Path) -> Path:
+    path = workdir / "large.nii"
+    path.write_bytes(os.urandom(40 << 20))
+    return path

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,13 +159,6 @@ def test_a_place_that_other_machines_do_not_see_is_warned_of(
 # What ends in the middle.
 
 
-@pytest.fixture
-def proxy(endpoint: str) -> Iterator[Proxy]:
-    proxy = Proxy(endpoint, limit=20 << 20)
-    yield proxy
-    proxy.close()
-
-
 def output(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
@@ -181,13 +173,6 @@ def ended(workflow: Workflow, proxy: Proxy, end: Callable[[], object], **plugin:
             assert isinstance(running.exception(60), LOST)
         finally:
             proxy.go_on.set()
-
-
-@pytest.fixture
-def large(workdir: Path) -> Path:
-    path = workdir / "large.nii"
-    path.write_bytes(os.urandom(40 << 20))
-    return path
 
 
 @pytest.mark.parametrize("signal", [(), ("--signal=KILL", "--full")], ids=["cancelled", "killed"])
