@@ -24,6 +24,8 @@ def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, credentials: None) 
     import ipyparallel
 
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    # Nipype has results forgotten that, on a busy machine, the hub has not noted yet.
+    monkeypatch.setattr(ipyparallel.Client, "purge_results", lambda *_: None)
     with ipyparallel.Cluster(n=2) as client:
         client.wait_for_engines(2, timeout=60)
         yield client.cluster.cluster_id
