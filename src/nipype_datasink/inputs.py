@@ -94,7 +94,7 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
         try:
             yield
         finally:
-            del self.__dict__["_telling"]
+            self.__dict__.pop("_telling", None)
 
     def get_traitsfree(self, **kwargs: Any) -> dict[str, Any]:
         """Return the inputs that are set; while the sink runs, a text in place of a bucket."""
