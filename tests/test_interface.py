@@ -40,6 +40,7 @@ OVERRIDDEN = [
     "_run_interface",
     "_substitute",
     "_upload_to_s3",
+    "run",
 ]
 SOME_INPUTS: list[Any] = [
     pytest.param({}, {}, id="none"),

@@ -156,10 +156,10 @@ class DataSink(upstream.DataSink):
         outputs["out_file"] = [delivery.destination for delivery in plan.deliveries]
         return outputs
 
-    def run(self, *args: Any, **kwargs: Any) -> Any:
+    def run(self, cwd: Any = None, ignore_exception: Any = None, **inputs: Any) -> Any:
         """Sink, and return nipype's result, which has ``outputs.out_file``."""
         with self.inputs.telling_the_bucket():
-            return super().run(*args, **kwargs)
+            return super().run(cwd=cwd, ignore_exception=ignore_exception, **inputs)
 
     def _run_interface(self, runtime: Any) -> Any:
         for name in _SECRETS:
