@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--store", choices=["moto", "seaweedfs"], default="moto")
     parser.addoption("--soak", action="store_true", help="repeat what is repeated ten times more")
     parser.addoption("--cluster", action="store_true", help="run what needs SLURM, too")
+
+
+def pytest_configure() -> None:
+    """Heed Ctrl-C, which the jobs that a shell runs in the background do not."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

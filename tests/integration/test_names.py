@@ -1,4 +1,4 @@
-"""Hostile names: what S3 can hold is stored and read back exactly, the rest is refused by name.
+"""Hostile names and settings: what S3 can hold is read back exactly, the rest is refused by name.
 
 Each store here has names that AWS takes and it does not: moto those with a line feed, SeaweedFS
 those with a backslash. So moto takes all, but SeaweedFS those with a line feed.
@@ -6,10 +6,13 @@ those with a backslash. So moto takes all, but SeaweedFS those with a line feed.
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +21,27 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from nipype_datasink import DataSink, DestinationError
+from nipype_datasink import CollisionError, DataSink, DestinationError
 from tests import stores
 from tests.integration.conftest import Count, Record
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
 
+ROOT = "s3://mybucket"
 LONGEST_NAME = 255  # bytes, on disk
-REFUSED = ("leaves the bucket", "not UTF-8", "longer than 1,024 bytes")
-Texts = st.SearchStrategy[str]
+LONGEST_KEY = 1024  # bytes
+MOST_REFUSED = 30, 70  # percent of all cases; a few of them are not so evenly drawn
 
-MOST_REFUSED = 0.3  # of all cases
+LEAVES = "leaves the bucket"
+NAMELESS = "no name is left"
+NOT_UTF_8 = "not UTF-8"
+TOO_LONG = "longer than 1,024 bytes"
+SHARED = "the place, or the folder, of another file"
+REFUSED = (LEAVES, NAMELESS, NOT_UTF_8, TOO_LONG, SHARED)
+
+Texts = st.SearchStrategy[str]
+Pairs = list[tuple[str, str]]
 
 _TRICKY = [
     *("%", "%2F", "%00", "+", " ", "  ", "a b", "a+b", "&", "=", "?", "#", ";", ":", "@", "~", "*"),
@@ -50,20 +62,116 @@ def _fits(name: str) -> bool:
     return whole and name not in ("", ".", "..") and "/" not in name and "\0" not in name
 
 
-def _mostly(usual: Texts, seldom: Texts) -> Texts:
+def _mostly(usual: st.SearchStrategy[Any], seldom: st.SearchStrategy[Any]) -> Any:
     """Draw one in ten from `seldom`."""
     return st.sampled_from([usual] * 9 + [seldom]).flatmap(lambda chosen: chosen)
 
 
-NAMES = _mostly(_part, st.one_of(_long, _bytes)).filter(_fits)
-_folder = _mostly(_part, st.one_of(_long, st.sampled_from(["", ".", ".."])))
-CONTAINERS = _mostly(
-    st.lists(_folder, max_size=6).map("/".join),
-    st.lists(_long, min_size=3, max_size=6).map("/".join),
+_name: Texts = _mostly(_part, st.one_of(_long, _bytes)).filter(_fits)
+_beginning = st.builds(lambda name, more: [name, name + more], _name, _part)
+_folders: Texts = _mostly(
+    st.lists(_mostly(_part, st.one_of(_long, st.sampled_from(["", ".", ".."]))), max_size=6),
+    st.lists(_long, min_size=3, max_size=6),
+).map("/".join)
+_old = st.one_of(st.sampled_from(_TRICKY), _text, _part.map("/{}".format))
+_new = _mostly(_part, st.sampled_from(["", "/", "//", "/./", "../..", "\udcff"]))
+_literal: st.SearchStrategy[Pairs] = st.lists(st.tuples(_old, _new), max_size=2)
+_escaped = st.tuples(_old.map(re.escape), _new.map(lambda new: new.replace("\\", r"\\")))
+_wild = st.sampled_from(
+    [("/.*", ""), ("/.*", "/one"), ("[^/]*$", "one"), ("/", "/../"), ("(.)$", r"\1/../..")]
 )
-FIELDS = st.lists(st.sampled_from(["a", "@b", "", "ab", "c d", "ä", "%41"]), max_size=3).map(
-    lambda parts: ".".join(["x", *parts])
-)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """Names of files in one folder, and the settings that have a say in where they go."""
+
+    names: list[str]
+    folder: str
+    prefix: str
+    container: str
+    field: str
+    strip: str
+    literal: Pairs
+    regular: Pairs
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        return {
+            "base_directory": f"{ROOT}/{self.prefix}",
+            "container": self.container,
+            "strip_dir": self.strip,
+            "substitutions": self.literal,
+            "regexp_substitutions": self.regular,
+        }
+
+    @property
+    def base(self) -> str:
+        return resolved(f"{resolved(self.prefix)}/{self.container}")
+
+    def destination(self, name: str) -> str:
+        """Return where a file goes below the bucket, by an oracle of its own."""
+        fields = [part for part in self.field.split(".") if not part.startswith("@")]
+        run = self.folder.replace(self.strip, "")
+        parts = [self.base, *fields, run if run.startswith("_") else "", name]
+        path = "".join(f"/{part}" for part in parts if part)
+        for old, new in self.literal:
+            path = "/" + path.replace(old, new).lstrip("/")
+        for old, new in self.regular:
+            path = "/" + re.sub(old, new, path).lstrip("/")
+        return path
+
+    def key(self, name: str) -> bytes:
+        return os.fsencode(resolved(self.destination(name)))
+
+    def why_refused(self, name: str) -> str:
+        """Say why AWS could hold no such object; "" if it could."""
+        try:
+            key = self.key(name)
+            key.decode()
+        except IndexError:
+            return LEAVES
+        except UnicodeDecodeError:
+            return NOT_UTF_8
+        return TOO_LONG if len(key) > LONGEST_KEY else "" if key else NAMELESS
+
+    def why_together(self) -> str:
+        """Say why not all of them can be stored, though each could."""
+        keys = [self.key(name) for name in self.names]
+        folders = {folder for key in keys for folder in folders_of(key)}
+        return SHARED if len(set(keys)) < len(keys) or not folders.isdisjoint(keys) else ""
+
+
+def resolved(path: str) -> str:
+    """Return what a file system would make of a path; IndexError: it leads out of it."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/".join(parts)
+
+
+def folders_of(key: bytes) -> Iterator[bytes]:
+    while b"/" in key:
+        key = key.rpartition(b"/")[0]
+        yield key
+
+
+CASES = st.builds(
+    Case,
+    names=_mostly(st.lists(_name, min_size=1, max_size=3, unique=True), _beginning),
+    folder=_mostly(st.just("in"), st.builds("{}_{}".format, st.sampled_from(["", "in"]), _part)),
+    prefix=_mostly(st.sampled_from(["", "out", "a b/%41"]), _folders),
+    container=_folders,
+    field=st.lists(st.sampled_from(["a", "@b", "", "ab", "c d", "ä", "%41"]), max_size=3).map(
+        lambda parts: ".".join(["x", *parts])
+    ),
+    strip=st.sampled_from(["in", "in\n", " ", "%2F", "脳"]),
+    literal=_literal,
+    regular=st.lists(_mostly(_escaped, _wild), max_size=2),
+).filter(lambda case: all(map(_fits, [*case.names, case.folder])))
 
 
 @pytest.fixture(scope="module")
@@ -79,73 +187,80 @@ def moto() -> Iterator[Bucket]:
         yield resource.create_bucket(Bucket="mybucket")
 
 
-def key_of(container: str, field: str, name: str) -> bytes:
-    """Return the key that a file system would make a path of; an oracle of its own."""
-    parts: list[str] = []
-    folders = [part for part in field.split(".") if part and not part.startswith("@")]
-    for part in [*container.split("/"), *folders, name]:
-        if part == "..":
-            parts.pop()  # IndexError: out of the bucket
-        elif part not in ("", "."):
-            parts.append(part)
-    return os.fsencode("/".join(parts))
-
-
-def why_refused(container: str, field: str, name: str) -> str:
-    """Say why AWS could hold no such object; "" if it could."""
-    try:
-        key = key_of(container, field, name)
-    except IndexError:
-        return REFUSED[0]
-    try:
-        key.decode()
-    except UnicodeDecodeError:
-        return REFUSED[1]
-    return "" if len(key) <= 1024 else REFUSED[2]
-
-
-def test_hostile_names(*, moto: Bucket, bucket: Bucket, count: Count, record: Record) -> None:
+def test_hostile_names(
+    *,
+    moto: Bucket,
+    bucket: Bucket,
+    transport: str,
+    count: Count,
+    record: Record,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.ERROR, logger="nipype.interface")  # reports of tests must be UTF-8
     cases: Counter[str] = Counter()
 
-    @settings(max_examples=count(10_000, 300), suppress_health_check=list(HealthCheck))
-    @given(st.lists(NAMES, min_size=1, max_size=3, unique=True), CONTAINERS, FIELDS)
-    def check(names: list[str], container: str, field: str) -> None:
-        store = bucket if "\n" in "".join([container, *names]) else moto
-        assume(store is moto or "\\" not in "".join([container, *names]))
+    @settings(max_examples=count(5_000, 500), suppress_health_check=list(HealthCheck))
+    @given(CASES)
+    def check(case: Case) -> None:
+        whys = {name: case.why_refused(name) for name in case.names}
+        why = next(filter(None, whys.values()), "") or case.why_together()
         with tempfile.TemporaryDirectory() as directory:
-            paths = [Path(directory) / name for name in names]
-            for path in paths:
-                path.write_bytes(os.fsencode(path.name))
-            sink = DataSink(base_directory="s3://mybucket", container=container)
-            sink.inputs.s3_endpoint_url = store.meta.client.meta.endpoint_url
-            setattr(sink.inputs, field, [str(path) for path in paths])
-            why = next(filter(None, (why_refused(container, field, name) for name in names)), "")
-            cases[why or "stored"] += 1
-            if why:
-                check_refusal(sink, store)
+            sink = sink_of(case, Path(directory) / case.folder)
+            sink.inputs.s3_transfer_client = transport
+            if not why:
+                check_stored(sink, case, moto, bucket)
+            elif why == SHARED:
+                check_refusal(sink, moto, CollisionError, [directory])
             else:
-                check_stored(sink, store, {key_of(container, field, n): n for n in names})
+                refused = [name for name in case.names if whys[name]]
+                check_refusal(sink, moto, DestinationError, [told(case, name) for name in refused])
+        cases[why or "stored"] += 1
 
     check()
     refused = cases.total() - cases["stored"]
-    record("Hostile names", {"cases": cases.total(), **dict(cases)})
+    record(
+        f"Hostile names and settings, {transport}",
+        {"cases": cases.total(), **dict(sorted(cases.items()))},
+    )
     assert sum(cases[why] > 0 for why in REFUSED) >= count(len(REFUSED), 1)
-    assert refused < MOST_REFUSED * cases.total()
+    assert refused * 100 < count(*MOST_REFUSED) * cases.total()
 
 
-def check_refusal(sink: DataSink, bucket: Bucket) -> None:
-    with pytest.raises(DestinationError) as caught:
+def sink_of(case: Case, folder: Path) -> DataSink:
+    folder.mkdir()
+    for name in case.names:
+        (folder / name).write_bytes(os.fsencode(name))
+    sink = DataSink(**case.inputs)
+    setattr(sink.inputs, case.field, [str(folder / name) for name in case.names])
+    return sink
+
+
+def told(case: Case, name: str) -> str:
+    """Return how an error names the destination of a file."""
+    try:
+        return repr(ROOT + case.destination(name))
+    except IndexError:
+        return "leaves its bucket"
+
+
+def check_refusal(sink: DataSink, bucket: Bucket, kind: type[Exception], told: list[str]) -> None:
+    sink.inputs.s3_endpoint_url = bucket.meta.client.meta.endpoint_url
+    with pytest.raises(kind) as caught:
         sink.run()
-    assert "s3://mybucket" in str(caught.value)
+    assert all(text in str(caught.value) for text in told)
     assert list(bucket.objects.all()) == []
 
 
-def check_stored(sink: DataSink, bucket: Bucket, wanted: dict[bytes, str]) -> None:
+def check_stored(sink: DataSink, case: Case, moto: Bucket, seaweedfs: Bucket) -> None:
+    wanted = {case.key(name): name for name in case.names}
+    bucket = seaweedfs if any(b"\n" in key for key in wanted) else moto
+    assume(bucket is moto or not any(b"\\" in key for key in wanted))
+    sink.inputs.s3_endpoint_url = bucket.meta.client.meta.endpoint_url
     try:
         reported: Any = sink.run().outputs.out_file
         listed = bucket.meta.client.list_objects_v2(Bucket=bucket.name).get("Contents", [])
         assert {item["Key"].encode() for item in listed} == set(wanted)
-        assert {place.removeprefix("s3://mybucket/").encode() for place in reported} == set(wanted)
+        assert {place.removeprefix(f"{ROOT}/").encode() for place in reported} == set(wanted)
         for key, name in wanted.items():
             body = bucket.Object(key.decode()).get()["Body"].read()
             assert body == os.fsencode(name)
