@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from awscrt.s3 import S3Client as CrtClient
 from botocore.exceptions import ClientError, EndpointConnectionError
+from s3transfer.manager import TransferManager
 
 from nipype_datasink import FileTransfer, Outcome, S3Error, Status
 from nipype_datasink.progress import Progress
@@ -273,7 +275,7 @@ def test_trouble_with_the_bucket_ends_what_is_under_way(
 
     def linger(_: Request) -> None:
         begun.set()
-        threading.Event().wait(0.5)
+        threading.Event().wait(2)
 
     script.rule("UploadPart", linger, ending="/001")
     script.rule("CreateMultipartUpload", refuse, ending="/000")
@@ -317,6 +319,40 @@ def test_an_interrupt_begins_nothing_more_and_leaves_no_parts(
     assert begun == ended | complete
     assert len(script.asked("PutObject")) < 50
     assert len(complete) < 3
+
+
+def test_an_interrupt_aborts_even_an_upload_that_is_just_being_opened(
+    tmp_path: Path, script: Script, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+
+    def linger(_: Request) -> None:
+        begun.set()
+        threading.Event().wait(0.3)
+
+    def hold(_: Request) -> None:
+        threading.Event().wait(2)
+
+    script.rule("CreateMultipartUpload", linger)
+    script.rule("UploadPart", hold)
+    for owner, name in ((CrtClient, "make_request"), (TransferManager, "upload")):
+        monkeypatch.setattr(owner, name, pressing_after(getattr(owner, name), begun))
+    with pytest.raises(KeyboardInterrupt):
+        make(script.url).send(many(tmp_path, 1, LARGE), Trouble())
+    assert len(script.asked("AbortMultipartUpload")) == 1
+    assert not script.asked("CompleteMultipartUpload")
+
+
+def pressing_after(call: Callable[..., Any], begun: threading.Event) -> Callable[..., Any]:
+    """Returns `call`, followed by Ctrl-C as soon as the upload has begun."""
+
+    def press(*args: Any, **kwargs: Any) -> Any:
+        result = call(*args, **kwargs)
+        begun.wait(10)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        return result
+
+    return press
 
 
 class UnderWay:

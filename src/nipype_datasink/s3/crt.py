@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import SimpleQueue
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from awscrt.http import HttpHeaders, HttpRequest
@@ -45,6 +46,8 @@ _REQUEST = 1 / 6000  # seconds that the runtime needs for a small one
 _FEWEST, _MOST = 64, 500  # at a time, unless the user says otherwise
 _PART = 8e-3  # seconds for a large one
 _FEWEST_PARTS, _MOST_PARTS = 8, 16  # at a time; more take memory, which costs more than it gains
+_PROVERS = 2  # files at a time
+_OPENING = 1.0  # seconds; an upload in parts is never aborted if cancelled while it is opened
 
 
 class CrtTransport:
@@ -88,14 +91,12 @@ class CrtTransport:
         self._requests = pace.requests(work=_REQUEST, least=min(_FEWEST, most), most=most)
         parts = pace.requests(work=_PART, least=_FEWEST_PARTS, most=_MOST_PARTS)
         self._parts = min(parts, _MOST_PARTS)
-        with ThreadPoolExecutor(2, thread_name_prefix="datasink") as pool:
+        # An interrupt comes to the main thread; none may come between a request and our note of it.
+        with ThreadPoolExecutor(1 + _PROVERS, thread_name_prefix="datasink") as pool:
             run = _Run(self, trouble, pool)
             try:
-                for transfer in transfers:
-                    run.make_room(self.weight(transfer))
-                    run.begin(transfer)
-                run.finish()
-            except BaseException:  # an interrupt: no request and no part remains
+                pool.submit(run.send, transfers).result()
+            except BaseException:  # no request and no part remains
                 trouble.stop()
                 run.cancel()
                 raise
@@ -205,7 +206,7 @@ def checksum_of(template: Template, *, chosen: bool) -> S3ChecksumConfig | None:
 class _Upload:
     """One file on its way; the runtime's threads tell it what the store answers."""
 
-    def __init__(self, transfer: FileTransfer, done: SimpleQueue[_Upload]) -> None:
+    def __init__(self, transfer: FileTransfer, done: SimpleQueue[_Upload | None]) -> None:
         self.transfer = transfer
         self.version: Version = version_of(transfer.source)
         self.body: BinaryIO | None = None
@@ -214,7 +215,13 @@ class _Upload:
         self.headers: dict[str, str] = {}
         self.error: Exception | None = None
         self.request: Any = None
+        self._begun = monotonic()
         self._done = done
+
+    def cancel(self) -> None:
+        if self.transfer.size > PART_SIZE:
+            sleep(max(0.0, self._begun + _OPENING - monotonic()))
+        self.request.cancel()
 
     def close(self) -> None:
         self.request = None  # which refers to this upload in turn
@@ -230,13 +237,13 @@ class _Upload:
 
 
 class _Run:
-    """What is on its way, and what became of the rest; used by one thread only."""
+    """What is on its way, and what became of the rest; `send` has a thread of its own."""
 
     def __init__(self, transport: CrtTransport, trouble: Trouble, pool: ThreadPoolExecutor) -> None:
         self._transport = transport
         self._trouble = trouble
         self._pool = pool
-        self._done: SimpleQueue[_Upload] = SimpleQueue()
+        self._done: SimpleQueue[_Upload | None] = SimpleQueue()
         self._under_way: dict[FileTransfer, _Upload] = {}
         self._weight = (0, 0)
         self._outcomes: dict[FileTransfer, Outcome | Future[Outcome]] = {}
@@ -245,11 +252,24 @@ class _Run:
         outcome = self._outcomes[transfer]
         return outcome.result() if isinstance(outcome, Future) else outcome
 
-    def make_room(self, weight: tuple[int, int]) -> None:
+    def send(self, transfers: Sequence[FileTransfer]) -> None:
+        try:
+            for transfer in transfers:
+                self._make_room(self._transport.weight(transfer))
+                self._begin(transfer)
+        finally:
+            while self._under_way:
+                self._settle(self._done.get())
+
+    def cancel(self) -> None:
+        """End what is under way; from any thread, once nothing more is begun."""
+        self._done.put(None)
+
+    def _make_room(self, weight: tuple[int, int]) -> None:
         while self._under_way and not self._transport.fits(*_sum(self._weight, weight)):
             self._settle(self._done.get())
 
-    def begin(self, transfer: FileTransfer) -> None:
+    def _begin(self, transfer: FileTransfer) -> None:
         if self._trouble.stopped:
             self._outcomes[transfer] = Outcome(transfer=transfer, status=Status.NOT_TRIED)
             return
@@ -262,17 +282,11 @@ class _Run:
         self._under_way[transfer] = upload
         self._weight = _sum(self._weight, self._transport.weight(transfer))
 
-    def finish(self) -> None:
-        while self._under_way:
-            self._settle(self._done.get())
-
-    def cancel(self) -> None:
-        """End what is under way, and wait until it has ended."""
-        for upload in self._under_way.values():
-            upload.request.cancel()
-        self.finish()
-
-    def _settle(self, upload: _Upload) -> None:
+    def _settle(self, upload: _Upload | None) -> None:
+        if upload is None:
+            for each in self._under_way.values():
+                each.cancel()
+            return
         transfer = upload.transfer
         upload.close()
         del self._under_way[transfer]
@@ -298,7 +312,7 @@ class _Run:
         if self._trouble.stopped:
             for other in self._under_way.values():
                 if other.transfer.size > PART_SIZE:  # small ones end soon by themselves
-                    other.request.cancel()
+                    other.cancel()
 
 
 def _sum(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
