@@ -161,9 +161,11 @@ def test_a_process_that_is_started_has_it_too(workdir: Path, method: str) -> Non
 
     output = python(
         INSTALL + "import multiprocessing, os, pipeline\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
         "sys.path[0] = os.getcwd(); os.chdir('elsewhere')\n"
-        f"with multiprocessing.get_context('{method}').Pool(1) as pool:\n"
-        "    print(pool.apply(pipeline.bases))\n"
+        f"context = multiprocessing.get_context('{method}')\n"
+        "with ProcessPoolExecutor(1, mp_context=context) as pool:\n"
+        "    print(pool.submit(pipeline.bases).result())\n"
     )
 
     assert "['nipype_datasink.interface']" in output.splitlines()

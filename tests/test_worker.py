@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
@@ -58,5 +59,5 @@ def test_a_process_says_host_and_job(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     assert whereabouts().endswith(f"on {socket.gethostname()} (SLURM job 7)")
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        assert pool.apply(whereabouts).startswith("worker process ")
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
+        assert pool.submit(whereabouts).result().startswith("worker process ")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import boto3.session
+import botocore.session
 import pytest
-from botocore.exceptions import UnknownServiceError
+from botocore.exceptions import DataNotFoundError, UnknownServiceError
 from botocore.utils import parse_timestamp
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,6 +60,30 @@ def test_whatever_credentials_may_need_can_be_opened(service: Any) -> None:
     theirs: Any = boto3.session.Session(region_name=region).client(service)
     assert ours.meta.service_model.operation_names == theirs.meta.service_model.operation_names
     assert ours.meta.endpoint_url == theirs.meta.endpoint_url
+
+
+def test_models_are_those_that_botocore_reads(tmp_path: Path) -> None:
+    (tmp_path / "s3/2020-01-01").mkdir(parents=True)
+    (tmp_path / "s3/2020-01-01/own-1.json").write_text('{"b": "\u00e4", "a": [{}]}', "utf-8")
+    names = ["endpoints", "partitions", "_retry", "s3/2020-01-01/own-1"]
+    theirs = botocore.session.get_session().get_component("data_loader")
+    newest = theirs.determine_latest_version("s3", "service-2")
+    names += [f"s3/{newest}/service-2", f"s3/{newest}/paginators-1", "s3/2006-03-01/none-1"]
+    ours: Any = start_session(region_name="eu-central-1")._session.get_component("data_loader")
+    for loader in (ours, theirs):
+        loader.search_paths.append(str(tmp_path))
+    for name in names:
+        assert read(ours, name) == read(theirs, name)
+    assert read(ours, names[0])
+    assert read(ours, names[-1]) is None
+
+
+def read(loader: Any, name: str) -> str | None:
+    """Return what a loader of botocore finds, in order."""
+    try:
+        return json.dumps(loader.load_data(name))
+    except DataNotFoundError:
+        return None
 
 
 def test_a_service_that_is_not_there_is_not_found() -> None:

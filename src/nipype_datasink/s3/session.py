@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from contextlib import suppress
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import boto3.session
+from botocore.loaders import JSONFileLoader
 from botocore.session import get_session
 from botocore.utils import parse_timestamp
 
@@ -19,9 +23,21 @@ def start_session(**settings: Any) -> boto3.session.Session:
     # Before it loads a service, botocore looks through the directories of all 400.
     loader = session.get_component("data_loader")
     loader.list_available_services = lambda _: _Everything()
+    loader.file_loader = _Files()
     parsers = session.get_component("response_parser_factory")
     parsers.set_parser_defaults(timestamp_parser=read_timestamp)
     return boto3.session.Session(botocore_session=session, **settings)
+
+
+class _Files(JSONFileLoader):
+    """Reads descriptions of services in half the time, as plain dictionaries keep order, too."""
+
+    def load_file(self, file_path: str) -> Any:
+        with suppress(FileNotFoundError):
+            return json.loads(Path(f"{file_path}.json").read_bytes().decode())
+        with suppress(FileNotFoundError):
+            return json.loads(gzip.decompress(Path(f"{file_path}.json.gz").read_bytes()).decode())
+        return None
 
 
 class _Everything(list[str]):
