@@ -15,12 +15,13 @@ from hypothesis import settings
 from nipype import config
 
 from nipype_datasink.s3.client import forget_clients
-from tests import stores
-from tests.stores import ACCESS_KEY, SECRET_KEY
+from tests.ceph import radosgw
+from tests.stores import ACCESS_KEY, SECRET_KEY, moto, seaweedfs
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
 
+_STORES = {"moto": moto, "seaweedfs": seaweedfs, "radosgw": radosgw}
 _INTEGRATION = Path(__file__).parent / "integration"
 
 settings.register_profile("steady", deadline=None, database=None)
@@ -29,7 +30,7 @@ settings.load_profile("steady")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the same tests run against another store, or longer."""
-    parser.addoption("--store", choices=["moto", "seaweedfs"], default="moto")
+    parser.addoption("--store", choices=list(_STORES), default="moto")
     parser.addoption("--soak", action="store_true", help="repeat what is repeated ten times more")
     parser.addoption("--cluster", action="store_true", help="run what needs SLURM, too")
 
@@ -78,7 +79,7 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
     """Address of the store that ``--store`` names."""
-    with getattr(stores, request.config.getoption("--store"))() as address:
+    with _STORES[request.config.getoption("--store")]() as address:
         yield address
 
 

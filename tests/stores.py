@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def moto() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="moto-") as directory:
         (port,) = free_ports(1)
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-        with _running(command, Path(directory) / "log", port):
+        with running(command, Path(directory) / "log", port):
             yield f"http://127.0.0.1:{port}"
 
 
@@ -57,7 +57,12 @@ def seaweedfs() -> Iterator[str]:
         config = Path(directory) / "s3.json"
         config.write_text(json.dumps({"identities": [_identity(), *_roles()]}))
         port, *others = free_ports(8)
-        with _running(_command(program, directory, port, others), Path(directory) / "log", port):
+        environment = {
+            "WEED_S3_SSE_KEK": secrets.token_hex(32),
+            "WEED_MASTER_VOLUME_GROWTH_COPY_1": "2",
+        }
+        command = _command(program, directory, port, others)
+        with running(command, Path(directory) / "log", port, environment):
             yield f"http://127.0.0.1:{port}"
 
 
@@ -67,7 +72,7 @@ def faulty(store: str) -> Iterator[Proxy]:
     with tempfile.TemporaryDirectory(prefix="faultproxy-") as directory:
         (port,) = free_ports(1)
         command = [sys.executable, faultproxy.__file__, str(port), store.rpartition(":")[2]]
-        with _running(command, Path(directory) / "log", port):
+        with running(command, Path(directory) / "log", port):
             yield Proxy(f"http://127.0.0.1:{port}")
 
 
@@ -115,18 +120,24 @@ def _command(program: str, directory: str, port: int, others: list[int]) -> list
 
 
 @contextmanager
-def _running(command: list[str], log: Path, port: int) -> Iterator[None]:
-    environment = {
-        **os.environ,
-        "WEED_S3_SSE_KEK": secrets.token_hex(32),
-        "WEED_MASTER_VOLUME_GROWTH_COPY_1": "2",
-    }
+def running(
+    command: Sequence[str],
+    log: Path,
+    port: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[None]:
+    """Run a server, from when it answers at its port until the block is left."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL
+            command,
+            env={**os.environ, **(environment or {})},
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
         )
     try:
-        _wait_for(port, process, log)
+        if port:
+            _wait_for(port, process, log)
         yield
     finally:
         process.kill()  # what it holds goes away too; SeaweedFS would take half a minute to end

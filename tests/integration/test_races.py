@@ -68,6 +68,11 @@ def test_many_processes_write_the_same_files(workdir: Path, count: Count, record
     sources = [make_sources(workdir / f"in{n}", n) for n in range(PROCESSES)]
     wanted = {name: variants(name) for name in NAMES}
     out = workdir / "out"
+    (out / "out").mkdir(parents=True)
+    bystander = workdir / "bystander"
+    bystander.write_bytes(content(0, "plain.dat"))
+    (out / "out/plain.dat").symlink_to(bystander)
+    os.link(bystander, out / "out/hard.dat")
     looks = 0
 
     def look() -> None:
@@ -84,6 +89,7 @@ def test_many_processes_write_the_same_files(workdir: Path, count: Count, record
         for name in ("plain.dat", "other.dat", "hard.dat", "folder/inside.dat"):
             path = workdir / f"in{process}" / name
             assert path.read_bytes() == content(process, name.replace("hard", "plain"))
+    assert bystander.read_bytes() == content(0, "plain.dat"), "written through a link"
     assert not list(out.rglob(".datasink-*"))
     assert looks > rounds
     record(
