@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import md5
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -219,6 +220,18 @@ def test_an_etag_that_says_nothing_proves_nothing(
     script.answer("PutObject", Reply(headers={"ETag": '"opaque"'}))
     outcome = send(make(script.url), transfer_of(tmp_path / "file", b"abc"))
     assert sent(outcome, verified=False)
+
+
+def test_parts_are_proved_where_the_store_tells_their_etag_only_if_asked(
+    tmp_path: Path, script: Script, make: Make
+) -> None:
+    content = bytes(LARGE)
+    parts = b"".join(md5(part).digest() for part in (content[:PART_SIZE], content[PART_SIZE:]))
+    answer = "<CompleteMultipartUploadResult><Key>key</Key></CompleteMultipartUploadResult>"
+    script.answer("CompleteMultipartUpload", Reply(body=answer))
+    etag = f'"{md5(parts).hexdigest()}-2"'
+    script.answer("HeadObject", Reply(body="x" * LARGE, headers={"ETag": etag}))
+    assert sent(send(make(script.url), transfer_of(tmp_path / "file", content)))
 
 
 @pytest.mark.parametrize("operation", ["PutObject", "CreateMultipartUpload", "UploadPart"])

@@ -158,14 +158,15 @@ class CrtTransport:
             "ETag": answered.get("etag", ""),
             "ServerSideEncryption": answered.get("x-amz-server-side-encryption"),
         }
-        if self._checksum is None:
-            return confirmed(answer, source, size)
-        if size > PART_SIZE:  # its checksum is not among the headers
+        # The checksum of an object in parts is not among the headers, and not every store's ETag.
+        if size > PART_SIZE and (self._checksum or not answer["ETag"]):
             with suppress(ClientError):  # it may be written but not looked at
                 head = self._store.head(upload.transfer.key)
-                return confirmed_parts(head, source, size, with_checksums=True)
-        if f"x-amz-checksum-{self._checksum.algorithm.name}".lower() in answered:
-            return True  # the store has compared it
+                return confirmed_parts(head, source, size, with_checksums=bool(self._checksum))
+        if self._checksum:
+            name = f"x-amz-checksum-{self._checksum.algorithm.name}".lower()
+            if name in answered:
+                return True  # the store has compared it
         return confirmed(answer, source, size)
 
 
