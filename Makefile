@@ -18,6 +18,9 @@ define new-venv
 @$(1)/bin/python -m pip install --quiet --upgrade pip
 endef
 
+# The store of `make integration`: seaweedfs, or radosgw where Ceph is installed.
+STORE  := seaweedfs
+
 # Two targets at once would install into one environment.
 .NOTPARALLEL:
 .PHONY: help demo test lint docs integration soak oldest versions wheel-test mutants bench slurm cluster clean
@@ -41,8 +44,8 @@ lint: $(VENV)/dev.stamp ## Check style, types and the shape of the repository
 docs: $(VENV)/docs.stamp ## Build the documentation into build/docs
 	$(VENV)/bin/sphinx-build --fail-on-warning --keep-going docs build/docs
 
-integration: $(VENV)/integration.stamp ## Run the tests of S3 and of failures against a live SeaweedFS
-	$(VENV)/$(PYTEST) --store seaweedfs tests/s3 tests/test_workflows.py tests/integration $(ARGS)
+integration: $(VENV)/integration.stamp ## Run the tests of S3 and of failures against a real store
+	$(VENV)/$(PYTEST) --store $(STORE) tests/s3 tests/test_workflows.py tests/integration $(ARGS)
 
 soak: $(VENV)/integration.stamp ## Repeat the tests of failures for long; write docs/reliability-numbers.*
 	$(VENV)/$(PYTEST) --store seaweedfs --soak -o faulthandler_timeout=7200 tests/integration $(ARGS)

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
 
 _STORES = {"moto": moto, "seaweedfs": seaweedfs, "radosgw": radosgw}
+_LACKING = {  # what tests need, and a store does not have
+    "seaweedfs": {"requester pays"},
+    "radosgw": {"AES256", "checksums", "part sizes", "storage classes"},  # of Ceph 16
+}
 _INTEGRATION = Path(__file__).parent / "integration"
 
 settings.register_profile("steady", deadline=None, database=None)
@@ -49,11 +53,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Leave out what only moto can be made to do, and what needs a cluster."""
+    """Leave out what needs a cluster, and what the store cannot do."""
     if "distributed" in item.path.parts and not item.config.getoption("--cluster"):
         pytest.skip("needs --cluster")
     if item.get_closest_marker("moto") and item.config.getoption("--store") != "moto":
         pytest.skip("needs what only moto can be made to do")
+    needed = {feature for mark in item.iter_markers("needs") for feature in mark.args}
+    if lacking := needed & _LACKING.get(item.config.getoption("--store"), set()):
+        pytest.skip(f"the store lacks {lacking}")
 
 
 @pytest.fixture(autouse=True)

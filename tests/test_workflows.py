@@ -502,6 +502,7 @@ def joined_names(paths: list[str]) -> str:
 # S3.
 
 
+@pytest.mark.needs("AES256")
 def test_workers_use_the_credentials_of_the_environment(
     run: Run, endpoint: str, bucket: Bucket
 ) -> None:

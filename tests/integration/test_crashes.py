@@ -92,11 +92,7 @@ def start_over(out: Path, old: dict[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("by", "title"),
-    [
-        (signal.SIGKILL, "Killed while writing to disk"),
-        (signal.SIGTERM, "Terminated while writing"),
-    ],
+    ("by", "ended"), [(signal.SIGKILL, "Killed"), (signal.SIGTERM, "Terminated")]
 )
 def test_killed_while_writing_to_disk(
     *, workdir: Path, by: signal.Signals, ended: str, count: Count, record: Record

@@ -81,6 +81,7 @@ def test_who_may_only_read_may_find_everything_there(sink: DataSink, bucket: Buc
     assert contents(bucket) == wanted(sink)
 
 
+@pytest.mark.needs("AES256")
 def test_a_bucket_that_takes_encrypted_objects_only(
     sink: DataSink, bucket: Bucket, sources: list[str]
 ) -> None:
@@ -113,3 +114,15 @@ def wait_until_refused(bucket: Bucket) -> None:
             return
         time.sleep(0.2)
     raise AssertionError("the store does not heed the policy")
+
+
+@pytest.mark.needs("requester pays")
+def test_a_bucket_whose_requester_pays(sink: DataSink, bucket: Bucket) -> None:
+    client = bucket.meta.client
+    payer = {"Payer": "Requester"}
+    client.put_bucket_request_payment(Bucket=bucket.name, RequestPaymentConfiguration=payer)
+    become("AKIDOFONEWHOMAYNOTLIST", sink)
+    assert "failed" in denied(sink)
+    sink.inputs.s3_upload_args = {"RequestPayer": "requester"}
+    sink.run()
+    assert contents(bucket) == wanted(sink)

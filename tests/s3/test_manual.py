@@ -123,6 +123,7 @@ def encryption(bucket: Bucket) -> list[str | None]:
     return [item.Object().server_side_encryption for item in bucket.objects.all()]
 
 
+@pytest.mark.needs("AES256")
 def test_encryption_is_aes_256_on_every_object(mixed: DataSink, bucket: Bucket) -> None:
     mixed.inputs.encrypt_bucket_keys = True
     mixed.run()
@@ -134,6 +135,7 @@ def test_encryption_is_off_unless_asked_for(mixed: DataSink, bucket: Bucket) -> 
     assert encryption(bucket) == [None, None]
 
 
+@pytest.mark.needs("AES256")
 def test_attributes_are_set_as_the_manual_sets_them(
     ds: DataSink, workdir: Path, bucket: Bucket, signatures: set[str]
 ) -> None:

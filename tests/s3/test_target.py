@@ -87,6 +87,7 @@ def test_one_changed_byte_in_the_last_part_is_noticed(
     assert contents(bucket)["out/bold/large.nii"] == changed
 
 
+@pytest.mark.needs("part sizes")
 @pytest.mark.parametrize("part_size", [5 << 20, 16 << 20], ids=["5 MiB", "16 MiB"])
 def test_parts_of_another_size_are_recognised(
     sink: DataSink, large: Path, bucket: Bucket, requests: Counter[str], part_size: int
@@ -142,6 +143,7 @@ def test_who_may_not_look_sends_everything(
 # Encryption and other arguments.
 
 
+@pytest.mark.needs("AES256")
 def test_what_is_not_encrypted_is_sent_again(
     sink: DataSink, files: list[str], bucket: Bucket, requests: Counter[str]
 ) -> None:
@@ -210,6 +212,7 @@ def test_arguments_of_s3_win_over_encrypt_bucket_keys(
     assert bucket.Object("out/motion/a.txt").server_side_encryption == "aws:kms"
 
 
+@pytest.mark.needs("storage classes")
 def test_arguments_reach_every_object(
     sink: DataSink, files: list[str], large: Path, bucket: Bucket
 ) -> None:
@@ -230,6 +233,7 @@ def test_arguments_reach_every_object(
         assert tags == [{"Key": "keep", "Value": "no"}]
 
 
+@pytest.mark.needs("AES256")
 def test_the_requester_pays_every_request(
     sink: DataSink, files: list[str], lone_bucket: Bucket, workdir: Path
 ) -> None:

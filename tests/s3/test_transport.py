@@ -103,6 +103,7 @@ def test_a_source_whose_name_is_not_utf_8_arrives(
     assert contents(bucket) == {"key": b"abc"}
 
 
+@pytest.mark.needs("checksums")
 @pytest.mark.parametrize("algorithm", ["CRC32", "SHA1", "SHA256", "CRC64NVME"])
 @pytest.mark.parametrize("size", [3, LARGE], ids=["whole", "parts"])
 def test_a_chosen_checksum_goes_with_the_file(
