@@ -152,9 +152,7 @@ class DataSink(upstream.DataSink):
         except S3Error as error:
             error.args = (f"{error}\n{self._circumstances()}",)
             raise
-        outputs: dict[str, Any] = self.output_spec().get()
-        outputs["out_file"] = [delivery.destination for delivery in plan.deliveries]
-        return outputs
+        return {"out_file": [delivery.destination for delivery in plan.deliveries]}
 
     def run(self, cwd: Any = None, ignore_exception: Any = None, **inputs: Any) -> Any:
         """Sink, and return nipype's result, which has ``outputs.out_file``."""

@@ -81,11 +81,11 @@ def sound_plan(
         _refuse(problems, rest, inputs)
     plan = plan_of(sources)
     trees = {source.path: tree for source, tree in sources}
-    obstacle = cache(_obstacle)  # this plan's own, as the disk may change between two
+    on_disk = [item for item in plan.deliveries if isinstance(item.location, LocalDirectory)]
+    for delivery in on_disk:
+        _refuse_recursion(delivery, trees[delivery.source])
+    _refuse_obstacles(on_disk)
     for delivery in plan.deliveries:
-        if isinstance(delivery.location, LocalDirectory):
-            _refuse_recursion(delivery, trees[delivery.source])
-            _refuse_obstacles(delivery, obstacle)
         _refuse_removal(delivery, plan)
     links = {file.path for _, tree in sources for file in tree.files if file.is_link}
     _refuse_collisions(plan, links)
@@ -123,18 +123,21 @@ def _refuse_recursion(delivery: Delivery, tree: Tree) -> None:
             )
 
 
-def _refuse_obstacles(delivery: Delivery, obstacle: Callable[[str], str | None]) -> None:
+def _refuse_obstacles(deliveries: Sequence[Delivery]) -> None:
     """Refuse a directory where a file must go, and a file where a directory must be."""
-    for transfer in delivery.transfers:
-        place = transfer.destination
-        if place.endswith("/") or (os.path.isdir(place) and not os.path.islink(place)):
-            raise DestinationError(
-                f"{delivery.field}: {transfer.source} cannot become the file {place}, "
-                "which is a directory; change it by a substitution"
-            )
-    needed = {os.path.dirname(transfer.destination) for transfer in delivery.transfers}
-    for directory in sorted(needed.union(delivery.directories)):
-        if found := obstacle(directory):
+    needed: dict[str, Delivery] = {}
+    for delivery in deliveries:
+        needed |= {folder: delivery for folder in delivery.directories if folder not in needed}
+        for transfer in delivery.transfers:
+            place = transfer.destination
+            if place.endswith("/") or (os.path.isdir(place) and not os.path.islink(place)):
+                raise DestinationError(
+                    f"{delivery.field}: {transfer.source} cannot become the file {place}, "
+                    "which is a directory; change it by a substitution"
+                )
+            needed.setdefault(os.path.dirname(place), delivery)
+    for directory, delivery in needed.items():
+        if found := _obstacle(directory):
             raise DestinationError(
                 f"{delivery.field}: {delivery.destination} needs the directory {directory}, "
                 f"but {found} is none; move it away or change the destination"

@@ -118,9 +118,9 @@ def wait_until_refused(bucket: Bucket) -> None:
 
 @pytest.mark.needs("requester pays")
 def test_a_bucket_whose_requester_pays(sink: DataSink, bucket: Bucket) -> None:
-    client = bucket.meta.client
-    payer = {"Payer": "Requester"}
-    client.put_bucket_request_payment(Bucket=bucket.name, RequestPaymentConfiguration=payer)
+    bucket.meta.client.put_bucket_request_payment(
+        Bucket=bucket.name, RequestPaymentConfiguration={"Payer": "Requester"}
+    )
     become("AKIDOFONEWHOMAYNOTLIST", sink)
     assert "failed" in denied(sink)
     sink.inputs.s3_upload_args = {"RequestPayer": "requester"}
