@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -298,6 +300,17 @@ def test_an_injected_client_is_left_as_it_is(
 
 
 # How long a client is kept.
+
+
+def test_a_few_clients_are_kept_and_no_more() -> None:
+    def client(number: int) -> Any:
+        return client_of(keys=Keys(f"AKIA{number}", "secret"))
+
+    mine = client(0)
+    others = [weakref.ref(client(number)) for number in range(1, 9) if client(0) is mine]
+    assert len(others) == 8
+    gc.collect()
+    assert [bool(other()) for other in others] == [False] * 5 + [True] * 3
 
 
 def test_a_client_is_kept(credentials: None) -> None:

@@ -111,7 +111,8 @@ def open_bucket(name: str, connection: Connection) -> Bucket:
         raise S3Error(f"cannot prepare a client for S3: {error}") from error
 
 
-# Kept for as long as the process: clients cost 0.1 s each, and sockets must not cross a fork.
+# A few are kept, the last used at the end: each costs 0.1 s, and memory, threads and sockets.
+_KEPT = 4
 _resources: dict[str, S3ServiceResource] = {}
 _sessions: WeakKeyDictionary[S3Client, boto3.session.Session] = WeakKeyDictionary()
 _lock = threading.Lock()
@@ -125,7 +126,7 @@ def forget_clients() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=forget_clients)
+    os.register_at_fork(after_in_child=forget_clients)  # sockets must not be shared
 
 
 def session_of(client: S3Client) -> boto3.session.Session | None:
@@ -144,13 +145,13 @@ def is_signed(resource: Bucket | S3ServiceResource) -> bool:
 def _resource(connection: Connection) -> S3ServiceResource:
     fingerprint = _fingerprint(connection)
     with _lock:
-        if fingerprint in _resources:
-            return _resources[fingerprint]
-        resource = _make_resource(connection)
+        resource = _resources.pop(fingerprint, None) or _make_resource(connection)
         if is_signed(resource):  # who has no credentials now may have some the next time
             _resources[fingerprint] = resource
         else:
             _logger.warning("no credentials were found: requests to S3 are not signed")
+        for oldest in list(_resources)[:-_KEPT]:
+            del _resources[oldest]
         return resource
 
 
