@@ -22,11 +22,12 @@ ACCESS_KEY = "AKIDEXAMPLE"
 MANUAL_ACCESS_KEY = "ABCDEFGHIJKLMNOP"  # with the same secret, as nipype's manual prints them
 SECRET_KEY = "zyx123wvu456/ABC890+gHiJk"
 
-# Access keys, with the same secret, of those who may do some things only; SeaweedFS checks.
+# Access keys, with the same secret, of those who may do some things only; real stores check.
 ROLES = {
     "AKIDOFAWRITER": ["Write"],
     "AKIDOFAREADER": ["Read", "List"],
     "AKIDOFONEWHOMAYNOTLIST": ["Read", "Write"],
+    "AKIDOFASTRANGER": [],
 }
 
 _STARTING = 60  # seconds

@@ -121,7 +121,8 @@ def test_a_bucket_whose_requester_pays(sink: DataSink, bucket: Bucket) -> None:
     bucket.meta.client.put_bucket_request_payment(
         Bucket=bucket.name, RequestPaymentConfiguration={"Payer": "Requester"}
     )
-    become("AKIDOFONEWHOMAYNOTLIST", sink)
+    bucket.Acl().put(ACL="public-read-write")
+    become("AKIDOFASTRANGER", sink)
     assert "failed" in denied(sink)
     sink.inputs.s3_upload_args = {"RequestPayer": "requester"}
     sink.run()
