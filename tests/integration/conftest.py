@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nipype_datasink import DataSinkInputSpec
 from tests import stores
 from tests.faultproxy import Faults, Proxy
+
+if TYPE_CHECKING:
+    from types_boto3_s3.service_resource import Bucket
 
 Count = Callable[[int, int], int]
 Record = Callable[[str, Mapping[str, int]], None]
@@ -38,6 +41,16 @@ def proxy(_proxy: Proxy) -> Iterator[Proxy]:
 def transport(request: pytest.FixtureRequest) -> str:
     """Each value of ``s3_transfer_client`` that names a way of sending."""
     return request.param
+
+
+@pytest.fixture
+def inputs(bucket: Bucket, endpoint: str, transport: str) -> dict[str, Any]:
+    """Inputs of a sink into ``mybucket``."""
+    return {
+        "base_directory": f"s3://{bucket.name}",
+        "s3_endpoint_url": endpoint,
+        "s3_transfer_client": transport,
+    }
 
 
 @pytest.fixture

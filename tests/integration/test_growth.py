@@ -48,17 +48,12 @@ def test_memory_and_open_files_are_flat(
     *,
     workdir: Path,
     bucket: Bucket,
-    endpoint: str,
+    inputs: dict[str, Any],
     transport: str,
     count: Count,
     record: Record,
 ) -> None:
     runs = count(50, 5)
-    inputs = {
-        "base_directory": "s3://mybucket",
-        "s3_endpoint_url": endpoint,
-        "s3_transfer_client": transport,
-    }
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
         grown = pool.submit(sink_often, workdir, runs, inputs).result()
     memory, files = zip(*grown[runs // 5 :], strict=True)

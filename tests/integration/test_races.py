@@ -102,7 +102,7 @@ def test_many_processes_write_the_same_objects(
     *,
     workdir: Path,
     bucket: Bucket,
-    endpoint: str,
+    inputs: dict[str, Any],
     transport: str,
     count: Count,
     record: Record,
@@ -118,11 +118,6 @@ def test_many_processes_write_the_same_objects(
         for key, data in there.items():
             assert data in variants(key.removeprefix("out/")), f"{key} is torn"
 
-    inputs = {
-        "base_directory": "s3://mybucket",
-        "s3_endpoint_url": endpoint,
-        "s3_transfer_client": transport,
-    }
     in_processes(sink_often, [(each, rounds, inputs) for each in sources], look)
     look()
     assert sorted(contents(bucket)) == sorted(f"out/{name}" for name in NAMES)
@@ -168,18 +163,13 @@ def test_clients_across_forks(
     *,
     workdir: Path,
     bucket: Bucket,
-    endpoint: str,
+    inputs: dict[str, Any],
     transport: str,
     count: Count,
     record: Record,
 ) -> None:
     """The parent's client is warm, and its threads go on sending while children are forked."""
     runs = count(200, 20)
-    inputs = {
-        "base_directory": "s3://mybucket",
-        "s3_endpoint_url": endpoint,
-        "s3_transfer_client": transport,
-    }
     send_own(PROCESSES, workdir, 1, inputs)
     with threads_that_send(workdir, inputs) as sent:
         children = [
