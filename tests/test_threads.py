@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from _thread import interrupt_main
+from collections.abc import Callable
 
 import pytest
 
@@ -41,15 +43,23 @@ def test_an_error_ends_all() -> None:
     assert len(seen) < 100
 
 
-def test_an_interrupt_lets_no_thread_begin_another_piece() -> None:
-    begun, ended = [], threading.Event()
+def wake_main() -> None:
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+@pytest.mark.parametrize("interrupt", [wake_main, interrupt_main])
+def test_an_interrupt_lets_no_thread_begin_another_piece(interrupt: Callable[[], None]) -> None:
+    """Even one that does not wake the thread that waits."""
+    begun, told, ended = [], [], threading.Event()
 
     def work(piece: int) -> None:
         begun.append(piece)
         if piece == 0:
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-        assert ended.wait(10)
+            threading.Event().wait(0.2)  # until all that is left is to wait
+            interrupt()
+        told.append(ended.wait(10))
 
     with pytest.raises(KeyboardInterrupt):
         spread(work, range(100), threads=2, interrupt=ended.set)
     assert len(begun) <= 3
+    assert all(told)

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-__all__ = ["spread"]
+__all__ = ["result_of", "spread"]
 
 _Piece = TypeVar("_Piece")
 _Result = TypeVar("_Result")
+
+_GLANCE = 0.2  # seconds
+
+
+def result_of(future: Future[_Result]) -> _Result:
+    """Wait for a future, ready to be interrupted.
+
+    A signal that comes in the moment before Python waits for a lock is not heeded until that wait
+    ends, so this one ends again and again.
+    """
+    while not wait([future], timeout=_GLANCE).done:
+        pass
+    return future.result()
 
 
 def spread(
@@ -50,7 +63,7 @@ def spread(
     with ThreadPoolExecutor(threads, thread_name_prefix="datasink") as pool:
         try:
             for taker in [pool.submit(take) for _ in range(threads)]:
-                taker.result()
+                result_of(taker)
         except BaseException:
             interrupt()
             _drain(rest)

@@ -6,6 +6,7 @@ import base64
 import os
 import signal
 import threading
+from _thread import interrupt_main
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import md5
@@ -310,6 +311,10 @@ def test_outcomes_have_the_order_of_transfers(tmp_path: Path, script: Script, ma
     assert len(script.asked("CompleteMultipartUpload")) == 1
 
 
+def wake_main() -> None:
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
 def test_an_interrupt_begins_nothing_more_and_leaves_no_parts(
     tmp_path: Path, script: Script, make: Make
 ) -> None:
@@ -318,7 +323,7 @@ def test_an_interrupt_begins_nothing_more_and_leaves_no_parts(
     def press(_: Request) -> None:
         if not pressed.is_set():
             pressed.set()
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            wake_main()
 
     script.rule("UploadPart", press)
     script.rule("PutObject", press)
@@ -333,6 +338,25 @@ def test_an_interrupt_begins_nothing_more_and_leaves_no_parts(
     assert begun == ended | complete
     assert len(script.asked("PutObject")) < 50
     assert len(complete) < 3
+
+
+def test_an_interrupt_that_does_not_wake_who_waits_is_heeded_soon(
+    tmp_path: Path, script: Script, make: Make
+) -> None:
+    pressed = threading.Event()
+
+    def press(_: Request) -> None:
+        if not pressed.is_set():
+            pressed.set()
+            threading.Event().wait(0.2)  # until all that is left is to wait
+            interrupt_main()
+        threading.Event().wait(2)
+
+    script.rule("UploadPart", press)
+    with pytest.raises(KeyboardInterrupt):
+        make(script.url).send(many(tmp_path, 1, LARGE), Trouble())
+    assert len(script.asked("AbortMultipartUpload")) == 1
+    assert not script.asked("CompleteMultipartUpload")
 
 
 def test_an_interrupt_aborts_even_an_upload_that_is_just_being_opened(
@@ -363,7 +387,7 @@ def pressing_after(call: Callable[..., Any], begun: threading.Event) -> Callable
     def press(*args: Any, **kwargs: Any) -> Any:
         result = call(*args, **kwargs)
         begun.wait(10)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        wake_main()
         return result
 
     return press

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from boto3.s3.transfer import TransferConfig
@@ -27,12 +28,12 @@ from nipype_datasink.s3.transport import (
     refuse_change,
     version_of,
 )
-from nipype_datasink.threads import spread
+from nipype_datasink.threads import result_of, spread
 
 if TYPE_CHECKING:
     from s3transfer.futures import TransferFuture
 
-    _Begun = tuple[FileTransfer, Version, TransferFuture]
+    _Begun = tuple[FileTransfer, Version, TransferFuture, Future[None]]
 
 __all__ = ["ClassicTransport"]
 
@@ -102,8 +103,9 @@ class ClassicTransport:
         with TransferManager(self._store.client, config) as manager:
             begun, outcomes = self._begin(manager, transfers, trouble)
             sent = []
-            for transfer, before, future in begun:
+            for transfer, before, future, ended in begun:
                 try:
+                    result_of(ended)
                     future.result()
                 except CancelledError:
                     outcomes[transfer] = Outcome(transfer=transfer, status=Status.NOT_TRIED)
@@ -133,14 +135,15 @@ class ClassicTransport:
             except OSError as error:
                 outcomes[transfer] = Outcome.failure(transfer, error)
                 continue
+            watch = _Watch(self._progress)
             future = manager.upload(
                 transfer.source,
                 self._store.bucket,
                 transfer.key,
                 extra_args=dict(self._args),
-                subscribers=[_Watch(self._progress)],
+                subscribers=[watch],
             )
-            begun.append((transfer, before, future))
+            begun.append((transfer, before, future, watch.ended))
         return begun, outcomes
 
     def _prove(self, transfer: FileTransfer, before: Version) -> Outcome:
@@ -179,15 +182,19 @@ def _fastest_checksum(store: Store) -> dict[str, str]:
 
 
 def _cancel(begun: Sequence[_Begun]) -> None:
-    for _, _, future in begun:
+    for _, _, future, _ in begun:
         future.cancel()
 
 
 class _Watch(BaseSubscriber):
-    """Tells of the bytes of one transfer."""
+    """Tells of the bytes of one transfer, and of its end."""
 
     def __init__(self, progress: Progress) -> None:
+        self.ended: Future[None] = Future()
         self._progress = progress
+
+    def on_done(self, future: TransferFuture, **_: Any) -> None:  # noqa: ARG002 - see below
+        self.ended.set_result(None)
 
     def on_progress(
         self,

@@ -36,6 +36,7 @@ from nipype_datasink.s3.transport import (
     refuse_change,
     version_of,
 )
+from nipype_datasink.threads import result_of
 
 if TYPE_CHECKING:
     from awscrt.s3 import S3Client as CrtClient
@@ -95,7 +96,7 @@ class CrtTransport:
         with ThreadPoolExecutor(1 + _PROVERS, thread_name_prefix="datasink") as pool:
             run = _Run(self, trouble, pool)
             try:
-                pool.submit(run.send, transfers).result()
+                result_of(pool.submit(run.send, transfers))
             except BaseException:  # no request and no part remains
                 trouble.stop()
                 run.cancel()
