@@ -13,6 +13,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,6 +161,10 @@ def folders_of(key: bytes) -> Iterator[bytes]:
         yield key
 
 
+def _is_possible(case: Case) -> bool:
+    return all(map(_fits, [*case.names, case.folder])) and len({*case.names}) == len(case.names)
+
+
 CASES = st.builds(
     Case,
     names=_mostly(st.lists(_name, min_size=1, max_size=3, unique=True), _beginning),
@@ -172,7 +177,7 @@ CASES = st.builds(
     strip=st.sampled_from(["in", "in\n", " ", "%2F", "脳"]),
     literal=_literal,
     regular=st.lists(_mostly(_escaped, _wild), max_size=2),
-).filter(lambda case: all(map(_fits, [*case.names, case.folder])))
+).filter(_is_possible)
 
 
 @pytest.fixture(scope="module")
@@ -208,13 +213,14 @@ def test_hostile_names(
         with tempfile.TemporaryDirectory() as directory:
             sink = sink_of(case, Path(directory) / case.folder)
             sink.inputs.s3_transfer_client = transport
-            if not why:
-                check_stored(sink, case, moto, bucket)
-            elif why == SHARED:
-                check_refusal(sink, moto, CollisionError, [directory])
-            else:
-                refused = [name for name in case.names if whys[name]]
-                check_refusal(sink, moto, DestinationError, [told(case, name) for name in refused])
+            with emptied(moto, bucket):
+                if not why:
+                    check_stored(sink, case, moto, bucket)
+                elif why == SHARED:
+                    check_refusal(sink, moto, CollisionError, [directory])
+                else:
+                    refused = [told(case, name) for name in case.names if whys[name]]
+                    check_refusal(sink, moto, DestinationError, refused)
         cases[why or "stored"] += 1
 
     check()
@@ -225,6 +231,17 @@ def test_hostile_names(
     )
     assert sum(cases[why] > 0 for why in REFUSED) >= count(len(REFUSED), 1)
     assert refused * 100 < count(*MOST_REFUSED) * cases.total()
+
+
+@contextmanager
+def emptied(*buckets: Bucket) -> Iterator[None]:
+    """Let nothing stay behind that would make the next case fail."""
+    try:
+        yield
+    except BaseException:
+        for bucket in buckets:
+            bucket.objects.all().delete()
+        raise
 
 
 def sink_of(case: Case, folder: Path) -> DataSink:
@@ -244,11 +261,17 @@ def told(case: Case, name: str) -> str:
         return "leaves its bucket"
 
 
+def squeezed(text: str) -> str:
+    """Return a text without empty parts of paths, which rules may leave or not."""
+    return re.sub("/+", "/", text)
+
+
 def check_refusal(sink: DataSink, bucket: Bucket, kind: type[Exception], told: list[str]) -> None:
     sink.inputs.s3_endpoint_url = bucket.meta.client.meta.endpoint_url
     with pytest.raises(kind) as caught:
         sink.run()
-    assert all(text in str(caught.value) for text in told)
+    message = squeezed(str(caught.value))
+    assert all(squeezed(text) in message for text in told)
     assert list(bucket.objects.all()) == []
 
 
