@@ -20,6 +20,7 @@ from nipype.interfaces.io import DataSink as NipypeDataSink
 
 from nipype_datasink import (
     CollisionError,
+    CredentialsError,
     DataSink,
     DataSinkError,
     DestinationError,
@@ -241,6 +242,25 @@ def test_remove_dest_dir_does_nothing_where_something_is_wrong(workdir: Path) ->
     assert old.exists()
     nipypes(fields, remove_dest_dir=True)
     assert not old.exists()
+
+
+def test_remove_dest_dir_leaves_what_has_another_type_to_people(workdir: Path) -> None:
+    file(workdir / "d/was-file/a")
+    old = file(workdir / "out/x/d/was-file")
+    with pytest.raises(DestinationError, match="move it away or change the destination"):
+        ours({"x": "d"}, remove_dest_dir=True)
+    assert old.exists()
+    nipypes({"x": "d"}, remove_dest_dir=True)
+    assert tree(workdir / "out/x/d").keys() == {"was-file", "was-file/a"}
+
+
+def test_a_creds_path_that_is_not_there_is_an_error(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody else")
+    with pytest.raises(CredentialsError):
+        DataSink(creds_path="none")._return_aws_keys()
+    assert NipypeDataSink(creds_path="none")._return_aws_keys() == ("somebody else", None)
 
 
 def test_remove_dest_dir_never_empties_the_base(workdir: Path) -> None:

@@ -432,7 +432,7 @@ def test_an_overridden_upload_sends(by: str, workdir: Path, bucket: Bucket) -> N
         out_file = sink.run().outputs.out_file
     assert [call.args[1:] for call in upload.call_args_list] == [
         (source, "s3://mybucket/p/x/a"),
-        (directory, "s3://mybucket/p/x/d"),
+        (f"{directory}/", "s3://mybucket/p/x/d"),
     ]
     assert out_file == ["s3://mybucket/p/x/a", "s3://mybucket/p/x/d"]
     assert contents(bucket) == {}

@@ -506,6 +506,23 @@ def test_temporary_files_that_keep_disappearing_are_a_failure(
     assert tree(workdir / "out/x") == {"a": b"old"}
 
 
+def test_an_interrupt_as_soon_as_a_link_is_there_leaves_no_litter(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file(workdir / "a")
+    file(workdir / "out/x/a", b"old")
+    link = os.link
+
+    def interrupt(source: str, target: str) -> None:
+        link(source, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "link", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        sink(workdir, link=True, x="a")
+    assert tree(workdir / "out/x") == {"a": b"old"}
+
+
 def test_a_link_that_arrives_meanwhile_leaves_no_litter(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -568,6 +585,23 @@ def test_a_source_in_a_replaced_folder_is_kept(source: str, workdir: Path) -> No
     (workdir / "link").symlink_to(workdir / "out/x/d/keep")
     replaced(workdir, x="d", y=source)
     assert tree(workdir / "out/x") == {"d": None, "d/a": b"new", "d/keep": b"keep"}
+
+
+def test_all_sources_of_one_destination_are_kept(workdir: Path) -> None:
+    file(workdir / "d/a")
+    file(workdir / "b")
+    kept = file(workdir / "out/x/d/y/b")
+    replaced(workdir, x="d", y=["b", "out/x/d/y/b"])
+    assert kept.exists()
+
+
+def test_the_way_to_a_source_is_kept(workdir: Path) -> None:
+    file(workdir / "d/a")
+    file(workdir / "else/b")
+    (workdir / "out/x/d").mkdir(parents=True)
+    (workdir / "out/x/d/link").symlink_to(workdir / "else")
+    replaced(workdir, x="d", y="out/x/d/link/b")
+    assert (workdir / "out/x/d/link/b").exists()
 
 
 def test_a_directory_sunk_into_its_own_place_is_kept(workdir: Path) -> None:

@@ -130,8 +130,17 @@ def test_a_directory_where_a_file_must_go_is_refused(rule: tuple[str, str], work
         plan_for({"x": "a"}, out(workdir), rule)
     assert str(caught.value) == (
         f"x: {workdir}/a cannot become the file {workdir}/out/{rule[1]}, "
-        "which is a directory; change it by a substitution"
+        "which is a directory; remove it, or change it by a substitution"
     )
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_file_that_is_called_like_a_directory_is_refused(name: str, workdir: Path) -> None:
+    file(workdir / "a")
+    with pytest.raises(DestinationError, match="cannot become the file"):
+        plan_for({"x": "a"}, out(workdir), ("x/a", f"x/y/{name}"))
+    file(workdir / "d/b")
+    assert len(plan_for({"x": "d"}, out(workdir), ("x/d", f"x/y/{name}")).transfers) == 1
 
 
 def test_a_link_to_a_directory_may_be_replaced_by_a_file(workdir: Path) -> None:

@@ -61,6 +61,22 @@ finally:
     assert done.returncode == -signal.SIGTERM
 
 
+def test_the_process_dies_even_if_somebody_swallows_what_was_raised() -> None:
+    done = run(
+        """
+with sigterm_interrupts():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except:
+        print("swallowed", flush=True)
+print("not reached", flush=True)
+"""
+    )
+    assert "swallowed" in done.stdout
+    assert "not reached" not in done.stdout
+    assert done.returncode == -signal.SIGTERM
+
+
 def test_a_second_signal_ends_at_once() -> None:
     done = run(
         """

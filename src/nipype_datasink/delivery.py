@@ -81,6 +81,18 @@ def _picklable(error: Exception) -> Exception:
     return error
 
 
+def not_tried(plan: Plan, cause: Exception) -> list[Outcome]:
+    """Return that nothing of `plan` was tried, not even what a directory without files asks."""
+    empty = [
+        FileTransfer(source=item.source, destination=item.replaces, size=0)
+        for item in plan.deliveries
+        if item.replaces and not item.transfers
+    ]
+    return [
+        Outcome.failure(transfer, cause, Status.NOT_TRIED) for transfer in [*plan.transfers, *empty]
+    ]
+
+
 class Target(Protocol):
     """A place that takes files."""
 
@@ -112,10 +124,7 @@ class Unreachable:
 
     def deliver(self, plan: Plan) -> list[Outcome]:
         """Try nothing."""
-        return [
-            Outcome(transfer=transfer, status=Status.NOT_TRIED, cause=self._cause)
-            for transfer in plan.transfers
-        ]
+        return not_tried(plan, self._cause)
 
     def error(self, message: str, _causes: Sequence[Exception], /) -> DeliveryError:
         """Return the error to be raised."""

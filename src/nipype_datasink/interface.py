@@ -80,7 +80,7 @@ class DataSink(upstream.DataSink):
 
     Notes
     -----
-    A destination is ``base_directory/container/parameterization/folders/name``, rewritten by
+    A destination is ``base_directory/container/folders/parameterization/name``, rewritten by
     ``substitutions`` and then by ``regexp_substitutions``. Nothing is written before all
     destinations are known and found to be sound.
 

@@ -181,15 +181,19 @@ def _kept(plan: Plan) -> set[str]:
     """Return the paths that `plan` delivers or reads."""
     real_directory = cache(os.path.realpath)
     kept: set[str] = set()
-    for delivery in plan.deliveries:
-        kept.update(delivery.directories)
-        path = os.path.abspath(delivery.destination)  # perhaps spelled through a link
+
+    def keep(path: str) -> None:
         while path not in kept and len(path) > 1:
             kept.add(path)
             path = os.path.dirname(path)
-    for transfer in plan.transfers:
-        kept.add(transfer.destination)
-        place = real_place(transfer.source, real_directory)
-        kept.add(place)
-        kept.add(os.path.realpath(place) if os.path.islink(place) else place)
+
+    for delivery in plan.deliveries:
+        kept.update(delivery.directories)
+        keep(os.path.abspath(delivery.destination))  # perhaps spelled through a link
+        for transfer in delivery.transfers:  # not the plan's: two may have one destination
+            kept.add(transfer.destination)
+            keep(transfer.source)
+            place = real_place(transfer.source, real_directory)
+            keep(place)
+            keep(os.path.realpath(place) if os.path.islink(place) else place)
     return kept

@@ -36,15 +36,15 @@ def hard_link(source: str, place: str) -> bool:
         return True
     for _ in range(_ATTEMPTS):
         temporary = _temporary_name(place)
-        try:
-            os.link(real, temporary)
-        except OSError:
-            return False
-        moved = _moved(temporary, place)
-        # Renaming one link of a file to another link of the same file does nothing.
-        _unlink(temporary)
-        if moved:
-            return True
+        try:  # a signal may interrupt as soon as the link is there
+            try:
+                os.link(real, temporary)
+            except OSError:
+                return False
+            if _moved(temporary, place):
+                return True
+        finally:  # renaming one link of a file to another link of the same file does nothing
+            _unlink(temporary)
     return False
 
 

@@ -130,10 +130,14 @@ def _refuse_obstacles(deliveries: Sequence[Delivery]) -> None:
         needed |= {folder: delivery for folder in delivery.directories if folder not in needed}
         for transfer in delivery.transfers:
             place = transfer.destination
-            if place.endswith("/") or (os.path.isdir(place) and not os.path.islink(place)):
+            if (
+                place.endswith("/")
+                or (not delivery.directories and delivery.destination.endswith(("/.", "/..")))
+                or (os.path.isdir(place) and not os.path.islink(place))
+            ):
                 raise DestinationError(
                     f"{delivery.field}: {transfer.source} cannot become the file {place}, "
-                    "which is a directory; change it by a substitution"
+                    "which is a directory; remove it, or change it by a substitution"
                 )
             needed.setdefault(os.path.dirname(place), delivery)
     for directory, delivery in needed.items():

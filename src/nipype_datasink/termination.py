@@ -37,8 +37,11 @@ def sigterm_interrupts() -> Iterator[None]:
         return
     owner = os.getpid()
     left = threading.Event()
+    arrived = False
 
     def interrupt(number: int, _: FrameType | None) -> None:
+        nonlocal arrived
+        arrived = True
         signal.signal(number, signal.SIG_DFL)
         if os.getpid() != owner:  # a child that was forked in the block
             os.kill(os.getpid(), number)
@@ -52,10 +55,10 @@ def sigterm_interrupts() -> Iterator[None]:
         finally:
             left.set()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    except Terminated:
-        _logger.warning("ended by SIGTERM; run again to complete what is missing")
-        os.kill(os.getpid(), signal.SIGTERM)
-        raise
+    finally:
+        if arrived:  # even if somebody has swallowed what was raised
+            _logger.warning("ended by SIGTERM; run again to complete what is missing")
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _insist(left: threading.Event) -> None:

@@ -530,3 +530,31 @@ def test_an_overridden_upload_removes_nothing_and_says_so(
     sink.run()
     assert contents(bucket) == {"out/x/d/old": b"old"}
     assert "remove_dest_dir removes nothing here" in caplog.text
+
+
+class Nipypes(DataSink):
+    """Sends as nipype does."""
+
+    def _upload_to_s3(self, bucket: Any, src: str, dst: str) -> None:
+        upstream.DataSink._upload_to_s3(self, bucket, src, dst)
+
+
+class Own(DataSink):
+    """Sends as this library does."""
+
+    def _upload_to_s3(self, bucket: Any, src: str, dst: str) -> None:
+        super()._upload_to_s3(bucket, src, dst)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # nipype's own
+@pytest.mark.parametrize("kind", [Nipypes, Own])
+def test_an_overridden_upload_gets_a_directory_as_nipype_writes_it(
+    workdir: Path, bucket: Bucket, kind: type[DataSink]
+) -> None:
+    (workdir / "d/e").mkdir(parents=True)
+    for name in ("a", "e/b"):
+        (workdir / "d" / name).write_text(name)
+    sink = kind(base_directory="s3://mybucket/out", bucket=bucket)
+    sink.inputs.x = str(workdir / "d")
+    sink.run()
+    assert contents(bucket) == {"out/x/d/a": b"a", "out/x/d/e/b": b"e/b"}

@@ -359,6 +359,28 @@ def test_an_interrupt_that_does_not_wake_who_waits_is_heeded_soon(
     assert not script.asked("CompleteMultipartUpload")
 
 
+def test_an_interrupt_waits_until_all_has_ended(tmp_path: Path, script: Script, make: Make) -> None:
+    """A file that is complete while others are cancelled must not keep them from it."""
+    both = threading.Barrier(2, timeout=10)
+
+    def arrive(request: Request) -> None:
+        if "partNumber=1" in request.query:
+            both.wait()
+            if request.path.endswith("/001"):
+                wake_main()
+        threading.Event().wait(0.3 if request.path.endswith("/000") else 2)
+
+    script.rule("UploadPart", arrive)
+    with pytest.raises(KeyboardInterrupt):
+        make(script.url, concurrency=32).send(many(tmp_path, 2, LARGE), Trouble())
+    begun = {item.path for item in script.asked("CreateMultipartUpload")}
+    ended = {item.path for item in script.asked("AbortMultipartUpload")}
+    complete = {item.path for item in script.asked("CompleteMultipartUpload")}
+    assert len(begun) == 2
+    assert begun == ended | complete
+    assert "/mybucket/001" in ended
+
+
 def test_an_interrupt_aborts_even_an_upload_that_is_just_being_opened(
     tmp_path: Path, script: Script, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

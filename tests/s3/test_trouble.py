@@ -24,6 +24,7 @@ from nipype_datasink.s3.client import forget_clients
 from nipype_datasink.s3.refusal import S3Refused
 from tests.conftest import contents, tree
 from tests.s3.conftest import Answer, check, response
+from tests.s3.script import Reply, Request, Script, refusal
 from tests.stores import SECRET_KEY
 
 if TYPE_CHECKING:
@@ -440,6 +441,23 @@ def test_a_wrong_region_is_followed(sick: DataSink, bucket: Bucket, lone_bucket:
     assert len(contents(bucket)) == 3
 
 
+def test_the_first_sink_of_a_process_follows_a_wrong_region(
+    workdir: Path, files: list[str], script: Script, credentials: None, transfer_client: str
+) -> None:
+    def redirect(request: Request) -> Reply | None:
+        if "/eu-west-1/s3/" in request.headers["authorization"]:
+            return None
+        return refusal("PermanentRedirect", 301, x_amz_bucket_region="eu-west-1")
+
+    for operation in ("ListObjectsV2", "PutObject"):
+        script.rule(operation, redirect)
+    sink = DataSink(base_directory="s3://mybucket", s3_endpoint_url=script.url)
+    sink.inputs.s3_transfer_client = transfer_client
+    sink.inputs.x = files
+    sink.run()
+    assert len(script.asked("PutObject")) == 3
+
+
 def test_what_is_not_confirmed_is_not_called_sent(injected: DataSink, lone_bucket: Bucket) -> None:
     def lie(parsed: dict[str, Any], **_: object) -> None:
         parsed["ETag"] = f'"{"0" * 32}"'
@@ -568,3 +586,32 @@ def test_the_session_token_in_a_refusal_is_kept_by_nobody(
     assert b"token of mine" not in pickle.dumps(error)
     cause: Any = error.__cause__
     assert "token of mine" not in f"{cause.response}"
+
+
+@pytest.mark.parametrize("trouble", [missing_file, closed_port])
+def test_a_folder_that_cannot_be_emptied_is_told_even_if_nothing_is_sent(
+    sink: DataSink, workdir: Path, trouble: Trouble
+) -> None:
+    (workdir / "empty").mkdir()
+    sink.inputs.x = str(workdir / "empty")
+    sink.inputs.remove_dest_dir = True
+    trouble(sink)
+    error = failure(sink)
+    assert "not tried: s3://mybucket/out/x/empty" in str(error)
+
+
+def test_what_a_wrong_signature_was_made_of_is_forgotten(
+    injected: DataSink, lone_bucket: Bucket
+) -> None:
+    told = "".join(f"<{name}>the token</{name}>" for name in ("CanonicalRequest", "StringToSign"))
+    body = f"<Error><Code>SignatureDoesNotMatch</Code>{told}</Error>"
+
+    def respond(request: Any, **_: object) -> Any:
+        return response(request.url, body, status=403)
+
+    lone_bucket.meta.client.meta.events.register("before-send.s3.ListObjectsV2", respond)
+    error = failure(injected)
+    assert isinstance(error, S3Refused)
+    assert error.response["Error"]["Code"] == "SignatureDoesNotMatch"
+    assert "the token" not in repr(error.response)
+    assert b"the token" not in pickle.dumps(error)

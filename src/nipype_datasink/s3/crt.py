@@ -93,10 +93,13 @@ class CrtTransport:
         parts = pace.requests(work=_PART, least=_FEWEST_PARTS, most=_MOST_PARTS)
         self._parts = min(parts, _MOST_PARTS)
         # An interrupt comes to the main thread; none may come between a request and our note of it.
-        with ThreadPoolExecutor(1 + _PROVERS, thread_name_prefix="datasink") as pool:
-            run = _Run(self, trouble, pool)
+        with (
+            ThreadPoolExecutor(_PROVERS, thread_name_prefix="datasink") as provers,
+            ThreadPoolExecutor(1, thread_name_prefix="datasink") as sender,
+        ):
+            run = _Run(self, trouble, provers)
             try:
-                result_of(pool.submit(run.send, transfers))
+                result_of(sender.submit(run.send, transfers))
             except BaseException:  # no request and no part remains
                 trouble.stop()
                 run.cancel()

@@ -17,7 +17,7 @@ def send_by_hook(
 ) -> list[Outcome]:
     """Let a subclass's ``_upload_to_s3`` send one delivery: a directory at once, files singly."""
     if delivery.directories:
-        parts = [(delivery.source, delivery.destination, delivery.transfers)]
+        parts = [(f"{delivery.source}/", delivery.destination, delivery.transfers)]
     else:
         parts = [(item.source, item.destination, (item,)) for item in delivery.transfers]
     outcomes: list[Outcome] = []

@@ -25,7 +25,7 @@ __all__ = [
     "code_of",
     "concerns_bucket",
     "explain",
-    "forget_token",
+    "forget_secrets",
 ]
 
 DENIED = ("AccessDenied", "403", "Forbidden", "AllAccessDisabled")
@@ -50,6 +50,7 @@ _NOBODY_FOUND = (
     "s3_profile or AWS_ACCESS_KEY_ID"
 )
 _DENIED_BEFORE_ANY = 10  # objects
+_WITH_SECRETS = ("Token", "CanonicalRequest", "StringToSign")
 _UNREACHABLE = (ConnectionError, HTTPClientError)
 _NOBODY = (NoCredentialsError, PartialCredentialsError, TokenRetrievalError)
 
@@ -125,10 +126,10 @@ class Trouble:
                 self.stop()
 
 
-def forget_token(error: BaseException | None) -> None:
-    """Remove the session token, which S3's answer to an expired or wrong one holds."""
+def forget_secrets(error: BaseException | None) -> None:
+    """Remove the session token: S3 tells what it is, or what it was signed with, if it is wrong."""
     answer = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
-    for name in [name for name in answer if name.startswith("Token")]:
+    for name in [name for name in answer if name.startswith(_WITH_SECRETS)]:
         del answer[name]  # type: ignore[misc]
 
 

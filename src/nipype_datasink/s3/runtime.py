@@ -83,12 +83,14 @@ def crt_client(
 def _hold() -> None:
     """Before a fork, keep the child from destroying what belongs to threads it does not have."""
     global _held  # noqa: PLW0603
+    _lock.acquire()
     _held = list(_clients.items())
 
 
 def _release() -> None:
     global _held  # noqa: PLW0603
     _held = []
+    _lock.release()
 
 
 def _leave_behind() -> None:

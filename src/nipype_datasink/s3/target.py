@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from nipype_datasink.delivery import Outcome, Status
+from nipype_datasink.delivery import Outcome, Status, not_tried
 from nipype_datasink.errors import DeliveryError, S3Error
 from nipype_datasink.location import S3Prefix
 from nipype_datasink.plan import FileTransfer, Plan
@@ -26,7 +26,7 @@ from nipype_datasink.s3.refusal import (
     code_of,
     concerns_bucket,
     explain,
-    forget_token,
+    forget_secrets,
 )
 from nipype_datasink.s3.store import Store
 
@@ -86,11 +86,9 @@ class S3Target:
         try:
             outcomes = self._deliver(plan)
         except Exception as error:  # noqa: BLE001 - subclasses open buckets in their own way
-            outcomes = [
-                Outcome.failure(transfer, error, Status.NOT_TRIED) for transfer in plan.transfers
-            ]
+            outcomes = not_tried(plan, error)
         for outcome in outcomes:
-            forget_token(outcome.cause)
+            forget_secrets(outcome.cause)
         return outcomes
 
     def error(self, message: str, causes: Sequence[Exception], /) -> DeliveryError:
@@ -152,9 +150,10 @@ class S3Target:
     def _together(self, plan: Plan, bucket: Bucket, progress: Progress) -> list[Outcome]:
         store = Store(client=bucket.meta.client, bucket=bucket.name, upload_args=self._args)
         pace, trouble = Pace(self._concurrency), Trouble()
-        transport = choose_transport(self._transfer_client, store, pace=pace, progress=progress)
         superfluous = _superfluous(plan, store)
         present = find_present(store, plan.transfers, pace=pace, trouble=trouble)
+        # Not sooner: only an answer teaches boto3 the region of the bucket.
+        transport = choose_transport(self._transfer_client, store, pace=pace, progress=progress)
         outcomes = [Outcome(transfer=item, status=Status.UNCHANGED) for item in present]
         absent = [transfer for transfer in plan.transfers if transfer not in present]
         if absent:
