@@ -498,6 +498,8 @@ SECRETS = [
     "AWS_SESSION_TOKEN",
     "AWS_SECURITY_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "HTTP_PROXY",
+    "https_proxy",
 ]
 
 
@@ -505,7 +507,8 @@ SECRETS = [
 def test_secrets_of_the_environment_stay_out_of_results(
     name: str, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(name, "hidden-word")
+    secret = "http://me:hidden-word@proxy:3128" if "proxy" in name.lower() else "hidden-word"
+    monkeypatch.setenv(name, secret)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "public-word")
     results = {}
     for kind in (DataSink, NipypeDataSink):
@@ -513,7 +516,7 @@ def test_secrets_of_the_environment_stay_out_of_results(
     assert b"hidden-word" not in results[DataSink]
     assert b"public-word" in results[DataSink]
     assert b"hidden-word" in results[NipypeDataSink]
-    assert os.environ[name] == "hidden-word"
+    assert os.environ[name] == secret
 
 
 @pytest.mark.filterwarnings("ignore")  # of rdflib and of files that prov leaves open

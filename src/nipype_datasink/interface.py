@@ -160,8 +160,9 @@ class DataSink(upstream.DataSink):
             return super().run(cwd=cwd, ignore_exception=ignore_exception, **inputs)
 
     def _run_interface(self, runtime: Any) -> Any:
-        for name in _SECRETS:
-            runtime.environ.pop(name, None)
+        for name, value in list(runtime.environ.items()):
+            if name in _SECRETS or (name.lower().endswith("_proxy") and "@" in value):
+                del runtime.environ[name]
         return super()._run_interface(runtime)
 
     def _value(self, name: str) -> Any:
