@@ -43,6 +43,32 @@ def test_an_error_ends_all() -> None:
     assert len(seen) < 100
 
 
+def test_a_single_piece_may_have_a_thread() -> None:
+    (thread,) = spread(lambda _: threading.current_thread(), [0], threads=1, apart=True)
+    assert thread is not threading.main_thread()
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_an_interrupt_while_a_thread_is_started_waits_for_it(
+    apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, ended = threading.Thread.start, []
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        threading.Event().wait(0.1)
+        raise KeyboardInterrupt
+
+    def work(_: int) -> None:
+        threading.Event().wait(0.5)
+        ended.append(True)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        spread(work, range(4), threads=1 if apart else 2, apart=apart)
+    assert ended == [True]
+
+
 def wake_main() -> None:
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 

@@ -295,7 +295,8 @@ def test_trouble_with_the_bucket_ends_what_is_under_way(
     script.rule("UploadPart", linger, ending="/001")
     script.rule("CreateMultipartUpload", refuse, ending="/000")
     outcomes = make(script.url, concurrency=32).send(many(tmp_path, 2, LARGE), Trouble())
-    assert [outcome.status for outcome in outcomes] == [Status.FAILED, Status.NOT_TRIED]
+    assert [outcome.status for outcome in outcomes] == [Status.FAILED, Status.FAILED]
+    assert "given up" in str(outcomes[1].cause)
     assert [request.path for request in script.asked("AbortMultipartUpload")] == ["/mybucket/001"]
 
 

@@ -25,6 +25,7 @@ from nipype_datasink.s3.transport import (
     Version,
     confirmed,
     confirmed_parts,
+    given_up,
     refuse_change,
     version_of,
 )
@@ -108,7 +109,7 @@ class ClassicTransport:
                     result_of(ended)
                     future.result()
                 except CancelledError:
-                    outcomes[transfer] = Outcome(transfer=transfer, status=Status.NOT_TRIED)
+                    outcomes[transfer] = given_up(transfer)
                 except Exception as error:  # noqa: BLE001
                     trouble.refuse(error)
                     outcomes[transfer] = Outcome.failure(transfer, error)

@@ -33,10 +33,11 @@ from nipype_datasink.s3.transport import (
     Version,
     confirmed,
     confirmed_parts,
+    given_up,
     refuse_change,
     version_of,
 )
-from nipype_datasink.threads import result_of
+from nipype_datasink.threads import spread
 
 if TYPE_CHECKING:
     from awscrt.s3 import S3Client as CrtClient
@@ -93,17 +94,9 @@ class CrtTransport:
         parts = pace.requests(work=_PART, least=_FEWEST_PARTS, most=_MOST_PARTS)
         self._parts = min(parts, _MOST_PARTS)
         # An interrupt comes to the main thread; none may come between a request and our note of it.
-        with (
-            ThreadPoolExecutor(_PROVERS, thread_name_prefix="datasink") as provers,
-            ThreadPoolExecutor(1, thread_name_prefix="datasink") as sender,
-        ):
+        with ThreadPoolExecutor(_PROVERS, thread_name_prefix="datasink") as provers:
             run = _Run(self, trouble, provers)
-            try:
-                result_of(sender.submit(run.send, transfers))
-            except BaseException:  # no request and no part remains
-                trouble.stop()
-                run.cancel()
-                raise
+            spread(run.send, [transfers], threads=1, apart=True, interrupt=run.cancel)
         return [run.outcome(transfer) for transfer in transfers]
 
     def weight(self, transfer: FileTransfer) -> tuple[int, int]:
@@ -267,7 +260,8 @@ class _Run:
                 self._settle(self._done.get())
 
     def cancel(self) -> None:
-        """End what is under way; from any thread, once nothing more is begun."""
+        """Begin nothing more, and end what is under way; from any thread."""
+        self._trouble.stop()
         self._done.put(None)
 
     def _make_room(self, weight: tuple[int, int]) -> None:
@@ -301,7 +295,7 @@ class _Run:
             self._trouble.accept()
             self._outcomes[transfer] = self._proof(upload)
         elif is_cancellation(upload.error):
-            self._outcomes[transfer] = Outcome(transfer=transfer, status=Status.NOT_TRIED)
+            self._outcomes[transfer] = given_up(transfer)
         else:
             error = self._transport.translate(upload.error)
             self._outcomes[transfer] = Outcome.failure(transfer, error)

@@ -13,7 +13,15 @@ from nipype_datasink.plan import FileTransfer
 from nipype_datasink.s3.comparison import confirms
 from nipype_datasink.s3.refusal import Trouble
 
-__all__ = ["Transport", "Version", "confirmed", "confirmed_parts", "refuse_change", "version_of"]
+__all__ = [
+    "Transport",
+    "Version",
+    "confirmed",
+    "confirmed_parts",
+    "given_up",
+    "refuse_change",
+    "version_of",
+]
 
 Version = tuple[int, ...]
 
@@ -31,6 +39,11 @@ class Transport(Protocol):
         trouble
             Tells whether going on makes sense.
         """
+
+
+def given_up(transfer: FileTransfer) -> Outcome:
+    """Return that sending was ended halfway; the store may have the file all the same."""
+    return Outcome.failure(transfer, S3Error("was given up, as the store refused others"))
 
 
 def version_of(path: str) -> Version:
