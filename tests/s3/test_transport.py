@@ -316,6 +316,12 @@ def wake_main() -> None:
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
+def uploads(script: Script) -> list[set[str]]:
+    """Return which uploads in parts were begun, aborted, and completed."""
+    operations = ("CreateMultipartUpload", "AbortMultipartUpload", "CompleteMultipartUpload")
+    return [{request.path for request in script.asked(name)} for name in operations]
+
+
 def test_an_interrupt_begins_nothing_more_and_leaves_no_parts(
     tmp_path: Path, script: Script, make: Make
 ) -> None:
@@ -333,9 +339,7 @@ def test_an_interrupt_begins_nothing_more_and_leaves_no_parts(
     small = many(tmp_path / "small", 50)
     with pytest.raises(KeyboardInterrupt):
         make(script.url).send([*large, *small], Trouble())
-    begun = {item.path for item in script.asked("CreateMultipartUpload")}
-    ended = {item.path for item in script.asked("AbortMultipartUpload")}
-    complete = {item.path for item in script.asked("CompleteMultipartUpload")}
+    begun, ended, complete = uploads(script)
     assert begun == ended | complete
     assert len(script.asked("PutObject")) < 50
     assert len(complete) < 3
@@ -374,9 +378,7 @@ def test_an_interrupt_waits_until_all_has_ended(tmp_path: Path, script: Script, 
     script.rule("UploadPart", arrive)
     with pytest.raises(KeyboardInterrupt):
         make(script.url, concurrency=32).send(many(tmp_path, 2, LARGE), Trouble())
-    begun = {item.path for item in script.asked("CreateMultipartUpload")}
-    ended = {item.path for item in script.asked("AbortMultipartUpload")}
-    complete = {item.path for item in script.asked("CompleteMultipartUpload")}
+    begun, ended, complete = uploads(script)
     assert len(begun) == 2
     assert begun == ended | complete
     assert "/mybucket/001" in ended
