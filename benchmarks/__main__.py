@@ -39,7 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _measure(arena: Arena, options: argparse.Namespace) -> Results:
     begin = time.monotonic()
     chosen = quick_rows() if options.quick else rows(options.rtt)
+    names = [row.name for row in chosen]
     chosen = [row for row in chosen if row.name.startswith(options.only)]
+    if not chosen:
+        raise SystemExit(f"no row is called {options.only!r}; there are {', '.join(names)}")
     everybody = {who for row in chosen for who in row.contestants}
     absent = sorted(who for who in everybody if not takes_part(who))
     measurements = []

@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import FileIO
 from typing import Protocol
@@ -189,13 +189,18 @@ def holds(proof: Proof, path: str, part_size: int | None = None) -> bool:
     part_size
         In bytes; needed where the proof is one of parts.
     """
-    if proof.parts is None:
-        return _digest(proof, path, os.stat(path).st_size or 1)[0] == proof.digest
-    assert part_size is not None
-    digests = _digest(proof, path, part_size)
-    whole = proof.make_hash()
-    whole.update(b"".join(digests))
-    return len(digests) == proof.parts and whole.digest() == proof.digest
+    with FileIO(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if proof.parts is None:
+            return _digest(proof, file, size) == proof.digest
+        assert part_size is not None
+        lengths = [min(part_size, size - begin) for begin in range(0, size or 1, part_size)]
+        if len(lengths) != proof.parts:
+            return False
+        whole = proof.make_hash()
+        for length in lengths:
+            whole.update(_digest(proof, file, length))
+    return whole.digest() == proof.digest
 
 
 def confirms(response: Mapping[str, object], path: str, size: int) -> bool | None:
@@ -220,25 +225,11 @@ def confirms(response: Mapping[str, object], path: str, size: int) -> bool | Non
     return any(holds(proof, path, part_size_for(size)) for proof in usable)
 
 
-def _digest(proof: Proof, path: str, part_size: int) -> list[bytes]:
-    """Return the digest of each part of a file."""
-    digests: list[bytes] = []
-    buffer = memoryview(bytearray(min(part_size, _BLOCK)))
-    with FileIO(path) as file:
-        while True:
-            digest = proof.make_hash()
-            empty = True
-            for block in _blocks(file, part_size, buffer):
-                digest.update(block)
-                empty = False
-            if empty and digests:
-                return digests
-            digests.append(digest.digest())
-            if empty:
-                return digests
-
-
-def _blocks(file: FileIO, size: int, buffer: memoryview) -> Iterator[memoryview]:
-    while size and (count := file.readinto(buffer[: min(size, len(buffer))])):
+def _digest(proof: Proof, file: FileIO, size: int) -> bytes:
+    """Return the digest of the next `size` bytes."""
+    digest = proof.make_hash()
+    buffer = memoryview(bytearray(min(size, _BLOCK)))
+    while size and (count := file.readinto(buffer[:size])):
+        digest.update(buffer[:count])
         size -= count
-        yield buffer[:count]
+    return digest.digest()

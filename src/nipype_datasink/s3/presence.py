@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,7 +27,8 @@ from nipype_datasink.threads import spread
 
 __all__ = ["find_present"]
 
-_READERS = 4  # files at a time, where nothing is asked of the store
+# Files at a time, where nothing is asked of the store: more than processors would only contend.
+_READERS = max(2, min(4, os.cpu_count() or 1))
 
 
 def find_present(

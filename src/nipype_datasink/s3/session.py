@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import json
+import zlib
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,6 +15,8 @@ from botocore.session import get_session
 from botocore.utils import parse_timestamp
 
 __all__ = ["read_timestamp", "start_session"]
+
+_GZIP = zlib.MAX_WBITS | 16  # how zlib is told of the format
 
 
 def start_session(**settings: Any) -> boto3.session.Session:
@@ -36,7 +38,7 @@ class _Files(JSONFileLoader):
         with suppress(FileNotFoundError):
             return json.loads(Path(f"{file_path}.json").read_bytes().decode())
         with suppress(FileNotFoundError):
-            return json.loads(gzip.decompress(Path(f"{file_path}.json.gz").read_bytes()).decode())
+            return json.loads(zlib.decompress(Path(f"{file_path}.json.gz").read_bytes(), _GZIP))
         return None
 
 
