@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from boto3.s3.transfer import TransferConfig
 
 from nipype_datasink import DataSink, DestinationError, S3Error, Status
 from nipype_datasink.s3.comparison import PART_SIZE
@@ -125,6 +126,22 @@ def test_a_small_object_sent_in_parts_is_recognised(
     sink.inputs.motion = files[0]
     sink.run()
     assert sendings(requests) == {}
+
+
+def test_a_first_part_that_is_said_to_be_empty_proves_nothing(
+    sink: DataSink, large: Path, lone_bucket: Bucket, requests: Counter[str]
+) -> None:
+    def say_empty(request: Any, **_: object) -> Any:
+        return response(request.url, Content_Length="0") if "partNumber" in request.url else None
+
+    config = TransferConfig(multipart_chunksize=9 << 20)
+    lone_bucket.upload_file(str(large), "out/bold/large.nii", Config=config)
+    lone_bucket.meta.client.meta.events.register("before-send.s3.HeadObject", say_empty)
+    requests.clear()
+    sink.inputs.bucket = lone_bucket
+    sink.inputs.bold = str(large)
+    sink.run()
+    assert sendings(requests)["UploadPart"] == 3
 
 
 def test_who_may_not_look_sends_everything(

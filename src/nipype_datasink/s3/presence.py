@@ -111,7 +111,7 @@ def _matches(store: Store, proof: Proof, transfer: FileTransfer) -> bool:
         return True
     # Somebody else's parts may have another size.
     theirs = _head(store, transfer.key, PartNumber=1).get("ContentLength")
-    return theirs not in (None, ours) and holds(proof, transfer.source, theirs)
+    return theirs not in (None, 0, ours) and holds(proof, transfer.source, theirs)
 
 
 def _head(store: Store, key: str, **extra: Any) -> Mapping[str, Any]:
