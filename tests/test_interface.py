@@ -24,6 +24,7 @@ from nipype_datasink import (
     S3Error,
     SettingsError,
 )
+from nipype_datasink.s3.choice import choose_transport
 from nipype_datasink.s3.client import forget_clients
 from tests.conftest import contents, tree
 from tests.stores import ACCESS_KEY, SECRET_KEY
@@ -445,6 +446,16 @@ def test_upload_to_s3_may_be_called_directly(workdir: Path, bucket: Bucket) -> N
     sink._upload_to_s3(bucket, str(workdir / "d"), "S3://mybucket/p/d")
     assert contents(bucket) == {"p/c": b"x", "p/d/a": b"x"}
     assert bucket.Object("p/c").server_side_encryption == "AES256"
+
+
+def test_a_direct_upload_goes_by_the_chosen_client(
+    workdir: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose = mock.Mock(wraps=choose_transport)
+    monkeypatch.setattr("nipype_datasink.s3.target.choose_transport", choose)
+    sink = DataSink(s3_transfer_client="classic")
+    sink._upload_to_s3(bucket, file(workdir / "a"), "s3://mybucket/a")
+    assert choose.call_args.args[0] == "classic"
 
 
 def test_without_boto3_the_local_copy_is_made_and_the_rest_is_told(

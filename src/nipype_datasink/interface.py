@@ -306,6 +306,7 @@ class DataSink(upstream.DataSink):
             lambda: bucket,
             upload_args=upload_args(self.inputs),
             concurrency=self._value("s3_max_concurrency"),
+            transfer_client=self._value("s3_transfer_client") or "auto",
         )
         deliver(plan, [target])
 

@@ -128,6 +128,13 @@ def test_not_where_botocore_does_what_it_cannot(
     refused(why)
 
 
+def test_not_where_bodies_are_to_be_signed(credentials: None) -> None:
+    Path(os.environ["AWS_CONFIG_FILE"]).write_text(
+        "[default]\ns3 =\n  payload_signing_enabled = true\n"
+    )
+    refused("does not sign bodies")
+
+
 @pytest.mark.parametrize(
     "settings", [{"bucket": "lone_bucket"}, {"s3_transfer_client": "crt"}], ids=str
 )

@@ -343,6 +343,7 @@ def test_other_settings_need_another_client(credentials: None, settings: dict[st
         ("AWS_DEFAULT_REGION", "eu-west-1"),
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
         ("HTTPS_PROXY", "http://127.0.0.1:9"),
+        ("REQUESTS_CA_BUNDLE", "/bundle.pem"),
         ("no_proxy", "*"),
     ],
 )

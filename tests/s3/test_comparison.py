@@ -275,6 +275,7 @@ def test_a_checksum_is_one_of_all_blocks(name: str, tmp_path: Path) -> None:
         ({"ETag": f'"{MD5_OF_ABC}"', "ServerSideEncryption": "AES256"}, True),
         ({"ETag": f'"{MD5_OF_ABC}"', "ServerSideEncryption": "aws:kms"}, None),
         ({"ETag": f'"{"0" * 32}"'}, False),
+        ({"ETag": f'"{"0" * 32}-1"'}, None),
         ({"ChecksumSHA256": SHA256_OF_ABC}, True),
         ({"ChecksumSHA256": SHA256_OF_ABC.lower()}, False),
         ({"ChecksumSHA256": SHA256_OF_ABC, "ETag": f'"{"0" * 32}"'}, True),

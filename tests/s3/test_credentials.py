@@ -141,8 +141,9 @@ def test_secrets_hold_equals_signs_and_commas(content: str, secret: str) -> None
         "Access key ID,Secret access key,Session token\n{},{},{}\n",
         "export AWS_ACCESS_KEY_ID={}\nexport AWS_SECRET_ACCESS_KEY={}\n"
         'export AWS_SESSION_TOKEN="{}"\n',
+        "[default]\naws_access_key_id={}\naws_secret_access_key={}\naws_security_token={}\n",
     ],
-    ids=["INI", "table", "shell"],
+    ids=["INI", "table", "shell", "its older name"],
 )
 def test_a_session_token_is_read(content: str) -> None:
     keys = parse_credentials(content.format(KEY_ID, SECRET, TOKEN).encode())

@@ -7,12 +7,14 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nipype_datasink import S3Error
 from nipype_datasink.s3.listing import StoredObject, list_below, look_up
 
 if TYPE_CHECKING:
@@ -154,6 +156,12 @@ def test_nothing_is_asked_for_no_keys() -> None:
     pages = Pages(["a"])
     assert found(pages, []) == []
     assert pages.requests == []
+
+
+def test_an_answer_that_is_no_listing_is_an_error() -> None:
+    client = mock.Mock(**{"list_objects_v2.return_value": {"ResponseMetadata": {}}})
+    with pytest.raises(S3Error, match="no listing of S3's; check s3_endpoint_url"):
+        look_up(client, "mybucket", ["a"], {})
 
 
 def test_three_keys_among_25_on_pages_of_ten_cost_three_requests(

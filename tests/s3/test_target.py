@@ -144,6 +144,38 @@ def test_a_first_part_that_is_said_to_be_empty_proves_nothing(
     assert sendings(requests)["UploadPart"] == 3
 
 
+def test_an_empty_object_of_one_part_keeps_nothing_from_being_sent(
+    sink: DataSink, files: list[str], bucket: Bucket, requests: Counter[str]
+) -> None:
+    client = bucket.meta.client
+    place: Any = {"Bucket": bucket.name, "Key": "out/motion/a.txt"}
+    upload = {**place, "UploadId": client.create_multipart_upload(**place)["UploadId"]}
+    part = client.upload_part(PartNumber=1, Body=b"", **upload)
+    parts: Any = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    client.complete_multipart_upload(MultipartUpload=parts, **upload)
+    Path(files[0]).write_bytes(b"")
+    sink.inputs.motion = files
+    sink.run()
+    assert contents(bucket) == {
+        "out/motion/a.txt": b"",
+        "out/motion/b.txt": b"b.txt",
+        "out/motion/c.txt": b"c.txt",
+    }
+
+
+def test_a_large_file_is_recognised_by_who_may_only_list(
+    sink: DataSink, large: Path, lone_bucket: Bucket, answer: Answer, requests: Counter[str]
+) -> None:
+    config = TransferConfig(multipart_chunksize=PART_SIZE)
+    lone_bucket.upload_file(str(large), "out/bold/large.nii", Config=config)
+    answer("HeadObject", 403, "AccessDenied")
+    requests.clear()
+    sink.inputs.bucket = lone_bucket
+    sink.inputs.bold = str(large)
+    sink.run()
+    assert sendings(requests) == {}
+
+
 def test_who_may_not_look_sends_everything(
     sink: DataSink, files: list[str], lone_bucket: Bucket, answer: Answer, requests: Counter[str]
 ) -> None:

@@ -44,6 +44,26 @@ def test_trouble_on_the_way_is_named(name: str, kind: type, everywhere: bool) ->
 
 
 @pytest.mark.parametrize(
+    ("name", "code", "everywhere"),
+    [
+        ("AWS_ERROR_S3_SLOW_DOWN", "SlowDown", False),
+        ("AWS_ERROR_S3_INTERNAL_ERROR", "InternalError", False),
+        ("AWS_ERROR_S3_REQUEST_TIMEOUT", "RequestTimeout", False),
+        ("AWS_ERROR_S3_REQUEST_TIME_TOO_SKEWED", "RequestTimeTooSkewed", True),
+    ],
+)
+def test_an_answer_that_is_only_named_is_one_of_botocores(
+    name: str, code: str, everywhere: bool
+) -> None:
+    error = translated(AwsCrtError(1, name, "what happened"), CLIENT)
+    assert isinstance(error, ClientError)
+    assert error.response["Error"]["Code"] == code
+    assert error.response["ResponseMetadata"]["HTTPStatusCode"] >= 400
+    assert "what happened" in str(error)
+    assert concerns_bucket(error) is everywhere
+
+
+@pytest.mark.parametrize(
     ("body", "code"),
     [
         (b"<Error><Code>NoSuchBucket</Code><Message>No.</Message></Error>", "NoSuchBucket"),

@@ -224,6 +224,13 @@ def test_an_etag_that_says_nothing_proves_nothing(
     assert sent(outcome, verified=False)
 
 
+def test_what_is_no_store_is_an_error(tmp_path: Path, script: Script, make: Make) -> None:
+    script.answer("PutObject", Reply(body="<html lang=en>Console</html>"))
+    outcome = send(make(script.url), transfer_of(tmp_path / "file", b"abc"))
+    assert outcome.status is Status.FAILED
+    assert isinstance(outcome.cause, (S3Error, ClientError))
+
+
 def test_parts_are_proved_where_the_store_tells_their_etag_only_if_asked(
     tmp_path: Path, script: Script, make: Make
 ) -> None:

@@ -69,6 +69,8 @@ def _crt(store: Store, pace: Pace, progress: Progress) -> Transport | None:
 
     template = make_template(store)
     _check(template)
+    if (store.client.meta.config.s3 or {}).get("payload_signing_enabled"):  # type: ignore[attr-defined]
+        raise _Unfit("it does not sign bodies, as payload_signing_enabled asks")
     if started_before_fork():
         _logger.info("%s: boto3 sends, as the parent process uses the AWS CRT", store.bucket)
         return None

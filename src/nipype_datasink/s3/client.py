@@ -160,7 +160,9 @@ def _fingerprint(connection: Connection) -> str:
     environment = sorted(
         (name, value)
         for name, value in os.environ.items()
-        if name.startswith("AWS_") or name.lower().endswith("_proxy")
+        if name.startswith("AWS_")
+        or name.lower().endswith("_proxy")
+        or name == "REQUESTS_CA_BUNDLE"
     )
     files = [
         os.environ.get("AWS_CONFIG_FILE", "~/.aws/config"),

@@ -218,7 +218,7 @@ def confirms(response: Mapping[str, object], path: str, size: int) -> bool | Non
     usable = [
         proof
         for proof in proofs(response)
-        if proof.parts is None or part_size_of(size, proof.parts)
+        if proof.parts is None or (size > PART_SIZE and part_size_of(size, proof.parts))
     ]
     if not usable:
         return None

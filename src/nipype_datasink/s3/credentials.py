@@ -13,7 +13,7 @@ __all__ = ["Keys", "parse_credentials"]
 
 _ID = "accesskeyid"
 _SECRET = ("secretaccesskey", "secretkey")
-_TOKEN = "sessiontoken"
+_TOKEN = ("sessiontoken", "securitytoken")
 
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_AccessKey.html
 _ACCESS_KEY = re.compile(r"\w{16,128}")
@@ -143,8 +143,12 @@ def _from_settings(lines: Sequence[str]) -> Keys:
 
 def _keys(values: Mapping[str, str]) -> Keys:
     access_key_id = values.get(_ID)
-    secret = next((values[name] for name in _SECRET if values.get(name)), None)
+    secret, token = _first(values, _SECRET), _first(values, _TOKEN)
     if not access_key_id or not secret:
         lacking = "secret access key" if access_key_id else "access key ID"
         raise CredentialsError(f"it holds no {lacking}; {_HINT}")
-    return Keys(access_key_id, secret, values.get(_TOKEN) or None)
+    return Keys(access_key_id, secret, token)
+
+
+def _first(values: Mapping[str, str], names: Sequence[str]) -> str | None:
+    return next((values[name] for name in names if values.get(name)), None)

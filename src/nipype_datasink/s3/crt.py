@@ -22,6 +22,7 @@ from awscrt.s3 import (
 from botocore.exceptions import ClientError
 
 from nipype_datasink.delivery import Outcome, Status
+from nipype_datasink.errors import S3Error
 from nipype_datasink.plan import FileTransfer
 from nipype_datasink.progress import Progress
 from nipype_datasink.s3.comparison import PART_SIZE, part_size_for
@@ -132,6 +133,7 @@ class CrtTransport:
             part_size=part_size_for(size) if large else None,
             max_active_connections_override=self._parts_of_one if large else None,
             on_headers=upload.on_headers,
+            on_body=None if large else upload.on_body,
             on_done=upload.on_done,
             on_progress=self._progress.advance if large else None,
         )
@@ -154,6 +156,8 @@ class CrtTransport:
 
     def _confirmed(self, upload: _Upload, size: int) -> bool:
         source, answered = upload.transfer.source, upload.headers
+        if upload.has_body and "etag" not in answered:
+            raise S3Error("the answer is none of S3's; check s3_endpoint_url")
         answer = {
             "ETag": answered.get("etag", ""),
             "ServerSideEncryption": answered.get("x-amz-server-side-encryption"),
@@ -214,6 +218,7 @@ class _Upload:
         if not _is_utf8(transfer.source):  # the runtime cannot open it by name
             self.body = open(transfer.source, "rb")  # noqa: SIM115 - until it is sent
         self.headers: dict[str, str] = {}
+        self.has_body = False
         self.error: Exception | None = None
         self.request: Any = None
         self._begun = monotonic()
@@ -231,6 +236,9 @@ class _Upload:
 
     def on_headers(self, headers: Sequence[tuple[str, str]], **_: Any) -> None:
         self.headers = {name.lower(): value for name, value in headers}
+
+    def on_body(self, **_: Any) -> None:
+        self.has_body = True
 
     def on_done(self, error: Exception | None = None, **_: Any) -> None:
         self.error = error

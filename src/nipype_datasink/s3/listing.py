@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nipype_datasink.errors import S3Error
 from nipype_datasink.location import MAX_KEY_BYTES
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def look_up(
     ------
     botocore.exceptions.ClientError
         If the bucket may not be listed.
+    S3Error
+        If the answer is no listing.
     """
     wanted = sorted(keys, key=str.encode)  # the order of listings: UTF-8, byte by byte
     order = [key.encode() for key in wanted]
@@ -64,6 +67,8 @@ def look_up(
         page = client.list_objects_v2(
             Bucket=bucket, Prefix=shared[: shared.rfind("/") + 1], StartAfter=after, **extra
         )
+        if "IsTruncated" not in page:  # every listing says so, be it empty
+            raise S3Error("the answer is no listing of S3's; check s3_endpoint_url")
         listed = [_stored(item) for item in page.get("Contents", [])]
         found.update((item.key, item) for item in listed)
         if not page["IsTruncated"] or not listed:

@@ -97,7 +97,7 @@ def _is_there(store: Store, transfer: FileTransfer, there: StoredObject) -> bool
         response = _head(store, transfer.key)
         if store.encryption not in (None, response.get("ServerSideEncryption")):
             return False
-        proof = next(iter(proofs(response)), None)
+        proof = next(iter(proofs(response)), None if response else etag_proof(there.etag))
         return proof not in (None, refuted) and _matches(store, proof, transfer)
     except OSError:  # told when it is sent
         return False
@@ -110,8 +110,8 @@ def _matches(store: Store, proof: Proof, transfer: FileTransfer) -> bool:
     if ours and holds(proof, transfer.source, ours):
         return True
     # Somebody else's parts may have another size.
-    theirs = _head(store, transfer.key, PartNumber=1).get("ContentLength")
-    return theirs not in (None, 0, ours) and holds(proof, transfer.source, theirs)
+    theirs = _head(store, transfer.key, PartNumber=1).get("ContentLength", 0)
+    return theirs > 0 and theirs != ours and holds(proof, transfer.source, theirs)
 
 
 def _head(store: Store, key: str, **extra: Any) -> Mapping[str, Any]:

@@ -30,6 +30,15 @@ _NO_CONNECTION = (
     "AWS_IO_SOCKET_CONNECT_ABORTED",
 )
 
+# Answers that the runtime tells by name only: S3's codes, and the statuses that go with them.
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+_ANSWERS = {
+    "AWS_ERROR_S3_INTERNAL_ERROR": ("InternalError", 500),
+    "AWS_ERROR_S3_REQUEST_TIMEOUT": ("RequestTimeout", 400),
+    "AWS_ERROR_S3_REQUEST_TIME_TOO_SKEWED": ("RequestTimeTooSkewed", 403),
+    "AWS_ERROR_S3_SLOW_DOWN": ("SlowDown", 503),
+}
+
 
 def is_cancellation(error: Exception) -> bool:
     """Return whether a request was ended by us."""
@@ -49,6 +58,13 @@ def translated(error: Exception, client: S3Client) -> Exception:
     if isinstance(error, S3ResponseError):
         return _answer(error, client)
     name, endpoint = _name(error), client.meta.endpoint_url
+    if name in _ANSWERS:
+        code, status = _ANSWERS[name]
+        parsed = {
+            "Error": {"Code": code, "Message": str(error)},
+            "ResponseMetadata": {"HTTPStatusCode": status},
+        }
+        return _refusal(parsed, "PutObject", client)
     if name.startswith(_NO_CONNECTION):
         return EndpointConnectionError(endpoint_url=endpoint, error=str(error))
     if name.startswith("AWS_IO_TLS"):
@@ -70,6 +86,10 @@ def _answer(error: S3ResponseError, client: S3Client) -> ClientError:
         "context": {},
     }
     parsed = create_parser("rest-xml").parse(answer, Shape("Nothing", {"type": "structure"}))
+    return _refusal(parsed, error.operation_name or "PutObject", client)
+
+
+def _refusal(parsed: dict[str, Any], operation: str, client: S3Client) -> ClientError:
     kind: Any = client.exceptions.from_code(parsed["Error"].get("Code", ""))
-    refused: ClientError = kind(parsed, error.operation_name or "PutObject")
+    refused: ClientError = kind(parsed, operation)
     return refused
