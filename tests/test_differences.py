@@ -280,6 +280,13 @@ def test_only_directories_that_are_needed_are_made(workdir: Path) -> None:
     assert tree(workdir / "out") == {"sub": None, "y": None, "y/b": b"x"}
 
 
+def test_a_value_given_with_infields_is_sunk(workdir: Path) -> None:
+    file(workdir / "a")
+    given: dict[str, object] = {"infields": ["x"], "x": "a"}
+    assert ours({}, **given) == [str(workdir / "out/x/a")]
+    assert nipypes({}, **given) == []
+
+
 def test_infields_make_no_field_of_their_own(workdir: Path) -> None:
     file(workdir / "a")
     file(workdir / "x")

@@ -23,6 +23,7 @@ from nipype_datasink import (
     MissingSourceError,
     S3Error,
     SettingsError,
+    SourceError,
 )
 from nipype_datasink.s3.choice import choose_transport
 from nipype_datasink.s3.client import forget_clients
@@ -153,6 +154,26 @@ def test_a_value_given_with_infields_is_kept(workdir: Path) -> None:
     sink = DataSink(infields=["x"], x=source, base_directory=str(workdir / "out"))
     assert sink.inputs.x == source
     assert sink.run().outputs.out_file == [str(workdir / "out/x/a")]
+
+
+def test_inputs_of_nipypes_sink_are_taken(workdir: Path) -> None:
+    theirs = upstream.DataSink(infields=["x"], base_directory=str(workdir / "out"))
+    theirs.inputs.x = file(workdir / "a")
+    theirs.save_inputs_to_json("inputs.json")
+    for sink in (
+        DataSink(from_file="inputs.json"),
+        DataSink(**theirs.inputs.get_traitsfree()),
+    ):
+        assert sink.run().outputs.out_file == [str(workdir / "out/x/a")]
+
+
+def test_an_open_file_is_an_error_that_holds_none_of_it(workdir: Path) -> None:
+    sink = DataSink(base_directory=str(workdir / "out"))
+    with open(file(workdir / "a", "Doe,John\n")) as opened:
+        sink.inputs.x = opened
+        with pytest.raises(SourceError, match="is an open file; give its path") as caught:
+            sink.run()
+    assert "Doe" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -604,6 +604,49 @@ def test_the_way_to_a_source_is_kept(workdir: Path) -> None:
     assert (workdir / "out/x/d/link/b").exists()
 
 
+@pytest.mark.parametrize("aim", ["file", "directory"])
+def test_links_between_a_link_and_its_end_are_kept(aim: str, workdir: Path) -> None:
+    file(workdir / "d/a")
+    end = file(workdir / "data/b")
+    (workdir / "out/x/d").mkdir(parents=True)
+    (workdir / "out/x/d/middle").symlink_to(end if aim == "file" else end.parent)
+    (workdir / "link").symlink_to(workdir / "out/x/d/middle")
+    source = workdir / ("link" if aim == "file" else "link/b")
+    replaced(workdir, x="d", y=str(source))
+    assert source.read_bytes() == b"new"
+
+
+def test_what_another_process_removes_first_is_gone(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def twice(remove: Callable[[str], None]) -> Callable[[str], None]:
+        def removed_before(path: str) -> None:
+            remove(path)
+            remove(path)
+
+        return removed_before
+
+    file(workdir / "d/a")
+    file(workdir / "out/x/d/sub/old", b"old")
+    monkeypatch.setattr("nipype_datasink.local.os.unlink", twice(os.unlink))
+    monkeypatch.setattr("nipype_datasink.local.os.rmdir", twice(os.rmdir))
+    assert statuses(replaced(workdir, x="d")) == [Status.SENT]
+    assert tree(workdir / "out/x/d") == {"a": b"new"}
+
+
+def test_a_directory_that_may_not_be_listed_takes_files(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> list[str]:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    file(workdir / "a")
+    with monkeypatch.context() as patch:
+        patch.setattr("nipype_datasink.placing.os.listdir", refuse)
+        assert statuses(sink(workdir, x="a")) == [Status.SENT]
+    assert tree(workdir / "out/x") == {"a": b"new"}
+
+
 def test_a_directory_sunk_into_its_own_place_is_kept(workdir: Path) -> None:
     file(workdir / "out/x/d/sub/a")
     before = tree(workdir)

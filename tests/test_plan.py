@@ -144,6 +144,16 @@ def test_a_plan_shows_where_everything_goes(tmp_path: Path) -> None:
     )
 
 
+def test_a_plan_shows_what_has_no_file_and_what_is_removed(tmp_path: Path) -> None:
+    (empty := tmp_path / "empty").mkdir()
+    plan = plan_for([empty], S3Prefix("b", "p"), remove_dest_dir=True)
+    assert str(plan) == (
+        f"x: {empty} -> s3://b/p/x/empty (no files)\n"
+        "x: removes what else is in s3://b/p/x/empty\n"
+        "0 files, 0 bytes"
+    )
+
+
 @pytest.mark.parametrize("name", ["k" * 1021, "../../a"], ids=["1025-bytes", "outside"])
 def test_a_plan_without_a_key_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(DestinationError):

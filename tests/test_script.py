@@ -30,6 +30,8 @@ SCRIPTS = {
     "exit": "import sys\nsys.exit(7)\n",
     "exit-with-words": "raise SystemExit('nothing to do')\n",
     "atexit": "import atexit\natexit.register(lambda: print(__import__('__main__').atexit))\n",
+    "builtins": "print(__builtins__.len([1]))\n",
+    "cancelled": "import asyncio\nraise asyncio.CancelledError('stop')\n",
     "end-of-input": "input()\n",
     "hook": "import sys\nsys.excepthook = lambda *_: print('hooked')\n1 / 0\n",
 }

@@ -9,7 +9,9 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,6 +116,19 @@ def test_a_value_that_is_no_path_is_named(value: object, problem: str, depth: in
     assert sources == [Source("y", "/y")]
     assert [str(item) for item in found] == [problem]
     assert not found[0].missing
+
+
+def test_an_open_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Doe,John\n")
+    with (tmp_path / "a.csv").open() as opened, NamedTemporaryFile() as wrapped:
+        for value in (opened, wrapped):
+            _, found = flatten({"x": value})
+            assert [item.why for item in found] == ["is an open file; give its path"]
+
+
+def test_what_only_seems_to_be_iterable_is_no_path() -> None:
+    _, found = flatten({"x": np.array(5)})
+    assert [str(item) for item in found] == ["x: array(5) is no path but ndarray"]
 
 
 def test_an_iterator_is_not_consumed() -> None:

@@ -16,6 +16,7 @@ __all__ = ["DataSinkInputSpec", "DataSinkOutputSpec"]
 
 DataSinkOutputSpec = upstream.DataSinkOutputSpec
 
+EVENTS = ("trait_added", "trait_modified")  # of traits; nipype takes them for fields
 _FIELDS = "__infields__"  # no input can have that name
 
 
@@ -57,14 +58,14 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
     )
 
     def __setattr__(self, key: str, value: Any) -> None:
-        if key in ("trait_added", "trait_modified"):  # events of traits, no fields
+        if key in EVENTS:
             traits.HasTraits.__setattr__(self, key, value)
             return
         if key == "bucket":
             let_travel(value)
         elif key == "s3_upload_args" and isinstance(value, Mapping):
             refuse_secrets(value)
-        elif isinstance(value, Iterator):
+        elif isinstance(value, Iterator) and not hasattr(value, "read"):
             value = list(value)  # it can be read only once, but a plan and a run both read it
         super().__setattr__(key, value)
 

@@ -64,7 +64,7 @@ class LocalTarget:
         try:
             for folder in [self.location.path, *folders]:
                 os.makedirs(folder, exist_ok=True)
-            replaced = [item.replaces for item in plan.deliveries if item.replaces]
+            replaced = {item.replaces: item for item in plan.deliveries if item.replaces}
             kept = _kept(plan) if replaced else set()
             for folder in replaced:
                 _remove_others(folder, kept)
@@ -171,10 +171,14 @@ def _remove_others(folder: str, kept: set[str]) -> None:
             path = os.path.join(root, name)
             if path in kept:
                 continue
-            if os.path.islink(path) or not os.path.isdir(path):
-                os.unlink(path)
-            elif not os.listdir(path):
-                os.rmdir(path)
+            try:
+                if os.path.islink(path) or not os.path.isdir(path):
+                    os.unlink(path)
+                else:
+                    os.rmdir(path)
+            except OSError as error:  # another process may empty it, too
+                if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                    raise
 
 
 def _kept(plan: Plan) -> set[str]:
@@ -185,6 +189,10 @@ def _kept(plan: Plan) -> set[str]:
     def keep(path: str) -> None:
         while path not in kept and len(path) > 1:
             kept.add(path)
+            if os.path.islink(path):
+                target = os.path.join(os.path.dirname(path), os.readlink(path))
+                keep(os.path.normpath(target))
+                keep(real_place(target, real_directory))
             path = os.path.dirname(path)
 
     for delivery in plan.deliveries:
@@ -193,7 +201,5 @@ def _kept(plan: Plan) -> set[str]:
         for transfer in delivery.transfers:  # not the plan's: two may have one destination
             kept.add(transfer.destination)
             keep(transfer.source)
-            place = real_place(transfer.source, real_directory)
-            keep(place)
-            keep(os.path.realpath(place) if os.path.islink(place) else place)
+            keep(real_place(transfer.source, real_directory))
     return kept

@@ -158,9 +158,10 @@ class Directories:
         if directory in self._made:
             return
         os.makedirs(directory, exist_ok=True)
-        for name in os.listdir(directory):
-            if _TEMPORARY.fullmatch(name):
-                _remove_litter(os.path.join(directory, name))
+        with suppress(PermissionError):  # a drop box takes files and shows none
+            for name in os.listdir(directory):
+                if _TEMPORARY.fullmatch(name):
+                    _remove_litter(os.path.join(directory, name))
         self._made.add(directory)
 
 

@@ -97,11 +97,16 @@ class Plan:
         return sum(transfer.size for transfer in self.transfers)
 
     def __str__(self) -> str:
-        lines = [
-            f"{item.field}: {transfer.source} -> {transfer.destination} ({transfer.size:,} bytes)"
-            for item in self.deliveries
-            for transfer in item.transfers
-        ]
+        lines: list[str] = []
+        for item in self.deliveries:
+            lines += [
+                f"{item.field}: {file.source} -> {file.destination} ({file.size:,} bytes)"
+                for file in item.transfers
+            ]
+            if not item.transfers:
+                lines.append(f"{item.field}: {item.source} -> {item.destination} (no files)")
+            if item.replaces:
+                lines.append(f"{item.field}: removes what else is in {item.replaces}")
         return "\n".join([*lines, f"{len(self.transfers)} files, {self.size:,} bytes"])
 
 

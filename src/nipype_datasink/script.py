@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import sys
 from collections.abc import Sequence
@@ -34,11 +35,14 @@ def run_script(path: str, arguments: Sequence[str] = ()) -> None:
     # Not by runpy: it shows other paths and takes the module away while threads may still run.
     main = sys.modules["__main__"] = ModuleType("__main__")
     main.__file__ = os.path.abspath(path)
+    vars(main)["__builtins__"] = builtins
     try:
         with open(path, "rb") as file:
             code = compile(file.read(), main.__file__, "exec", dont_inherit=True)
         exec(code, vars(main))
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever the script raises
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever the script raises
         traceback = error.__traceback__
         error.__traceback__ = traceback and traceback.tb_next  # without this very function
         sys.excepthook(type(error), error, error.__traceback__)

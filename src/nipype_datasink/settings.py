@@ -13,7 +13,7 @@ from nipype.utils.misc import str2bool
 
 from nipype_datasink.errors import SettingsError
 from nipype_datasink.hints import likely_input
-from nipype_datasink.inputs import DataSinkInputSpec
+from nipype_datasink.inputs import EVENTS, DataSinkInputSpec
 from nipype_datasink.location import LocalDirectory, Location, S3Prefix, check_bucket_name, parse
 from nipype_datasink.routing import Substitutions
 from nipype_datasink.s3.arguments import check_crt, check_upload_args
@@ -51,7 +51,7 @@ def fields_of(inputs: DataSinkInputSpec) -> dict[str, Any]:
     fields = {
         field: value
         for field, value in inputs._outputs.items()
-        if field not in known or value != getattr(inputs, field)
+        if field not in EVENTS and (field not in known or value != getattr(inputs, field))
     }
     names = known_inputs(inputs)
     for field in fields:
@@ -77,6 +77,8 @@ def locations_of(inputs: DataSinkInputSpec, base: Location) -> list[Location]:
     if copy is not None:
         locations.append(_on_disk(copy))
     container = value_of(inputs, "container") or ""
+    if "\0" in container:
+        raise SettingsError(f"container {container!r} holds a NUL character")
     return list(dict.fromkeys(location.child(container) for location in locations))
 
 

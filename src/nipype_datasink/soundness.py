@@ -85,8 +85,7 @@ def sound_plan(
     for delivery in on_disk:
         _refuse_recursion(delivery, trees[delivery.source])
     _refuse_obstacles(on_disk)
-    for delivery in plan.deliveries:
-        _refuse_removal(delivery, plan)
+    _refuse_removals(plan)
     links = {file.path for _, tree in sources for file in tree.files if file.is_link}
     _refuse_collisions(plan, links)
     return plan
@@ -156,29 +155,42 @@ def _obstacle(directory: str) -> str | None:
     return None if os.path.isdir(path) else path
 
 
-def _refuse_removal(delivery: Delivery, plan: Plan) -> None:
+def _refuse_removals(plan: Plan) -> None:
     """Refuse to empty a base directory, or a folder in which the other location's files are."""
-    folder = delivery.replaces
-    if folder is None:
+    emptied = [item for item in plan.deliveries if item.replaces]
+    if not emptied:
         return
-    if os.path.islink(folder):
-        raise DestinationError(
-            f"{delivery.field}: remove_dest_dir does not empty {folder} through a link"
-        )
-    others = [item for item in plan.deliveries if item.location != delivery.location]
-    what = {f"the base directory {base}": base for base in map(_real_base, [delivery, *others])}
-    what |= {item.destination: item.destination for other in others for item in other.transfers}
-    for name, place in what.items():
-        if f"{place}/".startswith(f"{folder}/"):
+    locations = {item.location for item in plan.deliveries}
+    bases = _inside({f"the base directory {base}": base for base in map(_real_base, locations)})
+    files = {
+        location: _inside({item.destination: item.destination for item in part.transfers})
+        for location, part in zip(locations, map(plan.below, locations), strict=True)
+    }
+    for item in emptied:
+        folder = str(item.replaces)
+        if os.path.islink(folder):
             raise DestinationError(
-                f"{delivery.field}: remove_dest_dir would empty {name}; "
-                "change the destination by a substitution, or do not set it"
+                f"{item.field}: remove_dest_dir does not empty {folder} through a link"
             )
+        others = [inside for location, inside in files.items() if location != item.location]
+        for inside in (bases, *others):
+            if folder in inside:
+                raise DestinationError(
+                    f"{item.field}: remove_dest_dir would empty {inside[folder]}; "
+                    "change the destination by a substitution, or do not set it"
+                )
 
 
-def _real_base(delivery: Delivery) -> str:
-    label = delivery.location.label
-    return os.path.realpath(label) if isinstance(delivery.location, LocalDirectory) else label
+def _inside(places: Mapping[str, str]) -> dict[str, str]:
+    """Return every folder in which one of `places` lies, itself included, and that one's name."""
+    return {
+        folder: name for name, place in places.items() for folder in (place, *_ancestors(place))
+    }
+
+
+def _real_base(location: Location) -> str:
+    label = location.label
+    return os.path.realpath(label) if isinstance(location, LocalDirectory) else label
 
 
 def _refuse_collisions(plan: Plan, links: Collection[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from traits.trait_base import Undefined
@@ -117,12 +117,15 @@ def flatten(fields: Mapping[str, object]) -> tuple[list[Source], list[Problem]]:
 def _leaves(value: object) -> Iterator[object]:
     if value is None or value is Undefined:
         return
-    if isinstance(value, (str, bytes, os.PathLike, Mapping, Iterator)) or not isinstance(
-        value, Iterable
-    ):
+    if isinstance(value, (str, bytes, os.PathLike, Mapping, Iterator)) or hasattr(value, "read"):
         yield value
         return
-    for item in value:
+    try:
+        items = iter(value)  # type: ignore[call-overload]
+    except TypeError:
+        yield value
+        return
+    for item in items:
         yield from _leaves(item)
 
 
@@ -134,6 +137,8 @@ def _path(leaf: object) -> str:
     ValueError
         Saying why it is none that can be sunk.
     """
+    if hasattr(leaf, "read"):
+        raise ValueError("is an open file; give its path")
     if isinstance(leaf, Iterator):
         raise ValueError("can be read only once; make it a list")
     path = os.fspath(leaf) if isinstance(leaf, (str, os.PathLike)) else None
