@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
 
 import numpy as np
@@ -124,6 +124,14 @@ def test_an_open_file_is_not_read(tmp_path: Path) -> None:
         for value in (opened, wrapped):
             _, found = flatten({"x": value})
             assert [item.why for item in found] == ["is an open file; give its path"]
+
+
+def test_a_path_that_can_read_itself_is_a_path() -> None:
+    class Readable(PurePosixPath):
+        def read(self) -> str:
+            return ""
+
+    assert flatten({"x": Readable("/a")}) == ([Source("x", "/a")], [])
 
 
 def test_what_only_seems_to_be_iterable_is_no_path() -> None:

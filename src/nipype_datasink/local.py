@@ -64,7 +64,7 @@ class LocalTarget:
         try:
             for folder in [self.location.path, *folders]:
                 os.makedirs(folder, exist_ok=True)
-            replaced = {item.replaces: item for item in plan.deliveries if item.replaces}
+            replaced = {item.replaces for item in plan.deliveries if item.replaces}
             kept = _kept(plan) if replaced else set()
             for folder in replaced:
                 _remove_others(folder, kept)

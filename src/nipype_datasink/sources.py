@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from traits.trait_base import Undefined
@@ -117,12 +117,13 @@ def flatten(fields: Mapping[str, object]) -> tuple[list[Source], list[Problem]]:
 def _leaves(value: object) -> Iterator[object]:
     if value is None or value is Undefined:
         return
-    if isinstance(value, (str, bytes, os.PathLike, Mapping, Iterator)) or hasattr(value, "read"):
+    one = isinstance(value, (str, bytes, os.PathLike, Mapping, Iterator)) or hasattr(value, "read")
+    if one or not isinstance(value, Iterable):
         yield value
         return
     try:
-        items = iter(value)  # type: ignore[call-overload]
-    except TypeError:
+        items = iter(value)
+    except TypeError:  # an array of no dimension
         yield value
         return
     for item in items:
@@ -137,7 +138,7 @@ def _path(leaf: object) -> str:
     ValueError
         Saying why it is none that can be sunk.
     """
-    if hasattr(leaf, "read"):
+    if hasattr(leaf, "read") and not isinstance(leaf, os.PathLike):
         raise ValueError("is an open file; give its path")
     if isinstance(leaf, Iterator):
         raise ValueError("can be read only once; make it a list")
