@@ -380,7 +380,7 @@ def test_an_interrupt_waits_until_all_has_ended(tmp_path: Path, script: Script, 
             both.wait()
             if request.path.endswith("/001"):
                 wake_main()
-        threading.Event().wait(0.3 if request.path.endswith("/000") else 2)
+        threading.Event().wait(0.3 if request.path.endswith("/000") else 4)
 
     script.rule("UploadPart", arrive)
     with pytest.raises(KeyboardInterrupt):
@@ -401,7 +401,7 @@ def test_an_interrupt_aborts_even_an_upload_that_is_just_being_opened(
         threading.Event().wait(0.3)
 
     def hold(_: Request) -> None:
-        threading.Event().wait(2)
+        threading.Event().wait(4)
 
     script.rule("CreateMultipartUpload", linger)
     script.rule("UploadPart", hold)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import resource
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import SimpleQueue
-from time import monotonic, sleep
+from time import monotonic
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from awscrt.http import HttpHeaders, HttpRequest
@@ -53,7 +54,7 @@ _PART = 4e-3  # seconds for a large one
 _FEWEST_PARTS = max(4, min(8, 2 * (os.cpu_count() or 1)))
 _MOST_PARTS = 16  # more take memory, which costs more than it gains
 _PROVERS = 2  # files at a time
-_OPENING = 1.0  # seconds; an upload in parts is never aborted if cancelled while it is opened
+_OPENING = 2.0  # seconds; an upload in parts is never aborted if cancelled while it is opened
 
 
 class CrtTransport:
@@ -135,8 +136,12 @@ class CrtTransport:
             on_headers=upload.on_headers,
             on_body=None if large else upload.on_body,
             on_done=upload.on_done,
-            on_progress=self._progress.advance if large else None,
+            on_progress=upload.on_progress if large else None,
         )
+
+    def advance(self, count: int) -> None:
+        """Tell of bytes that have arrived."""
+        self._progress.advance(count)
 
     def translate(self, error: Exception) -> Exception:
         """Return what boto3 would have raised."""
@@ -211,7 +216,12 @@ def checksum_of(template: Template, *, chosen: bool) -> S3ChecksumConfig | None:
 class _Upload:
     """One file on its way; the runtime's threads tell it what the store answers."""
 
-    def __init__(self, transfer: FileTransfer, done: SimpleQueue[_Upload | None]) -> None:
+    def __init__(
+        self,
+        transfer: FileTransfer,
+        done: SimpleQueue[_Upload | None],
+        advance: Callable[[int], None],
+    ) -> None:
         self.transfer = transfer
         self.version: Version = version_of(transfer.source)
         self.body: BinaryIO | None = None
@@ -222,11 +232,13 @@ class _Upload:
         self.error: Exception | None = None
         self.request: Any = None
         self._begun = monotonic()
+        self._opened = threading.Event()  # or over
         self._done = done
+        self._advance = advance
 
     def cancel(self) -> None:
         if self.transfer.size > PART_SIZE:
-            sleep(max(0.0, self._begun + _OPENING - monotonic()))
+            self._opened.wait(max(0.0, self._begun + _OPENING - monotonic()))
         self.request.cancel()
 
     def close(self) -> None:
@@ -240,7 +252,12 @@ class _Upload:
     def on_body(self, **_: Any) -> None:
         self.has_body = True
 
+    def on_progress(self, count: int) -> None:
+        self._opened.set()  # a part has arrived
+        self._advance(count)
+
     def on_done(self, error: Exception | None = None, **_: Any) -> None:
+        self._opened.set()
         self.error = error
         self._done.put(self)
 
@@ -284,7 +301,7 @@ class _Run:
             self._outcomes[transfer] = Outcome(transfer=transfer, status=Status.NOT_TRIED)
             return
         try:
-            upload = _Upload(transfer, self._done)
+            upload = _Upload(transfer, self._done, self._transport.advance)
             upload.request = self._transport.request(upload)
         except Exception as error:  # noqa: BLE001 - the runtime raises builtins of many kinds
             self._outcomes[transfer] = Outcome.failure(transfer, error)
