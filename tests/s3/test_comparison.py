@@ -300,3 +300,9 @@ def test_an_etag_of_parts_is_read_as_one_of_ours(
     (tmp_path / "file").write_bytes(content)
     answer = {"ETag": multipart_etag(content, part_size)}
     assert confirms(answer, str(tmp_path / "file"), len(content)) is confirmed
+
+
+def test_what_was_sent_in_one_request_has_no_etag_of_parts(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(content := bytes(PART_SIZE))
+    answer = {"ETag": f'"{"0" * 32}-1"'}
+    assert confirms(answer, str(tmp_path / "file"), len(content)) is None
