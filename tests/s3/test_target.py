@@ -26,6 +26,15 @@ def sendings(requests: Counter[str]) -> dict[str, int]:
     return {name: requests[name] for name in SENDING if requests[name]}
 
 
+def send_as_one_part(bucket: Bucket, key: str, content: bytes) -> None:
+    client = bucket.meta.client
+    place: Any = {"Bucket": bucket.name, "Key": key}
+    upload = {**place, "UploadId": client.create_multipart_upload(**place)["UploadId"]}
+    part = client.upload_part(PartNumber=1, Body=content, **upload)
+    parts: Any = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    client.complete_multipart_upload(MultipartUpload=parts, **upload)
+
+
 def folder(top: Path, **names: str) -> str:
     for name, content in names.items():
         path = top / name.replace("__", "/")
@@ -116,12 +125,7 @@ def test_a_large_object_sent_whole_is_recognised(
 def test_a_small_object_sent_in_parts_is_recognised(
     sink: DataSink, files: list[str], bucket: Bucket, requests: Counter[str]
 ) -> None:
-    client = bucket.meta.client
-    place: Any = {"Bucket": bucket.name, "Key": "out/motion/a.txt"}
-    upload = {**place, "UploadId": client.create_multipart_upload(**place)["UploadId"]}
-    part = client.upload_part(PartNumber=1, Body=b"a.txt", **upload)
-    parts: Any = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
-    client.complete_multipart_upload(MultipartUpload=parts, **upload)
+    send_as_one_part(bucket, "out/motion/a.txt", b"a.txt")
     requests.clear()
     sink.inputs.motion = files[0]
     sink.run()
@@ -147,12 +151,7 @@ def test_a_first_part_that_is_said_to_be_empty_proves_nothing(
 def test_an_empty_object_of_one_part_keeps_nothing_from_being_sent(
     sink: DataSink, files: list[str], bucket: Bucket, requests: Counter[str]
 ) -> None:
-    client = bucket.meta.client
-    place: Any = {"Bucket": bucket.name, "Key": "out/motion/a.txt"}
-    upload = {**place, "UploadId": client.create_multipart_upload(**place)["UploadId"]}
-    part = client.upload_part(PartNumber=1, Body=b"", **upload)
-    parts: Any = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
-    client.complete_multipart_upload(MultipartUpload=parts, **upload)
+    send_as_one_part(bucket, "out/motion/a.txt", b"")
     Path(files[0]).write_bytes(b"")
     sink.inputs.motion = files
     sink.run()
