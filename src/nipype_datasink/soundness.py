@@ -157,7 +157,7 @@ def _obstacle(directory: str) -> str | None:
 
 def _refuse_removals(plan: Plan) -> None:
     """Refuse to empty a base directory, or a folder in which the other location's files are."""
-    emptied = [item for item in plan.deliveries if item.replaces]
+    emptied = [(item, item.replaces) for item in plan.deliveries if item.replaces]
     if not emptied:
         return
     locations = {item.location for item in plan.deliveries}
@@ -166,8 +166,7 @@ def _refuse_removals(plan: Plan) -> None:
         location: _inside({item.destination: item.destination for item in part.transfers})
         for location, part in zip(locations, map(plan.below, locations), strict=True)
     }
-    for item in emptied:
-        folder = str(item.replaces)
+    for item, folder in emptied:
         if os.path.islink(folder):
             raise DestinationError(
                 f"{item.field}: remove_dest_dir does not empty {folder} through a link"

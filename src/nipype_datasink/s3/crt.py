@@ -6,7 +6,7 @@ import os
 import resource
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import SimpleQueue
@@ -50,7 +50,7 @@ __all__ = ["CrtTransport", "checksum_of"]
 _REQUEST = 1 / 6000  # seconds that the runtime needs for a small one
 _FEWEST, _MOST = 64, 500  # at a time, unless the user says otherwise
 _PART = 4e-3  # seconds for a large one
-# At a time: where the store is near, two for each processor; more than that leave its cache.
+# At a time: where the store is near, two for each processor; more are slower there.
 _FEWEST_PARTS = max(4, min(8, 2 * (os.cpu_count() or 1)))
 _MOST_PARTS = 16  # more take memory, which costs more than it gains
 _PROVERS = 2  # files at a time
@@ -86,7 +86,7 @@ class CrtTransport:
         self._store = store
         self._client = client
         self._template = template
-        self._progress = progress
+        self.progress = progress
         self._pace = pace
         self._requests = self._parts = 1
         self._checksum = checksum_of(template, chosen="ChecksumAlgorithm" in store.upload_args)
@@ -139,10 +139,6 @@ class CrtTransport:
             on_progress=upload.on_progress if large else None,
         )
 
-    def advance(self, count: int) -> None:
-        """Tell of bytes that have arrived."""
-        self._progress.advance(count)
-
     def translate(self, error: Exception) -> Exception:
         """Return what boto3 would have raised."""
         return translated(error, self._store.client)
@@ -156,7 +152,7 @@ class CrtTransport:
         except Exception as error:  # noqa: BLE001
             return Outcome.failure(transfer, error)
         if size <= PART_SIZE:
-            self._progress.advance(size)
+            self.progress.advance(size)
         return Outcome(transfer=transfer, status=Status.SENT, verified=verified)
 
     def _confirmed(self, upload: _Upload, size: int) -> bool:
@@ -220,7 +216,7 @@ class _Upload:
         self,
         transfer: FileTransfer,
         done: SimpleQueue[_Upload | None],
-        advance: Callable[[int], None],
+        progress: Progress,
     ) -> None:
         self.transfer = transfer
         self.version: Version = version_of(transfer.source)
@@ -234,7 +230,7 @@ class _Upload:
         self._begun = monotonic()
         self._opened = threading.Event()  # or over
         self._done = done
-        self._advance = advance
+        self._progress = progress
 
     def cancel(self) -> None:
         if self.transfer.size > PART_SIZE:
@@ -254,7 +250,7 @@ class _Upload:
 
     def on_progress(self, count: int) -> None:
         self._opened.set()  # a part has arrived
-        self._advance(count)
+        self._progress.advance(count)
 
     def on_done(self, error: Exception | None = None, **_: Any) -> None:
         self._opened.set()
@@ -301,7 +297,7 @@ class _Run:
             self._outcomes[transfer] = Outcome(transfer=transfer, status=Status.NOT_TRIED)
             return
         try:
-            upload = _Upload(transfer, self._done, self._transport.advance)
+            upload = _Upload(transfer, self._done, self._transport.progress)
             upload.request = self._transport.request(upload)
         except Exception as error:  # noqa: BLE001 - the runtime raises builtins of many kinds
             self._outcomes[transfer] = Outcome.failure(transfer, error)
