@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -160,8 +160,102 @@ def test_nothing_is_asked_for_no_keys() -> None:
 
 def test_an_answer_that_is_no_listing_is_an_error() -> None:
     client = mock.Mock(**{"list_objects_v2.return_value": {"ResponseMetadata": {}}})
-    with pytest.raises(S3Error, match="no listing of S3's; check s3_endpoint_url"):
+    with pytest.raises(S3Error, match="not a listing of S3's; check s3_endpoint_url"):
         look_up(client, "mybucket", ["a"], {})
+
+
+class Careless(Pages):
+    """A client that lists `keys` as a store does that overlooks some of what it is asked."""
+
+    def __init__(self, keys: Iterable[str], size: int, overlooks: str) -> None:
+        super().__init__(keys, size)
+        self.overlooks = overlooks
+
+    def list_objects_v2(self, **request: Any) -> dict[str, Any]:
+        token = request.pop("ContinuationToken", "")
+        if self.overlooks in ("Prefix", "all"):
+            request["Prefix"] = ""
+        if self.overlooks in ("StartAfter", "all"):
+            request["StartAfter"] = ""
+        if token and self.overlooks != "all":
+            request["StartAfter"] = token
+        page = super().list_objects_v2(**request)
+        if page["IsTruncated"] and page.get("Contents"):
+            page["NextContinuationToken"] = page["Contents"][-1]["Key"]
+        return page
+
+
+def below(pages: Pages, prefix: str) -> list[str]:
+    return list(list_below(pages, "mybucket", prefix, {}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_a_store_that_ignores_the_prefix_lists_only_what_is_below_it(size: int) -> None:
+    pages = Careless(["a", "b/1", "out/1", "out/2", "outside", "z"], size, "Prefix")
+    assert below(pages, "out/") == ["out/1", "out/2"]
+    assert found(pages, ["out/1", "out/2", "out/3"]) == ["out/1", "out/2"]
+
+
+def test_a_store_that_ignores_where_to_start_is_listed_page_by_page() -> None:
+    pages = Careless(numbered(50), 10, "StartAfter")
+    assert found(pages, numbered(60, 7)) == numbered(50, 7)
+    assert len(pages.requests) <= 2 + 5
+
+
+@pytest.mark.parametrize("keys", [["out/1", "out/2"], ["a", "b"]], ids=["below", "beside"])
+def test_a_listing_that_repeats_itself_is_an_error(keys: list[str]) -> None:
+    pages = Careless(keys, 1, "all")
+    with pytest.raises(S3Error, match="listing of 'mybucket' below 'out/' does not end"):
+        below(pages, "out/")
+    with pytest.raises(S3Error, match="does not end"):
+        found(pages, ["out/1", "out/9"])
+    assert len(pages.requests) < 10
+
+
+class Endless:
+    """A client whose listings have ever new tokens; `page` makes their pages."""
+
+    def __init__(self, page: Callable[[int], dict[str, Any]]) -> None:
+        self.page = page
+        self.requests = 0
+
+    def list_objects_v2(self, **_: Any) -> dict[str, Any]:
+        self.requests += 1
+        page = self.page(self.requests)
+        return {"IsTruncated": True, "NextContinuationToken": str(self.requests), **page}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        lambda _: {},
+        lambda _: {"Contents": [{"Key": "out/a", "Size": 1}]},
+        lambda count: {"Contents": [{"Key": f"out/{count % 3}", "Size": 1}]},
+        lambda _: {"NextContinuationToken": ""},
+    ],
+    ids=["empty pages", "the same page", "three pages in turn", "no token"],
+)
+def test_a_listing_without_progress_is_an_error(page: Callable[[int], dict[str, Any]]) -> None:
+    endless = Endless(page)
+    with pytest.raises(S3Error, match="does not end"):
+        list(list_below(endless, "mybucket", "out/", {}))  # type: ignore[arg-type]
+    assert endless.requests < 200
+
+
+def test_empty_pages_before_the_last_are_allowed() -> None:
+    last = {"IsTruncated": False, "Contents": [{"Key": "out/a", "Size": 1}]}
+    pages = Endless(lambda count: last if count == 50 else {})
+    assert list(list_below(pages, "mybucket", "out/", {})) == ["out/a"]  # type: ignore[arg-type]
+
+
+def test_a_listing_before_version_2_goes_on_after_its_last_key() -> None:
+    assert below(Pages(numbered(25), 10), "out/") == numbered(25)
+
+
+def test_what_is_no_listing_does_not_count_as_an_empty_folder() -> None:
+    client = mock.Mock(**{"list_objects_v2.return_value": {"ResponseMetadata": {}}})
+    with pytest.raises(S3Error, match="not a listing of S3's"):
+        list(list_below(client, "mybucket", "out/", {}))
 
 
 def test_three_keys_among_25_on_pages_of_ten_cost_three_requests(
