@@ -63,3 +63,56 @@ def test_a_bar_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     *_, shown, blank, end = screen.getvalue().split("\r")
     assert "10.0" in shown
     assert (blank.strip(), end) == ("", "")
+
+
+class Tee:
+    """Stands for standard error, and has no `isatty`."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+def closed() -> io.StringIO:
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize("stream", [None, closed(), Tee()], ids=["none", "closed", "no isatty"])
+def test_a_standard_error_that_cannot_show_a_bar_does_not_matter(
+    stream: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress_for(10, "x") as progress:
+        progress.advance(10)
+
+
+def test_a_bar_that_fails_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(tqdm.tqdm):
+        def update(self, n: float | None = 1) -> bool | None:
+            calls.append(n)
+            raise OSError
+
+        def close(self) -> None:
+            super().close()
+            if "close" not in calls:  # not when it is collected
+                calls.append("close")
+                raise OSError
+
+    calls: list[object] = []
+    watch(monkeypatch)
+    monkeypatch.setattr(tqdm, "tqdm", Broken)
+    with progress_for(10, "x") as progress:
+        progress.advance(4)
+        progress.advance(6)
+    assert calls == [4, "close"]
+
+
+def test_a_bar_that_cannot_be_opened_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise OSError
+
+    watch(monkeypatch)
+    monkeypatch.setattr(tqdm, "tqdm", fail)
+    with progress_for(10, "x") as progress:
+        progress.advance(10)

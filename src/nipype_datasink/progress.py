@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 __all__ = ["Progress", "progress_for"]
@@ -13,7 +13,7 @@ __all__ = ["Progress", "progress_for"]
 class Progress(Protocol):
     """Told of bytes on their way, from any thread.
 
-    The count may go back: a request that is sent again starts anew.
+    The count may go back: a request that is sent again starts from zero.
     """
 
     def advance(self, count: int) -> None:
@@ -26,16 +26,30 @@ class _Silence:
 
 
 class _Bar:
+    """A bar of tqdm whose failures do not matter: standard error may be closed at any time."""
+
     def __init__(self, bar: Any) -> None:
         self._bar = bar
+        self._failed = False
 
     def advance(self, count: int) -> None:
-        self._bar.update(count)
+        if self._failed:
+            return
+        try:
+            self._bar.update(count)
+        except Exception:  # noqa: BLE001 - whatever stands for standard error may raise it
+            self._failed = True
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self._bar.close()
 
 
 @contextmanager
 def progress_for(size: int, label: str) -> Iterator[Progress]:
     """Show a bar on standard error where a person watches, otherwise nothing.
+
+    A bar that cannot be shown is left out; it never keeps files from being sent.
 
     Parameters
     ----------
@@ -44,10 +58,21 @@ def progress_for(size: int, label: str) -> Iterator[Progress]:
     label
         What they belong to.
     """
-    if not sys.stderr.isatty():
-        yield _Silence()
-        return
-    from tqdm import tqdm
+    bar = _open_bar(size, label)
+    try:
+        yield bar or _Silence()
+    finally:
+        if bar:
+            bar.close()
 
-    with tqdm(total=size, desc=label, unit="B", unit_scale=True, leave=False) as bar:
-        yield _Bar(bar)
+
+def _open_bar(size: int, label: str) -> _Bar | None:
+    try:
+        # None under pythonw and in some services; a stand-in may have no `isatty`.
+        if not sys.stderr.isatty():
+            return None
+        from tqdm import tqdm
+
+        return _Bar(tqdm(total=size, desc=label, unit="B", unit_scale=True, leave=False))
+    except Exception:  # noqa: BLE001 - see above
+        return None
