@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 from _thread import interrupt_main
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
-from nipype_datasink.threads import spread
+from nipype_datasink.threads import Interrupted, Pool, checkpoint, spread
 
 
 @pytest.mark.parametrize("threads", [1, 2, 7, 100])
@@ -89,3 +92,130 @@ def test_an_interrupt_lets_no_thread_begin_another_piece(interrupt: Callable[[],
         spread(work, range(100), threads=2, interrupt=ended.set)
     assert len(begun) <= 3
     assert all(told)
+
+
+def few_threads(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let only so many more threads be started, as a limit of the machine would."""
+    start, left = threading.Thread.start, [None] * number
+
+    def limited(thread: threading.Thread) -> None:
+        if not left:
+            raise RuntimeError("can't start new thread")
+        left.pop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_few_threads_do_all_the_work(
+    *, number: int, apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few_threads(monkeypatch, number)
+    seen = spread(lambda _: threading.current_thread(), range(50), threads=4, apart=apart)
+    assert len(seen) == 50
+    assert (threading.main_thread() in seen) is (number == 0)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_pool_of_few_threads_does_all_the_work(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few_threads(monkeypatch, number)
+    with Pool(4) as pool:
+        futures = [pool.submit(pow, base, 2) for base in range(50)]
+        error = pool.submit(int, "x").exception()
+    assert [future.result() for future in futures] == [base**2 for base in range(50)]
+    assert isinstance(error, ValueError)
+
+
+def test_work_goes_on_when_the_interpreter_ends() -> None:
+    code = """
+import atexit, threading
+from nipype_datasink.threads import Pool, spread
+def last():
+    print(spread(lambda each: each * 2, range(4), threads=2))
+    with Pool(2) as pool:
+        print(pool.submit(pow, 2, 3).result())
+atexit.register(last)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "[0, 2, 4, 6]\n8\n"
+
+
+def endless(begun: threading.Event) -> None:
+    begun.set()
+    while True:
+        checkpoint()
+        threading.Event().wait(0.01)
+
+
+def interrupt_once(begun: threading.Event) -> None:
+    """Interrupt the main thread as soon as something has begun."""
+
+    def wait() -> None:
+        assert begun.wait(10)
+        threading.Event().wait(0.1)
+        wake_main()
+
+    threading.Thread(target=wait).start()
+
+
+def test_an_interrupt_ends_work_at_its_next_checkpoint() -> None:
+    begun = threading.Event()
+    interrupt_once(begun)
+    with pytest.raises(KeyboardInterrupt):
+        spread(endless, [begun] * 3, threads=2)
+    checkpoint()  # the main thread is not stopped
+
+
+def test_an_interrupt_ends_work_in_threads_of_threads() -> None:
+    def outer(begun: threading.Event) -> None:
+        try:
+            spread(endless, [begun] * 3, threads=2)
+        except Interrupted:
+            ended.append(True)
+            raise
+
+    ended: list[bool] = []
+    begun = threading.Event()
+    interrupt_once(begun)
+    with pytest.raises(KeyboardInterrupt):
+        spread(outer, [begun], threads=1, apart=True)
+    assert ended == [True]
+
+
+def test_an_error_of_inner_threads_does_not_stop_outer_ones() -> None:
+    def fail(_: int) -> None:
+        raise ValueError
+
+    def outer(_: int) -> str:
+        with suppress(ValueError):
+            spread(fail, range(4), threads=2)
+        checkpoint()
+        return "went on"
+
+    assert spread(outer, range(2), threads=2) == ["went on"] * 2
+
+
+def test_an_interrupt_drops_what_a_pool_has_not_begun() -> None:
+    begun = threading.Event()
+    interrupt_once(begun)
+    pool = Pool(1)
+    futures = [pool.submit(endless, begun) for _ in range(5)]
+    with pytest.raises(KeyboardInterrupt):
+        pool.shutdown()
+    assert isinstance(futures[0].exception(), Interrupted)
+    assert all(future.cancelled() for future in futures[1:])
+
+
+def test_an_error_drops_what_a_pool_has_not_begun() -> None:
+    begun = threading.Event()
+    with suppress(ZeroDivisionError), Pool(1) as pool:
+        futures = [pool.submit(endless, begun) for _ in range(5)]
+        assert begun.wait(10)
+        raise ZeroDivisionError
+    assert all(future.cancelled() for future in futures[1:])

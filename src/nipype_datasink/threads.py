@@ -1,28 +1,54 @@
-"""Threads that share work: each takes the next piece, at almost no cost for a small one."""
+"""Threads that share work, and end soon if whoever started them is interrupted."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TypeVar
+from concurrent.futures import Executor, Future, wait
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, TypeVar
 
-__all__ = ["result_of", "spread"]
+__all__ = ["Interrupted", "Pool", "checkpoint", "result_of", "spread"]
 
 _Piece = TypeVar("_Piece")
 _Result = TypeVar("_Result")
 
-_GLANCE = 0.2  # seconds
+_POLL_SECONDS = 0.1
+
+
+class Interrupted(BaseException):
+    """Ends the work of a thread after an interrupt; caught in this module only."""
+
+
+# In each thread of this module, the events that end its work: its own, and those of the thread
+# that started it. No lock: only the thread itself sees them, and it sets them once.
+_here = threading.local()
+
+
+def checkpoint() -> None:
+    """Raise `Interrupted` if the work of this thread is of no use any more.
+
+    To be called between blocks of bytes. An interrupt comes to the main thread only, where it is
+    an exception by itself.
+    """
+    if any(event.is_set() for event in _stops()):
+        raise Interrupted
+
+
+def _stops() -> tuple[threading.Event, ...]:
+    stops: tuple[threading.Event, ...] = getattr(_here, "stops", ())
+    return stops
 
 
 def result_of(future: Future[_Result]) -> _Result:
     """Wait for a future, ready to be interrupted.
 
-    A signal that comes in the moment before Python waits for a lock is not heeded until that wait
-    ends, so this one ends again and again.
+    Python notices a signal that comes in the moment before it waits for a lock only when that wait
+    ends, so this one ends and begins again.
     """
-    while not wait([future], timeout=_GLANCE).done:
-        pass
+    while not wait([future], timeout=_POLL_SECONDS).done:
+        checkpoint()
     return future.result()
 
 
@@ -36,7 +62,8 @@ def spread(
 ) -> list[_Result]:
     """Return what `work` makes of each piece, in order.
 
-    An interrupt lets no thread begin another piece, and is raised when all have ended theirs.
+    An interrupt lets no thread begin another piece, and is raised when all have ended theirs, at
+    the next `checkpoint`. Where no more threads can be started, fewer work, or the calling one.
 
     Parameters
     ----------
@@ -54,33 +81,156 @@ def spread(
     threads = min(threads, len(pieces))
     if threads < 2 and not apart:
         return [work(piece) for piece in pieces]
-    results: dict[int, _Result] = {}
-    rest = iter(enumerate(pieces))  # shared: taking the next one cannot be interrupted
-    begun: list[threading.Event] = []
+    shared = _Shared(work, pieces)
+    try:
+        shared.start(max(threads, 1))
+        for taker in shared.takers:
+            result_of(taker)
+    except BaseException:
+        shared.stop()
+        interrupt()
+        shared.wait()
+        raise
+    return [shared.results[index] for index in range(len(pieces))]
 
-    def take() -> None:
-        ended = threading.Event()
-        begun.append(ended)
+
+class _Shared:
+    """Pieces of work that several threads share."""
+
+    def __init__(self, work: Callable[[Any], Any], pieces: Sequence[Any]) -> None:
+        self.results: dict[int, Any] = {}
+        self.takers: list[Future[None]] = []
+        self._running: list[Future[None]] = []  # appended to by the threads themselves
+        self._work = work
+        self._rest = iter(enumerate(pieces))  # shared: taking the next one cannot be interrupted
+        self._stopped = threading.Event()
+        self._stops = (*_stops(), self._stopped)
+
+    def start(self, threads: int) -> None:
+        """Start so many threads, or as many as can be started; without any, do the work here."""
+        for _ in range(threads):
+            taker: Future[None] = Future()
+            thread = threading.Thread(target=self._run, args=[taker], name="datasink")
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads, or the interpreter is ending
+                break
+            self.takers.append(taker)
+        if not self.takers:
+            self._take()
+
+    def stop(self) -> None:
+        """Let no thread take another piece."""
+        self._stopped.set()
+        _drain(self._rest)
+
+    def wait(self) -> None:
+        """Wait for the threads; one that was being started during an interrupt finds no work."""
+        wait(self._running)
+
+    def _run(self, taker: Future[None]) -> None:
+        self._running.append(taker)
+        _here.stops = self._stops
         try:
-            for index, piece in rest:
-                results[index] = work(piece)
+            self._take()
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
+            taker.set_exception(error)
+        else:
+            taker.set_result(None)
+
+    def _take(self) -> None:
+        try:
+            for index, piece in self._rest:
+                self.results[index] = self._work(piece)
         finally:
-            _drain(rest)  # after an error, nobody takes another
-            ended.set()
-
-    with ThreadPoolExecutor(max(threads, 1), thread_name_prefix="datasink") as pool:
-        try:
-            for taker in [pool.submit(take) for _ in range(threads)]:
-                result_of(taker)
-        except BaseException:
-            interrupt()
-            _drain(rest)
-            for ended in begun:  # the pool forgets a thread if it is interrupted while starting it
-                ended.wait()
-            raise
-    return [results[index] for index in range(len(pieces))]
+            _drain(self._rest)  # after an error, nobody takes another
 
 
 def _drain(rest: Iterator[object]) -> None:
     for _ in rest:
         pass
+
+
+class Pool(Executor):
+    """A pool of threads; where none can be started, calls are made in the thread that submits.
+
+    Parameters
+    ----------
+    max_workers
+        Threads at the most.
+    """
+
+    def __init__(self, max_workers: int) -> None:
+        self._max_workers = max_workers
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []  # guarded by the lock
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._stops = (*_stops(), self._stopped)
+
+    def submit(self, fn: Callable[..., _Result], /, *args: Any, **kwargs: Any) -> Future[_Result]:
+        """Return a future of `fn(*args, **kwargs)`."""
+        future: Future[_Result] = Future()
+
+        def call() -> None:
+            if any(event.is_set() for event in self._stops):
+                future.cancel()
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - raised where the result is taken
+                future.set_exception(error)
+
+        if self._has_threads():
+            self._calls.put(call)
+        else:
+            call()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002
+        """End the threads when they have worked off all calls."""
+        if cancel_futures:
+            self._stopped.set()
+        for _ in self._threads:
+            self._calls.put(None)
+        if not wait:
+            return
+        try:
+            self._join()
+        except BaseException:
+            self._stopped.set()
+            self._join()
+            raise
+
+    def _join(self) -> None:
+        for thread in self._threads:
+            while thread.is_alive():  # one whose start was interrupted cannot be joined
+                thread.join(_POLL_SECONDS)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        """End the threads; after an error, drop the calls that have not begun."""
+        self.shutdown(cancel_futures=kind is not None)
+        return None
+
+    def _has_threads(self) -> bool:
+        """Start another thread, if there may be more; return whether there is one."""
+        with self._lock:
+            if len(self._threads) < self._max_workers:
+                thread = threading.Thread(target=self._run, name="datasink")
+                self._threads.append(thread)  # before: an interrupt may come while it is started
+                try:
+                    thread.start()
+                except RuntimeError:  # no more threads, or the interpreter is ending
+                    self._threads.remove(thread)
+            return bool(self._threads)
+
+    def _run(self) -> None:
+        _here.stops = self._stops
+        while call := self._calls.get():
+            call()
