@@ -39,6 +39,13 @@ def file(path: Path, content: bytes = b"new") -> Path:
     return path
 
 
+def aged(path: Path, hours: float = 25) -> Path:
+    """Make a file look as if nobody had written to it since."""
+    before = time.time() - hours * 3600
+    os.utime(path, (before, before))
+    return path
+
+
 def plan_for(workdir: Path, fields: dict[str, object], **options: Any) -> Plan:
     rules = Substitutions(literal=options.pop("rules", ()))
     return sound_plan(
@@ -235,7 +242,10 @@ def test_replacing_a_file_never_leaves_its_name_without_one(
 @pytest.mark.skipif(not hasattr(os, "copy_file_range"), reason="the kernel does not copy here")
 @pytest.mark.parametrize(
     "number",
-    [errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM],
+    [
+        *(errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM),
+        *(errno.EIO, errno.EACCES, errno.EBADF, errno.ENOENT, errno.ENOMEM, errno.ETXTBSY),
+    ],
     ids=lambda number: errno.errorcode[number],
 )
 def test_what_the_kernel_cannot_copy_is_copied_anyway(
@@ -267,6 +277,25 @@ def test_a_copy_the_kernel_begins_is_finished(
     assert (workdir / "out/x/a").read_bytes() == b"0123456789"
 
 
+@pytest.mark.skipif(not hasattr(os, "copy_file_range"), reason="the kernel does not copy here")
+def test_a_kernel_copy_that_fails_in_the_middle_is_a_failure(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file(workdir / "a", b"0123456789")
+    copy = os.copy_file_range
+    answers = iter([4])
+
+    def some(source: int, target: int, count: int) -> int:
+        for part in answers:
+            return copy(source, target, part)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "copy_file_range", some)
+    (outcome,) = sink(workdir, x="a")
+    assert getattr(outcome.cause, "errno", None) == errno.EIO
+    assert tree(workdir / "out") == {"x": None}
+
+
 def test_systems_without_kernel_copies_are_served(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,7 +305,7 @@ def test_systems_without_kernel_copies_are_served(
     assert (workdir / "out/x/a").read_bytes() == b"new"
 
 
-@pytest.mark.parametrize("place", ["copy_file_range", "replace", "open"])
+@pytest.mark.parametrize("place", ["write", "replace", "open"])
 @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
 def test_a_failing_copy_leaves_the_old_file_and_no_litter(
     number: int, place: str, workdir: Path, monkeypatch: pytest.MonkeyPatch
@@ -286,7 +315,8 @@ def test_a_failing_copy_leaves_the_old_file_and_no_litter(
     file(workdir / "out/x/a", b"old")
     plan = plan_for(workdir, {"x": ["a", "b"]})
     with monkeypatch.context() as patch:
-        patch.setattr(os, place, failing(number), raising=False)
+        patch.setattr(os, place, failing(number))
+        patch.delattr(os, "copy_file_range", raising=False)
         outcomes = deliver(plan, workdir)
     assert statuses(outcomes) == [Status.FAILED, Status.FAILED]
     assert [getattr(outcome.cause, "errno", None) for outcome in outcomes] == [number] * 2
@@ -395,14 +425,14 @@ def test_a_directory_that_cannot_be_made_is_named(
 ) -> None:
     (workdir / "d/empty").mkdir(parents=True)
     plan = plan_for(workdir, {"x": "d"})
-    makedirs = os.makedirs
+    mkdir = os.mkdir
 
-    def refuse(path: str, **options: Any) -> None:
+    def refuse(path: str) -> None:
         if path.endswith("empty"):
             raise PermissionError(errno.EACCES, "Permission denied", path)
-        makedirs(path, **options)
+        mkdir(path)
 
-    monkeypatch.setattr(os, "makedirs", refuse)
+    monkeypatch.setattr(os, "mkdir", refuse)
     (outcome,) = deliver(plan, workdir)
     assert outcome.status is Status.FAILED
     assert outcome.transfer.source == str(workdir / "d")
@@ -411,21 +441,28 @@ def test_a_directory_that_cannot_be_made_is_named(
 
 def test_litter_of_a_dead_run_is_removed(workdir: Path) -> None:
     file(workdir / "a")
-    file(workdir / "out/x" / LITTER)
+    aged(file(workdir / "out/x" / LITTER))
     sink(workdir, x="a")
     assert tree(workdir / "out/x") == {"a": b"new"}
 
 
+def test_a_temporary_file_of_today_may_be_written_on_another_node(workdir: Path) -> None:
+    file(workdir / "a")
+    aged(file(workdir / "out/x" / LITTER), hours=23)
+    sink(workdir, x="a")
+    assert tree(workdir / "out/x") == {LITTER: b"new", "a": b"new"}
+
+
 def test_litter_goes_only_from_folders_of_this_run(workdir: Path) -> None:
     file(workdir / "a")
-    file(workdir / "out/y" / LITTER)
+    aged(file(workdir / "out/y" / LITTER))
     sink(workdir, x="a")
     assert tree(workdir / "out/y") == {LITTER: b"new"}
 
 
 def test_a_temporary_file_that_is_still_written_stays(workdir: Path) -> None:
     file(workdir / "a")
-    with file(workdir / "out/x" / LITTER).open() as held:
+    with aged(file(workdir / "out/x" / LITTER)).open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         sink(workdir, x="a")
     assert tree(workdir / "out/x") == {LITTER: b"new", "a": b"new"}
@@ -437,14 +474,14 @@ def test_a_temporary_file_that_is_still_written_stays(workdir: Path) -> None:
 )
 def test_files_with_similar_names_stay(name: str, workdir: Path) -> None:
     file(workdir / "a")
-    file(workdir / "out/x" / name)
+    aged(file(workdir / "out/x" / name))
     sink(workdir, x="a")
     assert name in tree(workdir / "out/x")
 
 
 def test_a_link_with_the_name_of_litter_is_not_followed(workdir: Path) -> None:
     file(workdir / "a")
-    other = file(workdir / "other")
+    other = aged(file(workdir / "other"))
     (workdir / "out/x").mkdir(parents=True)
     (workdir / "out/x" / LITTER).symlink_to(other)
     sink(workdir, x="a")
@@ -751,7 +788,7 @@ def test_litter_goes_where_only_files_open_for_writing_can_be_locked(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file(workdir / "a")
-    file(workdir / "out/x" / LITTER)
+    aged(file(workdir / "out/x" / LITTER))
     flock = fcntl.flock
 
     def flock_of_nfs(descriptor: int, operation: int) -> None:

@@ -12,7 +12,7 @@ from functools import cache
 from nipype_datasink.delivery import Outcome, Status
 from nipype_datasink.errors import DeliveryError
 from nipype_datasink.location import LocalDirectory
-from nipype_datasink.placing import Directories, copy, hard_link
+from nipype_datasink.placing import Directories, copy, hard_link, make_directory
 from nipype_datasink.plan import FileTransfer, Plan, real_place
 from nipype_datasink.sources import same_bytes
 from nipype_datasink.threads import spread
@@ -63,7 +63,7 @@ class LocalTarget:
                 folders.setdefault(os.path.dirname(item.destination), item.source)
         try:
             for folder in [self.location.path, *folders]:
-                os.makedirs(folder, exist_ok=True)
+                make_directory(folder)
             replaced = {item.replaces for item in plan.deliveries if item.replaces}
             kept = _kept(plan) if replaced else set()
             for folder in replaced:

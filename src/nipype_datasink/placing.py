@@ -8,19 +8,24 @@ import os
 import re
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 
-__all__ = ["Directories", "copy", "hard_link"]
+__all__ = ["Directories", "copy", "hard_link", "make_directory"]
 
-# Where the kernel cannot copy by itself: other file systems, old kernels, some mounts.
+# What the kernel may say in the middle of a file when it cannot copy by itself. Before the first
+# byte any error may mean that: CIFS, old CephFS and FUSE answer EIO, EACCES, EBADF or ENOENT.
 _KERNEL_CANNOT = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)
 
 _TEMPORARY = re.compile(r"\.datasink-[0-9a-f]{16}")
 _ATTEMPTS = 10
 _BLOCK = 1 << 20  # bytes
 _AT_ONCE = 1 << 26  # bytes that the kernel copies; an interrupt waits for them
+
+# Where `flock` does not reach other nodes, only its age tells that nobody writes a file any more.
+_LITTER_SECONDS = 24 * 60 * 60
 
 
 def hard_link(source: str, place: str) -> bool:
@@ -125,7 +130,7 @@ def _copy_in_kernel(source: int, output: int, size: int, stopped: threading.Even
                 break
             copied += count
     except OSError as error:
-        if error.errno not in _KERNEL_CANNOT:
+        if copied and error.errno not in _KERNEL_CANNOT:
             raise
     return copied
 
@@ -157,7 +162,7 @@ class Directories:
         """Make `directory`, unless it was made before."""
         if directory in self._made:
             return
-        os.makedirs(directory, exist_ok=True)
+        make_directory(directory)
         with suppress(PermissionError):  # a drop box takes files and shows none
             for name in os.listdir(directory):
                 if _TEMPORARY.fullmatch(name):
@@ -165,11 +170,31 @@ class Directories:
         self._made.add(directory)
 
 
+def make_directory(directory: str) -> None:
+    """Make `directory`, and those above it, unless they exist.
+
+    `os.makedirs` calls itself for each level, and so ends where calls can be nested no deeper.
+    """
+    missing = [directory]
+    while missing:
+        try:
+            os.mkdir(missing[-1])
+        except FileNotFoundError:
+            missing.append(os.path.dirname(missing[-1]))
+            continue
+        except OSError:
+            if not os.path.isdir(missing[-1]):
+                raise
+        missing.pop()
+
+
 def _remove_litter(path: str) -> None:
-    """Remove a temporary file that nobody holds."""
+    """Remove a temporary file that is old and that nobody holds."""
     with suppress(OSError):
         descriptor = _open_for_lock(path)
         try:
+            if time.time() - os.fstat(descriptor).st_mtime < _LITTER_SECONDS:
+                return
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.unlink(path)
         finally:
