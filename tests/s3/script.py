@@ -39,8 +39,14 @@ class Request:
     @property
     def operation(self) -> str:
         kind = "uploads" if self.query.startswith("uploads") else "part"
+        if self.method == "GET" and kind == "uploads":
+            return "ListMultipartUploads"
         if self.method in ("GET", "HEAD"):
             return {"GET": "ListObjectsV2", "HEAD": "HeadObject"}[self.method]
+        if self.query == "delete":
+            return "DeleteObjects"
+        if self.method == "DELETE" and "uploadId" not in self.query:
+            return "DeleteObject"
         if "uploadId" not in self.query and kind != "uploads":
             return "PutObject"
         return {
@@ -99,6 +105,8 @@ class Script:
         return {
             "ListObjectsV2": Reply(body=LISTING),
             "HeadObject": Reply(404),
+            "DeleteObject": Reply(204),
+            "AbortMultipartUpload": Reply(204),
             "CreateMultipartUpload": Reply(body=BEGUN),
             "CompleteMultipartUpload": Reply(body=DONE),
         }.get(request.operation, Reply(headers={"ETag": etag}))

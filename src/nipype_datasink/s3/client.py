@@ -192,6 +192,7 @@ def _make_resource(connection: Connection) -> S3ServiceResource:
     from botocore.config import Config
     from botocore.handlers import add_expect_header
 
+    from nipype_datasink.s3.deletion import send_content_md5
     from nipype_datasink.s3.session import start_session
 
     keys = connection.keys
@@ -212,6 +213,7 @@ def _make_resource(connection: Connection) -> S3ServiceResource:
     # The wait for "100 Continue" costs a whole round trip for each object.
     client.meta.events.unregister("before-call.s3", add_expect_header)
     give_templates(client.meta.events)
+    send_content_md5(client.meta.events)
     _sessions[client] = session
     return resource
 

@@ -6,15 +6,16 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from nipype_datasink.delivery import Outcome, Status, not_tried
 from nipype_datasink.errors import DeliveryError, S3Error
 from nipype_datasink.location import S3Prefix
-from nipype_datasink.plan import FileTransfer, Plan
+from nipype_datasink.plan import Plan
 from nipype_datasink.progress import Progress, progress_for
 from nipype_datasink.s3.choice import choose_transport
 from nipype_datasink.s3.client import is_signed
+from nipype_datasink.s3.deletion import delete
 from nipype_datasink.s3.injected import send_as_nipype, send_by_hook
 from nipype_datasink.s3.listing import list_below
 from nipype_datasink.s3.pace import Pace
@@ -36,10 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["S3Target"]
 
 _logger = logging.getLogger("nipype.interface")
-
-_DELETED_AT_ONCE = (
-    1000  # objects; https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
-)
 
 
 class S3Target:
@@ -159,7 +156,7 @@ class S3Target:
         if absent:
             outcomes += transport.send(absent, trouble)
         if superfluous and all(outcome.status.arrived for outcome in outcomes):
-            outcomes += _delete(store, superfluous)
+            outcomes += delete(store, superfluous, pace=pace)
         return outcomes
 
 
@@ -175,28 +172,3 @@ def _superfluous(plan: Plan, store: Store) -> list[str]:
         )
     }
     return sorted(found - delivered)
-
-
-def _delete(store: Store, keys: list[str]) -> list[Outcome]:
-    """Delete objects; return an outcome for each that remains."""
-    remaining: list[Outcome] = []
-    for begin in range(0, len(keys), _DELETED_AT_ONCE):
-        batch = keys[begin : begin + _DELETED_AT_ONCE]
-        try:
-            response = store.client.delete_objects(
-                Bucket=store.bucket,
-                Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True},
-                **store.request_args,
-            )
-        except (ClientError, BotoCoreError) as error:
-            remaining += [_undeleted(store, key, error) for key in batch]
-            continue
-        for item in response.get("Errors", []):
-            why = S3Error(f"was not deleted: {item.get('Message') or item.get('Code')}")
-            remaining.append(_undeleted(store, item.get("Key", ""), why))
-    return remaining
-
-
-def _undeleted(store: Store, key: str, error: Exception) -> Outcome:
-    transfer = FileTransfer(source="", destination=f"s3://{store.bucket}/{key}", size=0)
-    return Outcome.failure(transfer, error)

@@ -1,0 +1,124 @@
+"""Deleting objects: together or one by one, and never told unless confirmed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+
+import pytest
+
+from nipype_datasink import Outcome
+from nipype_datasink.s3.client import Connection, open_bucket
+from nipype_datasink.s3.deletion import delete
+from nipype_datasink.s3.pace import Pace
+from nipype_datasink.s3.store import Store
+from tests.s3.script import Reply, Request, Script, refusal
+
+KEYS = ["out/a", "out/b&c", "out/d"]
+PAGE = "<html><body>Welcome</body></html>"
+
+
+@pytest.fixture
+def store(script: Script, credentials: None, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    bucket = open_bucket("mybucket", Connection(endpoint_url=script.url, region="us-east-1"))
+    return Store(client=bucket.meta.client, bucket="mybucket", upload_args={})
+
+
+def confirm(request: Request) -> Reply:
+    """Answer DeleteObjects as S3 does."""
+    keys = re.findall("<Key>(.*?)</Key>", request.body.decode())
+    deleted = "".join(f"<Deleted><Key>{key}</Key></Deleted>" for key in keys)
+    return Reply(body=f"<DeleteResult>{deleted}</DeleteResult>")
+
+
+def remaining(outcomes: list[Outcome]) -> dict[str, str]:
+    return {item.transfer.key: str(item.cause) for item in outcomes}
+
+
+def run(store: Store) -> dict[str, str]:
+    return remaining(delete(store, KEYS, pace=Pace()))
+
+
+def test_one_request_deletes_many_and_carries_content_md5(script: Script, store: Store) -> None:
+    script.rule("DeleteObjects", confirm)
+    assert run(store) == {}
+    (request,) = script.requests
+    digest = hashlib.md5(request.body).digest()
+    assert request.headers["content-md5"] == base64.b64encode(digest).decode()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        refusal("MissingContentMD5", 400),
+        refusal("InvalidRequest", 400),
+        refusal("MalformedXML", 400),
+        refusal("MethodNotAllowed", 405),
+        refusal("NotImplemented", 501),
+        Reply(404),
+        Reply(501),
+        Reply(body=PAGE),
+        Reply(body="no XML"),
+        Reply(),
+        Reply(body="<DeleteResult/>"),
+    ],
+    ids=lambda reply: f"{reply.status} {reply.body[:24]}",
+)
+def test_what_is_not_deleted_together_is_deleted_one_by_one(
+    script: Script, store: Store, reply: Reply
+) -> None:
+    script.answer("DeleteObjects", reply)
+    assert run(store) == {}
+    assert len(script.asked("DeleteObjects")) == 1
+    deleted = sorted(request.path for request in script.asked("DeleteObject"))
+    assert deleted == ["/mybucket/out/a", "/mybucket/out/b%26c", "/mybucket/out/d"]
+
+
+def test_only_what_is_not_confirmed_is_deleted_again(script: Script, store: Store) -> None:
+    body = "<DeleteResult><Deleted><Key>out/a</Key></Deleted><Error><Key>out/d</Key>"
+    body += "<Code>AccessDenied</Code><Message>Locked.</Message></Error></DeleteResult>"
+    script.answer("DeleteObjects", Reply(body=body))
+    assert run(store) == {"out/d": "was not deleted: Locked."}
+    assert [request.path for request in script.asked("DeleteObject")] == ["/mybucket/out/b%26c"]
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("AccessDenied", 403), ("NoSuchBucket", 404), ("InvalidAccessKeyId", 403), ("SlowDown", 503)],
+)
+def test_what_concerns_every_object_is_not_tried_again(
+    script: Script, store: Store, code: str, status: int
+) -> None:
+    script.answer("DeleteObjects", refusal(code, status))
+    outcome = run(store)
+    assert list(outcome) == KEYS
+    assert all(code in cause for cause in outcome.values())
+    assert script.asked("DeleteObject") == []
+
+
+def test_an_object_that_cannot_be_deleted_alone_is_named(script: Script, store: Store) -> None:
+    script.answer("DeleteObjects", refusal("NotImplemented", 501))
+    script.answer("DeleteObject", refusal("AccessDenied"), ending="/a")
+    script.answer("DeleteObject", refusal("NoSuchKey", 404), ending="/d")
+    outcome = run(store)
+    assert list(outcome) == ["out/a"]
+    assert "AccessDenied" in outcome["out/a"]
+
+
+def test_a_page_of_something_else_deletes_nothing(script: Script, store: Store) -> None:
+    for operation in ("DeleteObjects", "DeleteObject", "HeadObject"):
+        script.answer(operation, Reply(body=PAGE))
+    assert set(run(store).values()) == {
+        "was not deleted: the answer is not S3's; check s3_endpoint_url"
+    }
+
+
+def test_a_store_that_answers_200_and_has_no_object_left_has_deleted_it(
+    script: Script, store: Store
+) -> None:
+    script.answer("DeleteObjects", refusal("NotImplemented", 501))
+    script.answer("DeleteObject", Reply(200))
+    assert run(store) == {}
+    assert len(script.asked("HeadObject")) == len(KEYS)
