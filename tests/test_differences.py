@@ -31,6 +31,7 @@ from nipype_datasink import (
 )
 from nipype_datasink.s3.client import forget_clients
 from tests.conftest import contents, tree
+from tests.stores import ACCESS_KEY, SECRET_KEY
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
@@ -343,6 +344,42 @@ def test_a_tilde_is_the_home_directory(workdir: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("HOME", str(workdir / "home"))
     assert ours({"x": "a"}, base_directory="~/out") == [str(workdir / "home/out/x/a")]
     assert nipypes({"x": "a"}, base_directory="~/out") == [str(workdir / "~/out/x/a")]
+
+
+def test_a_path_made_of_an_address_makes_no_folder(workdir: Path) -> None:
+    file(workdir / "a")
+    for base in (
+        "s3:/bucket",
+        os.path.abspath("s3://bucket"),
+        " s3://bucket",
+        "arn:aws:s3:::bucket",
+    ):
+        with pytest.raises(SettingsError, match="'s3://bucket' is meant"):
+            ours({"x": "a"}, base_directory=base)
+    with pytest.raises(SettingsError, match="set base_directory to it"):
+        ours({"x": "a"}, container="s3://bucket")
+    assert tree(workdir) == {"a": b"x"}
+    nipypes({"x": "a"}, base_directory="s3:/bucket")
+    assert (workdir / "s3:/bucket/x/a").exists()
+
+
+def test_an_empty_local_copy_is_no_copy(workdir: Path) -> None:
+    file(workdir / "a")
+    assert ours({"x": "a"}, local_copy="") == [str(workdir / "out/x/a")]
+    assert not (workdir / "x").exists()
+    assert nipypes({"x": "a"}, local_copy="") == [str(workdir / "x/a")]
+
+
+def test_creds_path_needs_no_profile(
+    workdir: Path, bucket: Bucket, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = file(workdir / "keys", f"AWSAccessKeyId={ACCESS_KEY}\nAWSSecretKey={SECRET_KEY}\n")
+    monkeypatch.setenv("AWS_PROFILE", "nosuch")
+    file(workdir / "a")
+    inputs = {"base_directory": "s3://mybucket", "creds_path": str(keys)}
+    assert ours({"x": "a"}, s3_endpoint_url=endpoint, **inputs) == ["s3://mybucket/x/a"]
+    with pytest.raises(UnboundLocalError):
+        nipypes({"x": "a"}, **inputs)
 
 
 def test_trouble_with_s3_ends_the_local_copy_and_then_says_so(

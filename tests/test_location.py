@@ -17,6 +17,7 @@ from nipype_datasink.location import (
     Location,
     S3Prefix,
     check_bucket_name,
+    check_container,
     parse,
 )
 
@@ -29,8 +30,9 @@ PATHS = st.lists(st.sampled_from(["a", "b", "..", "", "."]), max_size=8).map("/"
     [
         pytest.param("/out", LocalDirectory("/out"), id="absolute"),
         pytest.param("/out//a/../b/", LocalDirectory("/out/b"), id="normalised"),
-        pytest.param("/s3:/bucket", LocalDirectory("/s3:/bucket"), id="no-scheme"),
-        pytest.param("/out/s3://b", LocalDirectory("/out/s3:/b"), id="scheme-not-first"),
+        pytest.param("/s3/bucket", LocalDirectory("/s3/bucket"), id="no-scheme"),
+        pytest.param("/out/is3:/b", LocalDirectory("/out/is3:/b"), id="not-a-whole-scheme"),
+        pytest.param("/out/10:30/c:/b", LocalDirectory("/out/10:30/c:/b"), id="colons"),
         pytest.param("s3://bucket", S3Prefix("bucket"), id="bucket"),
         pytest.param("s3://bucket/", S3Prefix("bucket"), id="bucket-slash"),
         pytest.param("s3://bucket/a/b", S3Prefix("bucket", "a/b"), id="prefix"),
@@ -56,6 +58,60 @@ def test_a_relative_directory_is_below_the_working_directory(
 def test_a_tilde_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/neuro")
     assert parse("~/out") == LocalDirectory("/home/neuro/out")
+
+
+@pytest.mark.parametrize("written", ["~nobody-of-that-name", "~nobody-of-that-name/out"])
+def test_a_home_that_is_not_known_is_refused(written: str) -> None:
+    with pytest.raises(SettingsError, match=r"local_copy .~nobody.*no home directory"):
+        parse(written, "local_copy")
+
+
+def test_a_folder_may_begin_with_a_tilde(workdir: Path) -> None:
+    assert parse("./~nobody") == LocalDirectory(str(workdir / "~nobody"))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "s3:/bucket/out",
+        "S3:/bucket/out",
+        str(Path("s3://bucket/out")),
+        os.path.abspath("s3://bucket/out"),
+        " s3://bucket/out",
+        "\ts3://bucket/out",
+        "/work/s3://bucket/out",
+        "~/s3:/bucket/out",
+        "arn:aws:s3:::bucket/out",
+        "/work/arn:aws-cn:s3:::bucket/out",
+    ],
+)
+@pytest.mark.parametrize("name", ["base_directory", "local_copy"])
+def test_a_path_that_was_made_of_an_address_names_the_address(written: str, name: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse(written, name)
+    assert str(caught.value).startswith(f"{name} {written!r} is no directory; ")
+    assert "'s3://bucket/out' is meant" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "written", ["gs:/b", "/work/gs:/b", "https:/b.s3.amazonaws.com", "file:/o"]
+)
+def test_a_path_that_was_made_of_another_address_is_refused(written: str) -> None:
+    with pytest.raises(SettingsError, match="unknown scheme"):
+        parse(written)
+
+
+@pytest.mark.parametrize(
+    "container", ["s3://bucket/out", "s3:/bucket", "sub/s3:/bucket", " s3://b", "arn:aws:s3:::b"]
+)
+def test_a_container_is_no_address(container: str) -> None:
+    with pytest.raises(SettingsError, match="set base_directory to it"):
+        check_container(container)
+
+
+@pytest.mark.parametrize("container", ["", "sub-01", "/abs", "10:30", "a:b/s3:"])
+def test_a_container_may_have_any_other_name(container: str) -> None:
+    check_container(container)
 
 
 @pytest.mark.parametrize("written", ["s3://", "S3:///", "s3:///prefix"])

@@ -110,3 +110,20 @@ def test_two_answers_to_who_you_are_are_refused_everywhere(base: str, workdir: P
     with pytest.raises(SettingsError, match="creds_path and s3_profile"):
         sink.run()
     assert not (workdir / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["local_copy", "container", "strip_dir", "creds_path", "s3_profile", "s3_region"]
+)
+def test_an_input_of_empty_text_is_not_set(name: str, workdir: Path) -> None:
+    sink = DataSink(base_directory=str(workdir / "out"))
+    setattr(sink.inputs, name, "")
+    sink.inputs.x = file(workdir / "in/a")
+    assert sink.run().outputs.out_file == [str(workdir / "out/x/a")]
+    assert not (workdir / "x").exists()
+
+
+def test_an_empty_profile_does_not_contradict_a_file(workdir: Path) -> None:
+    sink = DataSink(base_directory="s3://bucket", creds_path="/c", s3_profile="")
+    sink.inputs.x = file(workdir / "a")
+    assert sink.plan().transfers

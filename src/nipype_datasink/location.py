@@ -9,7 +9,15 @@ from dataclasses import dataclass
 
 from nipype_datasink.errors import DestinationError, SettingsError
 
-__all__ = ["LocalDirectory", "Location", "S3Prefix", "check_bucket_name", "parse"]
+__all__ = [
+    "LocalDirectory",
+    "Location",
+    "S3Prefix",
+    "check_bucket_name",
+    "check_container",
+    "expand_home",
+    "parse",
+]
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 MAX_KEY_BYTES = 1024
@@ -21,6 +29,14 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
 _ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:[0-9]{12}:accesspoint:[\w.-]+")
 
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
+
+# What a path holds where an address was taken for one: os.path.abspath and pathlib turn
+# "s3://bucket" into "s3:/bucket", and put the working directory before it.
+_ADDRESS_IN_PATH = re.compile(
+    r"(?:^|/)\s*(?:(?P<scheme>s3[an]?|gs|gcs|az|abfss?|https?|s?ftp|file|hdfs):/+(?P<rest>.*)"
+    r"|(?P<arn>arn:aws[a-z-]*:s3[a-z-]*:.*))",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +159,15 @@ def parse(text: str, name: str = "base_directory") -> Location:
     Raises
     ------
     SettingsError
-        For an ``s3://`` without a bucket and for any other scheme.
+        For an ``s3://`` without a bucket, any other scheme, a path that was made of an address,
+        and a home directory that is not known.
     """
     if "\0" in text:
         raise SettingsError(f"{name} {text!r} holds a NUL character")
     match = _SCHEME.match(text)
     if match is None:
-        return LocalDirectory(os.path.abspath(os.path.expanduser(text)))
+        _refuse_address_in_path(text, name)
+        return LocalDirectory(os.path.abspath(expand_home(text, name)))
     if match["scheme"].lower() != "s3":
         raise SettingsError(
             f"{name} {text!r} has the unknown scheme {match[0]!r}; "
@@ -159,6 +177,68 @@ def parse(text: str, name: str = "base_directory") -> Location:
     if not bucket:
         raise SettingsError(f"{name} {text!r} names no bucket; write 's3://bucket/prefix'")
     return S3Prefix(bucket, _resolve(prefix, text))
+
+
+def expand_home(path: str, name: str) -> str:
+    """Replace ``~`` or ``~user`` at the beginning of a path.
+
+    Parameters
+    ----------
+    path
+        As users write it.
+    name
+        Of the input, for errors.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such home directory.
+    """
+    expanded = os.path.expanduser(path)
+    if path.startswith("~") and expanded == path:
+        user = path.partition("/")[0]
+        raise SettingsError(
+            f"{name} {path!r} begins with {user!r}, and no home directory of that name is known; "
+            f"write the whole path, or './{user}' for a folder of that name"
+        )
+    return expanded
+
+
+def check_container(container: str) -> None:
+    """Refuse a container that is a place of its own, and not a folder in the base directory.
+
+    Raises
+    ------
+    SettingsError
+        For a NUL character, and for an address.
+    """
+    if "\0" in container:
+        raise SettingsError(f"container {container!r} holds a NUL character")
+    if _SCHEME.match(container.strip()) or _ADDRESS_IN_PATH.search(container):
+        raise SettingsError(
+            f"container {container!r} is an address, and not a folder in the base directory; "
+            "set base_directory to it"
+        )
+
+
+def _refuse_address_in_path(text: str, name: str) -> None:
+    """Refuse to make a folder called ``s3:``."""
+    match = _ADDRESS_IN_PATH.search(text)
+    if match is None:
+        return
+    if match["arn"]:
+        _, _, meant = match["arn"].rpartition(":::")  # an access point's ARN has none
+    elif match["scheme"].lower() == "s3":
+        meant = match["rest"]
+    else:
+        raise SettingsError(
+            f"{name} {text!r} holds the unknown scheme {match['scheme']!r}; "
+            "use a directory or 's3://bucket/prefix'"
+        )
+    raise SettingsError(
+        f"{name} {text!r} is no directory; if {f's3://{meant}'!r} is meant, write it as text, "
+        "without blanks before it: os.path.abspath and pathlib.Path damage addresses"
+    )
 
 
 def check_bucket_name(bucket: str) -> None:

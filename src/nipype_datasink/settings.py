@@ -14,7 +14,14 @@ from nipype.utils.misc import str2bool
 from nipype_datasink.errors import SettingsError
 from nipype_datasink.hints import likely_input
 from nipype_datasink.inputs import EVENTS, DataSinkInputSpec
-from nipype_datasink.location import LocalDirectory, Location, S3Prefix, check_bucket_name, parse
+from nipype_datasink.location import (
+    LocalDirectory,
+    Location,
+    S3Prefix,
+    check_bucket_name,
+    check_container,
+    parse,
+)
 from nipype_datasink.routing import Substitutions
 from nipype_datasink.s3.arguments import check_crt, check_upload_args
 
@@ -34,9 +41,11 @@ _logger = logging.getLogger("nipype.interface")
 
 
 def value_of(inputs: DataSinkInputSpec, name: str) -> Any:
-    """Return the value of an input; None where it is not set."""
+    """Return the value of an input; None where it is not set, or set to empty text."""
     value = getattr(inputs, name)
-    return value if isdefined(value) else None
+    if not isdefined(value) or (isinstance(value, str) and not value):
+        return None
+    return value
 
 
 def known_inputs(inputs: DataSinkInputSpec) -> list[str]:
@@ -77,8 +86,7 @@ def locations_of(inputs: DataSinkInputSpec, base: Location) -> list[Location]:
     if copy is not None:
         locations.append(_on_disk(copy))
     container = value_of(inputs, "container") or ""
-    if "\0" in container:
-        raise SettingsError(f"container {container!r} holds a NUL character")
+    check_container(container)
     return list(dict.fromkeys(location.child(container) for location in locations))
 
 

@@ -147,6 +147,64 @@ def test_a_profile_signs(
     assert signers(wire) == {"AKIALAB"}
 
 
+@pytest.mark.parametrize("variable", ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"])
+@pytest.mark.parametrize("content", [None, "[default]\nregion=eu-west-3\n", "no ini", "\x00\xff["])
+def test_creds_path_needs_neither_a_profile_nor_readable_files(
+    remote: DataSink,
+    workdir: Path,
+    wire: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    content: str | None,
+) -> None:
+    monkeypatch.setenv(variable, "nosuch")
+    if content is not None:
+        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+            Path(os.environ[name]).write_text(content, encoding="latin-1")
+    (workdir / "keys").write_text("AWSAccessKeyId=AKIAFILE\nAWSSecretKey=secret\n")
+    remote.inputs.creds_path = str(workdir / "keys")
+    remote.run()
+    assert signers(wire) == {"AKIAFILE"}
+
+
+def test_a_profile_that_is_there_still_configures_creds_path(
+    remote: DataSink, workdir: Path, wire: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    Path(os.environ["AWS_CONFIG_FILE"]).write_text(
+        "[profile lab]\naws_access_key_id=AKIALAB\naws_secret_access_key=x\nregion=eu-west-3\n"
+    )
+    (workdir / "keys").write_text("AWSAccessKeyId=AKIAFILE\nAWSSecretKey=secret\n")
+    remote.inputs.creds_path = str(workdir / "keys")
+    remote.run()
+    assert signers(wire) == {"AKIAFILE"}
+    assert all("eu-west-3" in header(request, "Authorization") for request in wire)
+
+
+@pytest.mark.parametrize("input_too", [True, False])
+def test_an_empty_profile_is_no_profile(
+    remote: DataSink,
+    credentials: None,
+    wire: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    input_too: bool,
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "")
+    if input_too:
+        remote.inputs.s3_profile = ""
+    remote.run()
+    assert signers(wire) == {ACCESS_KEY}
+
+
+def test_a_missing_profile_is_an_error_where_it_says_who_we_are(
+    remote: DataSink, credentials: None, wire: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nosuch")
+    with pytest.raises(S3Error, match="nosuch"):
+        remote.run()
+    assert not wire
+
+
 def test_a_file_and_a_profile_contradict_each_other(remote: DataSink, wire: list[Any]) -> None:
     remote.inputs.s3_profile = "lab"
     remote.inputs.creds_path = "keys"
@@ -182,6 +240,20 @@ def test_a_bad_creds_path_is_an_error_whatever_the_environment_holds(
     with pytest.raises(CredentialsError, match=str(workdir / "keys")):
         remote.run()
     assert wire == []
+
+
+def test_a_relative_creds_path_is_told_with_the_place_where_it_was_sought(workdir: Path) -> None:
+    with pytest.raises(CredentialsError) as caught:
+        read_credentials("keys.csv")
+    assert f"(looked for at {str(workdir / 'keys.csv')!r}; a node runs" in str(caught.value)
+    with pytest.raises(CredentialsError) as caught:
+        read_credentials("/nowhere/keys.csv")
+    assert "looked for" not in str(caught.value)
+
+
+def test_a_creds_path_in_a_home_that_is_not_known_is_refused(workdir: Path) -> None:
+    with pytest.raises(SettingsError, match="creds_path '~nobody-of-that-name/keys'"):
+        read_credentials("~nobody-of-that-name/keys")
 
 
 def test_the_region_signs(remote: DataSink, credentials: None, wire: list[Any]) -> None:

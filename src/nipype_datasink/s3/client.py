@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from nipype_datasink.errors import CredentialsError, S3Error
+from nipype_datasink.location import expand_home
 from nipype_datasink.s3.credentials import Keys, parse_credentials
 from nipype_datasink.s3.template import give_templates
 
@@ -44,6 +45,7 @@ CONCURRENCY = 32
 REQUEST = 1e-3
 
 _LARGEST = 1 << 20  # bytes of a credentials file; more is something else
+_RELATIVE = "a node runs in its own directory, so give it a whole path"
 _AWS_DOMAINS = ("amazonaws.com", "amazonaws.com.cn", "api.aws")
 
 
@@ -75,13 +77,16 @@ def read_credentials(path: str) -> Keys:
     CredentialsError
         If the file is missing, unreadable, or none that AWS hands out.
     """
+    expanded = expand_home(path, "creds_path")
+    place = os.path.abspath(expanded)
     try:
-        with open(os.path.expanduser(path), "rb") as file:
+        with open(place, "rb") as file:
             content = file.read(_LARGEST)
     except OSError as error:
+        where = "" if expanded == place else f" (looked for at {place!r}; {_RELATIVE})"
         raise CredentialsError(
-            f"creds_path {path!r} cannot be read: {error.strerror}. Set it to the file AWS handed "
-            "out, or leave it unset to use the environment or a profile"
+            f"creds_path {path!r} cannot be read: {error.strerror}{where}. Set it to the file AWS "
+            "handed out, or leave it unset to use the environment or a profile"
         ) from error
     try:
         return parse_credentials(content)

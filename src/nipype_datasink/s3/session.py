@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import zlib
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -10,18 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import boto3.session
+from botocore.exceptions import BotoCoreError
 from botocore.loaders import JSONFileLoader
-from botocore.session import get_session
+from botocore.session import Session, get_session
 from botocore.utils import parse_timestamp
 
 __all__ = ["read_timestamp", "start_session"]
 
+_logger = logging.getLogger("nipype.interface")
+
 _GZIP = zlib.MAX_WBITS | 16  # how zlib is told of the format
+_PROFILE_VARIABLES = ("AWS_DEFAULT_PROFILE", "AWS_PROFILE")  # in botocore's order
 
 
 def start_session(**settings: Any) -> boto3.session.Session:
-    """Return a session for arguments of `boto3.session.Session`."""
-    session = get_session()
+    """Return a session for arguments of `boto3.session.Session`.
+
+    With an access key among them, AWS's configuration files are not needed: where they, or the
+    profile that the environment names, cannot be read, the session does without them.
+    """
+    session = _botocore_session(keys_given=settings.get("aws_access_key_id") is not None)
     # Before it loads a service, botocore looks through the directories of all 400.
     loader = session.get_component("data_loader")
     loader.list_available_services = lambda _: _Everything()
@@ -29,6 +39,25 @@ def start_session(**settings: Any) -> boto3.session.Session:
     parsers = session.get_component("response_parser_factory")
     parsers.set_parser_defaults(timestamp_parser=read_timestamp)
     return boto3.session.Session(botocore_session=session, **settings)
+
+
+def _botocore_session(*, keys_given: bool) -> Session:
+    # Environments of containers often hold the variable with no text; botocore would not find it.
+    named = [name for name in _PROFILE_VARIABLES if os.environ.get(name)]
+    variables: dict[str, Any] = {"profile": (None, named or None, None, None)}
+    session = get_session(variables)
+    if not keys_given:
+        return session
+    try:
+        session.get_scoped_config()
+    except BotoCoreError as error:
+        _logger.info("AWS's configuration is ignored, as the access key is given: %s", error)
+        nowhere = dict.fromkeys(_CONFIGURATION_FILES, (None, None, os.devnull, None))
+        session = get_session({"profile": (None, None, None, None), **nowhere})
+    return session
+
+
+_CONFIGURATION_FILES = ("config_file", "credentials_file")
 
 
 class _Files(JSONFileLoader):
