@@ -61,15 +61,65 @@ def nipypes(fields: dict[str, object], **inputs: object) -> list[str]:
     return sink(NipypeDataSink, fields, **inputs)
 
 
-@pytest.mark.parametrize("source", ["none", "dangling"])
-def test_a_missing_source_is_an_error(source: str, workdir: Path) -> None:
+@pytest.mark.parametrize("source", ["./none", "dangling", "nowhere/none"])
+def test_a_missing_source_is_an_error_after_all_else_is_delivered(
+    source: str, workdir: Path
+) -> None:
     (workdir / "dangling").symlink_to("gone")
     file(workdir / "good")
-    before = tree(workdir / "out")
-    with pytest.raises(MissingSourceError, match=f"y: {workdir}/{source} "):
-        ours({"x": "good", "y": source})
-    assert tree(workdir / "out") == before
-    assert nipypes({"x": "good", "y": source}) == [str(workdir / "out/x/good")]
+    copy = str(workdir / "copy")
+    with pytest.raises(MissingSourceError, match=f"y: {workdir / source} ") as caught:
+        ours({"y": source, "x": "good"}, local_copy=copy)
+    places = [str(workdir / "out/x/good"), str(workdir / "copy/x/good")]
+    assert [item.transfer.destination for item in caught.value.outcomes] == places
+    assert pickle.loads(pickle.dumps(caught.value)).outcomes == caught.value.outcomes
+    assert tree(workdir / "out") == tree(workdir / "copy") == {"x": None, "x/good": b"x"}
+    assert nipypes({"y": source, "x": "good"}) == places[:1]
+
+
+def test_a_missing_source_may_be_skipped(workdir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file(workdir / "good")
+    fields: dict[str, object] = {"x": ["./none", "good"], "y": "/gone"}
+    assert ours(fields, sink_missing="skip") == nipypes(fields) == [str(workdir / "out/x/good")]
+    warnings = [item.getMessage() for item in caplog.records if item.levelname == "WARNING"]
+    assert warnings == [
+        f"2 sources are missing:\n  x: {workdir}/none does not exist\n  y: /gone does not exist"
+    ]
+
+
+def test_a_missing_source_is_an_error_on_s3_after_all_else_is_delivered(
+    workdir: Path, bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    file(workdir / "good")
+    fields: dict[str, object] = {"x": "good", "y": "/none"}
+    inputs = {"base_directory": "s3://mybucket/out", "bucket": bucket}
+    with pytest.raises(MissingSourceError, match="y: /none does not exist"):
+        ours(fields, **inputs)
+    assert contents(bucket) == {"out/x/good": b"x"}
+    assert ours(fields, sink_missing="skip", **inputs) == ["s3://mybucket/out/x/good"]
+    with pytest.raises(Exception, match="none"):
+        nipypes({"y": "/none"}, **inputs)
+
+
+def test_a_failure_names_what_is_missing_too(workdir: Path) -> None:
+    file(workdir / "good")
+    with pytest.raises(S3Error, match=r"(?s)not tried: .*/x/good.*y: /none does not"):
+        ours(
+            {"x": "good", "y": "/none"},
+            base_directory="s3://mybucket",
+            creds_path="/nowhere/credentials.csv",
+        )
+
+
+def test_text_that_is_no_path_is_left_out(workdir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file(workdir / "good")
+    fields: dict[str, object] = {"@id": "sub-01_ses-M00", "x": ["good", "group A"]}
+    assert ours(fields) == nipypes(fields) == [str(workdir / "out/x/good")]
+    warnings = [item.getMessage() for item in caplog.records if item.levelname == "WARNING"]
+    assert warnings == [
+        "left out of what is sunk: @id: 'sub-01_ses-M00' is not the name of a file; "
+        "x: 'group A' is not the name of a file"
+    ]
 
 
 def test_a_missing_source_that_looks_like_a_typo_gets_a_hint(workdir: Path) -> None:
@@ -149,8 +199,9 @@ def test_equal_sources_may_share_a_destination(workdir: Path) -> None:
 def test_a_source_that_the_run_delivers_itself_is_missing(workdir: Path) -> None:
     file(workdir / "a")
     fields: dict[str, object] = {"x": "a", "y": "out/x/a"}
-    with pytest.raises(MissingSourceError, match="this same sink would deliver it"):
+    with pytest.raises(MissingSourceError, match="before this same sink delivered it"):
         ours(fields)
+    (workdir / "out/x/a").unlink()
     assert nipypes(fields) == [str(workdir / "out/x/a"), str(workdir / "out/y/a")]
 
 
@@ -237,10 +288,13 @@ def test_remove_dest_dir_keeps_sources(workdir: Path) -> None:
 def test_remove_dest_dir_does_nothing_where_something_is_wrong(workdir: Path) -> None:
     file(workdir / "d/a")
     old = file(workdir / "out/x/d/old")
-    fields: dict[str, object] = {"x": "d", "y": "none"}
+    fields: dict[str, object] = {"x": "d", "y": "./none"}
     with pytest.raises(MissingSourceError):
         ours(fields, remove_dest_dir=True)
     assert old.exists()
+    ours(fields, remove_dest_dir=True, sink_missing="skip")
+    assert not old.exists()
+    file(old)
     nipypes(fields, remove_dest_dir=True)
     assert not old.exists()
 
@@ -590,8 +644,7 @@ def test_a_typo_is_sunk_with_a_warning(workdir: Path, caplog: pytest.LogCaptureF
 
 
 BAD_INPUTS: list[Any] = [
-    pytest.param({"x": ["none", "good"], "y": "gone"}, {}, MissingSourceError, ["none", "gone"]),
-    pytest.param({"x": "dangling"}, {}, MissingSourceError, ["x: ", "dangling", "nowhere"]),
+    pytest.param({"x": ["no.ne", 3], "y": "./gone"}, {}, SourceError, ["no.ne", "int", "gone"]),
     pytest.param({"x": "pipe"}, {}, SourceError, ["x: ", "pipe is a pipe"]),
     pytest.param({"x": "socket"}, {}, SourceError, ["x: ", "socket is a socket"]),
     pytest.param({"x": "/dev/null"}, {}, SourceError, ["x: ", "/dev/null is a device"]),

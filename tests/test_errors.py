@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import nipype_datasink
-from nipype_datasink import errors
+from nipype_datasink import FileTransfer, Outcome, Status, errors
 from nipype_datasink.errors import DataSinkError, DeliveryError, S3Error
 from nipype_datasink.s3.refusal import S3Refused
 
@@ -54,7 +54,10 @@ def test_every_error_is_public(kind: type[Exception]) -> None:
 
 def test_a_refusal_is_boto3s_error_too_and_survives_pickling() -> None:
     error = S3Refused("nothing arrived", {"Error": {"Code": "AccessDenied"}}, "PutObject")
-    error.outcomes = (1,)
+    outcome = Outcome(
+        transfer=FileTransfer(source="/a", destination="s3://b/a", size=1), status=Status.FAILED
+    )
+    error.outcomes = (outcome,)
     copy = pickle.loads(pickle.dumps(error))
     assert isinstance(copy, S3Refused)
     assert isinstance(copy, ClientError)
@@ -62,4 +65,4 @@ def test_a_refusal_is_boto3s_error_too_and_survives_pickling() -> None:
     assert str(copy) == "nothing arrived"
     assert copy.response["Error"]["Code"] == "AccessDenied"
     assert copy.operation_name == "PutObject"
-    assert copy.outcomes == (1,)
+    assert copy.outcomes == (outcome,)

@@ -24,7 +24,7 @@ ORDER = [
     {"progress", "termination"},
     {"delivery"},
     {"local", "s3"},
-    {"inputs"},
+    {"inputs", "configuration"},
     {"settings"},
     {"interface"},
     {"installation"},
@@ -48,9 +48,17 @@ S3_ORDER = [
 ]
 
 
+def is_for_types(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
 def imported(path: Path) -> Iterator[str]:
-    """Yield the names below our package that a module imports, wherever in its text."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    """Yield the names below our package that a module imports to run, wherever in its text."""
+    tree = ast.parse(path.read_text())
+    for_types = {id(child) for node in tree.body if is_for_types(node) for child in ast.walk(node)}
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -67,12 +67,13 @@ def test_there_are_new_inputs() -> None:
         "s3_region",
         "s3_transfer_client",
         "s3_upload_args",
+        "sink_missing",
     ]
 
 
 @pytest.mark.parametrize("name", NEW)
 def test_a_new_input_takes_nobodys_place(name: str) -> None:
-    assert name.startswith(("s3_", "local_"))
+    assert name.startswith(("s3_", "local_", "sink_"))
     assert OURS[name].nohash
     assert OURS[name].desc
     assert not OURS[name].usedefault

@@ -12,7 +12,6 @@ from nipype_datasink.errors import (
     CollisionError,
     DataSinkError,
     DestinationError,
-    MissingSourceError,
     SourceError,
 )
 from nipype_datasink.location import LocalDirectory, Location, S3Prefix
@@ -50,41 +49,58 @@ def out(workdir: Path) -> LocalDirectory:
 def test_all_missing_sources_are_named_at_once(workdir: Path) -> None:
     (workdir / "link").symlink_to("gone")
     file(workdir / "good")
-    with pytest.raises(MissingSourceError) as caught:
-        plan_for({"x": ["none", "good"], "y": "link"}, out(workdir))
-    assert str(caught.value).splitlines() == [
-        "nothing was written, because this cannot be sunk:",
-        f"  x: {workdir}/none does not exist",
-        f"  y: {workdir}/link links to gone, which is not there",
+    plan = plan_for({"x": ["no.ne", "good"], "y": "link"}, out(workdir))
+    assert [str(problem) for problem in plan.missing] == [
+        f"x: {workdir}/no.ne does not exist",
+        f"y: {workdir}/link links to gone, which is not there",
     ]
+    assert [delivery.source for delivery in plan.deliveries] == [f"{workdir}/good"]
+
+
+def test_text_that_is_no_path_is_left_out(workdir: Path) -> None:
+    file(workdir / "good")
+    plan = plan_for({"@id": ["sub 01", "good"], "y": "n" * 300}, out(workdir))
+    assert [str(problem) for problem in plan.left_out] == [
+        "@id: 'sub 01' is not the name of a file",
+        f"y: {'n' * 300!r} is not the name of a file",
+    ]
+    assert [delivery.source for delivery in plan.deliveries] == [f"{workdir}/good"]
+    assert plan.missing == ()
+
+
+@pytest.mark.parametrize("value", ["./none", "no.ne", "d/none", Path("none")], ids=str)
+def test_what_may_be_a_path_is_missing(value: object, workdir: Path) -> None:
+    plan = plan_for({"x": value}, out(workdir))
+    assert [problem.missing for problem in plan.missing] == [True]
+    assert plan.left_out == ()
+
+
+def test_a_directory_is_delivered_without_what_is_missing_in_it(workdir: Path) -> None:
+    file(workdir / "d/a")
+    (workdir / "d/link").symlink_to("gone")
+    plan = plan_for({"x": "d"}, out(workdir))
+    assert [transfer.source for transfer in plan.transfers] == [f"{workdir}/d/a"]
+    assert [problem.what for problem in plan.missing] == [f"{workdir}/d/link"]
 
 
 def test_one_that_is_not_missing_makes_it_another_error(workdir: Path) -> None:
-    with pytest.raises(SourceError, match=r"x: 3 is no path but int\n  x: .*none does not"):
-        plan_for({"x": [3, "none"]}, out(workdir))
+    with pytest.raises(SourceError, match=r"x: 3 is no path but int\n  x: .*no.ne does not"):
+        plan_for({"x": [3, "no.ne"]}, out(workdir))
 
 
 def test_a_problem_is_named_once(workdir: Path) -> None:
-    with pytest.raises(MissingSourceError) as caught:
-        plan_for({"x": ["none", "none"]}, out(workdir))
-    assert str(caught.value).count("does not exist") == 1
+    plan = plan_for({"x": ["no.ne", "no.ne", "id", "id"]}, out(workdir))
+    assert len(plan.missing) == len(plan.left_out) == 1
 
 
 def test_a_source_that_the_same_run_would_deliver_is_named_so(workdir: Path) -> None:
     file(workdir / "a")
-    with pytest.raises(MissingSourceError) as caught:
-        plan_for({"x": "a", "y": ["out/x/a", "none"]}, out(workdir))
-    assert str(caught.value).splitlines()[1:] == [
-        f"  y: {workdir}/out/x/a does not exist, but this same sink would deliver it; "
-        "use two, one after the other",
-        f"  y: {workdir}/none does not exist",
+    plan = plan_for({"x": "a", "y": ["out/x/a", "no.ne"]}, out(workdir))
+    assert [str(problem) for problem in plan.missing] == [
+        f"y: {workdir}/out/x/a did not exist before this same sink delivered it; "
+        "use two sinks, one after the other",
+        f"y: {workdir}/no.ne does not exist",
     ]
-
-
-def test_a_missing_source_is_named_before_a_bad_destination(workdir: Path) -> None:
-    file(workdir / "a")
-    with pytest.raises(MissingSourceError, match="none does not exist"):
-        plan_for({"x": "none", "y": "a"}, S3Prefix("b"), ("y/a", "k" * 1025))
 
 
 @pytest.mark.parametrize("where", ["d", "d/sub", "d/x", "link"])
@@ -334,7 +350,7 @@ def test_making_a_plan_writes_nothing(workdir: Path) -> None:
     before = tree(workdir)
     plan_for({"x": "d"}, out(workdir), remove_dest_dir=True)
     with pytest.raises(DataSinkError):
-        plan_for({"x": "d", "y": "none"}, out(workdir))
+        plan_for({"x": "d", "y": 3}, out(workdir))
     assert tree(workdir) == before
 
 

@@ -39,15 +39,24 @@ def demo(to: str | None, endpoint_url: str | None, directory: Path | None) -> No
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option(
+    "--missing",
+    type=click.Choice(["error", "skip"]),
+    help="What sinks do where sources do not exist: fail after everything else is delivered, or "
+    "only warn. A value in the pipeline's own configuration wins.",
+)
 @click.argument("script", type=click.Path(exists=True, dir_okay=False))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def run(script: str, arguments: tuple[str, ...]) -> None:
+def run(missing: str | None, script: str, arguments: tuple[str, ...]) -> None:
     """Run a pipeline's SCRIPT with this DataSink in the place of nipype's.
 
     It runs as `python SCRIPT ARGUMENTS...` would. Jobs of a batch system get the sinks of its
     nodes as they are; classes that it derives from nipype's have their own module to be imported
     there, which has to call nipype_datasink.install().
     """
+    from nipype_datasink.configuration import configure
     from nipype_datasink.script import run_script
 
+    if missing:
+        configure("sink_missing", missing)
     run_script(script, arguments)

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from nipype_datasink.errors import DeliveryError, S3Error
+from nipype_datasink.errors import DeliveryError, MissingSourceError, S3Error
 from nipype_datasink.location import Location
 from nipype_datasink.plan import FileTransfer, Plan
+from nipype_datasink.sources import Problem
 from nipype_datasink.termination import sigterm_interrupts
 
-__all__ = ["Outcome", "Status", "Target", "Unreachable", "deliver"]
+__all__ = ["Outcome", "Status", "Target", "Unreachable", "deliver", "name_missing"]
 
 _logger = logging.getLogger("nipype.interface")
 
@@ -148,7 +149,12 @@ def deliver(plan: Plan, targets: Sequence[Target]) -> list[Outcome]:
     DeliveryError
         If any file did not arrive, after all targets have done what they could. Its message
         names each file and what became of it; `error.outcomes` holds the same as values.
+    MissingSourceError
+        If the plan names missing sources, after everything else has arrived and without removing
+        anything. Its `outcomes` hold what has arrived.
     """
+    if plan.missing:
+        plan = plan.without_removals()
     outcomes: list[Outcome] = []
     errors: list[DeliveryError] = []
     with sigterm_interrupts():
@@ -158,7 +164,9 @@ def deliver(plan: Plan, targets: Sequence[Target]) -> list[Outcome]:
             if not all(outcome.status.arrived for outcome in done):
                 errors.append(_error(target, done))
     if errors:
-        raise _merged(errors, outcomes)
+        raise _merged(errors, plan.missing, outcomes)
+    if plan.missing:
+        raise _missing_error(plan.missing, outcomes)
     return outcomes
 
 
@@ -205,10 +213,29 @@ def _account(location: Location, outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def _merged(errors: Sequence[DeliveryError], outcomes: list[Outcome]) -> DeliveryError:
+def _merged(
+    errors: Sequence[DeliveryError], missing: Sequence[Problem], outcomes: Sequence[Outcome]
+) -> DeliveryError:
     """Return the last error, which speaks for all: S3's, where a local copy failed too."""
     *others, error = errors
     for other in others:
         error.args = (f"{error}\n{other}",)
+    if missing:
+        error.args = (f"{error}\n{name_missing(missing)}",)
     error.outcomes = tuple(outcomes)
     return error
+
+
+def _missing_error(missing: Sequence[Problem], outcomes: Sequence[Outcome]) -> MissingSourceError:
+    error = MissingSourceError(
+        f"{name_missing(missing)}\nEverything else was delivered. Run again when nothing is "
+        "missing, or set sink_missing to 'skip' if these outputs are optional"
+    )
+    error.outcomes = tuple(outcomes)
+    return error
+
+
+def name_missing(missing: Sequence[Problem]) -> str:
+    """Return a text that names every missing source."""
+    count = "1 source is" if len(missing) == 1 else f"{len(missing)} sources are"
+    return "\n".join([f"{count} missing:", *(f"  {problem}" for problem in missing)])

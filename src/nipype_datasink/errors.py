@@ -6,6 +6,11 @@ reaches the parent (and nipype's crash file) as it was raised.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nipype_datasink.delivery import Outcome
+
 __all__ = [
     "CollisionError",
     "CredentialsError",
@@ -22,6 +27,9 @@ __all__ = [
 class DataSinkError(Exception):
     """Anything that keeps outputs from being delivered."""
 
+    outcomes: tuple[Outcome, ...] = ()
+    """What became of each file; empty where nothing was tried."""
+
 
 class SettingsError(DataSinkError, ValueError):
     """An input of the sink that cannot be honoured, or two that contradict each other."""
@@ -32,7 +40,7 @@ class SourceError(DataSinkError, ValueError):
 
 
 class MissingSourceError(DataSinkError, FileNotFoundError):
-    """One or more sources that do not exist; the message names them all."""
+    """One or more sources that do not exist; all else is delivered, and the message names them."""
 
 
 class CollisionError(DataSinkError, ValueError):
@@ -45,9 +53,6 @@ class DestinationError(DataSinkError, OSError):
 
 class DeliveryError(DataSinkError, OSError):
     """Files that could not be written; the message says which arrived and which did not."""
-
-    outcomes: tuple[object, ...] = ()
-    """What became of each file: `nipype_datasink.delivery.Outcome` values."""
 
 
 class S3Error(DeliveryError):

@@ -23,8 +23,9 @@ _FIELDS = "__infields__"  # no input can have that name
 class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
     """Inputs of nipype's `DataSink`, and ours.
 
-    Ours start with ``s3_`` or ``local_``, have no default and do not count in node hashes: every
-    other name is a folder of somebody's outputs, and old working directories stay valid.
+    Ours start with ``s3_``, ``local_`` or ``sink_``, have no default and do not count in node
+    hashes: every other name is a folder of somebody's outputs, and old working directories stay
+    valid.
     """
 
     s3_endpoint_url = Str(
@@ -55,6 +56,14 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
         nohash=True,
         desc="Make hard links of single files where possible; unless set, nipype's configuration "
         "(execution/try_hard_link_datasink) decides",
+    )
+    sink_missing = traits.Enum(
+        "error",
+        "skip",
+        nohash=True,
+        desc="What to do where sources do not exist, after everything else has been delivered: "
+        "'error' raises MissingSourceError, as if unset; 'skip' warns, for pipelines with optional "
+        "outputs",
     )
 
     def __setattr__(self, key: str, value: Any) -> None:

@@ -6,12 +6,13 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nipype import logging
 from nipype.interfaces import io as upstream
 
-from nipype_datasink.delivery import Target, Unreachable, deliver
+from nipype_datasink.delivery import Target, Unreachable, deliver, name_missing
 from nipype_datasink.errors import S3Error, SettingsError
 from nipype_datasink.inputs import DataSinkInputSpec, DataSinkOutputSpec
 from nipype_datasink.local import LocalTarget
@@ -124,8 +125,9 @@ class DataSink(upstream.DataSink):
         ------
         SettingsError
             If inputs of the sink cannot be honoured or contradict each other.
-        MissingSourceError, SourceError
-            Naming everything that cannot be sunk.
+        SourceError
+            Naming everything that cannot be sunk. Sources that do not exist are no error yet:
+            ``plan.missing`` names them.
         CollisionError
             If different bytes would end at one destination.
         DestinationError
@@ -145,7 +147,7 @@ class DataSink(upstream.DataSink):
 
     def _list_outputs(self) -> dict[str, Any]:
         """Sink, and report where everything is now."""
-        plan = self.plan()
+        plan = self._without_optional(self.plan())
         self._warn_of_places()
         try:
             deliver(plan, self._targets(self._locations()))
@@ -153,6 +155,16 @@ class DataSink(upstream.DataSink):
             error.args = (f"{error}\n{self._circumstances()}",)
             raise
         return {"out_file": [delivery.destination for delivery in plan.deliveries]}
+
+    def _without_optional(self, plan: Plan) -> Plan:
+        """Warn of what is left out; return the plan with only those missing sources that matter."""
+        if plan.left_out:
+            names = "; ".join(map(str, plan.left_out))
+            _logger.warning("left out of what is sunk: %s", names)
+        if plan.missing and self._value("sink_missing") == "skip":
+            _logger.warning("%s", name_missing(plan.missing))
+            return replace(plan, missing=())
+        return plan
 
     def run(self, cwd: Any = None, ignore_exception: Any = None, **inputs: Any) -> Any:
         """Sink, and return nipype's result, which has ``outputs.out_file``."""

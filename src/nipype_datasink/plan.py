@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from nipype_datasink.errors import DestinationError
 from nipype_datasink.location import LocalDirectory, Location
 from nipype_datasink.routing import route
-from nipype_datasink.sources import Source, Tree, split_extension
+from nipype_datasink.sources import Problem, Source, Tree, split_extension
 
 __all__ = ["Delivery", "FileTransfer", "Plan", "make_plan", "real_place"]
 
@@ -77,6 +77,17 @@ class Plan:
     deliveries: tuple[Delivery, ...]
     """In the order of ``out_file``."""
 
+    missing: tuple[Problem, ...] = ()
+    """Sources that do not exist; they withhold nothing else."""
+
+    left_out: tuple[Problem, ...] = ()
+    """Texts that name no file and are no paths, such as the identifier of a subject."""
+
+    def without_removals(self) -> Plan:
+        """Return this plan without what `remove_dest_dir` would remove."""
+        kept = tuple(replace(item, replaces=None) for item in self.deliveries)
+        return replace(self, deliveries=kept)
+
     def below(self, location: Location) -> Plan:
         """Return the part of this plan that goes below `location`."""
         return Plan(tuple(item for item in self.deliveries if item.location == location))
@@ -107,6 +118,8 @@ class Plan:
                 lines.append(f"{item.field}: {item.source} -> {item.destination} (no files)")
             if item.replaces:
                 lines.append(f"{item.field}: removes what else is in {item.replaces}")
+        lines += [f"missing: {problem}" for problem in self.missing]
+        lines += [f"left out: {problem}" for problem in self.left_out]
         return "\n".join([*lines, f"{len(self.transfers)} files, {self.size:,} bytes"])
 
 

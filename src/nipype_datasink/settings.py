@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from nipype import config, logging
-from nipype.interfaces.base import isdefined
 from nipype.utils.misc import str2bool
 
+from nipype_datasink.configuration import configured, explicit_value
 from nipype_datasink.errors import SettingsError
 from nipype_datasink.hints import likely_input
 from nipype_datasink.inputs import EVENTS, DataSinkInputSpec
@@ -41,11 +41,9 @@ _logger = logging.getLogger("nipype.interface")
 
 
 def value_of(inputs: DataSinkInputSpec, name: str) -> Any:
-    """Return the value of an input; None where it is not set, or set to empty text."""
-    value = getattr(inputs, name)
-    if not isdefined(value) or (isinstance(value, str) and not value):
-        return None
-    return value
+    """Return the value of an input, or else what nipype's configuration says; None if nothing."""
+    value = explicit_value(inputs, name)
+    return configured(inputs, name) if value is None else value
 
 
 def known_inputs(inputs: DataSinkInputSpec) -> list[str]:
@@ -136,7 +134,7 @@ def check(inputs: DataSinkInputSpec, locations: Sequence[Location]) -> None:
         Saying which input, and what to do.
     """
     substitutions_of(inputs).check()
-    if value_of(inputs, "creds_path") and value_of(inputs, "s3_profile"):
+    if value_of(inputs, "creds_path") and explicit_value(inputs, "s3_profile"):
         raise SettingsError("creds_path and s3_profile both say who you are; set one of them")
     if args := value_of(inputs, "s3_upload_args"):
         with suppress(ImportError):  # told when the bucket is opened
@@ -154,5 +152,5 @@ def _check_bucket(inputs: DataSinkInputSpec, location: S3Prefix) -> None:
         check_bucket_name(location.bucket)
         return
     for name in ("s3_endpoint_url", "s3_region", "s3_profile"):
-        if value_of(inputs, name) is not None:
+        if explicit_value(inputs, name) is not None:
             _logger.warning("%s is ignored: the injected bucket has its own", name)

@@ -8,16 +8,10 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 
-from nipype_datasink.errors import (
-    CollisionError,
-    DataSinkError,
-    DestinationError,
-    MissingSourceError,
-    SourceError,
-)
+from nipype_datasink.errors import CollisionError, DestinationError, SourceError
 from nipype_datasink.hints import likely_input
 from nipype_datasink.location import LocalDirectory, Location
 from nipype_datasink.plan import Delivery, FileTransfer, Plan, make_plan, real_place
@@ -37,6 +31,9 @@ def sound_plan(
 ) -> Plan:
     """Decide where every file goes, or say everything that stands against it.
 
+    Sources that do not exist do not make a plan invalid: it names them (`Plan.missing`), and text
+    that is no path at all (`Plan.left_out`).
+
     Parameters
     ----------
     fields
@@ -52,7 +49,7 @@ def sound_plan(
 
     Raises
     ------
-    MissingSourceError, SourceError
+    SourceError
         Naming everything that cannot be sunk.
     CollisionError
         If different bytes would end at one destination, or if one file is the source of a
@@ -72,13 +69,13 @@ def sound_plan(
         )
 
     paths, problems = flatten(fields)
-    sources = [(source, examine(source)) for source in paths]
+    examined = [(source, examine(source)) for source in paths]
+    left_out = [_without_path(source) for source, tree in examined if _is_identifier(source, tree)]
+    sources = [item for item in examined if not _is_identifier(*item)]
     problems += [problem for _, tree in sources for problem in tree.problems]
-    if problems:
-        rest = Plan(())
-        with suppress(DataSinkError):
-            rest = plan_of([item for item in sources if not item[1].problems])
-        _refuse(problems, rest, inputs)
+    if not all(problem.missing for problem in problems):
+        _refuse(problems, inputs)
+    sources = [item for item in sources if item[1].exists]
     plan = plan_of(sources)
     trees = {source.path: tree for source, tree in sources}
     on_disk = [item for item in plan.deliveries if isinstance(item.location, LocalDirectory)]
@@ -88,24 +85,41 @@ def sound_plan(
     _refuse_removals(plan)
     links = {file.path for _, tree in sources for file in tree.files if file.is_link}
     _refuse_collisions(plan, links)
-    return plan
-
-
-def _refuse(problems: Sequence[Problem], rest: Plan, inputs: Collection[str]) -> None:
-    """Raise one error that names everything that cannot be sunk."""
-    delivered = {transfer.destination for transfer in rest.transfers}
-    lines = []
-    for problem in dict.fromkeys(problems):
-        line = f"  {problem}"
-        if problem.what in delivered:
-            line += ", but this same sink would deliver it; use two, one after the other"
-        if likely := likely_input(problem.field, inputs):
-            line += f"; is the input {likely!r} meant?"
-        lines.append(line)
-    kind: type[DataSinkError] = (
-        MissingSourceError if all(problem.missing for problem in problems) else SourceError
+    missing = [_with_hint(problem, inputs) for problem in _explained(problems, plan)]
+    return replace(
+        plan, missing=tuple(dict.fromkeys(missing)), left_out=tuple(dict.fromkeys(left_out))
     )
-    raise kind("\n".join(["nothing was written, because this cannot be sunk:", *lines]))
+
+
+def _is_identifier(source: Source, tree: Tree) -> bool:
+    """Return whether a source is no path: pipelines connect the identifiers of subjects, too."""
+    return source.is_bare_text and not tree.exists and not os.path.lexists(source.path)
+
+
+def _without_path(source: Source) -> Problem:
+    return Problem(source.field, repr(os.path.basename(source.path)), "is not the name of a file")
+
+
+def _refuse(problems: Sequence[Problem], inputs: Collection[str]) -> None:
+    """Raise one error that names everything that cannot be sunk."""
+    lines = [f"  {_with_hint(problem, inputs)}" for problem in dict.fromkeys(problems)]
+    raise SourceError("\n".join(["nothing was written, because this cannot be sunk:", *lines]))
+
+
+def _explained(problems: Sequence[Problem], plan: Plan) -> list[Problem]:
+    """Say of a missing source that the same run delivers it, if so."""
+    delivered = {transfer.destination for transfer in plan.transfers}
+    why = "did not exist before this same sink delivered it; use two sinks, one after the other"
+    return [replace(item, why=why) if item.what in delivered else item for item in problems]
+
+
+def _with_hint(problem: Problem, inputs: Collection[str]) -> Problem:
+    likely = likely_input(problem.field, inputs)
+    return (
+        replace(problem, why=f"{problem.why}; is the input {likely!r} meant?")
+        if likely
+        else problem
+    )
 
 
 def _refuse_recursion(delivery: Delivery, tree: Tree) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +18,9 @@ _WITH_COMPANIONS = tuple(extension for group in _COMPANIONS for extension in gro
 _DOUBLE_EXTENSIONS = (".nii.gz", ".tar.gz", ".niml.dset")
 
 _BLOCK = 1 << 18  # bytes
+
+# Answers to stat where no file is: also a link to itself, and a name longer than any can be.
+_NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 _KINDS = {
     stat.S_IFIFO: "is a pipe",
@@ -35,6 +39,10 @@ class Source:
 
     path: str
     """Absolute, normalised."""
+
+    is_bare_text: bool = False
+    """Whether it was given as text without a slash and without a dot. If no file has that name, it
+    is no output but an identifier, as pipelines connect those of subjects and groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +99,12 @@ class Tree:
     """Where those directories, and the source, really lie: links are followed."""
 
     problems: tuple[Problem, ...] = ()
-    """What keeps it from being sunk."""
+    """What keeps it, or a part of it, from being sunk."""
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything to deliver."""
+        return self.is_directory or bool(self.files)
 
 
 def flatten(fields: Mapping[str, object]) -> tuple[list[Source], list[Problem]]:
@@ -108,7 +121,7 @@ def flatten(fields: Mapping[str, object]) -> tuple[list[Source], list[Problem]]:
     for field, value in fields.items():
         for leaf in _leaves(value):
             try:
-                sources.append(Source(field, _path(leaf)))
+                sources.append(Source(field, _path(leaf), _is_bare_text(leaf)))
             except ValueError as error:
                 problems.append(Problem(field, repr(leaf), str(error)))
     return sources, problems
@@ -128,6 +141,10 @@ def _leaves(value: object) -> Iterator[object]:
         return
     for item in items:
         yield from _leaves(item)
+
+
+def _is_bare_text(leaf: object) -> bool:
+    return isinstance(leaf, str) and "/" not in leaf and "." not in leaf
 
 
 def _path(leaf: object) -> str:
@@ -205,10 +222,12 @@ def _checked(field: str, file: SourceFile, status: os.stat_result) -> SourceFile
 
 
 def _unreachable(field: str, path: str, error: OSError) -> Problem:
-    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+    if error.errno not in _NO_SUCH_FILE:
         return Problem(field, path, f"cannot be reached: {error.strerror}")
     why = "does not exist"
-    if os.path.islink(path):
+    if error.errno == errno.ELOOP:
+        why = "is a link in a circle"
+    elif os.path.islink(path):
         why = f"links to {os.readlink(path)}, which is not there"
     return Problem(field, path, why, missing=True)
 

@@ -521,7 +521,7 @@ def test_objects_that_cannot_be_deleted_are_named(replacing: DataSink, lone_buck
     replacing.inputs.bucket = lone_bucket
     with pytest.raises(S3Error, match=r"failed: s3://mybucket/out/d/d/old.*Locked") as caught:
         replacing.run()
-    failed = [item for item in caught.value.outcomes if item.status is Status.FAILED]  # type: ignore[attr-defined]
+    failed = [item for item in caught.value.outcomes if item.status is Status.FAILED]
     assert len(failed) == 1
 
 

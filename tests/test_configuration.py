@@ -1,0 +1,198 @@
+"""Inputs that nipype's configuration sets: names, precedence, bad values."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from nipype import MapNode, Node, Workflow, config
+
+from nipype_datasink import DataSink, MissingSourceError, SettingsError
+from nipype_datasink.configuration import calling_node, configured
+
+SECTION = "execution"
+
+
+@pytest.fixture(autouse=True)
+def configuration() -> Iterator[None]:
+    """Take back what a test has set."""
+    yield
+    for option in list(config._sections[SECTION]):
+        if option.startswith("datasink_"):
+            config._config.remove_option(SECTION, option)
+
+
+def sink(**inputs: Any) -> DataSink:
+    return DataSink(base_directory=str(Path("out").resolve()), **inputs)
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "name", "value"),
+    [
+        ("datasink_missing", "skip", "sink_missing", "skip"),
+        ("datasink_s3_endpoint_url", "https://minio.lab", "s3_endpoint_url", "https://minio.lab"),
+        ("datasink_s3_profile", "lab", "s3_profile", "lab"),
+        ("datasink_s3_region", " eu-west-1 ", "s3_region", "eu-west-1"),
+        ("datasink_s3_transfer_client", "classic", "s3_transfer_client", "classic"),
+        ("datasink_s3_max_concurrency", "4", "s3_max_concurrency", 4),
+        ("datasink_encrypt_bucket_keys", "yes", "encrypt_bucket_keys", True),
+        ("datasink_encrypt_bucket_keys", "false", "encrypt_bucket_keys", False),
+        ("datasink_missing", "", "sink_missing", None),
+        ("datasink_container", "sub01", "container", None),
+    ],
+)
+def test_an_option_stands_for_an_input(option: str, text: str, name: str, value: object) -> None:
+    config.set(SECTION, option, text)
+    assert configured(sink().inputs, name) == value
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "expected"),
+    [
+        ("datasink_missing", "ignore", "'error' or 'skip'"),
+        ("datasink_s3_max_concurrency", "0", "at least 1"),
+        ("datasink_s3_max_concurrency", "many", "a whole number"),
+        ("datasink_encrypt_bucket_keys", "maybe", "'true' or 'false'"),
+        ("datasink_s3_transfer_client", "curl", "'auto' or 'classic' or 'crt'"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_named(option: str, text: str, expected: str) -> None:
+    config.set(SECTION, option, text)
+    name = option.replace("datasink_missing", "sink_missing").removeprefix("datasink_")
+    with pytest.raises(SettingsError) as caught:
+        configured(sink().inputs, name)
+    assert f"section [execution]: {option} = {text!r}" in str(caught.value)
+    assert expected in str(caught.value)
+
+
+def test_what_only_s3_needs_is_not_checked_on_disk(workdir: Path) -> None:
+    config.set(SECTION, "datasink_s3_max_concurrency", "many")
+    assert sink().run().outputs.out_file == []
+    with pytest.raises(SettingsError, match="datasink_s3_max_concurrency"):
+        DataSink(base_directory="s3://bucket", x=__file__).run()
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        ("s3_profile", {"creds_path": "/keys.csv"}),
+        ("s3_profile", {"bucket": object()}),
+        ("s3_endpoint_url", {"bucket": object()}),
+        ("s3_region", {"bucket": object()}),
+        ("s3_transfer_client", {"bucket": object()}),
+    ],
+)
+def test_an_input_wins_over_a_clashing_option(
+    name: str, inputs: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    config.set(SECTION, f"datasink_{name}", "crt")
+    assert configured(sink().inputs, name) == "crt"
+    clashing = DataSink(base_directory="s3://mybucket", **inputs)
+    assert configured(clashing.inputs, name) is None
+    clashing.plan()
+    assert caplog.messages == []
+
+
+def missing(kind: type[Node] = Node, **settings: Any) -> Node:
+    """A node of a sink whose only source does not exist."""
+    node = kind(sink(infields=["x"]), name="datasink", **settings)
+    node.inputs.x = ["/none/a"] if kind is MapNode else "/none/a"
+    return node
+
+
+def run_in_workflow(node: Node, own: dict[str, str] | None = None, **plugin: Any) -> None:
+    workflow = Workflow(name="study", base_dir=str(Path("work").resolve()))
+    workflow.config[SECTION] = {
+        "crashdump_dir": str(Path("crashes").resolve()),
+        "poll_sleep_duration": "0.05",
+        **(own or {}),
+    }
+    workflow.add_nodes([node])
+    workflow.run(**plugin)
+
+
+SKIP, ERROR = {"datasink_missing": "skip"}, {"datasink_missing": "error"}
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "workflow", "node", "asked", "fails"),
+    [
+        pytest.param("error", SKIP, None, None, False, id="workflow-over-global"),
+        pytest.param("skip", ERROR, None, None, True, id="strict-workflow-over-global"),
+        pytest.param("skip", {}, None, None, False, id="global"),
+        pytest.param("error", ERROR, SKIP, None, False, id="node-over-workflow"),
+        pytest.param("skip", SKIP, SKIP, "error", True, id="input-over-all"),
+        pytest.param("error", ERROR, ERROR, "skip", False, id="lenient-input-over-all"),
+    ],
+)
+def test_the_nearest_wins(
+    everywhere: str,
+    workflow: dict[str, str],
+    node: dict[str, str] | None,
+    asked: str | None,
+    fails: bool,
+    workdir: Path,
+) -> None:
+    config.set(SECTION, "datasink_missing", everywhere)
+    sinking = missing()
+    sinking.config = {SECTION: node} if node else None
+    if asked:
+        sinking.inputs.sink_missing = asked
+    if fails:
+        with pytest.raises(Exception, match="/none/a does not exist"):
+            run_in_workflow(sinking, workflow)
+    else:
+        run_in_workflow(sinking, workflow)
+
+
+@pytest.mark.parametrize(
+    "plugin",
+    [
+        {"plugin": "Linear"},
+        {"plugin": "MultiProc", "plugin_args": {"n_procs": 2, "mp_context": "fork"}},
+        {"plugin": "MultiProc", "plugin_args": {"n_procs": 2, "mp_context": "spawn"}},
+    ],
+    ids=["linear", "fork", "spawn"],
+)
+@pytest.mark.parametrize("kind", [Node, MapNode], ids=["node", "mapnode"])
+def test_a_workflows_configuration_reaches_its_workers(
+    kind: type[Node], plugin: dict[str, Any], workdir: Path
+) -> None:
+    settings = {"iterfield": ["x"]} if kind is MapNode else {}
+    run_in_workflow(missing(kind, **settings), SKIP, **plugin)
+
+
+def test_a_bare_run_takes_the_global_configuration(workdir: Path) -> None:
+    bare = sink(x="/none/a", infields=["x"])
+    with pytest.raises(MissingSourceError):
+        bare.run()
+    config.set(SECTION, "datasink_missing", "skip")
+    assert bare.run().outputs.out_file == []
+
+
+class Asking(DataSink):
+    """A sink that notes which node runs it."""
+
+    nodes: ClassVar[list[Node | None]] = []
+
+    def _list_outputs(self) -> dict[str, Any]:
+        self.nodes.append(calling_node(self.inputs))
+        return super()._list_outputs()
+
+
+def test_the_calling_node_is_found(workdir: Path) -> None:
+    node = Node(Asking(base_directory=str(workdir / "out")), name="asking", base_dir=str(workdir))
+    Asking.nodes.clear()
+    node.run()
+    node.interface.run()
+    assert Asking.nodes == [node, None]
+
+
+def test_nipype_itself_takes_the_options(workdir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        config.update_config({SECTION: {"datasink_missing": "skip"}})
+    assert configured(sink().inputs, "sink_missing") == "skip"
+    assert caplog.messages == []
