@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
+from nipype.interfaces.base import TraitError
 from nipype.interfaces.io import DataSink as NipypeDataSink
 
 from nipype_datasink import (
@@ -433,6 +434,35 @@ def test_creds_path_needs_no_profile(
     inputs = {"base_directory": "s3://mybucket", "creds_path": str(keys)}
     assert ours({"x": "a"}, s3_endpoint_url=endpoint, **inputs) == ["s3://mybucket/x/a"]
     with pytest.raises(UnboundLocalError):
+        nipypes({"x": "a"}, **inputs)
+
+
+def test_a_base_directory_is_not_taken_for_infields(workdir: Path) -> None:
+    with pytest.raises(SettingsError, match="base_directory='out'"):
+        DataSink("out")
+    assert {"o", "u", "t"} <= set(NipypeDataSink("out").inputs.copyable_trait_names())
+
+
+def test_an_attribute_of_the_sink_is_an_input(workdir: Path) -> None:
+    file(workdir / "a")
+    made = [DataSink(), NipypeDataSink()]
+    for each in made:
+        each.base_directory = str(workdir / "out")
+        each.inputs.x = str(workdir / "a")
+    assert [each.run().outputs.out_file for each in made] == [
+        [str(workdir / "out/x/a")],
+        [str(workdir / "x/a")],
+    ]
+
+
+def test_places_may_be_paths(workdir: Path) -> None:
+    file(workdir / "a")
+    inputs: dict[str, object] = {
+        "base_directory": workdir / "out",
+        "container": Path("sub"),
+    }
+    assert ours({"x": "a"}, **inputs) == [str(workdir / "out/sub/x/a")]
+    with pytest.raises(TraitError):
         nipypes({"x": "a"}, **inputs)
 
 

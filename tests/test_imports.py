@@ -24,7 +24,7 @@ ORDER = [
     {"progress", "termination"},
     {"delivery"},
     {"local", "s3"},
-    {"inputs", "configuration"},
+    {"attributes", "inputs", "configuration"},
     {"settings"},
     {"interface"},
     {"installation"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from nipype.interfaces import io as upstream
 from nipype.interfaces.base import Str, Undefined, isdefined, traits
 
+from nipype_datasink.location import refuse_password
 from nipype_datasink.s3.arguments import refuse_secrets
 from nipype_datasink.s3.reference import describe, let_travel
 
@@ -66,17 +68,43 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
         "outputs",
     )
 
+    def __init__(self, **inputs: Any) -> None:
+        # The constructor of traits is no Python code and does not call `__setattr__`.
+        super().__init__(**{name: self._checked(name, value) for name, value in inputs.items()})
+
     def __setattr__(self, key: str, value: Any) -> None:
         if key in EVENTS:
             traits.HasTraits.__setattr__(self, key, value)
             return
+        value = self._checked(key, value)
         if key == "bucket":
             let_travel(value)
-        elif key == "s3_upload_args" and isinstance(value, Mapping):
-            refuse_secrets(value)
         elif isinstance(value, Iterator) and not hasattr(value, "read"):
             value = list(value)  # it can be read only once, but a plan and a run both read it
         super().__setattr__(key, value)
+
+    @classmethod
+    def _checked(cls, name: str, value: Any) -> Any:
+        """Return what an input is set to: a path becomes text where text is wanted.
+
+        Raises
+        ------
+        SettingsError
+            If it holds a secret, which nipype would write into reports and pickles.
+        """
+        if name == "s3_upload_args" and isinstance(value, Mapping):
+            refuse_secrets(value)
+        if not isinstance(value, (str, os.PathLike)) or not cls._wants_text(name):
+            return value
+        text = _text(value)
+        if name == "s3_endpoint_url" or "://" in text:
+            refuse_password(text, name)
+        return text
+
+    @classmethod
+    def _wants_text(cls, name: str) -> bool:
+        trait = cls.__class_traits__.get(name)
+        return trait is not None and isinstance(trait.trait_type, traits.BaseStr)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """Copy everything but the bucket, which all copies share."""
@@ -125,3 +153,9 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
         if objekt is self.bucket and isdefined(objekt):
             objekt = describe(objekt)
         return super()._get_sorteddict(objekt, *args, **kwargs)
+
+
+def _text(value: str | os.PathLike[Any]) -> str:
+    text = str(value)
+    # Paths of other libraries, which may stand for an address, show it.
+    return text if isinstance(value, str) or "://" in text else os.fsdecode(value)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nipype import logging
 from nipype.interfaces import io as upstream
 
+from nipype_datasink.attributes import add_input_attributes
 from nipype_datasink.delivery import Target, Unreachable, deliver, name_missing
 from nipype_datasink.errors import S3Error, SettingsError
 from nipype_datasink.inputs import DataSinkInputSpec, DataSinkOutputSpec
@@ -48,18 +49,6 @@ _SECRETS = (
     "AWS_SECURITY_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
 )
-
-
-def _input(name: str) -> property:
-    """Return an attribute that stands for an input, as nipype's manual sets some of them."""
-
-    def get(self: DataSink) -> Any:
-        return getattr(self.inputs, name)
-
-    def put(self: DataSink, value: Any) -> None:
-        setattr(self.inputs, name, value)
-
-    return property(get, put, doc=f"The input ``{name}``.")
 
 
 class DataSink(upstream.DataSink):
@@ -103,15 +92,15 @@ class DataSink(upstream.DataSink):
         **kwargs: Any,
     ) -> None:
         let_travel()
+        infields = _names(infields)
         super().__init__(infields=infields, force_run=force_run, **kwargs)
         for field in infields or ():
             if field in kwargs:
                 setattr(self.inputs, field, kwargs[field])
 
-    local_copy = _input("local_copy")
-    creds_path = _input("creds_path")
-    encrypt_bucket_keys = _input("encrypt_bucket_keys")
-    bucket = _input("bucket")
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        add_input_attributes(cls)
 
     def plan(self) -> Plan:
         """Decide where everything goes; nothing is written, and S3 is not asked.
@@ -321,6 +310,20 @@ class DataSink(upstream.DataSink):
             transfer_client=self._value("s3_transfer_client") or "auto",
         )
         deliver(plan, [target])
+
+
+add_input_attributes(DataSink)
+
+
+def _names(infields: Sequence[str] | None) -> list[str] | None:
+    """Return `infields` as a list; each letter of a text would become an input."""
+    if infields and isinstance(infields, (str, bytes, os.PathLike)):
+        raise SettingsError(
+            f"the first argument of DataSink is infields, a list of names, and not {infields!r}; "
+            f"write DataSink(base_directory={os.fsdecode(infields)!r}) if that is meant, or "
+            f"DataSink(infields=[{os.fsdecode(infields)!r}])"
+        )
+    return None if infields is None else list(infields)
 
 
 _BUCKET = re.compile("s3://[^/]+")

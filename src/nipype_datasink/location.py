@@ -17,6 +17,8 @@ __all__ = [
     "check_container",
     "expand_home",
     "parse",
+    "refuse_password",
+    "without_password",
 ]
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
@@ -202,6 +204,44 @@ def expand_home(path: str, name: str) -> str:
             f"write the whole path, or './{user}' for a folder of that name"
         )
     return expanded
+
+
+def without_password(text: str) -> str:
+    """Return `text` with whatever stands before an ``@`` in its addresses left out.
+
+    Examples
+    --------
+    >>> without_password("cannot reach https://me:secret@minio.example.org:9000/b")
+    'cannot reach https://minio.example.org:9000/b'
+    """
+    return re.sub(r"(?<=://)[^\s\"'<>]*@", "", text)
+
+
+def refuse_password(address: str, name: str) -> None:
+    """Refuse an address that holds a user's name or password.
+
+    Parameters
+    ----------
+    address
+        Of a store, or a base directory.
+    name
+        Of the input, for errors.
+
+    Raises
+    ------
+    SettingsError
+        Naming the host only.
+    """
+    match = _SCHEME.match(address.strip())
+    rest = address.strip()[match.end() :] if match else address
+    if match and match["scheme"].lower() == "s3":  # keys may hold any character
+        rest = rest.partition("/")[0]
+    if "@" in rest:
+        host = rest.rpartition("@")[2].partition("/")[0]
+        raise SettingsError(
+            f"{name}: the address of {host!r} holds a user name or password, which nipype would "
+            "write into reports and pickles; use creds_path, s3_profile or the environment"
+        )
 
 
 def check_container(container: str) -> None:

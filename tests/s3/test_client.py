@@ -6,6 +6,7 @@ import gc
 import os
 import subprocess
 import sys
+import traceback
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -522,6 +523,29 @@ def test_a_missing_boto3_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "boto3.session")
     with pytest.raises(S3Error, match="pip install boto3"):
         client_of()
+
+
+@pytest.mark.parametrize(
+    "address", ["https://me:geheim@minio.example.org:9000", "https://me:geheim@mi nio.example.org"]
+)
+@pytest.mark.parametrize("where", ["environment", "file"])
+def test_a_password_in_a_configured_endpoint_is_refused_and_not_shown(
+    remote: DataSink,
+    credentials: None,
+    wire: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    address: str,
+    where: str,
+) -> None:
+    if where == "environment":
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+    else:
+        Path(os.environ["AWS_CONFIG_FILE"]).write_text(f"[default]\nendpoint_url = {address}\n")
+    with pytest.raises(S3Error, match="nio") as caught:
+        remote.run()
+    text = "".join(traceback.format_exception(caught.value))
+    assert "geheim" not in text
+    assert not wire
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ __all__ = ["check_crt", "check_upload_args", "refuse_secrets"]
 
 # Each says something about one object, and not about all that a sink sends.
 _OF_ONE_OBJECT = ("Checksum", "MpuObjectSize")
+_SECRET = ("SSECustomer", "CopySourceSSECustomer")
 _OF_ALL = ("ChecksumAlgorithm",)
 
 
@@ -23,7 +24,7 @@ def refuse_secrets(names: Iterable[str]) -> None:
         Naming the argument, and not its value.
     """
     for name in names:
-        if name.startswith("SSECustomer"):
+        if name.startswith(_SECRET):
             raise SettingsError(
                 f"s3_upload_args: {name!r} is refused: nipype would write the secret into reports "
                 "and pickles; use ServerSideEncryption 'aws:kms' with SSEKMSKeyId"
@@ -44,13 +45,16 @@ def check_upload_args(names: Iterable[str]) -> None:
     refuse_secrets(names)
     for name in names:
         if name not in known:
-            raise SettingsError(
-                f"s3_upload_args: boto3 knows no {name!r}; it knows {', '.join(known)}"
-            )
-        if name.startswith(_OF_ONE_OBJECT) and name not in _OF_ALL:
+            taken = ", ".join(each for each in known if _is_taken(each))
+            raise SettingsError(f"s3_upload_args: boto3 has no {name!r}; set any of {taken}")
+        if not _is_taken(name):
             raise SettingsError(
                 f"s3_upload_args: {name!r} is refused: it says something about one object only"
             )
+
+
+def _is_taken(name: str) -> bool:
+    return name in _OF_ALL or not name.startswith((*_OF_ONE_OBJECT, *_SECRET))
 
 
 def check_crt(*, injected: bool) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nipype_datasink.errors import CredentialsError, S3Error
+from nipype_datasink.location import without_password
 from nipype_datasink.s3.client import is_mocked
 from nipype_datasink.worker import whereabouts
 
@@ -121,7 +122,7 @@ def _reference(token: str, bucket: Any) -> Reference:
     return Reference(
         token,
         bucket.name,
-        meta.endpoint_url,
+        without_password(meta.endpoint_url),
         meta.region_name,
         signed=credentials_of(bucket) is not None,
         mocked=is_mocked(),
