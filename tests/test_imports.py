@@ -14,7 +14,7 @@ import nipype_datasink
 
 PACKAGE = Path(nipype_datasink.__file__).parent
 ORDER = [
-    {"errors", "placing", "threads", "worker"},
+    {"display", "errors", "placing", "threads", "worker"},
     {"location"},
     {"routing"},
     {"sources"},

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nipype_datasink.errors import SettingsError
 from nipype_datasink.location import LocalDirectory, Location, S3Prefix
-from nipype_datasink.routing import Substitutions, relative_destination, route
+from nipype_datasink.routing import Substitutions, logged, relative_destination, route
 
 NAMES = st.text("abX_.-@ é", min_size=1, max_size=8).filter(lambda name: name not in (".", ".."))
 TEXTS = st.text("s3:/bucket.x", max_size=6)
@@ -210,9 +210,9 @@ def test_good_rules_pass_the_check() -> None:
 
 
 def test_a_changed_path_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    Substitutions(literal=(("a", "b"), ("b", "c"))).apply("/a")
-    Substitutions(literal=(("x", "y"), ("/", "/"))).apply("/a")
-    assert caplog.record_tuples == [("nipype.interface", logging.INFO, "sub: /a -> /c")]
+    substitute = logged(Substitutions(literal=(("a", "b"), ("b", "c\n"), ("/", "/"))).apply)
+    assert [substitute(path) for path in ("/a", "/a", "/x")] == ["/c\n", "/c\n", "/x"]
+    assert caplog.record_tuples == [("nipype.interface", logging.INFO, r"sub: /a -> /c\n")]
 
 
 @given(folders=st.lists(NAMES, max_size=5), name=NAMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -93,11 +94,23 @@ def test_a_script_that_is_not_there_is_said(workdir: Path) -> None:
 
 
 def test_an_interrupt_ends_it_as_it_ends_python(workdir: Path) -> None:
-    (workdir / "script.py").write_text("raise KeyboardInterrupt\n")
+    text = "import atexit\natexit.register(print, 'the end')\nraise KeyboardInterrupt\n"
+    (workdir / "script.py").write_text(text)
 
     done = run("script.py")
 
-    assert done.returncode == 130
+    assert done.returncode == -signal.SIGINT
+    assert done.stdout == "the end\n"
+    assert said(done) == said(python("script.py"))
+
+
+def test_the_installed_command_is_ended_by_an_interrupt_too(workdir: Path) -> None:
+    (workdir / "script.py").write_text("raise KeyboardInterrupt\n")
+    command = Path(sys.executable).with_name("nipype-datasink")
+    done = subprocess.run(
+        [command, "run", "script.py"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == -signal.SIGINT
     assert done.stderr == python("script.py").stderr
 
 

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import click
+
+from nipype_datasink.script import Interrupted, run_script
 
 __all__ = ["main"]
 
 
-@click.group()
+class _Command(click.Group):
+    """Ends as Python does where Ctrl-C has ended a script: by SIGINT, after all else is cleaned up.
+
+    A shell that runs several commands goes on after one that exits with a code. Click exits.
+    """
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().main(*args, **kwargs)
+        except Interrupted:
+            sys.excepthook = lambda *_: None  # the traceback is written already
+            raise KeyboardInterrupt from None
+
+
+@click.group(cls=_Command)
 @click.version_option(package_name="nipype-datasink")
 def main() -> None:
     """Put pipeline outputs where they belong, on disk or in S3."""
@@ -55,7 +74,6 @@ def run(missing: str | None, script: str, arguments: tuple[str, ...]) -> None:
     there, which has to call nipype_datasink.install().
     """
     from nipype_datasink.configuration import configure
-    from nipype_datasink.script import run_script
 
     if missing:
         configure("sink_missing", missing)

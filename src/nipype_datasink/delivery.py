@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from nipype_datasink.display import escaped, escaped_lines
 from nipype_datasink.errors import DeliveryError, MissingSourceError, S3Error
 from nipype_datasink.location import Location
 from nipype_datasink.plan import FileTransfer, Plan
@@ -191,23 +192,23 @@ def _log(location: Location, outcomes: Sequence[Outcome], seconds: float) -> Non
         counts[outcome.status] += 1
     size = sum(outcome.transfer.size for outcome in outcomes if outcome.status is Status.SENT)
     summary = ", ".join(f"{count} {status.value}" for status, count in counts.items() if count)
-    _logger.info(
-        "%s: %s (%s bytes, %.1f s)", location.label, summary or "nothing", f"{size:,}", seconds
-    )
+    place = escaped(location.label)
+    _logger.info("%s: %s (%s bytes, %.1f s)", place, summary or "nothing", f"{size:,}", seconds)
     unverified = [item for item in outcomes if item.status is Status.SENT and not item.verified]
     if unverified:
         more = f" (and {len(unverified) - 1} more)" if len(unverified) > 1 else ""
-        _logger.warning("%s: sent, not verified%s", unverified[0].transfer.destination, more)
+        first = escaped(unverified[0].transfer.destination)
+        _logger.warning("%s: sent, not verified%s", first, more)
 
 
 def _account(location: Location, outcomes: Sequence[Outcome]) -> str:
-    lines = [f"not everything arrived at {location.label}:"]
+    lines = [f"not everything arrived at {escaped(location.label)}:"]
     for status in (Status.FAILED, Status.NOT_TRIED, Status.SENT, Status.UNCHANGED):
         matching = [outcome for outcome in outcomes if outcome.status is status]
         shown = matching[:_ARRIVED_SHOWN] if status.arrived else matching
         for outcome in shown:
-            why = f": {outcome.cause}" if status is Status.FAILED else ""
-            lines.append(f"  {status.value}: {outcome.transfer.destination}{why}")
+            why = f": {escaped_lines(str(outcome.cause))}" if status is Status.FAILED else ""
+            lines.append(f"  {status.value}: {escaped(outcome.transfer.destination)}{why}")
         if len(matching) > len(shown):
             lines.append(f"  {status.value}: {len(matching) - len(shown)} more")
     return "\n".join(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from nipype_datasink.inputs import DataSinkInputSpec, DataSinkOutputSpec
 from nipype_datasink.local import LocalTarget
 from nipype_datasink.location import LocalDirectory, Location, S3Prefix, parse
 from nipype_datasink.plan import Plan
-from nipype_datasink.routing import relative_destination
+from nipype_datasink.routing import logged, relative_destination
 from nipype_datasink.s3.reference import let_travel, usable_here, warn_of_moto
 from nipype_datasink.settings import (
     check,
@@ -122,6 +122,9 @@ class DataSink(upstream.DataSink):
         DestinationError
             If a destination cannot hold what should go there.
         """
+        return self._plan(self._substitute)
+
+    def _plan(self, substitute: Callable[[str], str]) -> Plan:
         fields = fields_of(self.inputs)
         locations = self._locations()
         check(self.inputs, locations)
@@ -129,14 +132,14 @@ class DataSink(upstream.DataSink):
             fields,
             locations,
             relative=self._get_dst,
-            substitute=self._substitute,
+            substitute=substitute,
             remove_dest_dir=self.inputs.remove_dest_dir,
             inputs=known_inputs(self.inputs),
         )
 
     def _list_outputs(self) -> dict[str, Any]:
         """Sink, and report where everything is now."""
-        plan = self._without_optional(self.plan())
+        plan = self._without_optional(self._plan(logged(self._substitute)))
         self._warn_of_places()
         try:
             deliver(plan, self._targets(self._locations()))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+from nipype_datasink.display import escaped
 from nipype_datasink.errors import DestinationError
 from nipype_datasink.location import LocalDirectory, Location
 from nipype_datasink.routing import route
@@ -120,7 +121,8 @@ class Plan:
                 lines.append(f"{item.field}: removes what else is in {item.replaces}")
         lines += [f"missing: {problem}" for problem in self.missing]
         lines += [f"left out: {problem}" for problem in self.left_out]
-        return "\n".join([*lines, f"{len(self.transfers)} files, {self.size:,} bytes"])
+        lines.append(f"{len(self.transfers)} files, {self.size:,} bytes")
+        return "\n".join(map(escaped, lines))
 
 
 def make_plan(

@@ -12,10 +12,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from nipype_datasink.display import escaped
 from nipype_datasink.errors import SettingsError
 from nipype_datasink.location import Location
 
-__all__ = ["Substitutions", "relative_destination", "route"]
+__all__ = ["Substitutions", "logged", "relative_destination", "route"]
 
 _logger = logging.getLogger("nipype.interface")
 
@@ -86,13 +87,24 @@ class Substitutions:
             Beginning that no rule may change (``s3://bucket``). A rule that would is applied
             only to what follows, which starts with its slash.
         """
-        before = path
         for rule, pairs in ((_replace_literal, self.literal), (_replace_regular, self.regular)):
             for pair in pairs:
                 path = _below(root, path, rule, pair)
-        if path != before:
-            _logger.info("sub: %s -> %s", before, path)
         return path
+
+
+def logged(substitute: Callable[[str], str]) -> Callable[[str], str]:
+    """Return `substitute` that logs each path that it changes, once and as nipype does."""
+    seen: set[str] = set()
+
+    def substitute_and_log(path: str) -> str:
+        changed = substitute(path)
+        if changed != path and path not in seen:
+            seen.add(path)
+            _logger.info("sub: %s -> %s", escaped(path), escaped(changed))
+        return changed
+
+    return substitute_and_log
 
 
 def _replace_literal(pair: tuple[str, str], text: str) -> str:

@@ -10,7 +10,11 @@ from types import ModuleType
 
 from nipype_datasink.installation import install
 
-__all__ = ["run_script"]
+__all__ = ["Interrupted", "run_script"]
+
+
+class Interrupted(BaseException):
+    """A script was ended by Ctrl-C and its traceback is written; click turns no such error away."""
 
 
 def run_script(path: str, arguments: Sequence[str] = ()) -> None:
@@ -27,6 +31,8 @@ def run_script(path: str, arguments: Sequence[str] = ()) -> None:
     ------
     SystemExit
         As the script raised it; after a traceback, with the code that Python exits with.
+    Interrupted
+        After the traceback of a `KeyboardInterrupt`.
     """
     install()
     sys.argv[:] = [path, *arguments]
@@ -46,4 +52,6 @@ def run_script(path: str, arguments: Sequence[str] = ()) -> None:
         traceback = error.__traceback__
         error.__traceback__ = traceback and traceback.tb_next  # without this very function
         sys.excepthook(type(error), error, error.__traceback__)
-        sys.exit(130 if isinstance(error, KeyboardInterrupt) else 1)
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted from None
+        sys.exit(1)

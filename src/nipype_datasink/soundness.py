@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
+from nipype_datasink.display import escaped
 from nipype_datasink.errors import CollisionError, DestinationError, SourceError
 from nipype_datasink.hints import likely_input
 from nipype_datasink.location import LocalDirectory, Location
@@ -131,8 +132,10 @@ def _refuse_recursion(delivery: Delivery, tree: Tree) -> None:
     for folder in folders:
         if not read.isdisjoint([folder, *_ancestors(folder)]):
             raise SourceError(
-                f"{delivery.field}: {delivery.source} contains its own destination "
-                f"{delivery.destination}; choose a base_directory outside it"
+                escaped(
+                    f"{delivery.field}: {delivery.source} contains its own destination "
+                    f"{delivery.destination}; choose a base_directory outside it"
+                )
             )
 
 
@@ -149,15 +152,19 @@ def _refuse_obstacles(deliveries: Sequence[Delivery]) -> None:
                 or (os.path.isdir(place) and not os.path.islink(place))
             ):
                 raise DestinationError(
-                    f"{delivery.field}: {transfer.source} cannot become the file {place}, "
-                    "which is a directory; remove it, or change it by a substitution"
+                    escaped(
+                        f"{delivery.field}: {transfer.source} cannot become the file {place}, "
+                        "which is a directory; remove it, or change it by a substitution"
+                    )
                 )
             needed.setdefault(os.path.dirname(place), delivery)
     for directory, delivery in needed.items():
         if found := _obstacle(directory):
             raise DestinationError(
-                f"{delivery.field}: {delivery.destination} needs the directory {directory}, "
-                f"but {found} is none; move it away or change the destination"
+                escaped(
+                    f"{delivery.field}: {delivery.destination} needs the directory {directory}, "
+                    f"but {found} is none; move it away or change the destination"
+                )
             )
 
 
@@ -183,14 +190,16 @@ def _refuse_removals(plan: Plan) -> None:
     for item, folder in emptied:
         if os.path.islink(folder):
             raise DestinationError(
-                f"{item.field}: remove_dest_dir does not empty {folder} through a link"
+                escaped(f"{item.field}: remove_dest_dir does not empty {folder} through a link")
             )
         others = [inside for location, inside in files.items() if location != item.location]
         for inside in (bases, *others):
             if folder in inside:
                 raise DestinationError(
-                    f"{item.field}: remove_dest_dir would empty {inside[folder]}; "
-                    "change the destination by a substitution, or do not set it"
+                    escaped(
+                        f"{item.field}: remove_dest_dir would empty {inside[folder]}; "
+                        "change the destination by a substitution, or do not set it"
+                    )
                 )
 
 
@@ -213,14 +222,18 @@ def _refuse_collisions(plan: Plan, links: Collection[str]) -> None:
             other = taken.setdefault(transfer.destination, transfer)
             if other is not transfer and not _same_bytes(transfer.source, other.source):
                 raise CollisionError(
-                    f"nothing was written: {other.source} and {transfer.source} differ, and both "
-                    f"would become {transfer.destination}. Keep them apart by the input's name, "
-                    "by parameterization or by a substitution"
+                    escaped(
+                        f"nothing was written: {other.source} and {transfer.source} differ, and "
+                        f"both would become {transfer.destination}. Keep them apart by the "
+                        "input's name, by parameterization or by a substitution"
+                    )
                 )
     for folder in sorted(_folders(plan).intersection(taken)):
         raise CollisionError(
-            f"nothing was written: {taken[folder].source} would become the file {folder}, "
-            "which is also the folder of other files"
+            escaped(
+                f"nothing was written: {taken[folder].source} would become the file {folder}, "
+                "which is also the folder of other files"
+            )
         )
     on_disk = {place: transfer for place, transfer in taken.items() if os.path.isabs(place)}
     _refuse_overwritten_sources(on_disk, links)
@@ -236,8 +249,10 @@ def _refuse_overwritten_sources(taken: Mapping[str, FileTransfer], links: Collec
             other = taken.get(place, transfer)
             if other is not transfer and not _same_bytes(transfer.source, other.source):
                 raise CollisionError(
-                    f"nothing was written: {transfer.source} is to be sunk, but {other.source} "
-                    "would overwrite it in the same run; use two sinks, one after the other"
+                    escaped(
+                        f"nothing was written: {transfer.source} is to be sunk, but {other.source} "
+                        "would overwrite it in the same run; use two sinks, one after the other"
+                    )
                 )
 
 
@@ -246,7 +261,9 @@ def _same_bytes(source: str, other: str) -> bool:
         return same_bytes(source, other)
     except OSError as error:
         raise SourceError(
-            f"nothing was written: {error.filename or source} cannot be read: {error.strerror}"
+            escaped(
+                f"nothing was written: {error.filename or source} cannot be read: {error.strerror}"
+            )
         ) from error
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from traits.trait_base import Undefined
 
+from nipype_datasink.display import escaped
+
 __all__ = ["Problem", "Source", "SourceFile", "Tree", "examine", "flatten", "same_bytes"]
 
 # Files that belong together (nipype/utils/filemanip.py, related_filetype_sets).
@@ -79,7 +81,7 @@ class Problem:
     """The path, or what it links to, does not exist."""
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.what} {self.why}"
+        return escaped(f"{self.field}: {self.what} {self.why}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,13 +11,22 @@ import sys
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from nipype_datasink.errors import CredentialsError, S3Error
 from nipype_datasink.location import without_password
 from nipype_datasink.s3.client import is_mocked
 from nipype_datasink.worker import whereabouts
 
-__all__ = ["Reference", "credentials_of", "describe", "is_boto3", "let_travel", "usable_here"]
+__all__ = [
+    "Reference",
+    "credentials_of",
+    "describe",
+    "is_boto3",
+    "let_travel",
+    "secrets_of",
+    "usable_here",
+]
 
 _logger = logging.getLogger("nipype.interface")
 
@@ -202,6 +211,16 @@ def _warn_of_a_copy(mock: str) -> None:
 def credentials_of(bucket: Any) -> Any:
     """Return botocore's credentials of a bucket's client; None if its requests are not signed."""
     return bucket.meta.client._request_signer._credentials
+
+
+def secrets_of(bucket: Any) -> tuple[str | None, ...]:
+    """Return what of a boto3 bucket's client must be shown nowhere."""
+    credentials = credentials_of(bucket)
+    if credentials is None:
+        return ()
+    frozen = credentials.get_frozen_credentials()
+    password = urlsplit(bucket.meta.client.meta.endpoint_url).password
+    return frozen.secret_key, frozen.token, password
 
 
 def _renewed(bucket: Any) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from html.entities import name2codepoint
 from typing import Any
 
 from botocore.exceptions import (
@@ -51,6 +53,8 @@ _NOBODY_FOUND = (
 )
 _DENIED_BEFORE_ANY = 10  # objects
 _WITH_SECRETS = ("Token", "CanonicalRequest", "StringToSign")
+_SHORTEST = 6  # characters of a secret; shorter ones are parts of other words
+_REMOVED = "(removed)"
 _UNREACHABLE = (ConnectionError, HTTPClientError)
 _NOBODY = (NoCredentialsError, PartialCredentialsError, TokenRetrievalError)
 
@@ -126,11 +130,65 @@ class Trouble:
                 self.stop()
 
 
-def forget_secrets(error: BaseException | None) -> None:
-    """Remove the session token: S3 tells what it is, or what it was signed with, if it is wrong."""
-    answer = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
-    for name in [name for name in answer if name.startswith(_WITH_SECRETS)]:
-        del answer[name]  # type: ignore[misc]
+def forget_secrets(error: BaseException | None, secrets: Iterable[str | None] = ()) -> None:
+    """Remove secrets from an error, its causes, and what a store has answered.
+
+    S3 tells what a wrong session token is, and what a request was signed with; other stores, and
+    proxies before them, may show parts of a request anywhere in an answer.
+
+    Parameters
+    ----------
+    error
+        Changed in place.
+    secrets
+        Removed wherever they stand, also as URLs, XML and JSON encode them.
+    """
+    patterns = [_encoded(secret) for secret in secrets if secret and len(secret) >= _SHORTEST]
+    seen: list[BaseException] = []
+    while error and error not in seen:
+        seen.append(error)
+        answer = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
+        for name in [name for name in answer if name.startswith(_WITH_SECRETS)]:
+            del answer[name]  # type: ignore[misc]
+        if patterns:
+            state = {name: _cleaned(value, patterns) for name, value in vars(error).items()}
+            vars(error).update(state)
+            error.args = _cleaned(error.args, patterns)
+        error = error.__cause__ or error.__context__
+
+
+def _encoded(secret: str) -> re.Pattern[str]:
+    """Return what finds a text in which any character may be encoded."""
+    return re.compile("".join(map(_character, secret)), re.IGNORECASE)
+
+
+def _character(character: str) -> str:
+    number = ord(character)
+    forms = [
+        f"(?-i:{re.escape(character)})",
+        "".join(f"%(?:25)?{byte:02x}" for byte in character.encode()),
+        f"&#0*{number};",
+        f"&#x0*{number:x};",
+        rf"\\u{number:04x}",
+        rf"\\{re.escape(character)}",
+        *(f"&{name};" for name, code in name2codepoint.items() if code == number),
+    ]
+    return f"(?:{'|'.join(forms)})"
+
+
+def _cleaned(value: Any, patterns: Sequence[re.Pattern[str]]) -> Any:
+    """Return a copy of `value` without what the patterns find."""
+    if isinstance(value, str):
+        for pattern in patterns:
+            value = pattern.sub(_REMOVED, value)
+        return value
+    if isinstance(value, bytes):
+        return _cleaned(value.decode("latin-1"), patterns).encode("latin-1")
+    if isinstance(value, dict):
+        return {_cleaned(k, patterns): _cleaned(v, patterns) for k, v in value.items()}
+    if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
+        return type(value)(_cleaned(item, patterns) for item in value)
+    return value
 
 
 def explain(error: BaseException, *, signed: bool = True) -> str:

@@ -20,7 +20,7 @@ from nipype_datasink.s3.injected import send_as_nipype, send_by_hook
 from nipype_datasink.s3.listing import list_below
 from nipype_datasink.s3.pace import Pace
 from nipype_datasink.s3.presence import find_present
-from nipype_datasink.s3.reference import is_boto3
+from nipype_datasink.s3.reference import is_boto3, secrets_of
 from nipype_datasink.s3.refusal import (
     S3Refused,
     Trouble,
@@ -75,6 +75,7 @@ class S3Target:
         self._transfer_client = transfer_client
         self._hook = hook
         self._signed = True
+        self._secrets: tuple[str | None, ...] = ()
 
     def deliver(self, plan: Plan) -> list[Outcome]:
         """Bring every file of `plan` there; return what became of each."""
@@ -85,7 +86,7 @@ class S3Target:
         except Exception as error:  # noqa: BLE001 - subclasses open buckets in their own way
             outcomes = not_tried(plan, error)
         for outcome in outcomes:
-            forget_secrets(outcome.cause)
+            forget_secrets(outcome.cause, self._secrets)
         return outcomes
 
     def error(self, message: str, causes: Sequence[Exception], /) -> DeliveryError:
@@ -105,7 +106,9 @@ class S3Target:
     def _deliver(self, plan: Plan) -> list[Outcome]:
         bucket = self._open_bucket()
         self._check_name(bucket)
-        self._signed = not is_boto3(bucket) or is_signed(bucket)
+        if is_boto3(bucket):
+            self._signed = is_signed(bucket)
+            self._secrets = secrets_of(bucket)
         with progress_for(plan.size, self.location.label) as progress:
             return self._way(bucket)(plan, bucket, progress)
 
