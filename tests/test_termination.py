@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from nipype_datasink.termination import Terminated, sigterm_interrupts
+from nipype_datasink import DataSink, DeliveryError, termination
+from nipype_datasink.termination import Terminated, error_of_handler, sigterm_interrupts
 
 BEGINNING = """
 import os, signal
@@ -191,3 +195,173 @@ Killed(base_directory="s3://mybucket", infields=["x"], x="a").run()
     )
     assert "undone\n" in done.stdout
     assert done.returncode == -signal.SIGTERM
+
+
+def test_sigterm_after_an_interrupt_waits_until_what_is_half_done_is_undone() -> None:
+    done = run(
+        """
+try:
+    with sigterm_interrupts():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            print("undone", flush=True)
+finally:
+    print("not reached", flush=True)
+"""
+    )
+    assert done.stdout.startswith("undone\n")
+    assert "not reached" not in done.stdout
+    assert done.returncode == -signal.SIGTERM
+
+
+@sigterm_interrupts()
+def interrupt_twice(first: signal.Signals, undone: list[bool]) -> None:
+    try:
+        signal.raise_signal(first)
+    finally:
+        signal.raise_signal(signal.SIGINT)
+        undone.append(True)
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_does_not_stop_the_undoing(
+    first: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "kill", lambda *_: None)
+    undone: list[bool] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupt_twice(first, undone)
+    assert undone == [True]
+
+
+def test_an_impatient_person_can_interrupt_the_undoing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(termination, "_UNDOING", 0.0)
+    undone: list[bool] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupt_twice(signal.SIGINT, undone)
+    assert undone == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda each: each.name)
+def test_a_handler_that_was_set_meanwhile_stays(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with sigterm_interrupts():
+        ours = signal.getsignal(number)
+        signal.signal(number, theirs)
+    assert ours != before
+    assert signal.getsignal(number) is theirs
+    signal.signal(number, before)
+
+
+def theirs(*_: object) -> None:
+    """Handle a signal by doing nothing."""
+
+
+def test_a_handler_that_calls_the_one_before_it_ends_the_process_too() -> None:
+    done = run(
+        """
+with sigterm_interrupts():
+    ours = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, lambda *what: (print("theirs", flush=True), ours(*what)))
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except KeyboardInterrupt:
+        print("undone", flush=True)
+print("not reached", flush=True)
+"""
+    )
+    assert done.stdout.startswith("theirs\nundone\n")
+    assert done.stdout.endswith("theirs\n")
+    assert done.returncode == -signal.SIGTERM
+
+
+class Late(Exception):
+    """What somebody's time limit raises."""
+
+
+class Limit:
+    """A time limit that is an object."""
+
+    def __call__(self, *_: object) -> None:
+        raise Late
+
+    def bound(self, *_: object) -> None:
+        raise Late
+
+
+def too_late(*_: object) -> None:
+    raise Late
+
+
+def no_time(*_: object) -> None:
+    raise TimeoutError("too late")
+
+
+@pytest.fixture
+def alarm() -> Iterator[None]:
+    """Puts back whatever handled SIGALRM before."""
+    before = signal.getsignal(signal.SIGALRM)
+    yield
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [too_late, Limit(), Limit().bound, partial(too_late, 1)],
+    ids=["function", "object", "method", "partial"],
+)
+def test_what_a_handler_raises_is_told_from_other_errors(alarm: None, handler: Any) -> None:
+    signal.signal(signal.SIGALRM, handler)
+    with pytest.raises(OSError, match="a library's") as caught:
+        wrap_what_the_handler_raises()
+    assert type(error_of_handler(caught.value)) is Late
+    assert error_of_handler(OSError("disk full")) is None
+
+
+def wrap_what_the_handler_raises() -> None:
+    try:
+        signal.raise_signal(signal.SIGALRM)
+    except Late as late:
+        raise OSError("a library's") from late
+
+
+@pytest.mark.parametrize("handler", [too_late, no_time])
+@pytest.mark.parametrize("size", [10, 9 << 20], ids=["small", "large"])
+def test_a_time_limit_is_no_failure_of_a_file(
+    alarm: None,
+    workdir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    handler: Callable[..., None],
+    size: int,
+) -> None:
+    def late(*_: object) -> None:
+        copied.append(True)
+        signal.raise_signal(signal.SIGALRM)
+
+    copied: list[bool] = []
+    signal.signal(signal.SIGALRM, handler)
+    monkeypatch.setattr("nipype_datasink.local.copy", late)
+    (workdir / "in").mkdir()
+    for name in "abc":
+        (workdir / "in" / name).write_bytes(bytes(size))
+    with pytest.raises((Late, TimeoutError)) as caught:
+        DataSink(base_directory="out", infields=["x"], x=str(workdir / "in")).run()
+    assert type(caught.value) in (Late, TimeoutError)
+    assert len(copied) == 1 or size > 10  # large ones are copied in threads
+
+
+def test_a_time_limit_of_the_system_is_a_failure_of_its_file(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(source: str, *_: object) -> None:
+        raise TimeoutError(errno.ETIMEDOUT, "the server does not answer", source)
+
+    monkeypatch.setattr("nipype_datasink.local.copy", hang)
+    (workdir / "in").mkdir()
+    for name in "abc":
+        (workdir / "in" / name).write_text(name)
+    with pytest.raises(DeliveryError) as caught:
+        DataSink(base_directory="out", infields=["x"], x=str(workdir / "in")).run()
+    assert len(caught.value.outcomes) == 3

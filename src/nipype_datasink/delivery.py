@@ -16,7 +16,7 @@ from nipype_datasink.errors import DeliveryError, MissingSourceError, S3Error
 from nipype_datasink.location import Location
 from nipype_datasink.plan import FileTransfer, Plan
 from nipype_datasink.sources import Problem
-from nipype_datasink.termination import sigterm_interrupts
+from nipype_datasink.termination import error_of_handler, sigterm_interrupts
 
 __all__ = ["Outcome", "Status", "Target", "Unreachable", "deliver", "name_missing"]
 
@@ -64,8 +64,11 @@ class Outcome:
         """Return the outcome of a file that did not arrive.
 
         What the error's frames hold is let go: it may be the whole body of a request, and an
-        outcome lives on.
+        outcome lives on. What a signal handler of the user's has raised concerns no file, and is
+        raised.
         """
+        if raised := error_of_handler(error):
+            raise raised
         link: BaseException | None = error
         seen: list[BaseException] = []
         while link and link not in seen:
@@ -85,14 +88,16 @@ def _picklable(error: Exception) -> Exception:
 
 def not_tried(plan: Plan, cause: Exception) -> list[Outcome]:
     """Return that nothing of `plan` was tried, not even what a directory without files asks."""
+    return _not_arrived(plan, cause, Status.NOT_TRIED)
+
+
+def _not_arrived(plan: Plan, cause: Exception, status: Status) -> list[Outcome]:
     empty = [
         FileTransfer(source=item.source, destination=item.replaces, size=0)
         for item in plan.deliveries
         if item.replaces and not item.transfers
     ]
-    return [
-        Outcome.failure(transfer, cause, Status.NOT_TRIED) for transfer in [*plan.transfers, *empty]
-    ]
+    return [Outcome.failure(transfer, cause, status) for transfer in [*plan.transfers, *empty]]
 
 
 class Target(Protocol):
@@ -173,7 +178,17 @@ def deliver(plan: Plan, targets: Sequence[Target]) -> list[Outcome]:
 
 def _deliver_part(part: Plan, target: Target) -> list[Outcome]:
     begin = time.monotonic()
-    done = target.deliver(part)
+    try:
+        done = target.deliver(part)
+    except Exception as error:  # a fault of ours or of a library
+        if isinstance(error, TimeoutError) and error.errno is None:
+            raise  # a time limit of the user's
+        # Nobody knows what became of these files, but what is known of other places stays.
+        done = _not_arrived(part, error, Status.FAILED)
+        if not done:
+            raise DeliveryError(
+                f"{target.location.label}: {type(error).__name__}: {error}"
+            ) from error
     _log(target.location, done, time.monotonic() - begin)
     return done
 

@@ -188,9 +188,9 @@ class DataSink(upstream.DataSink):
         for name in ("bucket", "creds_path", "s3_profile"):
             if (value := self._value(name)) is not None:
                 return "the injected bucket" if name == "bucket" else f"{name} {value!r}"
-        from nipype_datasink.s3.identity import whose
+        with suppress(Exception):  # the error is about something else, and must not be replaced
+            from nipype_datasink.s3.identity import whose
 
-        with suppress(Exception):  # it is about another error
             return whose(self._open_bucket())
         return "nobody"
 

@@ -94,7 +94,7 @@ class _Work:
                 status = self._status_unread(transfer)
                 if status:
                     self._note(transfer, status)
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - at most the outcome of this file
                 self._fail(transfer, error)
         return transfer in self.outcomes
 
@@ -122,7 +122,7 @@ class _Work:
             return
         try:
             self._note(transfer, self._copy(transfer))
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - at most the outcome of this file
             self._fail(transfer, error)
 
     def _copy(self, transfer: FileTransfer) -> Status:
@@ -139,9 +139,11 @@ class _Work:
     def _note(self, transfer: FileTransfer, status: Status, cause: OSError | None = None) -> None:
         self.outcomes[transfer] = Outcome(transfer=transfer, status=status, cause=cause)
 
-    def _fail(self, transfer: FileTransfer, error: OSError) -> None:
+    def _fail(self, transfer: FileTransfer, error: Exception) -> None:
+        if isinstance(error, TimeoutError) and error.errno is None:
+            raise error  # a time limit of the user's; the system's own has a number
         self.outcomes[transfer] = Outcome.failure(transfer, error)
-        if error.errno in _HOPELESS:
+        if isinstance(error, OSError) and error.errno in _HOPELESS:
             self._hopeless = error
 
 

@@ -22,7 +22,7 @@ _KERNEL_CANNOT = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, err
 _TEMPORARY = re.compile(r"\.datasink-[0-9a-f]{16}")
 _ATTEMPTS = 10
 _BLOCK = 1 << 20  # bytes
-_AT_ONCE = 1 << 26  # bytes that the kernel copies; an interrupt waits for them
+_AT_ONCE = 1 << 24  # bytes that the kernel copies; an interrupt waits for them
 
 # Where `flock` does not reach other nodes, only its age tells that nobody writes a file any more.
 _LITTER_SECONDS = 24 * 60 * 60

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from traits.trait_base import Undefined
 
 from nipype_datasink.display import escaped
+from nipype_datasink.threads import checkpoint
 
 __all__ = ["Problem", "Source", "SourceFile", "Tree", "examine", "flatten", "same_bytes"]
 
@@ -321,6 +322,7 @@ def same_bytes(path: str, other: str) -> bool:
         if os.fstat(one.fileno()).st_size != os.fstat(two.fileno()).st_size:
             return False
         while block := one.read(_BLOCK):
+            checkpoint()
             if block != two.read(_BLOCK):
                 return False
         return not two.read(1)

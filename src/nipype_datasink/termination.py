@@ -1,4 +1,4 @@
-"""Ending on SIGTERM as on Ctrl-C: nothing half done is left behind."""
+"""Ending on SIGTERM as on Ctrl-C, and only once: nothing half done is left behind."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ import logging
 import os
 import signal
 import threading
+import time
 from _thread import start_new_thread
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import CodeType, FrameType
+from typing import Any
 
-__all__ = ["Terminated", "sigterm_interrupts"]
+__all__ = ["Terminated", "error_of_handler", "sigterm_interrupts"]
 
 _logger = logging.getLogger("nipype.interface")
 
+_Handler = Callable[[int, FrameType | None], Any]
+
 # Seconds; SLURM and Kubernetes kill after 30.
 _GRACE = 20.0
+# Seconds in which another Ctrl-C does not interrupt what the first one began to undo.
+_UNDOING = 5.0
 
 
 class Terminated(KeyboardInterrupt):
@@ -27,45 +33,107 @@ class Terminated(KeyboardInterrupt):
 def sigterm_interrupts() -> Iterator[None]:
     """Let SIGTERM raise `Terminated` in the block, and end the process when the block is left.
 
-    Batch systems end jobs by SIGTERM, which Python does not heed: uploads in parts would stay
-    open, and temporary files lie about. The process still dies of the signal, and of a second one
-    at once. It sends itself one if the block is not left in time, as where a store is silent.
-    Outside the main thread, and where somebody else handles the signal, nothing changes.
+    Batch systems end jobs by SIGTERM, which Python does not turn into an exception: uploads in
+    parts would stay open, and temporary files lie about. The process still dies of the signal,
+    and of a second one at once. It sends itself one if the block is not left in time, as where a
+    store is silent. A signal that follows another does not interrupt the undoing: SIGTERM waits
+    until the block is left, and Ctrl-C is ignored for some seconds. Outside the main thread, and
+    where somebody else handles the signal, nothing changes.
     """
-    if not _is_free():
-        yield
-        return
-    owner = os.getpid()
-    left = threading.Event()
-    arrived = False
-
-    def interrupt(number: int, _: FrameType | None) -> None:
-        nonlocal arrived
-        arrived = True
-        signal.signal(number, signal.SIG_DFL)
-        if os.getpid() != owner:  # a child that was forked in the block
-            os.kill(os.getpid(), number)
-        start_new_thread(_insist, (left,))  # `threading` takes locks that may be held just now
-        raise Terminated
-
+    ending = _Ending()
     try:
-        signal.signal(signal.SIGTERM, interrupt)
-        try:
-            yield
-        finally:
-            left.set()
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        ending.begin()
+        yield
     finally:
-        if arrived:  # even if somebody has swallowed what was raised
-            _logger.warning("ended by SIGTERM; run again to complete what is missing")
+        ending.end()
+
+
+class _Ending:
+    """What has arrived since the block began. Handlers run in the main thread only: no lock."""
+
+    def __init__(self) -> None:
+        self._owner = os.getpid()
+        self._left = threading.Event()
+        self._interrupted_at: float | None = None
+        self._terminated = False
+        self._before: dict[int, Any] = {}
+
+    def begin(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number, free, handler in (
+            (signal.SIGINT, signal.default_int_handler, self._interrupt),
+            (signal.SIGTERM, signal.SIG_DFL, self._terminate),
+        ):
+            if signal.getsignal(number) is free:
+                self._before[number] = free
+                signal.signal(number, handler)
+
+    def end(self) -> None:
+        self._left.set()
+        try:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._restore(number)
+        finally:
+            if self._terminated:  # even if somebody has swallowed what was raised
+                _logger.warning("ended by SIGTERM; run again to complete what is missing")
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def _restore(self, number: int) -> None:
+        """Put back the handler that was there, unless somebody has set another one meanwhile."""
+        handler = self._terminate if number == signal.SIGTERM else self._interrupt
+        if number in self._before and signal.getsignal(number) == handler:
+            signal.signal(number, self._before[number])
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        undoing = self._interrupted_at is not None and now < self._interrupted_at + _UNDOING
+        if undoing and not self._left.is_set() and os.getpid() == self._owner:
+            return
+        self._interrupted_at = now
+        signal.default_int_handler(number, frame)
+
+    def _terminate(self, number: int, _: FrameType | None) -> None:
+        self._restore(number)
+        if os.getpid() != self._owner or self._left.is_set():
+            # A child that was forked in the block; or somebody's own handler calls this one.
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self._terminated = True
+        with suppress(RuntimeError):  # no more threads
+            # `threading` takes locks that may be held just now.
+            start_new_thread(self._insist, ())
+        if self._interrupted_at is None:
+            self._interrupted_at = time.monotonic()
+            raise Terminated
+
+    def _insist(self) -> None:
+        if not self._left.wait(_GRACE):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _insist(left: threading.Event) -> None:
-    if not left.wait(_GRACE):
-        os.kill(os.getpid(), signal.SIGTERM)
+def error_of_handler(error: BaseException) -> BaseException | None:
+    """Return the exception that a signal handler has raised, if that is what led to `error`.
+
+    It is meant for whoever has set the handler, as in ``signal.alarm`` for a time limit, and says
+    nothing about the file that was worked on when the signal came.
+    """
+    codes = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
+    link: BaseException | None = error
+    seen: list[BaseException] = []
+    while link and link not in seen:
+        traceback = link.__traceback__
+        while traceback:
+            if traceback.tb_frame.f_code in codes:
+                return link
+            traceback = traceback.tb_next
+        seen.append(link)
+        link = link.__cause__ or link.__context__
+    return None
 
 
-def _is_free() -> bool:
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    return in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+def _code_of(handler: Any) -> CodeType | None:
+    handler = getattr(handler, "func", handler)  # of functools.partial
+    method = getattr(type(handler), "__call__", None)  # noqa: B004 - of an object that is called
+    code = getattr(handler, "__code__", getattr(method, "__code__", None))
+    return code if isinstance(code, CodeType) else None

@@ -173,7 +173,7 @@ class Pool(Executor):
         future: Future[_Result] = Future()
 
         def call() -> None:
-            if any(event.is_set() for event in self._stops):
+            if self._stopped.is_set():
                 future.cancel()
             if not future.set_running_or_notify_cancel():
                 return

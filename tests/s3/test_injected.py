@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import gc
 import hashlib
 import os
 import pickle
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +25,9 @@ from nipype.interfaces import io as upstream
 from nipype.interfaces.utility import IdentityInterface
 
 from nipype_datasink import CredentialsError, DataSink, S3Error
+from nipype_datasink.s3 import reference
+from nipype_datasink.s3.reference import Reference, arrive, refer
+from nipype_datasink.threads import spread
 from tests.conftest import contents
 from tests.stores import ACCESS_KEY, SECRET_KEY
 
@@ -237,6 +242,63 @@ def test_a_deep_copy_shares_a_bucket_of_any_kind(make: Callable[[], Any]) -> Non
     bucket = make()
     sink = DataSink(base_directory="s3://mybucket", bucket=bucket)
     assert copy.deepcopy(sink).inputs.bucket is bucket
+
+
+def test_a_bucket_that_nobody_holds_is_let_go() -> None:
+    bucket = Fake()
+    alive = weakref.ref(bucket)
+    sink = DataSink(base_directory="s3://mybucket", bucket=bucket)
+    twins = [copy.deepcopy(sink), pickle.loads(pickle.dumps(sink))]
+    del sink, bucket
+    gc.collect()
+    assert all(twin.inputs.bucket is alive() for twin in twins)
+    pickled = pickle.dumps(twins)
+    del twins
+    gc.collect()
+    assert alive() is None
+    assert [type(twin.inputs.bucket) for twin in pickle.loads(pickled)] == [Reference] * 2
+
+
+def test_a_run_with_a_bucket_of_its_own_leaves_nothing_open(
+    files: list[str], bucket: Bucket, endpoint: str
+) -> None:
+    def run() -> int:
+        session = boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name="us-east-1")
+        own = session.resource("s3", endpoint_url=endpoint).Bucket("mybucket")
+        DataSink(base_directory="s3://mybucket", bucket=own, infields=["x"], x=files).run()
+        del own, session
+        gc.collect()
+        return len(reference._known)
+
+    before = run()
+    assert run() == before
+
+
+def test_a_bucket_that_cannot_be_held_weakly_is_shared_too() -> None:
+    class Slotted:
+        __slots__ = ("name",)
+
+        def upload_file(self, *_: object, **__: object) -> None: ...
+
+    bucket = Slotted()
+    bucket.name = "mybucket"
+    sink = DataSink(base_directory="s3://mybucket", bucket=bucket)
+    assert pickle.loads(pickle.dumps(sink)).inputs.bucket is bucket
+
+
+def test_threads_inject_buckets_at_the_same_time() -> None:
+    def inject(_: int) -> None:
+        for _ in range(300):
+            bucket = Fake()
+            assert pickle.loads(pickle.dumps(refer(bucket))).token
+            assert arrive(refer(bucket)) is bucket
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        spread(inject, range(8), threads=8)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

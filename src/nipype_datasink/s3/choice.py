@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING
 
 from botocore.utils import get_environ_proxies
@@ -12,6 +13,7 @@ from nipype_datasink.progress import Progress
 from nipype_datasink.s3 import has_crt
 from nipype_datasink.s3.classic import ClassicTransport
 from nipype_datasink.s3.client import is_mocked, session_of
+from nipype_datasink.s3.descriptors import are_scarce
 from nipype_datasink.s3.pace import Pace
 from nipype_datasink.s3.store import Store
 from nipype_datasink.s3.template import Template, make_template
@@ -20,7 +22,7 @@ from nipype_datasink.s3.transport import Transport
 if TYPE_CHECKING:
     import boto3.session
 
-__all__ = ["choose_transport"]
+__all__ = ["choose_transport", "close_idle_connections"]
 
 _logger = logging.getLogger("nipype.interface")
 
@@ -74,8 +76,20 @@ def _crt(store: Store, pace: Pace, progress: Progress) -> Transport | None:
     if started_before_fork():
         _logger.info("%s: boto3 sends, as the parent process uses the AWS CRT", store.bucket)
         return None
-    client = crt_client(store.client, session, template, concurrency=pace.limit)
+    try:
+        client = crt_client(store.client, session, template, concurrency=pace.limit)
+    except Exception as error:
+        raise _Unfit(f"its client cannot be made: {error}") from error  # no descriptors, no threads
     return CrtTransport(store, client, template, pace=pace, progress=progress)
+
+
+def close_idle_connections() -> None:
+    """Give back the sockets of the AWS Common Runtime where descriptors have become scarce.
+
+    It keeps up to 500 of them open after a delivery, and others in this process would find none.
+    """
+    if are_scarce() and (runtime := sys.modules.get("nipype_datasink.s3.runtime")):
+        runtime.forget_idle_clients()
 
 
 def _session(store: Store) -> boto3.session.Session:

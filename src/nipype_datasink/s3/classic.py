@@ -29,7 +29,7 @@ from nipype_datasink.s3.transport import (
     refuse_change,
     version_of,
 )
-from nipype_datasink.threads import result_of, spread
+from nipype_datasink.threads import Pool, checkpoint, result_of, spread
 
 if TYPE_CHECKING:
     from s3transfer.futures import TransferFuture
@@ -94,14 +94,15 @@ class ClassicTransport:
     def _send_large(
         self, transfers: Sequence[FileTransfer], trouble: Trouble
     ) -> dict[FileTransfer, Outcome]:
-        at_once = self._pace.limit or _PARTS
+        at_once = self._pace.limit or min(_PARTS, self._pace.affordable)
         config = TransferConfig(
             multipart_threshold=PART_SIZE,
             multipart_chunksize=PART_SIZE,
             max_concurrency=at_once,
         )
         # The manager aborts what is on its way, parts included, if an interrupt ends it.
-        with TransferManager(self._store.client, config) as manager:
+        client, pool = self._store.client, Pool
+        with TransferManager(client, config, executor_cls=pool) as manager:  # type: ignore[arg-type]
             begun, outcomes = self._begin(manager, transfers, trouble)
             sent = []
             for transfer, before, future, ended in begun:
@@ -131,23 +132,24 @@ class ClassicTransport:
             if trouble.stopped:
                 outcomes[transfer] = Outcome(transfer=transfer, status=Status.NOT_TRIED)
                 continue
+            watch = _Watch(self._progress)
             try:
                 before = version_of(transfer.source)
-            except OSError as error:
+                future = manager.upload(
+                    transfer.source,
+                    self._store.bucket,
+                    transfer.key,
+                    extra_args=dict(self._args),
+                    subscribers=[watch],
+                )
+            except Exception as error:  # noqa: BLE001
                 outcomes[transfer] = Outcome.failure(transfer, error)
                 continue
-            watch = _Watch(self._progress)
-            future = manager.upload(
-                transfer.source,
-                self._store.bucket,
-                transfer.key,
-                extra_args=dict(self._args),
-                subscribers=[watch],
-            )
             begun.append((transfer, before, future, watch.ended))
         return begun, outcomes
 
     def _prove(self, transfer: FileTransfer, before: Version) -> Outcome:
+        checkpoint()
         try:
             refuse_change(transfer.source, before)
             verified = self._prove_parts(transfer, before[0])

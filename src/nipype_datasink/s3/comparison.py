@@ -13,6 +13,7 @@ from io import FileIO
 from typing import Protocol
 
 from nipype_datasink.s3 import has_crt
+from nipype_datasink.threads import checkpoint
 
 __all__ = [
     "PART_SIZE",
@@ -230,6 +231,7 @@ def _digest(proof: Proof, file: FileIO, size: int) -> bytes:
     digest = proof.make_hash()
     buffer = memoryview(bytearray(min(size, _BLOCK)))
     while size and (count := file.readinto(buffer[:size])):
+        checkpoint()
         digest.update(buffer[:count])
         size -= count
     return digest.digest()

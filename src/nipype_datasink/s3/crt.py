@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import resource
-import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from queue import SimpleQueue
 from time import monotonic
@@ -40,7 +38,7 @@ from nipype_datasink.s3.transport import (
     refuse_change,
     version_of,
 )
-from nipype_datasink.threads import spread
+from nipype_datasink.threads import Pool, checkpoint, spread
 
 if TYPE_CHECKING:
     from awscrt.s3 import S3Client as CrtClient
@@ -94,12 +92,11 @@ class CrtTransport:
     def send(self, transfers: Sequence[FileTransfer], trouble: Trouble) -> list[Outcome]:
         """Send every file that can be sent; return what became of each, in order."""
         pace = self._pace
-        most = min(_MOST, _descriptors() // 2)
-        self._requests = pace.requests(work=_REQUEST, least=min(_FEWEST, most), most=most)
+        self._requests = pace.requests(work=_REQUEST, least=_FEWEST, most=_MOST)
         parts = pace.requests(work=_PART, least=_FEWEST_PARTS, most=_MOST_PARTS)
         self._parts = min(parts, _MOST_PARTS)
         # An interrupt comes to the main thread; none may come between a request and our note of it.
-        with ThreadPoolExecutor(_PROVERS, thread_name_prefix="datasink") as provers:
+        with Pool(_PROVERS) as provers:
             run = _Run(self, trouble, provers)
             spread(run.send, [transfers], threads=1, apart=True, interrupt=run.cancel)
         return [run.outcome(transfer) for transfer in transfers]
@@ -145,6 +142,7 @@ class CrtTransport:
 
     def prove(self, upload: _Upload) -> Outcome:
         """Return what became of a file that the store has taken."""
+        checkpoint()  # many may be waiting for their turn
         transfer, size = upload.transfer, upload.version[0]
         try:
             refuse_change(transfer.source, upload.version)
@@ -173,12 +171,6 @@ class CrtTransport:
             if name in answered:
                 return True  # the store has compared it
         return confirmed(answer, source, size)
-
-
-def _descriptors() -> int:
-    """Return how many files and sockets this process may have open."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
 def _is_utf8(path: str) -> bool:
@@ -261,7 +253,7 @@ class _Upload:
 class _Run:
     """What is on its way, and what became of the rest; `send` has a thread of its own."""
 
-    def __init__(self, transport: CrtTransport, trouble: Trouble, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, transport: CrtTransport, trouble: Trouble, pool: Pool) -> None:
         self._transport = transport
         self._trouble = trouble
         self._pool = pool

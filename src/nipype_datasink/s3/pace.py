@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +18,13 @@ class Pace:
     ----------
     limit
         Requests at a time; None leaves it to what is seen.
+    affordable
+        Requests at a time for which this process has descriptors; it bounds the limit, too.
     """
 
-    def __init__(self, limit: int | None = None) -> None:
-        self.limit = limit
+    def __init__(self, limit: int | None = None, *, affordable: int | None = None) -> None:
+        self.affordable = sys.maxsize if affordable is None else affordable
+        self.limit = None if limit is None else min(limit, self.affordable)
         self._wait = math.inf  # seconds
 
     @contextmanager
@@ -42,4 +46,4 @@ class Pace:
         """
         if self.limit is not None:
             return self.limit
-        return int(max(least, min(most, 1 + self._wait / work)))
+        return int(min(self.affordable, max(least, min(most, 1 + self._wait / work))))

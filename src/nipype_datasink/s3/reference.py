@@ -8,7 +8,10 @@ import multiprocessing
 import os
 import pickle
 import sys
+import threading
 import uuid
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -58,11 +61,17 @@ class Reference:
 
 
 # Buckets that have been referred to in this process or in the one it was forked from, with that
-# process's number. A copy of a node must reach the very same bucket, so they stay.
-_known: dict[str, tuple[int, Any]] = {}
+# process's number. A copy of a node must reach the very same bucket, for as long as somebody holds
+# it; each has sockets and memory, so it must not stay longer. Nothing here is iterated over: the
+# death of a bucket changes these dictionaries at any moment.
+_known: dict[str, tuple[int, Callable[[], Any]]] = {}
+_tokens: dict[int, str] = {}  # by the bucket's `id`
 
 # What stands for the buckets of a parent in its forked children, by process and token.
 _renewals: dict[tuple[int, str], Any] = {}
+
+# Guards all three; the thread that holds it may collect garbage, and so forget a bucket.
+_lock = threading.RLock()
 
 
 def is_boto3(bucket: object) -> bool:
@@ -110,16 +119,56 @@ def _reduce(bucket: Any) -> Any:
 
 
 def _token_of(bucket: Any) -> str | None:
-    return next((token for token, (_, known) in _known.items() if known is bucket), None)
+    token = _tokens.get(id(bucket), "")
+    return token if _lookup(token)[1] is bucket else None
+
+
+def _lookup(token: str) -> tuple[int, Any]:
+    """Return the bucket, None if nobody holds it any more, and the process where it was made."""
+    process, bucket = _known.get(token, (0, _nothing))
+    return process, bucket()
+
+
+def _nothing() -> None:
+    return None
 
 
 def refer(bucket: Any) -> Reference:
     """Return what travels in place of `bucket`."""
-    token = _token_of(bucket)
-    if token is None:
-        token = uuid.uuid4().hex
-        _known[token] = (os.getpid(), bucket)
+    with _lock:
+        token = _token_of(bucket)
+        if token is None:
+            token = uuid.uuid4().hex
+            _known[token] = (os.getpid(), _weakly(bucket, token))
+            _tokens[id(bucket)] = token
     return _reference(token, bucket)
+
+
+def _weakly(bucket: Any, token: str) -> Callable[[], Any]:
+    """Return what returns the bucket for as long as somebody else holds it."""
+    identity = id(bucket)
+
+    def forget(_: object) -> None:
+        with _lock:
+            _known.pop(token, None)
+            _renewals.pop((os.getpid(), token), None)
+            if _tokens.get(identity) == token:
+                del _tokens[identity]
+
+    try:
+        return weakref.ref(bucket, forget)
+    except TypeError:  # a fake with slots
+        return lambda: bucket
+
+
+def _renew_lock() -> None:
+    """In a forked child, where nobody would release the lock that another thread held."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _reference(token: str, bucket: Any) -> Reference:
@@ -162,8 +211,8 @@ def arrive(reference: Reference) -> Any:
     Nothing here can fail: an error while a node is unpickled would end a pool of workers, and
     nipype would wait for them for ever.
     """
-    process, bucket = _known.get(reference.token, (0, None))
-    return bucket if process == os.getpid() else reference
+    process, bucket = _lookup(reference.token)
+    return bucket if bucket is not None and process == os.getpid() else reference
 
 
 def usable_here(bucket: Any) -> Any:
@@ -177,7 +226,7 @@ def usable_here(bucket: Any) -> Any:
         If it is not boto3's own, or moto's, and was made in another process.
     """
     reference = bucket if isinstance(bucket, Reference) else refer(bucket)
-    process, known = _known.get(reference.token, (0, None))
+    process, known = _lookup(reference.token)
     if known is None and reference.own:
         known = pickle.loads(reference.own)
     if known is None:
@@ -189,9 +238,10 @@ def usable_here(bucket: Any) -> Any:
         return known
     warn_of_moto()
     here = (os.getpid(), reference.token)
-    if here not in _renewals:
-        _renewals[here] = _renewed(known)
-    return _renewals[here]
+    with _lock:
+        if here not in _renewals:
+            _renewals[here] = _renewed(known)
+        return _renewals[here]
 
 
 def warn_of_moto() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -28,13 +29,14 @@ if TYPE_CHECKING:
     import boto3.session
     from types_boto3_s3.client import S3Client
 
-__all__ = ["crt_client", "started_before_fork"]
+__all__ = ["crt_client", "forget_idle_clients", "started_before_fork"]
 
 # The least that the runtime takes: it holds the parts of large files. Small ones come on top.
 _MEMORY = 256 << 20  # bytes
 # Allows up to 500 connections, as many as hide a round trip of 50 ms. Nothing else depends on it.
 _TARGET = 200.0  # gigabits per second
 _THREADS = 4
+_CLOSING_SECONDS = 2.0
 
 _clients: WeakKeyDictionary[S3Client, dict[tuple[str, ...], CrtClient]] = WeakKeyDictionary()
 _lock = threading.Lock()
@@ -78,6 +80,21 @@ def crt_client(
         if kind not in beside:
             beside[kind] = _make_client(session, template, concurrency)
         return beside[kind]
+
+
+def forget_idle_clients() -> None:
+    """Close the connections of clients that send nothing now; the next delivery makes new ones."""
+    if started_before_fork():
+        return
+    with _lock:
+        clients = [client for beside in _clients.values() for client in beside.values()]
+        _clients.clear()
+    ended = [client.shutdown_event for client in clients]
+    alive = [weakref.ref(client) for client in clients]
+    clients.clear()  # a transport that is sending keeps its own
+    for client, event in zip(alive, ended, strict=True):
+        if client() is None:
+            event.wait(_CLOSING_SECONDS)
 
 
 def _hold() -> None:

@@ -6,16 +6,18 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from nipype_datasink.delivery import Outcome, Status, not_tried
 from nipype_datasink.errors import DeliveryError, S3Error
 from nipype_datasink.location import S3Prefix
-from nipype_datasink.plan import Plan
+from nipype_datasink.plan import FileTransfer, Plan
 from nipype_datasink.progress import Progress, progress_for
-from nipype_datasink.s3.choice import choose_transport
+from nipype_datasink.s3.choice import choose_transport, close_idle_connections
 from nipype_datasink.s3.client import is_signed
 from nipype_datasink.s3.deletion import delete
+from nipype_datasink.s3.descriptors import reserved_requests
 from nipype_datasink.s3.injected import send_as_nipype, send_by_hook
 from nipype_datasink.s3.listing import list_below
 from nipype_datasink.s3.pace import Pace
@@ -30,6 +32,7 @@ from nipype_datasink.s3.refusal import (
     forget_secrets,
 )
 from nipype_datasink.s3.store import Store
+from nipype_datasink.threads import spread
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
@@ -37,6 +40,10 @@ if TYPE_CHECKING:
 __all__ = ["S3Target"]
 
 _logger = logging.getLogger("nipype.interface")
+
+# What a library, the store or the machine raises where nothing has been sent yet.
+_OF_THE_STORE = (BotoCoreError, ClientError, ResponseParserError, S3Error, OSError)
+_MOST_REQUESTS = 500  # at a time, through any transport
 
 
 class S3Target:
@@ -82,9 +89,12 @@ class S3Target:
         if not plan.transfers and not any(item.replaces for item in plan.deliveries):
             return []
         try:
-            outcomes = self._deliver(plan)
+            bucket = self._open()
         except Exception as error:  # noqa: BLE001 - subclasses open buckets in their own way
             outcomes = not_tried(plan, error)
+        else:
+            with progress_for(plan.size, self.location.label) as progress:
+                outcomes = self._way(bucket)(plan, bucket, progress)
         for outcome in outcomes:
             forget_secrets(outcome.cause, self._secrets)
         return outcomes
@@ -103,14 +113,13 @@ class S3Target:
         error.__cause__ = cause
         return error
 
-    def _deliver(self, plan: Plan) -> list[Outcome]:
+    def _open(self) -> Any:
         bucket = self._open_bucket()
         self._check_name(bucket)
         if is_boto3(bucket):
             self._signed = is_signed(bucket)
             self._secrets = secrets_of(bucket)
-        with progress_for(plan.size, self.location.label) as progress:
-            return self._way(bucket)(plan, bucket, progress)
+        return bucket
 
     def _check_name(self, bucket: Any) -> None:
         name = getattr(bucket, "name", None)
@@ -149,17 +158,52 @@ class S3Target:
 
     def _together(self, plan: Plan, bucket: Bucket, progress: Progress) -> list[Outcome]:
         store = Store(client=bucket.meta.client, bucket=bucket.name, upload_args=self._args)
-        pace, trouble = Pace(self._concurrency), Trouble()
-        superfluous = _superfluous(plan, store)
-        present = find_present(store, plan.transfers, pace=pace, trouble=trouble)
-        # Not sooner: only an answer teaches boto3 the region of the bucket.
-        transport = choose_transport(self._transfer_client, store, pace=pace, progress=progress)
+        with reserved_requests(self._concurrency or _MOST_REQUESTS) as affordable:
+            pace = Pace(self._concurrency, affordable=affordable)
+            outcomes = self._complete(plan, store, pace, progress)
+        close_idle_connections()
+        return outcomes
+
+    def _complete(self, plan: Plan, store: Store, pace: Pace, progress: Progress) -> list[Outcome]:
+        """Find out what is missing, send it, and delete what must not remain."""
+        trouble = Trouble()
+        try:
+            superfluous = _superfluous(plan, store)
+            present = find_present(store, plan.transfers, pace=pace, trouble=trouble)
+        except _OF_THE_STORE as error:
+            return not_tried(plan, error)
         outcomes = [Outcome(transfer=item, status=Status.UNCHANGED) for item in present]
         absent = [transfer for transfer in plan.transfers if transfer not in present]
         if absent:
-            outcomes += transport.send(absent, trouble)
+            outcomes += self._send(absent, store, pace=pace, trouble=trouble, progress=progress)
         if superfluous and all(outcome.status.arrived for outcome in outcomes):
             outcomes += delete(store, superfluous, pace=pace)
+        return outcomes
+
+    def _send(
+        self,
+        transfers: Sequence[FileTransfer],
+        store: Store,
+        *,
+        pace: Pace,
+        trouble: Trouble,
+        progress: Progress,
+    ) -> list[Outcome]:
+        try:
+            # Not sooner: only an answer teaches boto3 the region of the bucket.
+            transport = choose_transport(self._transfer_client, store, pace=pace, progress=progress)
+        except _OF_THE_STORE as error:
+            return [Outcome.failure(item, error, Status.NOT_TRIED) for item in transfers]
+
+        def send(items: Sequence[FileTransfer]) -> list[Outcome]:
+            try:
+                return transport.send(items, trouble)
+            except Exception as error:  # noqa: BLE001 - of ours; what is known of others stays
+                return [Outcome.failure(item, error) for item in items]
+
+        # Signals come to the main thread, and what their handlers raise ends the whole delivery:
+        # here botocore would take it for an error of its own, and try again.
+        (outcomes,) = spread(send, [transfers], threads=1, apart=True, interrupt=trouble.stop)
         return outcomes
 
 
