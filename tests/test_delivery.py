@@ -216,3 +216,37 @@ def test_an_error_that_causes_itself_is_an_outcome_too() -> None:
     one, two = OSError("one"), OSError("two")
     one.__cause__, two.__cause__ = two, one
     assert Outcome.failure(transfer, one).cause is one
+
+
+class Broken(Fake):
+    """A target with a fault in it."""
+
+    def deliver(self, plan: Plan) -> list[Outcome]:
+        assert self.cause
+        raise self.cause
+
+
+def test_an_accident_in_one_target_hides_nothing_of_another() -> None:
+    plan = Plan((delivery(DISK, "a"), delivery(BUCKET, "a"), delivery(BUCKET, "b")))
+    fault = NameError("name 'x' is not defined")
+    with pytest.raises(S3Error, match="failed: s3://bucket/out/a: name 'x'") as caught:
+        deliver(plan, [Fake(DISK, Status.SENT), Broken(BUCKET, cause=fault)])
+    assert [outcome.status for outcome in caught.value.outcomes] == [
+        Status.SENT,
+        Status.FAILED,
+        Status.FAILED,
+    ]
+    assert caught.value.__cause__ is fault
+    assert pickle.loads(pickle.dumps(caught.value)).outcomes[0] == caught.value.outcomes[0]
+
+
+def test_an_accident_without_files_is_an_error_of_ours_too() -> None:
+    with pytest.raises(DeliveryError, match="/copy: NameError: x"):
+        deliver(Plan(()), [Broken(DISK, cause=NameError("x"))])
+
+
+def test_a_time_limit_ends_a_delivery_at_once() -> None:
+    late = TimeoutError("too late")
+    with pytest.raises(TimeoutError) as caught:
+        deliver(plan_of(DISK, 2), [Broken(DISK, cause=late)])
+    assert caught.value is late

@@ -18,6 +18,7 @@ import pytest
 from nipype_datasink.delivery import Outcome, Status
 from nipype_datasink.local import LocalTarget
 from nipype_datasink.location import LocalDirectory
+from nipype_datasink.placing import make_directory
 from nipype_datasink.plan import Plan
 from nipype_datasink.routing import Substitutions
 from nipype_datasink.soundness import sound_plan
@@ -799,3 +800,11 @@ def test_litter_goes_where_only_files_open_for_writing_can_be_locked(
     monkeypatch.setattr(fcntl, "flock", flock_of_nfs)
     deliver(plan_for(workdir, {"x": "a"}), workdir)
     assert tree(workdir / "out/x") == {"a": b"new"}
+
+
+def test_a_place_that_takes_no_directory_is_an_error(workdir: Path) -> None:
+    """Its system says "not found" again and again."""
+    with pytest.raises(FileNotFoundError):
+        make_directory("/proc/nowhere/out")
+    make_directory(str(workdir / "a" / "b"))
+    assert (workdir / "a" / "b").is_dir()

@@ -176,11 +176,16 @@ def make_directory(directory: str) -> None:
     `os.makedirs` calls itself for each level, and so ends where calls can be nested no deeper.
     """
     missing = [directory]
+    tried: set[str] = set()
     while missing:
         try:
             os.mkdir(missing[-1])
         except FileNotFoundError:
-            missing.append(os.path.dirname(missing[-1]))
+            parent = os.path.dirname(missing[-1])
+            if parent in tried:  # it is there, and takes no directory, as in /proc
+                raise
+            tried.add(parent)
+            missing.append(parent)
             continue
         except OSError:
             if not os.path.isdir(missing[-1]):

@@ -277,6 +277,7 @@ def test_a_run_with_a_bucket_of_its_own_leaves_nothing_open(
 def test_a_bucket_that_cannot_be_held_weakly_is_shared_too() -> None:
     class Slotted:
         __slots__ = ("name",)
+        name: str
 
         def upload_file(self, *_: object, **__: object) -> None: ...
 

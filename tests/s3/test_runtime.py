@@ -11,7 +11,7 @@ import pytest
 from botocore.credentials import RefreshableCredentials
 from botocore.session import Session
 
-from nipype_datasink import DataSink
+from nipype_datasink import DataSink, S3Error
 from nipype_datasink.s3 import runtime
 from nipype_datasink.s3.client import forget_clients
 from tests.s3.script import Request, Script
@@ -118,3 +118,40 @@ def test_a_client_is_kept_and_forgotten_with_its_own(
     assert sum(len(kinds) for kinds in runtime._clients.values()) == 1
     forget_clients()
     assert not runtime._clients
+
+
+def test_connections_are_given_back_where_descriptors_are_scarce(
+    make: Make, credentials: None, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make().run()
+    assert runtime._clients
+    monkeypatch.setattr("nipype_datasink.s3.choice.are_scarce", lambda: True)
+    make().run()
+    assert not runtime._clients
+    monkeypatch.undo()
+
+
+def test_a_client_in_use_is_not_closed(make: Make, credentials: None, script: Script) -> None:
+    make().run()
+    ((client,),) = (kinds.values() for kinds in runtime._clients.values())
+    runtime.forget_idle_clients()
+    assert not client.shutdown_event.is_set()
+    ended = client.shutdown_event
+    del client
+    assert ended.wait(10)
+
+
+def test_a_runtime_that_cannot_start_leaves_the_work_to_boto3(
+    make: Make, credentials: None, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("AWS_ERROR_MAX_FDS_EXCEEDED")
+
+    forget_clients()
+    monkeypatch.setattr(runtime, "EventLoopGroup", fail)
+    sink = make()
+    with pytest.raises(S3Error, match="its client cannot be made: AWS_ERROR_MAX_FDS_EXCEEDED"):
+        sink.run()
+    sink.inputs.s3_transfer_client = "auto"
+    sink.run()
+    assert uploads(script)
