@@ -14,12 +14,12 @@ import nipype_datasink
 
 PACKAGE = Path(nipype_datasink.__file__).parent
 ORDER = [
-    {"display", "errors", "placing", "threads", "worker"},
-    {"location"},
+    {"display", "errors", "places", "placing", "threads", "worker"},
+    {"location", "path_limits"},
     {"routing"},
     {"sources"},
     {"plan"},
-    {"hints"},
+    {"collisions", "hints", "removal"},
     {"soundness", "manifest"},
     {"progress", "termination"},
     {"delivery"},

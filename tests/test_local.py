@@ -7,6 +7,7 @@ import fcntl
 import os
 import signal
 import stat
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -657,17 +658,17 @@ def test_links_between_a_link_and_its_end_are_kept(aim: str, workdir: Path) -> N
 def test_what_another_process_removes_first_is_gone(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def twice(remove: Callable[[str], None]) -> Callable[[str], None]:
-        def removed_before(path: str) -> None:
-            remove(path)
-            remove(path)
+    def twice(remove: Callable[..., None]) -> Callable[..., None]:
+        def removed_before(path: str, **options: Any) -> None:
+            remove(path, **options)
+            remove(path, **options)
 
         return removed_before
 
     file(workdir / "d/a")
     file(workdir / "out/x/d/sub/old", b"old")
-    monkeypatch.setattr("nipype_datasink.local.os.unlink", twice(os.unlink))
-    monkeypatch.setattr("nipype_datasink.local.os.rmdir", twice(os.rmdir))
+    monkeypatch.setattr("nipype_datasink.removal.os.unlink", twice(os.unlink))
+    monkeypatch.setattr("nipype_datasink.removal.os.rmdir", twice(os.rmdir))
     assert statuses(replaced(workdir, x="d")) == [Status.SENT]
     assert tree(workdir / "out/x/d") == {"a": b"new"}
 
@@ -730,18 +731,44 @@ def test_nothing_is_removed_after_a_failure(workdir: Path) -> None:
 
 def test_what_cannot_be_removed_is_named(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file(workdir / "d/a")
-    old = file(workdir / "out/x/d/old")
+    old = [file(workdir / "out/x/d" / name) for name in ("old", "sub/old")]
+    file(workdir / "out/x/d/sub/gone")
     unlink = os.unlink
 
-    def refuse(path: str) -> None:
-        if path == str(old):
-            raise PermissionError(errno.EPERM, "Operation not permitted", path)
-        unlink(path)
+    def refuse(name: str, **options: Any) -> None:
+        if name == "old":
+            raise PermissionError(errno.EPERM, "Operation not permitted", name)
+        unlink(name, **options)
 
     monkeypatch.setattr(os, "unlink", refuse)
     outcomes = replaced(workdir, x="d")
-    assert statuses(outcomes) == [Status.SENT, Status.FAILED]
-    assert outcomes[1].transfer.destination == str(old)
+    assert statuses(outcomes) == [Status.SENT, Status.FAILED, Status.FAILED]
+    assert [outcome.transfer.destination for outcome in outcomes[1:]] == list(map(str, old))
+    assert [getattr(outcome.cause, "filename", None) for outcome in outcomes[1:]] == [
+        *map(str, old)
+    ]
+    assert not (workdir / "out/x/d/sub/gone").exists()
+
+
+@pytest.fixture
+def deep(workdir: Path) -> Iterator[str]:
+    """Path of a file below more directories than calls can be nested."""
+    below = "in"
+    (workdir / below).mkdir()
+    for _ in range(1100):
+        below += "/d"
+        os.mkdir(below)
+    file(workdir / below / "a")
+    yield f"{below}/a"
+    subprocess.run(["rm", "-rf", str(workdir / "in"), str(workdir / "out")], check=True)
+
+
+def test_directories_may_be_nested_deeper_than_calls(deep: str, workdir: Path) -> None:
+    replaced(workdir, x="in")
+    assert (workdir / "out/x" / deep).read_bytes() == b"new"
+    subprocess.run(["rm", "-rf", str(workdir / "in/d")], check=True)
+    assert replaced(workdir, x="in") == []
+    assert tree(workdir / "out") == {"x": None, "x/in": None}
 
 
 def test_a_pipe_at_the_destination_is_replaced_and_never_read(workdir: Path) -> None:

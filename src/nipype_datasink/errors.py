@@ -55,6 +55,10 @@ class DeliveryError(DataSinkError, OSError):
     """Files that could not be written; the message says which arrived and which did not."""
 
 
+class LateCollisionError(CollisionError, DeliveryError):
+    """A collision that only showed in writing: the first file is there, the other is not."""
+
+
 class S3Error(DeliveryError):
     """Files that S3 has not confirmed; the message says what is there and what is not."""
 

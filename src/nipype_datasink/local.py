@@ -7,13 +7,15 @@ import os
 import stat
 import threading
 from collections.abc import Sequence
-from functools import cache
 
+from nipype_datasink.collisions import name_collision
 from nipype_datasink.delivery import Outcome, Status
-from nipype_datasink.errors import DeliveryError
+from nipype_datasink.errors import CollisionError, DeliveryError, LateCollisionError
 from nipype_datasink.location import LocalDirectory
+from nipype_datasink.places import alike_groups, same_place
 from nipype_datasink.placing import Directories, copy, hard_link, make_directory
 from nipype_datasink.plan import FileTransfer, Plan, real_place
+from nipype_datasink.removal import remove_others
 from nipype_datasink.sources import same_bytes
 from nipype_datasink.threads import spread
 
@@ -44,16 +46,21 @@ class LocalTarget:
     def deliver(self, plan: Plan) -> list[Outcome]:
         """Bring every file of `plan` there; return what became of each."""
         transfers = plan.transfers
+        doubtful = _doubtful(transfers)
         work = _Work(link=self._link)
-        work.copy([transfer for transfer in transfers if not work.link(transfer)])
+        certain = [transfer for transfer in transfers if transfer not in doubtful]
+        work.copy([transfer for transfer in certain if not work.link(transfer)])
+        for transfer, others in doubtful.items():
+            work.deliver_unless_one(transfer, others)
         outcomes = [work.outcomes[transfer] for transfer in transfers]
         if all(outcome.status.arrived for outcome in outcomes):
             outcomes += self._finish(plan)
         return outcomes
 
-    def error(self, message: str, _causes: Sequence[Exception], /) -> DeliveryError:
+    def error(self, message: str, causes: Sequence[Exception], /) -> DeliveryError:
         """Return the error to be raised where some files did not arrive."""
-        return DeliveryError(message)
+        collided = any(isinstance(cause, CollisionError) for cause in causes)
+        return LateCollisionError(message) if collided else DeliveryError(message)
 
     def _finish(self, plan: Plan) -> list[Outcome]:
         """Make the directories that hold no file, then remove what must not remain."""
@@ -61,19 +68,20 @@ class LocalTarget:
         for item in plan.deliveries:
             if "/../" in item.destination:  # as spelled it leads through a folder of its own
                 folders.setdefault(os.path.dirname(item.destination), item.source)
-        try:
-            for folder in [self.location.path, *folders]:
+        failures: dict[str, OSError] = {}
+        for folder in [self.location.path, *folders]:
+            try:
                 make_directory(folder)
-            replaced = {item.replaces for item in plan.deliveries if item.replaces}
-            kept = _kept(plan) if replaced else set()
-            for folder in replaced:
-                _remove_others(folder, kept)
-        except OSError as error:
-            place = str(error.filename)
-            source = folders.get(place, place)
-            transfer = FileTransfer(source=source, destination=place, size=0)
-            return [Outcome.failure(transfer, error)]
-        return []
+            except OSError as error:
+                failures[folder] = error
+        if not failures:
+            failures = remove_others(plan, os.path.realpath(self.location.path))
+        return [
+            Outcome.failure(
+                FileTransfer(source=folders.get(place, place), destination=place, size=0), error
+            )
+            for place, error in failures.items()
+        ]
 
 
 class _Work:
@@ -97,6 +105,35 @@ class _Work:
             except Exception as error:  # noqa: BLE001 - at most the outcome of this file
                 self._fail(transfer, error)
         return transfer in self.outcomes
+
+    def deliver_unless_one(self, transfer: FileTransfer, others: Sequence[FileTransfer]) -> None:
+        """Deliver a file unless it would replace one of `others`, which have been tried.
+
+        Its name differs from theirs in case or Unicode form only.
+        """
+        try:
+            for other in others:
+                if self._replaces(transfer, other):
+                    raise CollisionError(
+                        name_collision(
+                            other.source,
+                            transfer.source,
+                            other.destination,
+                            transfer.destination,
+                        )
+                    )
+        except (CollisionError, OSError) as error:
+            self.outcomes[transfer] = Outcome.failure(transfer, error)
+            return
+        if not self.link(transfer):
+            self._copy_one(transfer)
+
+    def _replaces(self, transfer: FileTransfer, other: FileTransfer) -> bool:
+        return (
+            self.outcomes[other].status.arrived
+            and same_place(transfer.destination, other.destination)
+            and not same_bytes(transfer.source, other.source)
+        )
 
     def copy(self, transfers: Sequence[FileTransfer]) -> None:
         """Compare files with what is there, and copy those that differ."""
@@ -147,6 +184,13 @@ class _Work:
             self._hopeless = error
 
 
+def _doubtful(transfers: Sequence[FileTransfer]) -> dict[FileTransfer, list[FileTransfer]]:
+    """Return the files whose names a file system may take for those of files before them."""
+    by_place = {transfer.destination: transfer for transfer in transfers}
+    groups = [[by_place[place] for place in group] for group in alike_groups(by_place)]
+    return {group[index]: group[:index] for group in groups for index in range(1, len(group))}
+
+
 def _lstat(place: str) -> os.stat_result | None:
     try:
         return os.lstat(place)
@@ -158,50 +202,9 @@ def _is_source(there: os.stat_result, place: str, source: str) -> bool:
     """Return whether what is `there` is the source itself."""
     if stat.S_ISLNK(there.st_mode):
         # A link to somewhere else is replaced by the file, unless the link is what is sunk.
-        return real_place(source, os.path.realpath) == place
+        return same_place(real_place(source, os.path.realpath), place)
     return os.path.samestat(there, os.stat(source))
 
 
 def _may_equal(there: os.stat_result, transfer: FileTransfer) -> bool:
     return stat.S_ISREG(there.st_mode) and there.st_size == transfer.size
-
-
-def _remove_others(folder: str, kept: set[str]) -> None:
-    """Remove from `folder` everything but `kept`."""
-    for root, directories, files in os.walk(folder, topdown=False):
-        for name in files + directories:
-            path = os.path.join(root, name)
-            if path in kept:
-                continue
-            try:
-                if os.path.islink(path) or not os.path.isdir(path):
-                    os.unlink(path)
-                else:
-                    os.rmdir(path)
-            except OSError as error:  # another process may empty it, too
-                if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
-                    raise
-
-
-def _kept(plan: Plan) -> set[str]:
-    """Return the paths that `plan` delivers or reads."""
-    real_directory = cache(os.path.realpath)
-    kept: set[str] = set()
-
-    def keep(path: str) -> None:
-        while path not in kept and len(path) > 1:
-            kept.add(path)
-            if os.path.islink(path):
-                target = os.path.join(os.path.dirname(path), os.readlink(path))
-                keep(os.path.normpath(target))
-                keep(real_place(target, real_directory))
-            path = os.path.dirname(path)
-
-    for delivery in plan.deliveries:
-        kept.update(delivery.directories)
-        keep(os.path.abspath(delivery.destination))  # perhaps spelled through a link
-        for transfer in delivery.transfers:  # not the plan's: two may have one destination
-            kept.add(transfer.destination)
-            keep(transfer.source)
-            keep(real_place(transfer.source, real_directory))
-    return kept

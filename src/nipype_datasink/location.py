@@ -74,6 +74,11 @@ class LocalDirectory:
         """
         if "\0" in destination:
             raise DestinationError(f"{destination!r} holds a NUL character")
+        if not can_be_encoded(destination):
+            raise DestinationError(
+                f"{destination!r} holds half a character (a lone surrogate), which no name on disk "
+                "can; change it by a substitution"
+            )
         return destination
 
     def __str__(self) -> str:
@@ -166,6 +171,8 @@ def parse(text: str, name: str = "base_directory") -> Location:
     """
     if "\0" in text:
         raise SettingsError(f"{name} {text!r} holds a NUL character")
+    if not can_be_encoded(text):
+        raise SettingsError(f"{name} {text!r} holds half a character (a lone surrogate)")
     match = _SCHEME.match(text)
     if match is None:
         _refuse_address_in_path(text, name)
@@ -279,6 +286,15 @@ def _refuse_address_in_path(text: str, name: str) -> None:
         f"{name} {text!r} is no directory; if {f's3://{meant}'!r} is meant, write it as text, "
         "without blanks before it: os.path.abspath and pathlib.Path damage addresses"
     )
+
+
+def can_be_encoded(text: str) -> bool:
+    """Return whether a file can have this name: bytes that are not UTF-8 can be kept, too."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_bucket_name(bucket: str) -> None:

@@ -6,11 +6,12 @@ import os
 import posixpath
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 from nipype_datasink.display import escaped
 from nipype_datasink.errors import DestinationError
 from nipype_datasink.location import LocalDirectory, Location
+from nipype_datasink.path_limits import PathLimits
+from nipype_datasink.places import RealDirectories
 from nipype_datasink.routing import route
 from nipype_datasink.sources import Problem, Source, Tree, split_extension
 
@@ -152,7 +153,7 @@ def make_plan(
         Naming every destination that no file or no object of S3 can have.
     """
     # The cache is this plan's own: links may be moved between two plans.
-    real_directory = cache(os.path.realpath)
+    real_directory = RealDirectories()
     refused: dict[str, None] = {}
 
     def report(location: Location, destination: str) -> str:
@@ -162,11 +163,18 @@ def make_plan(
             refused[str(error)] = None
             return ""
 
+    limits = PathLimits()
+
     def place(location: Location, destination: str) -> str:
         reported = report(location, destination)
-        if isinstance(location, LocalDirectory):
-            return real_place(reported, real_directory)
-        return reported
+        if not isinstance(location, LocalDirectory):
+            return reported
+        found = real_place(reported, real_directory)
+        try:
+            limits.check(found)
+        except DestinationError as error:
+            refused[str(error)] = None
+        return found
 
     def delivery(source: Source, tree: Tree, location: Location) -> Delivery:
         path = f"{source.path}/" if tree.is_directory else source.path

@@ -6,17 +6,17 @@ Everything here reads the disk and writes nothing.
 from __future__ import annotations
 
 import os
-import posixpath
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 
+from nipype_datasink.collisions import refuse_collisions
 from nipype_datasink.display import escaped
-from nipype_datasink.errors import CollisionError, DestinationError, SourceError
+from nipype_datasink.errors import DestinationError, SourceError
 from nipype_datasink.hints import likely_input
 from nipype_datasink.location import LocalDirectory, Location
-from nipype_datasink.plan import Delivery, FileTransfer, Plan, make_plan, real_place
-from nipype_datasink.sources import Problem, Source, Tree, examine, flatten, same_bytes
+from nipype_datasink.places import Places, RealDirectories, same_place, with_ancestors
+from nipype_datasink.plan import Delivery, Plan, make_plan
+from nipype_datasink.sources import Problem, Source, Tree, examine, flatten
 
 __all__ = ["sound_plan"]
 
@@ -85,7 +85,7 @@ def sound_plan(
     _refuse_obstacles(on_disk)
     _refuse_removals(plan)
     links = {file.path for _, tree in sources for file in tree.files if file.is_link}
-    _refuse_collisions(plan, links)
+    refuse_collisions(plan, links)
     missing = [_with_hint(problem, inputs) for problem in _explained(problems, plan)]
     return replace(
         plan, missing=tuple(dict.fromkeys(missing)), left_out=tuple(dict.fromkeys(left_out))
@@ -125,18 +125,17 @@ def _with_hint(problem: Problem, inputs: Collection[str]) -> Problem:
 
 def _refuse_recursion(delivery: Delivery, tree: Tree) -> None:
     """Refuse to write into a directory that is being read, unless it is sunk in its own place."""
-    folders = [os.path.realpath(folder) for folder in delivery.directories]
-    if not folders or folders[0] == os.path.realpath(delivery.source):
+    folders = list(map(RealDirectories(), delivery.directories))
+    if not folders or same_place(folders[0], os.path.realpath(delivery.source)):
         return
-    read = set(tree.real_directories)
-    for folder in folders:
-        if not read.isdisjoint([folder, *_ancestors(folder)]):
-            raise SourceError(
-                escaped(
-                    f"{delivery.field}: {delivery.source} contains its own destination "
-                    f"{delivery.destination}; choose a base_directory outside it"
-                )
+    read = Places((directory, directory) for directory in tree.real_directories)
+    if any(map(read.find, with_ancestors(folders))):
+        raise SourceError(
+            escaped(
+                f"{delivery.field}: {delivery.source} contains its own destination "
+                f"{delivery.destination}; choose a base_directory outside it"
             )
+        )
 
 
 def _refuse_obstacles(deliveries: Sequence[Delivery]) -> None:
@@ -158,8 +157,9 @@ def _refuse_obstacles(deliveries: Sequence[Delivery]) -> None:
                     )
                 )
             needed.setdefault(os.path.dirname(place), delivery)
+    missing: set[str] = set()
     for directory, delivery in needed.items():
-        if found := _obstacle(directory):
+        if found := _obstacle(directory, missing):
             raise DestinationError(
                 escaped(
                     f"{delivery.field}: {delivery.destination} needs the directory {directory}, "
@@ -168,12 +168,20 @@ def _refuse_obstacles(deliveries: Sequence[Delivery]) -> None:
             )
 
 
-def _obstacle(directory: str) -> str | None:
-    """Return what keeps `directory` from being one, or from being made."""
+def _obstacle(directory: str, missing: set[str]) -> str | None:
+    """Return what keeps `directory` from being one, or from being made.
+
+    The directories that can be made are added to `missing`; what is above them is known.
+    """
     path = directory
-    while not os.path.lexists(path):
+    found: list[str] = []
+    while path not in missing and not os.path.lexists(path):
+        found.append(path)
         path = os.path.dirname(path)
-    return None if os.path.isdir(path) else path
+    if path not in missing and not os.path.isdir(path):
+        return path
+    missing.update(found)
+    return None
 
 
 def _refuse_removals(plan: Plan) -> None:
@@ -194,95 +202,21 @@ def _refuse_removals(plan: Plan) -> None:
             )
         others = [inside for location, inside in files.items() if location != item.location]
         for inside in (bases, *others):
-            if folder in inside:
+            if found := inside.find(folder):
                 raise DestinationError(
                     escaped(
-                        f"{item.field}: remove_dest_dir would empty {inside[folder]}; "
+                        f"{item.field}: remove_dest_dir would empty {found}; "
                         "change the destination by a substitution, or do not set it"
                     )
                 )
 
 
-def _inside(places: Mapping[str, str]) -> dict[str, str]:
+def _inside(places: Mapping[str, str]) -> Places[str]:
     """Return every folder in which one of `places` lies, itself included, and that one's name."""
-    return {
-        folder: name for name, place in places.items() for folder in (place, *_ancestors(place))
-    }
+    names = {place: name for name, place in places.items()}
+    return Places((folder, names[place]) for folder, place in with_ancestors(names).items())
 
 
 def _real_base(location: Location) -> str:
     label = location.label
     return os.path.realpath(label) if isinstance(location, LocalDirectory) else label
-
-
-def _refuse_collisions(plan: Plan, links: Collection[str]) -> None:
-    taken: dict[str, FileTransfer] = {}
-    for delivery in plan.deliveries:
-        for transfer in delivery.transfers:
-            other = taken.setdefault(transfer.destination, transfer)
-            if other is not transfer and not _same_bytes(transfer.source, other.source):
-                raise CollisionError(
-                    escaped(
-                        f"nothing was written: {other.source} and {transfer.source} differ, and "
-                        f"both would become {transfer.destination}. Keep them apart by the "
-                        "input's name, by parameterization or by a substitution"
-                    )
-                )
-    for folder in sorted(_folders(plan).intersection(taken)):
-        raise CollisionError(
-            escaped(
-                f"nothing was written: {taken[folder].source} would become the file {folder}, "
-                "which is also the folder of other files"
-            )
-        )
-    on_disk = {place: transfer for place, transfer in taken.items() if os.path.isabs(place)}
-    _refuse_overwritten_sources(on_disk, links)
-
-
-def _refuse_overwritten_sources(taken: Mapping[str, FileTransfer], links: Collection[str]) -> None:
-    real_directory = cache(os.path.realpath)
-    for transfer in taken.values():
-        places = [real_place(transfer.source, real_directory)]
-        if transfer.source in links:
-            places += _linked(places[0], real_directory)
-        for place in places:
-            other = taken.get(place, transfer)
-            if other is not transfer and not _same_bytes(transfer.source, other.source):
-                raise CollisionError(
-                    escaped(
-                        f"nothing was written: {transfer.source} is to be sunk, but {other.source} "
-                        "would overwrite it in the same run; use two sinks, one after the other"
-                    )
-                )
-
-
-def _same_bytes(source: str, other: str) -> bool:
-    try:
-        return same_bytes(source, other)
-    except OSError as error:
-        raise SourceError(
-            escaped(
-                f"nothing was written: {error.filename or source} cannot be read: {error.strerror}"
-            )
-        ) from error
-
-
-def _linked(place: str, real_directory: Callable[[str], str]) -> Iterator[str]:
-    """Yield what the link at `place` links to, and so on while that is a link."""
-    while os.path.islink(place):
-        place = real_place(os.path.join(os.path.dirname(place), os.readlink(place)), real_directory)
-        yield place
-
-
-def _folders(plan: Plan) -> set[str]:
-    """Return every folder that a destination lies in, and every directory to be made."""
-    folders: set[str] = set()
-    for delivery in plan.deliveries:
-        folders.update(delivery.directories)
-        folders.update(posixpath.dirname(item.destination) for item in delivery.transfers)
-    return folders.union(*(_ancestors(folder) for folder in folders))
-
-
-def _ancestors(path: str) -> Iterator[str]:
-    while len(path := posixpath.dirname(path)) > 1:
-        yield path

@@ -183,6 +183,9 @@ def examine(source: Source) -> Tree:
     """
     try:
         status, is_link = _status(source.path)
+    except UnicodeEncodeError:
+        why = "holds half a character (a lone surrogate), so there is no such file"
+        return Tree(problems=(Problem(source.field, repr(source.path), why, missing=True),))
     except OSError as error:
         return Tree(problems=(_unreachable(source.field, source.path, error),))
     if stat.S_ISDIR(status.st_mode):
@@ -290,7 +293,10 @@ class _Walk:
         self, path: str, below: str, ancestors: tuple[str, ...]
     ) -> list[tuple[str, str, tuple[str, ...]]]:
         """Take note of a directory; return what is in it."""
-        real = os.path.realpath(path)
+        if ancestors and not os.path.islink(path):  # a whole realpath looks at every folder above
+            real = os.path.join(ancestors[-1], os.path.basename(path))
+        else:
+            real = os.path.realpath(path)
         if real in ancestors:
             why = f"links to {real}, a directory that contains it"
             self._problems.append(Problem(self._field, path, why))
