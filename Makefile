@@ -23,7 +23,7 @@ STORE  := seaweedfs
 
 # Two targets at once would install into one environment.
 .NOTPARALLEL:
-.PHONY: help demo test lint docs integration soak oldest versions wheel-test mutants bench slurm cluster clean
+.PHONY: help demo test lint docs integration soak oldest versions wheel-test mutants bench fuse slurm cluster clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,13 @@ slurm: ## Install SLURM, where apt-get can; nothing is started
 	  $$sudo apt-get -qq update && $$sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
 	    apt-get -qq install --no-install-recommends slurmctld slurmd slurm-client munge >/dev/null; \
 	fi
+
+fuse: ## Install FUSE, where apt-get can; tests that need it are skipped without
+	@command -v fusermount3 >/dev/null || { \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo -n); \
+	  $$sudo apt-get -qq update && $$sudo env DEBIAN_FRONTEND=noninteractive \
+	    apt-get -qq install --no-install-recommends fuse3 >/dev/null; \
+	}
 
 cluster: $(VENV)/cluster.stamp slurm ## Run a real workflow under every plugin, SLURM's on two nodes
 	$(VENV)/bin/python -m pytest --cluster --store seaweedfs tests/distributed $(ARGS)

@@ -31,6 +31,7 @@ from nipype_datasink import (
     SourceError,
 )
 from nipype_datasink.s3.client import forget_clients
+from tests import fuse
 from tests.conftest import contents, tree
 from tests.stores import ACCESS_KEY, SECRET_KEY
 
@@ -188,6 +189,36 @@ def test_two_sources_do_not_share_a_destination(workdir: Path) -> None:
     assert not (workdir / "out").exists()
     nipypes({"x": ["1/a", "2/a"]})
     assert tree(workdir / "out/x") == {"a": b"two"}
+
+
+def test_names_that_are_one_do_not_overwrite_each_other(
+    workdir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if why := fuse.why_not():
+        pytest.skip(why)
+    file(workdir / "1/A", "one")
+    file(workdir / "2/a", "two")
+    fields: dict[str, object] = {"x": ["1/A", "2/a"]}
+    real, mount = tmp_path_factory.mktemp("real"), tmp_path_factory.mktemp("mount")
+    with fuse.mounted(real, mount):
+        nipypes(fields, base_directory=str(mount))
+        assert tree(real) == {"x": None, "x/a": b"two"}
+        with pytest.raises(CollisionError, match="are one file there"):
+            ours(fields, base_directory=str(mount))
+        assert tree(real) == {"x": None, "x/a": b"two"}
+
+
+def test_names_that_no_disk_takes_are_refused_first(workdir: Path) -> None:
+    file(workdir / "a")
+    file(workdir / "b")
+    fields: dict[str, object] = {"x": ["a", "b"]}
+    rules = [("x/b", f"x/{LONG}{LONG}")]
+    with pytest.raises(DestinationError, match="of 400 bytes; the file system takes 255"):
+        ours(fields, substitutions=rules)
+    assert not (workdir / "out").exists()
+    with pytest.raises(OSError, match="File name too long"):
+        nipypes(fields, substitutions=rules)
+    assert tree(workdir / "out") == {"x": None, "x/a": b"x"}
 
 
 def test_equal_sources_may_share_a_destination(workdir: Path) -> None:
