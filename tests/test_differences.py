@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import logging
 import os
 import pickle
 import socket
@@ -466,6 +467,43 @@ def test_creds_path_needs_no_profile(
     assert ours({"x": "a"}, s3_endpoint_url=endpoint, **inputs) == ["s3://mybucket/x/a"]
     with pytest.raises(UnboundLocalError):
         nipypes({"x": "a"}, **inputs)
+
+
+def test_objects_have_the_type_of_their_name(workdir: Path, bucket: Bucket, endpoint: str) -> None:
+    file(workdir / "a.html")
+    ours({"x": "a.html"}, base_directory="s3://mybucket", s3_endpoint_url=endpoint)
+    assert bucket.Object("x/a.html").content_type == "text/html"
+    nipypes({"y": "a.html"}, base_directory="s3://mybucket", bucket=bucket)
+    assert "octet-stream" in bucket.Object("y/a.html").content_type
+
+
+def test_an_absolute_container_stays_below_s3(
+    workdir: Path, bucket: Bucket, endpoint: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    file(workdir / "a")
+    inputs = {"base_directory": "s3://mybucket/o", "container": str(workdir / "sub")}
+    (place,) = ours({"x": "a"}, s3_endpoint_url=endpoint, **inputs)
+    assert place == f"s3://mybucket/o{workdir}/sub/x/a"
+    assert sum("is a whole path" in item.getMessage() for item in caplog.records) == 1
+
+
+def test_names_are_shown_escaped(workdir: Path) -> None:
+    with pytest.raises(MissingSourceError) as caught:
+        ours({"x": "/gone\nERROR\x1b[2J"})
+    assert "\nERROR" not in str(caught.value)
+    assert r"/gone\nERROR\x1b[2J" in str(caught.value)
+
+
+def test_substitutions_are_logged_as_nipype_does(
+    workdir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file(workdir / "a")
+    logs = []
+    for run in (ours, nipypes):
+        caplog.clear()
+        run({"x": "a"}, substitutions=[("/a", "/b")])
+        logs.append([m for m in map(logging.LogRecord.getMessage, caplog.records) if "sub:" in m])
+    assert logs[0] == logs[1] == [f"sub: {workdir}/out/x/a -> {workdir}/out/x/b"]
 
 
 def test_a_base_directory_is_not_taken_for_infields(workdir: Path) -> None:

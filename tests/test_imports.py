@@ -37,7 +37,7 @@ ORDER = [
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 S3_ORDER = [
     {"__init__"},
-    {"arguments", "credentials", "comparison", "pace", "session", "store"},
+    {"arguments", "credentials", "comparison", "content_type", "pace", "session", "store"},
     {"template", "listing", "injected", "refusal"},
     {"client", "transport", "translation"},
     {"reference"},

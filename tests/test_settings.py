@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from nipype import config
+from nipype import Node, config
 
 from nipype_datasink import DataSink, SettingsError
 from tests.conftest import contents
@@ -127,3 +127,50 @@ def test_an_empty_profile_does_not_contradict_a_file(workdir: Path) -> None:
     sink = DataSink(base_directory="s3://bucket", creds_path="/c", s3_profile="")
     sink.inputs.x = file(workdir / "a")
     assert sink.plan().transfers
+
+
+def warnings_of(
+    sink: DataSink, workdir: Path, caplog: pytest.LogCaptureFixture, *, node: bool
+) -> list[str]:
+    sink.inputs.x = file(workdir / "in/a")
+    caplog.clear()
+    Node(sink, name="sink", base_dir=str(workdir)).run() if node else sink.run()
+    return [item.getMessage() for item in caplog.records if item.levelno == logging.WARNING]
+
+
+@pytest.mark.parametrize("name", ["base_directory", "local_copy"])
+def test_a_relative_directory_in_a_node_is_warned_about(
+    name: str, workdir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink = DataSink(base_directory=str(workdir / "out"))
+    setattr(sink.inputs, name, "backup")
+    (warning,) = warnings_of(sink, workdir, caplog, node=True)
+    assert warning.startswith(f"{name} 'backup' is relative, and a node runs in its own directory")
+    assert repr(str(workdir / "sink/backup")) in warning
+    assert not warnings_of(sink, workdir, caplog, node=False)
+
+
+@pytest.mark.parametrize("path", ["{}/copy", "~/copy", ""])
+def test_a_whole_path_in_a_node_is_not_warned_about(
+    path: str, workdir: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(workdir))
+    sink = DataSink(base_directory=str(workdir / "out"), local_copy=path.format(workdir))
+    assert not warnings_of(sink, workdir, caplog, node=True)
+
+
+@pytest.mark.parametrize("node", [True, False])
+def test_an_absolute_container_in_s3_is_warned_about_once(
+    workdir: Path, bucket: Bucket, caplog: pytest.LogCaptureFixture, node: bool
+) -> None:
+    sink = DataSink(base_directory="s3://mybucket/o", bucket=bucket, container="/data/sub")
+    (warning,) = warnings_of(sink, workdir, caplog, node=node)
+    assert warning.startswith("container '/data/sub' is a whole path, and becomes part of every")
+    assert contents(bucket) == {"o/data/sub/x/a": b"x"}
+
+
+def test_an_absolute_container_on_disk_is_as_with_nipype(
+    workdir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink = DataSink(base_directory=str(workdir / "out"), container=str(workdir / "sub"))
+    assert not warnings_of(sink, workdir, caplog, node=False)

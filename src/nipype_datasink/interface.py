@@ -13,6 +13,7 @@ from nipype import logging
 from nipype.interfaces import io as upstream
 
 from nipype_datasink.attributes import add_input_attributes
+from nipype_datasink.configuration import calling_node
 from nipype_datasink.delivery import Target, Unreachable, deliver, name_missing
 from nipype_datasink.errors import S3Error, SettingsError
 from nipype_datasink.inputs import DataSinkInputSpec, DataSinkOutputSpec
@@ -31,6 +32,8 @@ from nipype_datasink.settings import (
     substitutions_of,
     upload_args,
     value_of,
+    warn_of_absolute_container,
+    warn_of_relative_places,
 )
 from nipype_datasink.soundness import sound_plan
 from nipype_datasink.worker import batch_job, only_here, whereabouts
@@ -175,6 +178,9 @@ class DataSink(upstream.DataSink):
     # What a worker on another machine may lack.
 
     def _warn_of_places(self) -> None:
+        if calling_node(self.inputs):
+            warn_of_relative_places(self.inputs)
+        warn_of_absolute_container(self.inputs)
         if job := batch_job():
             for name in ("base_directory", "local_copy"):
                 path = self._value(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -35,6 +36,8 @@ __all__ = [
     "substitutions_of",
     "upload_args",
     "value_of",
+    "warn_of_absolute_container",
+    "warn_of_relative_places",
 ]
 
 _logger = logging.getLogger("nipype.interface")
@@ -154,3 +157,31 @@ def _check_bucket(inputs: DataSinkInputSpec, location: S3Prefix) -> None:
     for name in ("s3_endpoint_url", "s3_region", "s3_profile"):
         if explicit_value(inputs, name) is not None:
             _logger.warning("%s is ignored: the injected bucket has its own", name)
+
+
+def warn_of_relative_places(inputs: DataSinkInputSpec) -> None:
+    """Warn that a relative directory is below that of the node, which nipype may remove."""
+    for name in ("base_directory", "local_copy"):
+        path = value_of(inputs, name)
+        if not path or os.path.isabs(os.path.expanduser(path)):
+            continue
+        if isinstance(location := parse(path, name), LocalDirectory):
+            _logger.warning(
+                "%s %r is relative, and a node runs in its own directory: it means %r. "
+                "Give it a whole path",
+                name,
+                path,
+                location.path,
+            )
+
+
+def warn_of_absolute_container(inputs: DataSinkInputSpec) -> None:
+    """Warn that an absolute container does not replace a base directory in S3, as on disk."""
+    container, base = value_of(inputs, "container"), value_of(inputs, "base_directory") or ""
+    if container and os.path.isabs(container) and isinstance(parse(base), S3Prefix):
+        _logger.warning(
+            "container %r is a whole path, and becomes part of every key below %s; "
+            "give it a relative one",
+            container,
+            base,
+        )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import itertools
+import json
 import pickle
 import string
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +23,40 @@ SECRET = "zyx123wvu456/ABC890+gHiJk"
 KEYS = Keys(KEY_ID, SECRET)
 TOKEN = "FwoGZXIvYXdzEJr//////////wEaDA=="
 
+MC: dict[str, Any] = {
+    "version": "10",
+    "aliases": {
+        "gcs": {"url": "https://g", "accessKey": "YOUR-ACCESS-KEY-HERE", "secretKey": "YOUR-S"},
+        "lab": {"url": "https://m", "accessKey": KEY_ID, "secretKey": SECRET, "api": "S3v4"},
+        "local": {"url": "http://localhost:9000", "accessKey": "", "secretKey": ""},
+        "play": {"url": "https://play.min.io", "accessKey": "Q3AM3UQ867SPQ", "secretKey": "zuf+t"},
+    },
+}
+
 HANDED_OUT = {
+    "MinIO's console, JSON": json.dumps(
+        {
+            "url": "https://m",
+            "accessKey": KEY_ID,
+            "secretKey": SECRET,
+            "api": "s3v4",
+            "path": "auto",
+        }
+    ),
+    "MinIO's console, CSV": f"Access Key,Secret Key\n{KEY_ID},{SECRET}\n",
+    "mc": json.dumps(MC, indent=1),
+    "mc, older": json.dumps({"version": "9", "hosts": {"lab": MC["aliases"]["lab"]}}),
+    "s3cmd": (
+        f"[default]\naccess_key = {KEY_ID}\naccess_token = \nhost_base = s3.amazonaws.com\n"
+        f"secret_key = {SECRET}\nuse_https = True\n"
+    ),
+    "AWS's own JSON": json.dumps(
+        {"AccessKey": {"UserName": "me", "AccessKeyId": KEY_ID, "SecretAccessKey": SECRET}}
+    ),
+    "semicolons": f"Access key ID;Secret access key\n{KEY_ID};{SECRET}\n",
+    "semicolons, as a spreadsheet begins": f"sep=;\nAccess Key;Secret Key\n{KEY_ID};{SECRET}\n",
+    "tabs": f"User name\tAccess key ID\tSecret access key\nme\t{KEY_ID}\t{SECRET}\n",
+    "tabs, an empty first cell": f"Password\tAccess key ID\tSecret key\n\t{KEY_ID}\t{SECRET}\n",
     "root user, as the manual prints it": f"AWSAccessKeyID={KEY_ID}\nAWSSecretKey={SECRET}\n",
     "root user, as AWS spells it": f"AWSAccessKeyId={KEY_ID}\nAWSSecretKey={SECRET}",
     "root user, secret first": f"AWSSecretKey={SECRET}\nAWSAccessKeyId={KEY_ID}\n",
@@ -66,7 +102,8 @@ BAD = {
     "byte order mark only": "\N{BOM}".encode(),
     "binary": bytes(range(256)),
     "NUL characters": b"AWSAccessKeyId=a\0\nAWSSecretKey=b\0\n",
-    "UTF-16": "AWSAccessKeyId=a\nAWSSecretKey=b\n".encode("utf-16"),
+    "half a character of UTF-16": "AWSAccessKeyId=a".encode("utf-16")[:-1],
+    "UTF-16 without its mark": "AWSAccessKeyId=a\nAWSSecretKey=b\n".encode("utf-16-le"),
     "a table without secrets": b"User name,Access key ID\nme,AKIDEXAMPLE\n",
     "a table without key IDs": b"User name,Secret access key\nme,zyx123wvu456\n",
     "a header only": b"Access key ID,Secret access key\n",
@@ -80,7 +117,13 @@ BAD = {
     ),
     "keys of two profiles": b"[a]\naws_access_key_id=A\n[b]\naws_secret_access_key=zyx123wvu456\n",
     "console sign-in only": b"User name,Password,Console sign-in URL\nme,zyx123wvu456,https://x\n",
-    "JSON": b'{"AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": "zyx123wvu456"}',
+    "JSON without keys": b'{"AccessKeyId": "AKIDEXAMPLE", "password": "zyx123wvu456"}',
+    "JSON cut off": b'{"AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": "zyx123wvu456"',
+    "JSON nested too deeply": b'{"a":' * 100_000,
+    "JSON of two aliases": (
+        b'{"aliases": {"a": {"accessKey": "A", "secretKey": "zyx123wvu456"},'
+        b' "b": {"accessKey": "B", "secretKey": "zyx123wvu456"}}}'
+    ),
     "prose": b"The keys are on the whiteboard.\n",
     "a line longer than csv takes": b"x" * (csv.field_size_limit() + 1),
 }
@@ -293,3 +336,38 @@ def test_a_row_of_cells_without_a_key_column_holds_no_key() -> None:
 def test_a_secret_with_commas_is_put_together_beside_a_short_key_id() -> None:
     keys = parse_credentials(b"Access key ID,Secret access key\nAKID,sec,ret\n")
     assert (keys.access_key_id, keys.secret_access_key) == ("AKID", "sec,ret")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+@pytest.mark.parametrize("content", HANDED_OUT.values(), ids=HANDED_OUT.keys())
+def test_each_form_may_be_encoded_as_windows_does(content: str, encoding: str) -> None:
+    assert parse_credentials(content.replace("\n", "\r\n").encode(encoding)) == KEYS
+
+
+def test_a_big_endian_file_is_read() -> None:
+    content = codecs.BOM_UTF16_BE + f"Access Key,Secret Key\n{KEY_ID},{SECRET}".encode("utf-16-be")
+    assert parse_credentials(content) == KEYS
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_a_secret_may_hold_the_delimiter(delimiter: str) -> None:
+    content = f"Access key ID{delimiter}Secret access key\n{KEY_ID}{delimiter}a{delimiter}b,c\n"
+    assert parse_credentials(content.encode()).secret_access_key == f"a{delimiter}b,c"
+
+
+def test_temporary_credentials_of_aws_are_read_from_json() -> None:
+    inner = {"AccessKeyId": KEY_ID, "SecretAccessKey": SECRET, "SessionToken": TOKEN}
+    content = json.dumps({"Credentials": {**inner, "Expiration": "2026-01-01T00:00:00Z"}})
+    assert parse_credentials(content.encode()) == Keys(KEY_ID, SECRET, TOKEN)
+
+
+def test_the_aliases_to_choose_from_are_named() -> None:
+    both = {name: {"accessKey": name, "secretKey": SECRET} for name in ("lab", "archive")}
+    with pytest.raises(CredentialsError, match=r"several aliases .'lab', 'archive'.") as caught:
+        parse_credentials(json.dumps({"aliases": {**MC["aliases"], **both}}).encode())
+    assert SECRET not in str(caught.value)
+
+
+def test_the_only_alias_counts_even_if_it_is_the_public_one() -> None:
+    content = json.dumps({"aliases": {"play": MC["aliases"]["play"]}})
+    assert parse_credentials(content.encode()).access_key_id == "Q3AM3UQ867SPQ"

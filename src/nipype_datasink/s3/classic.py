@@ -18,6 +18,7 @@ from nipype_datasink.progress import Progress
 from nipype_datasink.s3 import has_crt
 from nipype_datasink.s3.client import CONCURRENCY, REQUEST, session_of
 from nipype_datasink.s3.comparison import PART_SIZE
+from nipype_datasink.s3.content_type import content_type_of
 from nipype_datasink.s3.pace import Pace
 from nipype_datasink.s3.refusal import Trouble
 from nipype_datasink.s3.store import Store
@@ -139,7 +140,7 @@ class ClassicTransport:
                     transfer.source,
                     self._store.bucket,
                     transfer.key,
-                    extra_args=dict(self._args),
+                    extra_args=self._args_of(transfer),
                     subscribers=[watch],
                 )
             except Exception as error:  # noqa: BLE001
@@ -161,8 +162,12 @@ class ClassicTransport:
         store = self._store
         with open(transfer.source, "rb") as body:
             return store.client.put_object(
-                Bucket=store.bucket, Key=transfer.key, Body=body, **self._args
+                Bucket=store.bucket, Key=transfer.key, Body=body, **self._args_of(transfer)
             )
+
+    def _args_of(self, transfer: FileTransfer) -> dict[str, Any]:
+        content_type = content_type_of(transfer.key)
+        return {**({"ContentType": content_type} if content_type else {}), **self._args}
 
     def _prove_parts(self, transfer: FileTransfer, size: int) -> bool:
         try:

@@ -1,19 +1,26 @@
-"""Reading the credentials files that AWS hands out."""
+"""Reading the credentials files that AWS, MinIO and s3cmd hand out."""
 
 from __future__ import annotations
 
+import codecs
 import csv
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from nipype_datasink.errors import CredentialsError
 
 __all__ = ["Keys", "parse_credentials"]
 
-_ID = "accesskeyid"
+_ID = ("accesskeyid", "accesskey")
 _SECRET = ("secretaccesskey", "secretkey")
-_TOKEN = ("sessiontoken", "securitytoken")
+_TOKEN = ("sessiontoken", "securitytoken", "accesstoken")
+
+# Aliases that every configuration of MinIO's mc has: a public store, and keys to be filled in.
+_PUBLIC_ALIAS, _PLACEHOLDER = "play", "YOUR-"
+_DELIMITERS = (",", ";", "\t")  # spreadsheets write what their country uses
 
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_AccessKey.html
 _ACCESS_KEY = re.compile(r"\w{16,128}")
@@ -22,7 +29,8 @@ _LONGEST = 4096  # characters of a line that are read
 _SECTION = re.compile(r"\[(?:profile\s+)?(?P<name>[^\]]*)\]")
 _HINT = (
     "expected a file as AWS hands it out: 'AWSAccessKeyId=...' and 'AWSSecretKey=...' lines, a "
-    "CSV with the columns 'Access key ID' and 'Secret access key', or an INI credentials file"
+    "CSV with the columns 'Access key ID' and 'Secret access key', or an INI credentials file; or "
+    "as MinIO's console, mc or s3cmd write it"
 )
 
 
@@ -48,8 +56,9 @@ def parse_credentials(content: bytes) -> Keys:
     content
         The file's bytes: ``AWSAccessKeyId=`` and ``AWSSecretKey=`` lines (root user), a CSV with
         a header (IAM user; columns in any order; the first user counts), or the INI form (the
-        section ``default``, or the only one). A byte order mark, quotes, CRLF and blank lines do
-        no harm.
+        section ``default``, or the only one); JSON of AWS or MinIO, the configuration of ``mc``
+        with one alias, or of s3cmd. A byte order mark, UTF-16, quotes, CRLF, blank lines, and
+        semicolons or tabs in the place of commas do no harm.
 
     Raises
     ------
@@ -66,18 +75,25 @@ def parse_credentials(content: bytes) -> Keys:
     >>> parse_credentials(b"AWSAccessKeyID=AKIDEXAMPLE\nAWSSecretKey=abc=")
     Keys(access_key_id='AKIDEXAMPLE')
     """
-    lines = [line.strip() for line in _text(content).splitlines() if line.strip()]
+    text = _text(content)
+    if text.lstrip().startswith("{"):
+        return _from_json(text)
+    lines = [line.strip(" \r\n\f\v") for line in text.splitlines() if line.strip()]
+    if lines and lines[0].lower().startswith("sep="):  # as spreadsheets begin a table
+        del lines[0]
     if not lines:
         raise CredentialsError("it is empty")
-    columns = _cells(lines[0])
-    if _named(columns) & {_ID, *_SECRET}:
-        return _from_table(columns, lines[1:])
+    for delimiter in _DELIMITERS:
+        columns = _cells(lines[0], delimiter)
+        if len(columns) > 1 and _named(columns) & {*_ID, *_SECRET}:
+            return _from_table(columns, lines[1:], delimiter)
     return _from_settings(lines)
 
 
 def _text(content: bytes) -> str:
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError:
         raise CredentialsError(f"it is not text; {_HINT}") from None
     if "\0" in text:
@@ -94,33 +110,35 @@ def _named(cells: Sequence[str]) -> set[str]:
     return {_name(cell) for cell in cells}
 
 
-def _cells(line: str) -> list[str]:
-    return [cell.strip() for cell in next(csv.reader([line[:_LONGEST]], skipinitialspace=True))]
+def _cells(line: str, delimiter: str) -> list[str]:
+    rows = csv.reader([line[:_LONGEST]], skipinitialspace=True, delimiter=delimiter)
+    return [cell.strip() for cell in next(rows)]
 
 
-def _from_table(columns: Sequence[str], rows: Sequence[str]) -> Keys:
+def _from_table(columns: Sequence[str], rows: Sequence[str], delimiter: str) -> Keys:
     names = [_name(column) for column in columns]
     if not rows:
         raise CredentialsError("it has a header but no row of keys")
-    cells = _fitted(_cells(rows[0]), names)
+    cells = _fitted(_cells(rows[0], delimiter), names, delimiter)
     return _keys(dict(zip(names, cells, strict=False)))
 
 
-def _fitted(cells: list[str], names: list[str]) -> list[str]:
+def _fitted(cells: list[str], names: list[str], delimiter: str) -> list[str]:
     """Undo the splitting of a secret or a password at its commas; AWS does not always quote it."""
     extra = len(cells) - len(names)
-    if extra <= 0 or _ID not in names:
+    key_id = next((names.index(name) for name in _ID if name in names), None)
+    if extra <= 0 or key_id is None:
         return cells
     columns = [names.index(name) for name in (*_SECRET, "password") if name in names]
     candidates = [
         [
             *cells[:column],
-            ",".join(cells[column : column + extra + 1]),
+            delimiter.join(cells[column : column + extra + 1]),
             *cells[column + extra + 1 :],
         ]
         for column in columns
     ]
-    looks_right = [each for each in candidates if _ACCESS_KEY.fullmatch(each[names.index(_ID)])]
+    looks_right = [each for each in candidates if _ACCESS_KEY.fullmatch(each[key_id])]
     return (looks_right or candidates or [cells])[0]
 
 
@@ -141,8 +159,40 @@ def _from_settings(lines: Sequence[str]) -> Keys:
     return _keys(sections.get("default") or next(iter(sections.values()), {}))
 
 
+def _from_json(text: str) -> Keys:
+    try:
+        found = dict(_named_keys("", json.loads(text)))
+    except (ValueError, RecursionError):
+        raise CredentialsError(f"it begins as JSON but is not valid; {_HINT}") from None
+    if len(found) > 1:
+        own = {name: keys for name, keys in found.items() if not _comes_with_mc(name, keys)}
+        if len(set(own.values())) > 1:
+            names = ", ".join(map(repr, own))
+            raise CredentialsError(
+                f"it has several aliases ({names}); give a file with one of them"
+            )
+        found = own
+    return next(iter(found.values()), None) or _keys({})
+
+
+def _named_keys(name: str, value: Any) -> Iterator[tuple[str, Keys]]:
+    """Yield every access key in a value of JSON, with the name that it stands under."""
+    if not isinstance(value, dict):
+        return
+    texts = {_name(key): item for key, item in value.items() if isinstance(item, str)}
+    if _first(texts, _ID) and _first(texts, _SECRET):
+        yield name, _keys(texts)
+        return
+    for key, item in value.items():
+        yield from _named_keys(key, item)
+
+
+def _comes_with_mc(name: str, keys: Keys) -> bool:
+    return name == _PUBLIC_ALIAS or keys.access_key_id.startswith(_PLACEHOLDER)
+
+
 def _keys(values: Mapping[str, str]) -> Keys:
-    access_key_id = values.get(_ID)
+    access_key_id = _first(values, _ID)
     secret, token = _first(values, _SECRET), _first(values, _TOKEN)
     if not access_key_id or not secret:
         lacking = "secret access key" if access_key_id else "access key ID"

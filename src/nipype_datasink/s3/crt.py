@@ -25,6 +25,7 @@ from nipype_datasink.errors import S3Error
 from nipype_datasink.plan import FileTransfer
 from nipype_datasink.progress import Progress
 from nipype_datasink.s3.comparison import PART_SIZE, part_size_for
+from nipype_datasink.s3.content_type import content_type_of
 from nipype_datasink.s3.pace import Pace
 from nipype_datasink.s3.refusal import Trouble
 from nipype_datasink.s3.store import Store
@@ -120,6 +121,10 @@ class CrtTransport:
         source, size = upload.transfer.source, upload.version[0]
         large = size > PART_SIZE
         headers = [*self._template.headers, ("Content-Length", str(size))]
+        # The template's headers are those of all files.
+        content_type = content_type_of(upload.transfer.key)
+        if content_type and "ContentType" not in self._store.upload_args:
+            headers.append(("Content-Type", content_type))
         if self._checksum and not large:
             headers.append(("x-amz-sdk-checksum-algorithm", self._checksum.algorithm.name))
         path = self._template.path(upload.transfer.key)

@@ -11,6 +11,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Store"]
 
+_NOT_COMPARED = (
+    "ACL",
+    "CacheControl",
+    "Content",
+    "Expires",
+    "Grant",
+    "Metadata",
+    "ObjectLock",
+    "SSEKMS",
+    "StorageClass",
+    "Tagging",
+    "WebsiteRedirectLocation",
+)
 _FOR_EVERY_REQUEST = ("RequestPayer", "ExpectedBucketOwner")
 
 
@@ -45,6 +58,11 @@ class Store:
             return True
         config: Any = self.client.meta.config
         return str(config.request_checksum_calculation) == "when_supported"
+
+    @property
+    def not_compared(self) -> list[str]:
+        """Names of the upload arguments that objects which are there already may not have."""
+        return [name for name in self.upload_args if name.startswith(_NOT_COMPARED)]
 
     def head(self, key: str, **extra: Any) -> Mapping[str, Any]:
         """Return what HeadObject tells of an object, its checksums included."""

@@ -173,6 +173,13 @@ class S3Target:
         except _OF_THE_STORE as error:
             return not_tried(plan, error)
         outcomes = [Outcome(transfer=item, status=Status.UNCHANGED) for item in present]
+        if present and store.not_compared:
+            _logger.info(
+                "%s: %s of %d unchanged objects not compared; they are as they were",
+                self.location.label,
+                ", ".join(store.not_compared),
+                len(present),
+            )
         absent = [transfer for transfer in plan.transfers if transfer not in present]
         if absent:
             outcomes += self._send(absent, store, pace=pace, trouble=trouble, progress=progress)

@@ -1,0 +1,54 @@
+"""Media types of files by their names, the same on every machine."""
+
+from __future__ import annotations
+
+__all__ = ["content_type_of"]
+
+# Python's mimetypes reads the files of the machine it runs on. What is not listed here keeps
+# the store's own default. https://www.iana.org/assignments/media-types/
+_TYPES = {
+    "application/gzip": (".gz", ".tgz", ".svgz"),
+    "application/json": (".json", ".ipynb"),
+    "application/pdf": (".pdf",),
+    "application/xml": (".xml", ".xsl"),
+    "application/yaml": (".yaml", ".yml"),
+    "application/zip": (".zip",),
+    "application/x-bzip2": (".bz2",),
+    "application/x-tar": (".tar",),
+    "application/x-xz": (".xz",),
+    "font/woff": (".woff",),
+    "font/woff2": (".woff2",),
+    "image/bmp": (".bmp",),
+    "image/gif": (".gif",),
+    "image/jpeg": (".jpeg", ".jpg"),
+    "image/png": (".png",),
+    "image/svg+xml": (".svg",),
+    "image/tiff": (".tif", ".tiff"),
+    "image/webp": (".webp",),
+    "text/css": (".css",),
+    "text/csv": (".csv",),
+    "text/html": (".htm", ".html"),
+    "text/javascript": (".js", ".mjs"),
+    # Browsers show text/plain, and download most of its relatives.
+    "text/plain": (".1d", ".bval", ".bvec", ".log", ".md", ".par", ".rst", ".txt"),
+    "text/tab-separated-values": (".tsv",),
+    "video/mp4": (".mp4",),
+    "video/webm": (".webm",),
+}
+_BY_EXTENSION = {extension: name for name, all_ in _TYPES.items() for extension in all_}
+
+
+def content_type_of(key: str) -> str | None:
+    """Return the media type of an object, or None where its name does not tell.
+
+    It says what the bytes are as they are stored: a compressed file is one of gzip, and not what
+    it holds, so that no browser or client decompresses it on the way.
+
+    Examples
+    --------
+    >>> content_type_of("out/report.html"), content_type_of("out/bold.nii.gz")
+    ('text/html', 'application/gzip')
+    """
+    name = key.rpartition("/")[2]
+    stem, dot, extension = name.rpartition(".")
+    return _BY_EXTENSION.get(f".{extension.lower()}") if stem and dot else None
