@@ -37,8 +37,18 @@ ORDER = [
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 S3_ORDER = [
     {"__init__"},
-    {"arguments", "credentials", "comparison", "content_type", "pace", "session", "store"},
+    {
+        "arguments",
+        "credentials",
+        "comparison",
+        "content_type",
+        "descriptors",
+        "pace",
+        "session",
+        "store",
+    },
     {"template", "listing", "injected", "refusal"},
+    {"deletion"},
     {"client", "transport", "translation"},
     {"reference"},
     {"identity"},

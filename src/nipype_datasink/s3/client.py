@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 from nipype_datasink.errors import CredentialsError, S3Error
 from nipype_datasink.location import expand_home, refuse_password, without_password
 from nipype_datasink.s3.credentials import Keys, parse_credentials
+from nipype_datasink.s3.pace import CONCURRENCY, REQUEST
 from nipype_datasink.s3.template import give_templates
 
 if TYPE_CHECKING:
@@ -38,11 +39,6 @@ __all__ = [
 ]
 
 _logger = logging.getLogger("nipype.interface")
-
-# Requests at a time through boto3, at the most; they hide round trips of 30 ms.
-CONCURRENCY = 32
-# Seconds that botocore needs for one: all threads share one interpreter lock.
-REQUEST = 1e-3
 
 _LARGEST = 1 << 20  # bytes of a credentials file; more is something else
 _RELATIVE = "a node runs in its own directory, so give it a whole path"

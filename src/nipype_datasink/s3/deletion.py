@@ -12,8 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from nipype_datasink.delivery import Outcome
 from nipype_datasink.errors import S3Error
 from nipype_datasink.plan import FileTransfer
-from nipype_datasink.s3.client import CONCURRENCY, REQUEST
-from nipype_datasink.s3.pace import Pace
+from nipype_datasink.s3.pace import CONCURRENCY, REQUEST, Pace
 from nipype_datasink.s3.refusal import DENIED, code_of, concerns_bucket
 from nipype_datasink.s3.store import Store
 from nipype_datasink.threads import spread

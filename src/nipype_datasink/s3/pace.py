@@ -8,7 +8,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["Pace"]
+__all__ = ["CONCURRENCY", "REQUEST", "Pace"]
+
+# Requests at a time through boto3, at the most; they hide round trips of 30 ms.
+CONCURRENCY = 32
+# Seconds that botocore needs for one: all threads share one interpreter lock.
+REQUEST = 1e-3
 
 
 class Pace:
