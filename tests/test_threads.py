@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import subprocess
 import sys
@@ -9,9 +10,12 @@ import threading
 from _thread import interrupt_main
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from nipype_datasink.s3.comparison import Proof, holds
+from nipype_datasink.sources import same_bytes
 from nipype_datasink.threads import Interrupted, Pool, checkpoint, spread
 
 
@@ -219,3 +223,24 @@ def test_an_error_drops_what_a_pool_has_not_begun() -> None:
         assert begun.wait(10)
         raise ZeroDivisionError
     assert all(future.cancelled() for future in futures[1:])
+
+
+@pytest.mark.parametrize(
+    ("module", "read"),
+    [
+        ("sources", lambda path: same_bytes(path, f"{path}.twin")),
+        ("s3.comparison", lambda path: holds(Proof(hashlib.sha256, b"", None), path)),
+    ],
+    ids=["comparing", "hashing"],
+)
+def test_reading_a_file_passes_checkpoints(
+    module: str, read: Callable[[str], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop() -> None:
+        raise Interrupted
+
+    for name in ("a", "a.twin"):
+        (tmp_path / name).write_bytes(bytes(1 << 20))
+    monkeypatch.setattr(f"nipype_datasink.{module}.checkpoint", stop)
+    with pytest.raises(Interrupted):
+        read(str(tmp_path / "a"))
