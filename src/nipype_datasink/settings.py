@@ -25,6 +25,7 @@ from nipype_datasink.location import (
 )
 from nipype_datasink.routing import Substitutions
 from nipype_datasink.s3.arguments import check_crt, check_upload_args
+from nipype_datasink.s3.endpoint import check_endpoint, endpoint_of
 
 __all__ = [
     "check",
@@ -153,6 +154,8 @@ def _check_bucket(inputs: DataSinkInputSpec, location: S3Prefix) -> None:
         check_crt(injected=injected)
     if not injected:
         check_bucket_name(location.bucket)
+        if endpoint := endpoint_of(value_of(inputs, "s3_endpoint_url")):
+            check_endpoint(endpoint, location.bucket)
         return
     for name in ("s3_endpoint_url", "s3_region", "s3_profile"):
         if explicit_value(inputs, name) is not None:

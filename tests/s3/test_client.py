@@ -17,6 +17,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.credentials import Credentials
 from botocore.httpsession import URLLib3Session
+from botocore.loaders import Loader
 from botocore.session import Session
 from moto import mock_aws
 
@@ -296,6 +297,12 @@ def test_requests_say_what_sends_them(remote: DataSink, credentials: None, wire:
         (None, {}, True),
         ("https://s3.eu-west-1.amazonaws.com", {}, True),
         ("https://s3.cn-north-1.amazonaws.com.cn", {}, True),
+        ("https://s3.dualstack.us-east-1.api.aws", {}, True),
+        ("https://s3.us-iso-east-1.c2s.ic.gov", {}, True),
+        ("https://s3.us-isob-east-1.sc2s.sgov.gov", {}, True),
+        ("https://s3.eu-isoe-west-1.cloud.adc-e.uk", {}, True),
+        ("https://s3.us-isof-south-1.csp.hci.ic.gov", {}, True),
+        ("https://s3.example.ic.gov", {}, False),
         ("http://127.0.0.1:9", {}, False),
         ("https://minio.example.org", {}, False),
         ("https://notamazonaws.com", {}, False),
@@ -320,6 +327,25 @@ def test_only_aws_gets_checksums_unless_asked(
         remote.inputs.s3_endpoint_url = endpoint_url
     remote.run()
     assert [trailing(request) for request in uploads(wire)] == [checksum]
+
+
+def test_every_partition_that_botocore_lists_is_aws(
+    remote: DataSink, credentials: None, wire: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = Loader.load_data
+
+    def load_one_more(self: Loader, name: str, *args: Any) -> Any:
+        data = load(self, name, *args)
+        if name != "partitions":
+            return data
+        first = data["partitions"][0]
+        new = {**first, "outputs": {**first["outputs"], "dnsSuffix": "new.example"}}
+        return {**data, "partitions": [*data["partitions"], new]}
+
+    monkeypatch.setattr(Loader, "load_data", load_one_more)
+    remote.inputs.s3_endpoint_url = "https://s3.somewhere.new.example"
+    remote.run()
+    assert [trailing(request) for request in uploads(wire)] == [True]
 
 
 @pytest.mark.parametrize("value", ["when_supported", "when_required"])

@@ -42,7 +42,6 @@ _logger = logging.getLogger("nipype.interface")
 
 _LARGEST = 1 << 20  # bytes of a credentials file; more is something else
 _RELATIVE = "a node runs in its own directory, so give it a whole path"
-_AWS_DOMAINS = ("amazonaws.com", "amazonaws.com.cn", "api.aws")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +210,7 @@ def _make_resource(connection: Connection) -> S3ServiceResource:
         resource = session.resource("s3", endpoint_url=connection.endpoint_url, config=config)
     client = resource.meta.client
     refuse_password(client.meta.endpoint_url, "the endpoint in AWS's configuration")
-    if not _is_aws(client) and not _checksums_chosen(session):
+    if not _is_aws(client, session) and not _checksums_chosen(session):
         # Other stores answer 411 to the trailers that boto3 adds by default, or corrupt the body.
         client.meta.config.request_checksum_calculation = "when_required"  # type: ignore[attr-defined]
     # The wait for "100 Continue" costs a whole round trip for each object.
@@ -248,9 +247,17 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _is_aws(client: S3Client) -> bool:
+def _is_aws(client: S3Client, session: boto3.session.Session) -> bool:
+    """Return whether a client's requests go to AWS, in whichever of its partitions."""
     host = urlsplit(client.meta.endpoint_url).hostname or ""
-    return any(host == domain or host.endswith(f".{domain}") for domain in _AWS_DOMAINS)
+    # What botocore resolves endpoints by; the domains of some partitions appear nowhere else.
+    known = session._session.get_component("data_loader").load_data("partitions")["partitions"]
+    domains = {
+        partition["outputs"][name]
+        for partition in known
+        for name in ("dnsSuffix", "dualStackDnsSuffix")
+    }
+    return any(host == domain or host.endswith(f".{domain}") for domain in domains)
 
 
 def _checksums_chosen(session: boto3.session.Session) -> bool:

@@ -1,0 +1,88 @@
+"""Endpoints that already hold the bucket are refused, and no others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nipype_datasink import DataSink, SettingsError
+from nipype_datasink.s3.endpoint import check_endpoint
+from tests.s3.script import Script
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "instead"),
+    [
+        ("https://store.example.org/mybucket", "https://store.example.org"),
+        ("https://store.example.org:9000/mybucket/", "https://store.example.org:9000"),
+        ("https://store.example.org/s3/mybucket", "https://store.example.org/s3"),
+        ("https://store.example.org/mybucket/derivatives", "https://store.example.org"),
+        ("https://store.example.org/my%62ucket", "https://store.example.org"),
+        ("http://[::1]:9000/mybucket", "http://[::1]:9000"),
+        ("https://mybucket.s3.example.org", "https://s3.example.org"),
+        ("https://mybucket.s3.example.org:9000", "https://s3.example.org:9000"),
+        ("https://mybucket.s3-eu.example.org", "https://s3-eu.example.org"),
+        ("https://MyBucket.s3.eu-west-1.amazonaws.com", "https://s3.eu-west-1.amazonaws.com"),
+        ("https://mybucket.nyc3.digitaloceanspaces.com", "https://nyc3.digitaloceanspaces.com"),
+        ("https://mybucket.storage.googleapis.com", "https://storage.googleapis.com"),
+    ],
+)
+def test_an_endpoint_that_holds_the_bucket_is_refused(endpoint: str, instead: str) -> None:
+    with pytest.raises(SettingsError, match="already holds the bucket 'mybucket'") as caught:
+        check_endpoint(endpoint, "mybucket")
+    assert f"set s3_endpoint_url to {instead!r}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "https://store.example.org",
+        "https://store.example.org/",
+        "https://store.example.org/s3",
+        "https://store.example.org/mybucket2/amybucket",
+        "https://mybucket.example.org",
+        "https://mybucket",
+        "https://mybucket2.s3.example.org",
+        "https://other.mybucket.s3.example.org",
+        "https://s3.mybucket.example.org",
+        "http://127.0.0.1:9000",
+        "http://[::1]:9000",
+    ],
+)
+def test_any_other_endpoint_is_taken(endpoint: str) -> None:
+    check_endpoint(endpoint, "mybucket")
+
+
+def test_a_bucket_with_dots_is_seen_as_a_whole() -> None:
+    check_endpoint("https://my.s3.example.org", "my.bucket")
+    with pytest.raises(SettingsError, match=r"'https://s3\.example\.org'"):
+        check_endpoint("https://my.bucket.s3.example.org", "my.bucket")
+
+
+def test_a_password_is_not_told() -> None:
+    with pytest.raises(SettingsError) as caught:
+        check_endpoint("https://me:hidden@store.example.org/mybucket", "mybucket")
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("where", ["s3_endpoint_url", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])
+def test_nothing_is_written_or_sent_before(
+    workdir: Path,
+    credentials: None,
+    script: Script,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+) -> None:
+    (workdir / "a").write_text("a")
+    sink = DataSink(base_directory="s3://mybucket/out", infields=["x"])
+    sink.inputs.x = "a"
+    sink.inputs.local_copy = str(workdir / "copy")
+    if where.startswith("AWS"):
+        monkeypatch.setenv(where, f"{script.url}/mybucket")
+    else:
+        sink.inputs.s3_endpoint_url = f"{script.url}/mybucket"
+    with pytest.raises(SettingsError, match="already holds the bucket"):
+        sink.run()
+    assert not (workdir / "copy").exists()
+    assert script.requests == []
