@@ -38,23 +38,23 @@ class Request:
 
     @property
     def operation(self) -> str:
-        kind = "uploads" if self.query.startswith("uploads") else "part"
-        if self.method == "GET" and kind == "uploads":
-            return "ListMultipartUploads"
-        if self.method in ("GET", "HEAD"):
-            return {"GET": "ListObjectsV2", "HEAD": "HeadObject"}[self.method]
         if self.query == "delete":
             return "DeleteObjects"
-        if self.method == "DELETE" and "uploadId" not in self.query:
-            return "DeleteObject"
-        if "uploadId" not in self.query and kind != "uploads":
-            return "PutObject"
+        if self.query.startswith("uploads"):
+            return {"GET": "ListMultipartUploads", "POST": "CreateMultipartUpload"}[self.method]
+        if "uploadId" in self.query:
+            return {
+                "GET": "ListParts",
+                "PUT": "UploadPart",
+                "POST": "CompleteMultipartUpload",
+                "DELETE": "AbortMultipartUpload",
+            }[self.method]
         return {
-            ("POST", "uploads"): "CreateMultipartUpload",
-            ("PUT", "part"): "UploadPart",
-            ("POST", "part"): "CompleteMultipartUpload",
-            ("DELETE", "part"): "AbortMultipartUpload",
-        }[self.method, kind]
+            "GET": "ListObjectsV2",
+            "HEAD": "HeadObject",
+            "PUT": "PutObject",
+            "DELETE": "DeleteObject",
+        }[self.method]
 
 
 @dataclass
@@ -106,6 +106,8 @@ class Script:
             "ListObjectsV2": Reply(body=LISTING),
             "HeadObject": Reply(404),
             "DeleteObject": Reply(204),
+            "ListMultipartUploads": Reply(body="<ListMultipartUploadsResult/>"),
+            "ListParts": Reply(body="<ListPartsResult/>"),
             "AbortMultipartUpload": Reply(204),
             "CreateMultipartUpload": Reply(body=BEGUN),
             "CompleteMultipartUpload": Reply(body=DONE),
@@ -171,10 +173,10 @@ def scripted(directory: Path | None = None) -> Iterator[Script]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             body = _body(headers, self.rfile)
             reply = script.reply(Request(self.command, path, query, headers, body))
-            self.send_response(reply.status)
-            for name, value in reply.headers.items():
+            self.send_response_only(reply.status)
+            usual = {"Date": self.date_time_string(), "Content-Length": str(len(reply.body))}
+            for name, value in {**usual, **reply.headers}.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(reply.body)))
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(reply.body.encode())

@@ -16,6 +16,7 @@ from botocore.exceptions import (
 )
 
 from nipype_datasink import S3Error
+from nipype_datasink.s3.dialect import DialectError
 from nipype_datasink.s3.refusal import concerns_bucket
 from nipype_datasink.s3.translation import is_cancellation, translated
 
@@ -100,3 +101,60 @@ def test_what_is_no_error_of_the_runtime_stays() -> None:
 )
 def test_what_we_have_ended_ourselves_is_told_apart(name: str, ours: bool) -> None:
     assert is_cancellation(AwsCrtError(1, name, "")) is ours
+
+
+def answered(status: int, body: bytes = b"", operation: str | None = "PutObject") -> Exception:
+    """Return what becomes of an answer that the runtime takes for an error."""
+    error = S3ResponseError(
+        code=1,
+        name="AWS_ERROR_S3_INVALID_RESPONSE_STATUS",
+        message="Invalid response status from request",
+        status_code=status,
+        headers=[("x-amz-request-id", "7")],
+        body=body,
+        operation_name=operation,
+    )
+    return translated(error, CLIENT)
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 300])
+@pytest.mark.parametrize("body", [b"", b"OK", b"<html/>", b"<UploadId>1</UploadId>", b"\xff\xfe"])
+def test_a_success_of_another_status_is_a_dialect(status: int, body: bytes) -> None:
+    error = answered(status, body)
+    assert type(error) is DialectError
+    assert f"PutObject was answered by {status}" in str(error)
+
+
+@pytest.mark.parametrize("status", [200, 202, 300, 507])
+@pytest.mark.parametrize("start", ["<Error>", "<?xml version='1.0'?>\n<Error xmlns='urn:x'>"])
+def test_an_error_within_any_answer_is_that_error(status: int, start: str) -> None:
+    error = answered(
+        status, f"{start}<Code>QuotaExceeded</Code><Message>Full.</Message></Error>".encode()
+    )
+    assert isinstance(error, ClientError)
+    assert error.response["Error"]["Code"] == "QuotaExceeded"
+    assert error.response["ResponseMetadata"]["HTTPStatusCode"] == status
+
+
+@pytest.mark.parametrize("status", [301, 400, 404, 429, 500, 507, 599])
+@pytest.mark.parametrize("body", [b"", b"<html>", b"<Error", b"\xff\xfe", b"<a>" * 3000])
+def test_an_answer_without_an_error_document_is_its_status(status: int, body: bytes) -> None:
+    error = answered(status, body, operation=None)
+    assert isinstance(error, ClientError)
+    assert error.response["Error"]["Code"] == str(status)
+
+
+@pytest.mark.parametrize("body", [b"<Error><Code/></Error>", b"<Error/>", b"<x:Error "])
+def test_an_error_document_that_says_little_is_an_error(body: bytes) -> None:
+    assert isinstance(answered(200, body), ClientError)
+
+
+def test_what_cannot_be_translated_is_an_error_of_its_file() -> None:
+    told = translated(S3ResponseError(code=1, name="NAME", message="what happened"), CLIENT)
+    assert type(told) is S3Error
+    assert "what happened" in str(told)
+
+
+def test_an_upload_without_a_name_is_a_dialect() -> None:
+    error = translated(AwsCrtError(1, "AWS_ERROR_S3_MISSING_UPLOAD_ID", "not found"), CLIENT)
+    assert type(error) is DialectError

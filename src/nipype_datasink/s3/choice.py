@@ -14,6 +14,7 @@ from nipype_datasink.s3 import has_crt
 from nipype_datasink.s3.classic import ClassicTransport
 from nipype_datasink.s3.client import is_mocked, session_of
 from nipype_datasink.s3.descriptors import are_scarce
+from nipype_datasink.s3.dialect import dialect_of
 from nipype_datasink.s3.pace import Pace
 from nipype_datasink.s3.store import Store
 from nipype_datasink.s3.template import Template, make_template
@@ -37,7 +38,8 @@ def choose_transport(wanted: str, store: Store, *, pace: Pace, progress: Progres
     Parameters
     ----------
     wanted
-        ``classic``, ``crt``, or ``auto``: the AWS Common Runtime if it can be used.
+        ``classic``, ``crt``, or ``auto``: the AWS Common Runtime if it can be used. A store whose
+        answers it did not understand gets ``classic`` in any case.
     store
         Where they go.
     pace
@@ -51,7 +53,7 @@ def choose_transport(wanted: str, store: Store, *, pace: Pace, progress: Progres
         If ``crt`` is wanted but cannot be used.
     """
     transport: Transport | None = None
-    if wanted != "classic":
+    if wanted != "classic" and dialect_of(store).suits_crt:
         try:
             transport = _crt(store, pace, progress)
         except _Unfit as why:

@@ -19,6 +19,8 @@ from nipype_datasink.s3 import has_crt
 from nipype_datasink.s3.client import CONCURRENCY, REQUEST, session_of
 from nipype_datasink.s3.comparison import PART_SIZE
 from nipype_datasink.s3.content_type import content_type_of
+from nipype_datasink.s3.dialect import dialect_of
+from nipype_datasink.s3.digesting import DigestingClient
 from nipype_datasink.s3.pace import Pace
 from nipype_datasink.s3.refusal import Trouble
 from nipype_datasink.s3.store import Store
@@ -58,6 +60,8 @@ class ClassicTransport:
     def __init__(self, store: Store, *, pace: Pace, progress: Progress) -> None:
         self._store = store
         self._args = {**_fastest_checksum(store), **store.upload_args}
+        digest = dialect_of(store).needs_digest
+        self._client: Any = DigestingClient(store.client) if digest else store.client
         self._pace = pace
         self._progress = progress
 
@@ -102,8 +106,8 @@ class ClassicTransport:
             max_concurrency=at_once,
         )
         # The manager aborts what is on its way, parts included, if an interrupt ends it.
-        client, pool = self._store.client, Pool
-        with TransferManager(client, config, executor_cls=pool) as manager:  # type: ignore[arg-type]
+        pool: Any = Pool
+        with TransferManager(self._client, config, executor_cls=pool) as manager:
             begun, outcomes = self._begin(manager, transfers, trouble)
             sent = []
             for transfer, before, future, ended in begun:
@@ -159,11 +163,14 @@ class ClassicTransport:
         return Outcome(transfer=transfer, status=Status.SENT, verified=verified)
 
     def _put(self, transfer: FileTransfer) -> Mapping[str, Any]:
-        store = self._store
         with open(transfer.source, "rb") as body:
-            return store.client.put_object(
-                Bucket=store.bucket, Key=transfer.key, Body=body, **self._args_of(transfer)
+            answer: Mapping[str, Any] = self._client.put_object(
+                Bucket=self._store.bucket,
+                Key=transfer.key,
+                Body=body,
+                **self._args_of(transfer),
             )
+            return answer
 
     def _args_of(self, transfer: FileTransfer) -> dict[str, Any]:
         content_type = content_type_of(transfer.key)
@@ -184,7 +191,8 @@ def _fastest_checksum(store: Store) -> dict[str, str]:
 
     An injected client sends what it was made to send.
     """
-    if store.sends_checksums and has_crt() and session_of(store.client):
+    known = dialect_of(store).takes_crc64nvme
+    if known and store.sends_checksums and has_crt() and session_of(store.client):
         return {"ChecksumAlgorithm": "CRC64NVME"}
     return {}
 

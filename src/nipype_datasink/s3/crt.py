@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -26,10 +26,12 @@ from nipype_datasink.plan import FileTransfer
 from nipype_datasink.progress import Progress
 from nipype_datasink.s3.comparison import PART_SIZE, part_size_for
 from nipype_datasink.s3.content_type import content_type_of
+from nipype_datasink.s3.dialect import Dialect, dialect_of
 from nipype_datasink.s3.pace import Pace
 from nipype_datasink.s3.refusal import Trouble
 from nipype_datasink.s3.store import Store
 from nipype_datasink.s3.template import Template
+from nipype_datasink.s3.throttling import Throttle, attempts_of
 from nipype_datasink.s3.translation import is_cancellation, translated
 from nipype_datasink.s3.transport import (
     Version,
@@ -53,6 +55,7 @@ _PART = 4e-3  # seconds for a large one
 _FEWEST_PARTS = max(4, min(8, 2 * (os.cpu_count() or 1)))
 _MOST_PARTS = 16  # more take memory, which costs more than it gains
 _PROVERS = 2  # files at a time
+_TOO_MANY_REQUESTS = 429
 _OPENING = 2.0  # seconds; an upload in parts is never aborted if cancelled while it is opened
 
 
@@ -86,9 +89,12 @@ class CrtTransport:
         self._client = client
         self._template = template
         self.progress = progress
+        self.attempts = attempts_of(store.client)
         self._pace = pace
         self._requests = self._parts = 1
-        self._checksum = checksum_of(template, chosen="ChecksumAlgorithm" in store.upload_args)
+        self._checksum = checksum_of(
+            template, dialect_of(store), chosen="ChecksumAlgorithm" in store.upload_args
+        )
 
     def send(self, transfers: Sequence[FileTransfer], trouble: Trouble) -> list[Outcome]:
         """Send every file that can be sent; return what became of each, in order."""
@@ -186,20 +192,25 @@ def _is_utf8(path: str) -> bool:
     return True
 
 
-def checksum_of(template: Template, *, chosen: bool) -> S3ChecksumConfig | None:
+def checksum_of(template: Template, dialect: Dialect, *, chosen: bool) -> S3ChecksumConfig | None:
     """Return the checksum that requests carry, or None.
 
     Parameters
     ----------
     template
         Says which checksum botocore would use, and where.
+    dialect
+        Of the store.
     chosen
         Whether the user has asked for it; otherwise the fastest takes its place.
     """
-    if template.checksum_algorithm is None:
-        return None
-    name = template.checksum_algorithm if chosen else S3ChecksumAlgorithm.CRC64NVME.name
-    trailer = template.checksum_in_trailer
+    name, trailer = template.checksum_algorithm, template.checksum_in_trailer
+    if name is None:
+        if not dialect.needs_digest:
+            return None
+        name, trailer = S3ChecksumAlgorithm.CRC32.name, False  # what most stores take
+    elif not chosen and dialect.takes_crc64nvme:
+        name = S3ChecksumAlgorithm.CRC64NVME.name
     return S3ChecksumConfig(
         algorithm=S3ChecksumAlgorithm[name],
         location=S3ChecksumLocation.TRAILER if trailer else S3ChecksumLocation.HEADER,
@@ -266,19 +277,29 @@ class _Run:
         self._under_way: dict[FileTransfer, _Upload] = {}
         self._weight = (0, 0)
         self._outcomes: dict[FileTransfer, Outcome | Future[Outcome]] = {}
+        self._throttle = Throttle(transport.attempts)
+        self._refused: list[FileTransfer] = []  # to be sent again
 
     def outcome(self, transfer: FileTransfer) -> Outcome:
         outcome = self._outcomes[transfer]
         return outcome.result() if isinstance(outcome, Future) else outcome
 
     def send(self, transfers: Sequence[FileTransfer]) -> None:
+        waiting = transfers
         try:
-            for transfer in transfers:
-                self._make_room(self._transport.weight(transfer))
-                self._begin(transfer)
+            while waiting:
+                self._refused = []
+                for transfer in waiting:
+                    self._make_room(self._transport.weight(transfer))
+                    self._begin(transfer)
+                self._finish()
+                waiting = self._refused
         finally:
-            while self._under_way:
-                self._settle(self._done.get())
+            self._finish()
+
+    def _finish(self) -> None:
+        while self._under_way:
+            self._settle(self._done.get())
 
     def cancel(self) -> None:
         """Begin nothing more, and end what is under way; from any thread."""
@@ -286,8 +307,14 @@ class _Run:
         self._done.put(None)
 
     def _make_room(self, weight: tuple[int, int]) -> None:
-        while self._under_way and not self._transport.fits(*_sum(self._weight, weight)):
+        while self._under_way and not self._fits(*_sum(self._weight, weight)):
             self._settle(self._done.get())
+        while self._throttle.pause and not self._trouble.stopped:
+            with suppress(Empty):
+                self._settle(self._done.get(timeout=self._throttle.pause))
+
+    def _fits(self, requests: int, size: int) -> bool:
+        return requests <= self._throttle.limit and self._transport.fits(requests, size)
 
     def _begin(self, transfer: FileTransfer) -> None:
         if self._trouble.stopped:
@@ -310,6 +337,7 @@ class _Run:
         transfer = upload.transfer
         upload.close()
         del self._under_way[transfer]
+        under_way, _ = self._weight
         requests, size = self._transport.weight(transfer)
         self._weight = _sum(self._weight, (-requests, -size))
         if upload.error is None:
@@ -317,6 +345,8 @@ class _Run:
             self._outcomes[transfer] = self._proof(upload)
         elif is_cancellation(upload.error):
             self._outcomes[transfer] = given_up(transfer)
+        elif _is_throttled(upload.error) and self._throttle.refuse(transfer, under_way):
+            self._refused.append(transfer)
         else:
             error = self._transport.translate(upload.error)
             self._outcomes[transfer] = Outcome.failure(transfer, error)
@@ -333,6 +363,10 @@ class _Run:
             for other in self._under_way.values():
                 if other.transfer.size > PART_SIZE:  # small ones end soon by themselves
                     other.cancel()
+
+
+def _is_throttled(error: Exception) -> bool:
+    return getattr(error, "status_code", None) == _TOO_MANY_REQUESTS  # not retried by the runtime
 
 
 def _sum(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:

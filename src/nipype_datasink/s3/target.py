@@ -14,6 +14,7 @@ from nipype_datasink.errors import DeliveryError, S3Error
 from nipype_datasink.location import S3Prefix
 from nipype_datasink.plan import FileTransfer, Plan
 from nipype_datasink.progress import Progress, progress_for
+from nipype_datasink.s3.adaptation import AdaptiveTransport
 from nipype_datasink.s3.choice import choose_transport, close_idle_connections
 from nipype_datasink.s3.client import is_signed
 from nipype_datasink.s3.deletion import delete
@@ -198,7 +199,12 @@ class S3Target:
     ) -> list[Outcome]:
         try:
             # Not sooner: only an answer teaches boto3 the region of the bucket.
-            transport = choose_transport(self._transfer_client, store, pace=pace, progress=progress)
+            transport = AdaptiveTransport(
+                store,
+                lambda: choose_transport(
+                    self._transfer_client, store, pace=pace, progress=progress
+                ),
+            )
         except _OF_THE_STORE as error:
             return [Outcome.failure(item, error, Status.NOT_TRIED) for item in transfers]
 

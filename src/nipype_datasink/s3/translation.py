@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from awscrt.s3 import S3ResponseError
@@ -15,6 +16,7 @@ from botocore.model import Shape
 from botocore.parsers import create_parser
 
 from nipype_datasink.errors import S3Error
+from nipype_datasink.s3.dialect import DialectError
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -40,6 +42,10 @@ _ANSWERS = {
 }
 
 
+_ERROR = 301  # the first status that botocore takes for an error
+_ERROR_DOCUMENT = re.compile(rb"<(\w+:)?Error[\s/>]")
+
+
 def is_cancellation(error: Exception) -> bool:
     """Return whether a request was ended by us."""
     return _name(error) == "AWS_ERROR_S3_CANCELED"
@@ -55,6 +61,15 @@ def translated(error: Exception, client: S3Client) -> Exception:
     client
         boto3's, in whose place the runtime has sent.
     """
+    if _name(error) == "AWS_ERROR_S3_MISSING_UPLOAD_ID":
+        return DialectError("the store's answer to CreateMultipartUpload names no upload")
+    try:
+        return _translated(error, client)
+    except Exception as failure:  # noqa: BLE001 - no answer may hide what is known of other files
+        return S3Error(f"the AWS Common Runtime: {error} ({failure!r})")
+
+
+def _translated(error: Exception, client: S3Client) -> Exception:
     if isinstance(error, S3ResponseError):
         return _answer(error, client)
     name, endpoint = _name(error), client.meta.endpoint_url
@@ -78,15 +93,24 @@ def _name(error: Exception) -> str:
     return str(getattr(error, "name", ""))
 
 
-def _answer(error: S3ResponseError, client: S3Client) -> ClientError:
+def _answer(error: S3ResponseError, client: S3Client) -> Exception:
+    operation, status = error.operation_name or "PutObject", error.status_code
+    body = error.body or b""
+    if status < _ERROR and not _ERROR_DOCUMENT.search(body):
+        return DialectError(f"{operation} was answered by {status}, where S3 answers 200")
     answer = {
-        "status_code": error.status_code,
-        "headers": dict(error.headers),
-        "body": error.body or b"",
+        # Botocore reads no error in what is told as a success, nor in a redirection by 300.
+        "status_code": max(status, _ERROR),
+        "headers": dict(error.headers or ()),
+        "body": body,
         "context": {},
     }
     parsed = create_parser("rest-xml").parse(answer, Shape("Nothing", {"type": "structure"}))
-    return _refusal(parsed, error.operation_name or "PutObject", client)
+    if not parsed["Error"].get("Code"):  # of another namespace, or empty
+        code, message = parsed.get("Code") or str(status), parsed.get("Message") or ""
+        parsed["Error"] = {"Code": code, "Message": message}
+    parsed.setdefault("ResponseMetadata", {})["HTTPStatusCode"] = status
+    return _refusal(parsed, operation, client)
 
 
 def _refusal(parsed: dict[str, Any], operation: str, client: S3Client) -> ClientError:

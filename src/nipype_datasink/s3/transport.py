@@ -14,6 +14,7 @@ from nipype_datasink.s3.comparison import confirms
 from nipype_datasink.s3.refusal import Trouble
 
 __all__ = [
+    "GivenUp",
     "Transport",
     "Version",
     "confirmed",
@@ -41,9 +42,13 @@ class Transport(Protocol):
         """
 
 
+class GivenUp(S3Error):
+    """Sending was ended halfway; the store may have the file all the same."""
+
+
 def given_up(transfer: FileTransfer) -> Outcome:
-    """Return that sending was ended halfway; the store may have the file all the same."""
-    return Outcome.failure(transfer, S3Error("was given up, as the store refused others"))
+    """Return that sending was ended halfway."""
+    return Outcome.failure(transfer, GivenUp("was given up, as the store refused others"))
 
 
 def version_of(path: str) -> Version:
