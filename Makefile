@@ -23,7 +23,8 @@ STORE  := seaweedfs
 
 # Two targets at once would install into one environment.
 .NOTPARALLEL:
-.PHONY: help demo test lint docs integration soak oldest versions wheel-test mutants bench fuse slurm cluster clean
+.PHONY: help demo test lint docs integration soak oldest versions wheel-test mutants bench fuse slurm cluster \
+        ceph stores clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -96,6 +97,18 @@ mutants: $(VENV)/mutants.stamp ## Break the pure modules on purpose; print what 
 bench: build/bench/nulls3 $(VENV)/bench.stamp $(VENV)-peers/stamp ## Measure speed beside nipype and peers (20 minutes)
 	$(VENV)/bin/python -m benchmarks $(ARGS)
 
+ceph: ## Install Ceph's gateway, where apt-get can; nothing is started
+	@for each in ceph-mon ceph-osd radosgw; do command -v $$each >/dev/null || missing=1; done; \
+	if [ -n "$$missing" ]; then \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo -n); \
+	  $$sudo apt-get -qq update && $$sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+	    apt-get -qq install --no-install-recommends ceph-mon ceph-osd radosgw >/dev/null; \
+	fi
+
+stores: $(VENV)/stores.stamp build/s3rver/stamp ## Try every store that can be installed here; write docs/stores.md (10 minutes)
+	@$(MAKE) --no-print-directory ceph || echo "radosgw could not be installed; it is not tried"
+	$(VENV)/bin/python -m stores $(ARGS)
+
 clean: ## Remove everything made here
 	rm -rf $(VENV) $(VENV)-oldest $(VENV)-peers build dist mutants mutants.log htmlcov .coverage .coverage.* .hypothesis \
 	  .mypy_cache .nox .pytest_cache .ruff_cache .rumdl_cache
@@ -121,6 +134,12 @@ $(VENV)-oldest/stamp: pyproject.toml tests/oldest.txt
 $(VENV)-peers/stamp: pyproject.toml
 	$(call new-venv,$(VENV)-peers,$(PYTHON))
 	$(VENV)-peers/bin/python -m pip install --quiet --group peers
+	@touch $@
+
+build/s3rver/stamp:
+	@mkdir -p $(@D)
+	@npm install --silent --no-fund --no-audit --prefix $(@D) s3rver \
+	  || echo "npm could not install s3rver; it is not tried"
 	@touch $@
 
 build/bench/nulls3: $(wildcard benchmarks/nulls3/*)

@@ -92,6 +92,21 @@ def test_the_page_on_s3_says_how_objects_are_encrypted(lab: Bucket) -> None:
     assert str(stored.ssekms_key_id) in kms
 
 
+def test_the_page_on_s3_shows_uploads_that_were_cut_off(
+    lab: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client, key = lab.meta.client, "path/to/output/dir/cut-off.dat"
+    upload = client.create_multipart_upload(Bucket=lab.name, Key=key)["UploadId"]
+    code = blocks(ROOT / "docs" / "s3.md", "python")
+    (listing,) = [block for block in code if "list_multipart_uploads" in block]
+
+    exec(compile(listing, "s3.md", "exec"), {})
+    client.abort_multipart_upload(Bucket=lab.name, Key=key, UploadId=upload)
+
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.split()[-2:] == [key, upload]
+
+
 @pages_with("json")
 def test_the_json_of_a_page_can_be_read(page: Path) -> None:
     for text in blocks(page, "json"):

@@ -1,0 +1,66 @@
+"""File names that stores find difficult."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from stores.verdicts import Verdict
+from stores.visit import FIELD, Visit
+
+NAMES = (
+    *("a b", " a", "a ", "a+b", "a%20b", "a%b", "a&b", "a=b", "a?b", "a#b", "a;b", "a:b", "a@b"),
+    *("a*b", "a~", "'a'", '"a"', "<a>", "[a]", "{a}", "a|b", "a\\b", "a,b", "$a", "a^b", "`a`"),
+    *(".a", "..a", "a.", "a..", "...", "-a", "A", "ä", "a\u0308", "脳", "🧠", "\u202ea"),
+    *("a\tb", "a\nb", "a\rb", "\x01a", "a\x7f", "a" * 240),
+)
+_REFUSED = "an error names"
+_SHOWN = 100  # characters of a name
+
+
+def names(visit: Visit) -> Iterator[Verdict]:
+    """Sink a file of each name; where that fails, find out which of them fail alone."""
+    directory = visit.directory / "names"
+    directory.mkdir(exist_ok=True)
+    files = [directory / name for name in NAMES]
+    for path in files:
+        path.write_text(path.name)
+    bad = dict(_failing(visit, files))
+    lost = {name: what for name, what in bad.items() if what != _REFUSED}
+    word = f"{len(lost)} LOST" if lost else f"all but {len(bad)}" if bad else f"all {len(files)}"
+    yield Verdict(word=word, note=_told(bad), good=not bad)
+
+
+def _failing(visit: Visit, files: list[Path]) -> Iterator[tuple[str, str]]:
+    """Yield the name of each file that does not arrive, and what happens.
+
+    A file whose name is refused may keep others from being sent, so that those are tried again.
+    """
+    container = visit.new_container()
+    refused = bool(visit.sink(container, files).error)
+    keys = {f"{container}/{FIELD}/{path.name}": path for path in files}
+    states = {keys[key]: state for key, state in visit.states(keys).items()}
+    if not refused:
+        alone = " beside the others, though not alone" if len(files) > 1 else ""
+        for path, state in states.items():
+            failure = "" if len(files) == 1 else dict(_failing(visit, [path])).get(path.name, "")
+            yield path.name, failure or f"no error, but {state}{alone}:"
+    elif len(files) == 1:
+        yield files[0].name, _REFUSED
+    else:
+        absent = [path for path in files if path in states]
+        middle = len(absent) // 2 if len(absent) == len(files) else len(absent)
+        for some in filter(None, (absent[:middle], absent[middle:])):
+            yield from _failing(visit, some)
+
+
+def _told(bad: dict[str, str]) -> str:
+    kinds = sorted(set(bad.values()))
+    those = {kind: [name for name in bad if bad[name] == kind] for kind in kinds}
+    return "; ".join(f"{kind} {shown(names)}" for kind, names in those.items())
+
+
+def shown(names: list[str]) -> str:
+    """Write names as Python does, special characters escaped."""
+    short = [name if len(name) < _SHOWN else f"{name[0]}... ({len(name)})" for name in names]
+    return ", ".join(f"`` {name!a} ``" for name in short)
