@@ -45,7 +45,7 @@ def _default_output(options: argparse.Namespace) -> Path:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m stores", description=__doc__)
     parser.add_argument("--only", default="", metavar="STORE", help="stores with that in the name")
-    parser.add_argument("--jobs", type=int, default=2, help="stores at a time")
+    parser.add_argument("--jobs", type=int, default=len(STORES), help="stores at a time")
     parser.add_argument("--output", type=Path, help="another page")
     return parser.parse_args(arguments)
 
