@@ -51,7 +51,7 @@ S3_ORDER = [
         "throttling",
     },
     {"template", "listing", "injected", "refusal"},
-    {"deletion", "dialect"},
+    {"deletion", "dialect", "unknown_size", "verification"},
     {"client", "transport", "translation"},
     {"reference"},
     {"identity"},

@@ -229,7 +229,7 @@ def test_an_error_drops_what_a_pool_has_not_begun() -> None:
     ("module", "read"),
     [
         ("sources", lambda path: same_bytes(path, f"{path}.twin")),
-        ("s3.comparison", lambda path: holds(Proof(hashlib.sha256, b"", None), path)),
+        ("s3.comparison", lambda path: holds(Proof("ETag", hashlib.sha256, b"", None), path)),
     ],
     ids=["comparing", "hashing"],
 )

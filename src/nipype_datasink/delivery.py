@@ -55,7 +55,13 @@ class Outcome:
 
     verified: bool = True
     """Whether the bytes at the destination are known to be right; False where a store confirms
-    neither a checksum nor an ETag that says something about the content."""
+    neither a checksum nor an ETag that says something about the content, and of files that did
+    not arrive."""
+
+    def __post_init__(self) -> None:
+        """Call nothing verified that did not arrive."""
+        if not self.status.arrived:
+            object.__setattr__(self, "verified", False)
 
     @classmethod
     def failure(

@@ -1,4 +1,4 @@
-"""A store that keeps nothing, notes every request and answers as a test tells it to."""
+"""A store that keeps and shows nothing, notes every request and answers as a test tells it to."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Request:
                 "DELETE": "AbortMultipartUpload",
             }[self.method]
         return {
-            "GET": "ListObjectsV2",
+            "GET": "ListObjectsV2" if "list-type" in self.query else "GetObject",
             "HEAD": "HeadObject",
             "PUT": "PutObject",
             "DELETE": "DeleteObject",
@@ -98,11 +98,12 @@ class Script:
         etag = f'"{hashlib.md5(request.body).hexdigest()}"'
         return {
             "ListObjectsV2": Reply(body=LISTING),
-            "HeadObject": Reply(404),
+            "HeadObject": Reply(403),
             "DeleteObject": Reply(204),
             "ListMultipartUploads": Reply(body="<ListMultipartUploadsResult/>"),
             "ListParts": Reply(body="<ListPartsResult/>"),
             "AbortMultipartUpload": Reply(204),
+            "GetObject": refusal("AccessDenied"),
             "CreateMultipartUpload": Reply(body=BEGUN),
             "CompleteMultipartUpload": Reply(body=DONE),
         }.get(request.operation, Reply(headers={"ETag": etag}))

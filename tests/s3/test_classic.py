@@ -7,6 +7,7 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import boto3
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
+from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 
 from nipype_datasink import FileTransfer, Outcome, S3Error, Status
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
     from types_boto3_s3.service_resource import Bucket
 
+SHA256_OF_ABC = base64.b64encode(hashlib.sha256(b"abc").digest()).decode()
 MD5_OF_ABC = hashlib.md5(b"abc").hexdigest()
 LARGE = PART_SIZE + 1
 
@@ -53,17 +56,19 @@ def stubber() -> Iterator[Stubber]:
     [
         ({"ETag": f'"{MD5_OF_ABC}"'}, True),
         ({"ETag": f'"{MD5_OF_ABC}"', "ServerSideEncryption": "AES256"}, True),
-        ({"ETag": '"0123"', "ChecksumCRC32": "NSRBwg=="}, True),
+        ({"ETag": '"0123"', "ChecksumSHA256": SHA256_OF_ABC}, True),
+        ({"ETag": '"0123"', "ChecksumCRC32": "NSRBwg=="}, False),
         ({"ETag": f'"{"0" * 32}"', "ServerSideEncryption": "aws:kms"}, False),
         ({"ETag": '"opaque"'}, False),
-        ({}, False),
     ],
-    ids=["MD5", "MD5 under AES-256", "checksum", "KMS", "an ETag of its own", "no ETag"],
+    ids=["MD5", "MD5 under AES-256", "checksum", "CRC32", "KMS", "an ETag of its own"],
 )
 def test_only_what_the_store_confirms_is_proved(
     tmp_path: Path, stubber: Stubber, response: dict[str, str], proved: bool
 ) -> None:
     stubber.add_response("put_object", response)
+    if not proved:
+        stubber.add_client_error("get_object", "AccessDenied", http_status_code=403)
     outcome = send(stubber.client, transfer_of(tmp_path / "file", b"abc"))
     assert sent(outcome, verified=proved)
 
@@ -73,6 +78,8 @@ def test_a_wrong_etag_is_an_error(
     tmp_path: Path, stubber: Stubber, encryption: dict[str, str]
 ) -> None:
     stubber.add_response("put_object", {"ETag": f'"{"0" * 32}"', **encryption})
+    held = {"Body": StreamingBody(BytesIO(b"abd"), 3), "ContentLength": 3}
+    stubber.add_response("get_object", held)
     outcome = send(stubber.client, transfer_of(tmp_path / "file", b"abc"))
     assert outcome.status is Status.FAILED
     assert isinstance(outcome.cause, S3Error)
@@ -102,15 +109,19 @@ def altered(client: S3Client, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("answered", "complaint"),
     [
-        ({"ETag": f'"{"0" * 32}-2"'}, "other bytes"),
-        ({"ETag": f'"{"0" * 32}"'}, "other bytes"),
         ({"ContentLength": PART_SIZE}, "8,388,608 of 8,388,609 bytes"),
+        ({"ETag": '"opaque"', "ChecksumSHA256": SHA256_OF_ABC}, "checksum mismatch after upload"),
     ],
-    ids=["ETag of other parts", "ETag of another whole", "another size"],
+    ids=["another size", "checksum of something else"],
 )
 def test_parts_that_the_store_confirms_wrongly_are_an_error(
-    tmp_path: Path, lone_bucket: Bucket, answered: dict[str, object], complaint: str
+    tmp_path: Path,
+    lone_bucket: Bucket,
+    answer: Answer,
+    answered: dict[str, object],
+    complaint: str,
 ) -> None:
+    answer("GetObject", 403, "AccessDenied")
     altered(lone_bucket.meta.client, **answered)
     transfer = transfer_of(tmp_path / "file", bytes(LARGE))
     outcome = send(lone_bucket.meta.client, transfer)
@@ -129,8 +140,9 @@ def test_parts_that_the_store_confirms_wrongly_are_an_error(
     ids=["an ETag of its own", "KMS", "parts of another size", "checksum"],
 )
 def test_parts_are_proved_only_by_what_says_something(
-    tmp_path: Path, lone_bucket: Bucket, answered: dict[str, object], proved: bool
+    tmp_path: Path, lone_bucket: Bucket, answer: Answer, answered: dict[str, object], proved: bool
 ) -> None:
+    answer("GetObject", 403, "AccessDenied")
     if "ChecksumSHA256" in answered:
         digest = hashlib.sha256(bytes(LARGE)).digest()
         answered = {**answered, "ChecksumSHA256": base64.b64encode(digest).decode()}

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from nipype_datasink.s3.comparison import (
     PART_SIZE,
     Proof,
-    confirms,
     etag_proof,
     holds,
     part_size_of,
     proofs,
+    which_hold,
 )
 
 MD5_OF_ABC = "900150983cd24fb0d6963f7d28e17f72"
@@ -114,10 +114,10 @@ def test_a_checksum_of_checksums_is_a_proof_by_parts(name: str, tmp_path: Path) 
     assert not holds(proof, str(path), 1)
 
 
-def test_the_cheapest_checksum_counts() -> None:
-    proof = checksum_proof(CHECKSUMS_OF_ABC)
-    assert proof is not None
-    assert len(proof.digest) == 4
+def test_every_checksum_counts_but_32_bits_prove_nothing() -> None:
+    found = proofs(CHECKSUMS_OF_ABC)
+    assert [proof.name for proof in found] == ["CRC32", "SHA1", "SHA256"]
+    assert [proof.strong for proof in found] == [False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -133,23 +133,28 @@ def test_other_answers_carry_no_proof(response: dict[str, object]) -> None:
 CRC64NVME_OF_DIGITS = (0xAE8B14860A799888).to_bytes(8, "big")
 
 
-def test_crc64nvme_comes_before_md5_and_md5_before_all_others(tmp_path: Path) -> None:
+# The check value of CRC-32C: RFC 3720, B.4, and https://reveng.sourceforge.io/crc-catalogue/
+CRC32C_OF_DIGITS = (0xE3069283).to_bytes(4, "big")
+
+
+def test_the_crcs_of_awscrt_are_proofs(tmp_path: Path) -> None:
     (tmp_path / "digits").write_bytes(b"123456789")
     response = {
         "ETag": hashlib.md5(b"123456789").hexdigest(),
         "ChecksumCRC32": base64.b64encode(zlib.crc32(b"123456789").to_bytes(4, "big")).decode(),
+        "ChecksumCRC32C": base64.b64encode(CRC32C_OF_DIGITS).decode(),
         "ChecksumCRC64NVME": base64.b64encode(CRC64NVME_OF_DIGITS).decode(),
     }
     found = proofs(response)
-    assert [len(proof.digest) for proof in found] == [8, 16, 4]
-    assert all(holds(proof, str(tmp_path / "digits")) for proof in found)
-    assert not any(holds(proof, __file__) for proof in found)
+    assert [len(proof.digest) for proof in found] == [16, 8, 4, 4]
+    assert which_hold(found, str(tmp_path / "digits")) == [True] * 4
+    assert which_hold(found, __file__) == [False] * 4
 
 
 def test_without_awscrt_crc64nvme_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nipype_datasink.s3.comparison.has_crt", lambda: False)
     value = base64.b64encode(CRC64NVME_OF_DIGITS).decode()
-    assert proofs({"ChecksumCRC64NVME": value}) == []
+    assert proofs({"ChecksumCRC64NVME": value, "ChecksumCRC32C": "AAAAAA=="}) == []
 
 
 def test_a_checksum_that_is_no_base64_carries_no_proof() -> None:
@@ -266,43 +271,24 @@ def test_a_checksum_is_one_of_all_blocks(name: str, tmp_path: Path) -> None:
     assert holds(proof, str(tmp_path / "file"))
 
 
-@pytest.mark.parametrize(
-    ("response", "confirmed"),
-    [
-        ({}, None),
-        ({"ETag": "opaque"}, None),
-        ({"ETag": f'"{MD5_OF_ABC}"'}, True),
-        ({"ETag": f'"{MD5_OF_ABC}"', "ServerSideEncryption": "AES256"}, True),
-        ({"ETag": f'"{MD5_OF_ABC}"', "ServerSideEncryption": "aws:kms"}, None),
-        ({"ETag": f'"{"0" * 32}"'}, False),
-        ({"ETag": f'"{"0" * 32}-1"'}, None),
-        ({"ChecksumSHA256": SHA256_OF_ABC}, True),
-        ({"ChecksumSHA256": SHA256_OF_ABC.lower()}, False),
-        ({"ChecksumSHA256": SHA256_OF_ABC, "ETag": f'"{"0" * 32}"'}, True),
-        ({"ChecksumSHA256": SHA256_OF_ABC.lower(), "ETag": f'"{"0" * 32}"'}, False),
-    ],
-)
-def test_an_answer_confirms_denies_or_says_nothing(
-    response: dict[str, str], confirmed: bool | None, abc: str
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=200), part_size=st.integers(1, 64), wrong=st.booleans())
+def test_digests_of_the_whole_and_of_parts_are_made_in_one_reading(
+    tmp_path: Path, content: bytes, part_size: int, wrong: bool
 ) -> None:
-    assert confirms(response, abc, 3) is confirmed
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    of_parts = multipart_etag(content, part_size) if content else NO_CONTENT_IN_ONE_PART
+    whole = hashlib.md5(content + b"x" * wrong).hexdigest()
+    found = [proof_of(of_parts), proof_of(whole)]
+    assert which_hold(found, str(path), part_size) == [True, not wrong]
 
 
-@pytest.mark.parametrize(
-    ("part_size", "confirmed"),
-    [(PART_SIZE, True), (PART_SIZE + 1, False), (PART_SIZE // 2, None)],
-    ids=["ours", "as many others", "another number"],
-)
-def test_an_etag_of_parts_is_read_as_one_of_ours(
-    tmp_path: Path, part_size: int, confirmed: bool | None
-) -> None:
-    content = bytes(2 * PART_SIZE)
-    (tmp_path / "file").write_bytes(content)
-    answer = {"ETag": multipart_etag(content, part_size)}
-    assert confirms(answer, str(tmp_path / "file"), len(content)) is confirmed
+NO_CONTENT_IN_ONE_PART = f"{hashlib.md5(hashlib.md5().digest()).hexdigest()}-1"
 
 
-def test_what_was_sent_in_one_request_has_no_etag_of_parts(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(content := bytes(PART_SIZE))
-    answer = {"ETag": f'"{"0" * 32}-1"'}
-    assert confirms(answer, str(tmp_path / "file"), len(content)) is None
+def test_a_file_is_read_to_its_end_whatever_its_length_is_said_to_be() -> None:
+    version = Path("/proc/version")
+    assert version.stat().st_size == 0
+    assert holds(proof_of(hashlib.md5(version.read_bytes()).hexdigest()), str(version))
+    assert not holds(proof_of(hashlib.md5().hexdigest()), str(version))

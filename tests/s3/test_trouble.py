@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -18,6 +19,7 @@ from uuid import uuid4
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from botocore.response import StreamingBody
 
 from nipype_datasink import CredentialsError, DataSink, S3Error
 from nipype_datasink.s3.client import forget_clients
@@ -462,7 +464,12 @@ def test_what_is_not_confirmed_is_not_called_sent(injected: DataSink, lone_bucke
     def lie(parsed: dict[str, Any], **_: object) -> None:
         parsed["ETag"] = f'"{"0" * 32}"'
 
+    def meddle(parsed: dict[str, Any], **_: object) -> None:
+        parsed["Body"].close()
+        parsed["Body"] = StreamingBody(BytesIO(b"other"), 5)
+
     lone_bucket.meta.client.meta.events.register("after-call.s3.PutObject", lie)
+    lone_bucket.meta.client.meta.events.register("after-call.s3.GetObject", meddle)
     error = failure(injected)
     assert statuses(error) == ["failed"] * 3
     assert "other bytes" in str(error)

@@ -7,7 +7,6 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import ClientError
 from s3transfer.exceptions import CancelledError
 from s3transfer.manager import TransferManager
 from s3transfer.subscribers import BaseSubscriber
@@ -26,12 +25,11 @@ from nipype_datasink.s3.refusal import Trouble
 from nipype_datasink.s3.store import Store
 from nipype_datasink.s3.transport import (
     Version,
-    confirmed,
-    confirmed_parts,
     given_up,
     refuse_change,
     version_of,
 )
+from nipype_datasink.s3.verification import Answer, Verifier
 from nipype_datasink.threads import Pool, checkpoint, result_of, spread
 
 if TYPE_CHECKING:
@@ -64,6 +62,7 @@ class ClassicTransport:
         self._client: Any = DigestingClient(store.client) if digest else store.client
         self._pace = pace
         self._progress = progress
+        self._verifier = Verifier(store)
 
     def send(self, transfers: Sequence[FileTransfer], trouble: Trouble) -> list[Outcome]:
         """Send every file that can be sent; return what became of each, in order."""
@@ -88,7 +87,7 @@ class ClassicTransport:
             before = version_of(transfer.source)
             response = self._put(transfer)
             refuse_change(transfer.source, before)
-            verified = confirmed(response, transfer.source, before[0])
+            verified = self._verifier.verify(transfer, before[0], _answer(response))
         except Exception as error:  # noqa: BLE001 - a client may carry handlers of the user's
             trouble.refuse(error)
             return Outcome.failure(transfer, error)
@@ -106,8 +105,8 @@ class ClassicTransport:
             max_concurrency=at_once,
         )
         # The manager aborts what is on its way, parts included, if an interrupt ends it.
-        pool: Any = Pool
-        with TransferManager(self._client, config, executor_cls=pool) as manager:
+        client, pool = _Recorder(self._client), Pool
+        with TransferManager(client, config, executor_cls=pool) as manager:  # type: ignore[arg-type]
             begun, outcomes = self._begin(manager, transfers, trouble)
             sent = []
             for transfer, before, future, ended in begun:
@@ -124,7 +123,8 @@ class ClassicTransport:
                 else:
                     trouble.accept()
                     sent.append((transfer, before))
-        for outcome in spread(lambda item: self._prove(*item), sent, threads=at_once):
+        answers = client.completions
+        for outcome in spread(lambda item: self._prove(*item, answers), sent, threads=at_once):
             outcomes[outcome.transfer] = outcome
         return outcomes
 
@@ -153,11 +153,14 @@ class ClassicTransport:
             begun.append((transfer, before, future, watch.ended))
         return begun, outcomes
 
-    def _prove(self, transfer: FileTransfer, before: Version) -> Outcome:
+    def _prove(
+        self, transfer: FileTransfer, before: Version, completions: Mapping[str, Mapping[str, Any]]
+    ) -> Outcome:
         checkpoint()
         try:
             refuse_change(transfer.source, before)
-            verified = self._prove_parts(transfer, before[0])
+            answer = Answer.of_completion(completions.get(transfer.key, {}))
+            verified = self._verifier.verify(transfer, before[0], answer)
         except Exception as error:  # noqa: BLE001
             return Outcome.failure(transfer, error)
         return Outcome(transfer=transfer, status=Status.SENT, verified=verified)
@@ -176,15 +179,6 @@ class ClassicTransport:
         content_type = content_type_of(transfer.key)
         return {**({"ContentType": content_type} if content_type else {}), **self._args}
 
-    def _prove_parts(self, transfer: FileTransfer, size: int) -> bool:
-        try:
-            response = self._store.head(transfer.key)
-        except ClientError:  # it may be written but not looked at
-            return False
-        return confirmed_parts(
-            response, transfer.source, size, with_checksums=self._store.sends_checksums
-        )
-
 
 def _fastest_checksum(store: Store) -> dict[str, str]:
     """Return the checksum by which a later run recognises even large files at once.
@@ -195,6 +189,27 @@ def _fastest_checksum(store: Store) -> dict[str, str]:
     if known and store.sends_checksums and has_crt() and session_of(store.client):
         return {"ChecksumAlgorithm": "CRC64NVME"}
     return {}
+
+
+def _answer(response: Mapping[str, Any]) -> Answer:
+    told = response.get("ResponseMetadata", {})
+    return Answer.of_put(response, told.get("HTTPHeaders", {}), told.get("HTTPStatusCode", 200))
+
+
+class _Recorder:
+    """A client that keeps what CompleteMultipartUpload answers, which s3transfer does not."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.completions: dict[str, Mapping[str, Any]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def complete_multipart_upload(self, **kwargs: Any) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = self._client.complete_multipart_upload(**kwargs)
+        self.completions[kwargs["Key"]] = answer
+        return answer
 
 
 def _cancel(begun: Sequence[_Begun]) -> None:

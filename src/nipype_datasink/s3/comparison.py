@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from typing import Protocol
@@ -16,14 +15,15 @@ from nipype_datasink.s3 import has_crt
 from nipype_datasink.threads import checkpoint
 
 __all__ = [
+    "CHECKSUMS",
     "PART_SIZE",
     "Proof",
-    "confirms",
     "etag_proof",
     "holds",
     "part_size_for",
     "part_size_of",
     "proofs",
+    "which_hold",
 ]
 
 PART_SIZE = 8 << 20  # bytes
@@ -78,19 +78,30 @@ def _sha1() -> _Hash:
     return hashlib.sha1(usedforsecurity=False)
 
 
-# Faster than the MD5 of an ETag, and as good against chance.
-_FASTEST: dict[str, Callable[[], _Hash]] = {"CRC64NVME": _crc64nvme}
-# For want of an ETag that says something, in the order of their cost.
-_OTHERS: dict[str, Callable[[], _Hash]] = {
+def _crc32c() -> _Hash:
+    from awscrt.checksums import crc32c
+
+    return _Crc(crc32c, 4)
+
+
+# That an answer may carry, in the order of their cost.
+CHECKSUMS: dict[str, Callable[[], _Hash]] = {
+    "CRC64NVME": _crc64nvme,
+    "CRC32C": _crc32c,
     "CRC32": _crc32,
     "SHA1": _sha1,
     "SHA256": hashlib.sha256,
 }
+_OF_AWSCRT = (_crc64nvme, _crc32c)
+_STRONG = 8  # bytes of a digest; of files that end in their own CRC32 all have the same one
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
     """What a file must yield to be the object in S3."""
+
+    name: str
+    """``ETag``, or the name of the checksum."""
 
     make_hash: Callable[[], _Hash]
     """Returns an object like those of `hashlib`."""
@@ -100,6 +111,11 @@ class Proof:
 
     parts: int | None
     """Number of parts whose digests were digested; None for the whole."""
+
+    @property
+    def strong(self) -> bool:
+        """Whether a file that yields this is the object; 32 bits only tell that a file is not."""
+        return len(self.digest) >= _STRONG
 
 
 def etag_proof(etag: str, encryption: object = None) -> Proof | None:
@@ -117,11 +133,11 @@ def etag_proof(etag: str, encryption: object = None) -> Proof | None:
     if match is None or encryption not in (None, "AES256"):
         return None
     parts = int(match["parts"]) if match["parts"] else None
-    return Proof(_md5, bytes.fromhex(match["digest"]), parts)
+    return Proof("ETag", _md5, bytes.fromhex(match["digest"]), parts)
 
 
 def proofs(response: Mapping[str, object]) -> list[Proof]:
-    """Return what S3's answer says about the bytes, the cheapest proof first.
+    """Return everything that S3's answer says about the bytes.
 
     Parameters
     ----------
@@ -134,25 +150,20 @@ def proofs(response: Mapping[str, object]) -> list[Proof]:
     only a checksum that is said to be of the whole is one
     (https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html).
     """
-    found = (
-        _checksum_proof(response, _FASTEST),
-        etag_proof(str(response.get("ETag", "")), response.get("ServerSideEncryption")),
-        _checksum_proof(response, _OTHERS),
-    )
-    return [proof for proof in found if proof]
+    etag = etag_proof(str(response.get("ETag", "")), response.get("ServerSideEncryption"))
+    checksums = [_checksum_proof(response, name) for name in CHECKSUMS]
+    return [proof for proof in (etag, *checksums) if proof]
 
 
-def _checksum_proof(
-    response: Mapping[str, object], algorithms: Mapping[str, Callable[[], _Hash]]
-) -> Proof | None:
+def _checksum_proof(response: Mapping[str, object], name: str) -> Proof | None:
+    make_hash = CHECKSUMS[name]
+    match = _CHECKSUM.fullmatch(str(response.get(f"Checksum{name}", "")))
+    if match is None or (make_hash in _OF_AWSCRT and not has_crt()):
+        return None
+    parts = int(match["parts"]) if match["parts"] else None
     in_parts = "-" in str(response.get("ETag", ""))
-    for name, make_hash in algorithms.items():
-        match = _CHECKSUM.fullmatch(str(response.get(f"Checksum{name}", "")))
-        if match is None or (make_hash is _crc64nvme and not has_crt()):
-            continue
-        parts = int(match["parts"]) if match["parts"] else None
-        if parts or not in_parts or response.get("ChecksumType") == "FULL_OBJECT":
-            return Proof(make_hash, base64.b64decode(match["digest"]), parts)
+    if parts or not in_parts or response.get("ChecksumType") == "FULL_OBJECT":
+        return Proof(name, make_hash, base64.b64decode(match["digest"]), parts)
     return None
 
 
@@ -179,59 +190,54 @@ def part_size_of(size: int, parts: int) -> int | None:
 
 
 def holds(proof: Proof, path: str, part_size: int | None = None) -> bool:
-    """Return whether the file at `path` yields what `proof` demands.
+    """Return whether the file at `path` yields what `proof` demands; see `which_hold`."""
+    return which_hold([proof], path, part_size)[0]
+
+
+def which_hold(proofs: Sequence[Proof], path: str, part_size: int | None = None) -> list[bool]:
+    """Return of each proof whether the file at `path` yields what it demands.
+
+    The file is read once, to its end: not every file system knows how long a file is.
 
     Parameters
     ----------
-    proof
-        Of the object in S3.
+    proofs
+        Of one object in S3.
     path
         File to be read; memory use does not depend on its size.
     part_size
-        In bytes; needed where the proof is one of parts.
+        In bytes; needed where one of the proofs is one of parts.
     """
+    digests = [proof.make_hash() for proof in proofs]
+    in_parts = [index for index, proof in enumerate(proofs) if proof.parts is not None]
+    whole = [digest for index, digest in enumerate(digests) if index not in in_parts]
+    assert part_size is not None or not in_parts
+    parts, last = 0, False
     with FileIO(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if proof.parts is None:
-            return _digest(proof, file, size) == proof.digest
-        assert part_size is not None
-        parts = range(0, size or 1, part_size)  # an empty file has one
-        if len(parts) != proof.parts:
-            return False
-        whole = proof.make_hash()
-        for _ in parts:
-            whole.update(_digest(proof, file, part_size))
-    return whole.digest() == proof.digest
-
-
-def confirms(response: Mapping[str, object], path: str, size: int) -> bool | None:
-    """Return whether S3's answer speaks of the file at `path`; None where it says nothing.
-
-    Parameters
-    ----------
-    response
-        boto3's answer to ``put_object`` or ``head_object``.
-    path
-        File that was sent.
-    size
-        Its size in bytes.
-    """
-    usable = [
-        proof
-        for proof in proofs(response)
-        if proof.parts is None or (size > PART_SIZE and part_size_of(size, proof.parts))
+        while not last:
+            of_part = [proofs[index].make_hash() for index in in_parts]
+            count = _digest(file, [*whole, *of_part], part_size if in_parts else None)
+            last = part_size is None or count < part_size
+            if count or not parts:  # an empty file has one part
+                parts += 1
+                for index, digest in zip(in_parts, of_part, strict=True):
+                    digests[index].update(digest.digest())
+    return [
+        digest.digest() == proof.digest and proof.parts in (None, parts)
+        for proof, digest in zip(proofs, digests, strict=True)
     ]
-    if not usable:
-        return None
-    return any(holds(proof, path, part_size_for(size)) for proof in usable)
 
 
-def _digest(proof: Proof, file: FileIO, size: int) -> bytes:
-    """Return the digest of the next `size` bytes, or of all that are left."""
-    digest = proof.make_hash()
-    buffer = memoryview(bytearray(min(size, _BLOCK)))
-    while size and (count := file.readinto(buffer[:size])):
+def _digest(file: FileIO, digests: Sequence[_Hash], size: int | None) -> int:
+    """Digest the next `size` bytes, or all that are left; return how many there were."""
+    buffer = memoryview(bytearray(_BLOCK if size is None else min(size, _BLOCK)))
+    total = 0
+    while size is None or total < size:
+        count = file.readinto(buffer if size is None else buffer[: size - total])
+        if not count:
+            break
         checkpoint()
-        digest.update(buffer[:count])
-        size -= count
-    return digest.digest()
+        for digest in digests:
+            digest.update(buffer[:count])
+        total += count
+    return total

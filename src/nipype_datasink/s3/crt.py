@@ -18,13 +18,11 @@ from awscrt.s3 import (
     S3ChecksumLocation,
     S3RequestType,
 )
-from botocore.exceptions import ClientError
 
 from nipype_datasink.delivery import Outcome, Status
-from nipype_datasink.errors import S3Error
 from nipype_datasink.plan import FileTransfer
 from nipype_datasink.progress import Progress
-from nipype_datasink.s3.comparison import PART_SIZE, part_size_for
+from nipype_datasink.s3.comparison import CHECKSUMS, PART_SIZE, part_size_for
 from nipype_datasink.s3.content_type import content_type_of
 from nipype_datasink.s3.dialect import Dialect, dialect_of
 from nipype_datasink.s3.pace import Pace
@@ -35,12 +33,11 @@ from nipype_datasink.s3.throttling import Throttle, attempts_of
 from nipype_datasink.s3.translation import is_cancellation, translated
 from nipype_datasink.s3.transport import (
     Version,
-    confirmed,
-    confirmed_parts,
     given_up,
     refuse_change,
     version_of,
 )
+from nipype_datasink.s3.verification import Answer, Verifier
 from nipype_datasink.threads import Pool, checkpoint, spread
 
 if TYPE_CHECKING:
@@ -56,6 +53,13 @@ _FEWEST_PARTS = max(4, min(8, 2 * (os.cpu_count() or 1)))
 _MOST_PARTS = 16  # more take memory, which costs more than it gains
 _PROVERS = 2  # files at a time
 _TOO_MANY_REQUESTS = 429
+# Headers of answers, and what boto3 calls them.
+_FIELDS = {
+    "etag": "ETag",
+    "x-amz-server-side-encryption": "ServerSideEncryption",
+    "x-amz-checksum-type": "ChecksumType",
+    **{f"x-amz-checksum-{name.lower()}": f"Checksum{name}" for name in CHECKSUMS},
+}
 _OPENING = 2.0  # seconds; an upload in parts is never aborted if cancelled while it is opened
 
 
@@ -91,6 +95,7 @@ class CrtTransport:
         self.progress = progress
         self.attempts = attempts_of(store.client)
         self._pace = pace
+        self._verifier = Verifier(store)
         self._requests = self._parts = 1
         self._checksum = checksum_of(
             template, dialect_of(store), chosen="ChecksumAlgorithm" in store.upload_args
@@ -142,7 +147,6 @@ class CrtTransport:
             part_size=part_size_for(size) if large else None,
             max_active_connections_override=self._parts_of_one if large else None,
             on_headers=upload.on_headers,
-            on_body=None if large else upload.on_body,
             on_done=upload.on_done,
             on_progress=upload.on_progress if large else None,
         )
@@ -157,31 +161,12 @@ class CrtTransport:
         transfer, size = upload.transfer, upload.version[0]
         try:
             refuse_change(transfer.source, upload.version)
-            verified = self._confirmed(upload, size)
+            verified = self._verifier.verify(transfer, size, upload.answer)
         except Exception as error:  # noqa: BLE001
             return Outcome.failure(transfer, error)
         if size <= PART_SIZE:
             self.progress.advance(size)
         return Outcome(transfer=transfer, status=Status.SENT, verified=verified)
-
-    def _confirmed(self, upload: _Upload, size: int) -> bool:
-        source, answered = upload.transfer.source, upload.headers
-        if upload.has_body and "etag" not in answered:
-            raise S3Error("the answer is none of S3's; check s3_endpoint_url")
-        answer = {
-            "ETag": answered.get("etag", ""),
-            "ServerSideEncryption": answered.get("x-amz-server-side-encryption"),
-        }
-        # The checksum of an object in parts is not among the headers, and not every store's ETag.
-        if size > PART_SIZE and (self._checksum or not answer["ETag"]):
-            with suppress(ClientError):  # it may be written but not looked at
-                head = self._store.head(upload.transfer.key)
-                return confirmed_parts(head, source, size, with_checksums=bool(self._checksum))
-        if self._checksum:
-            name = f"x-amz-checksum-{self._checksum.algorithm.name}".lower()
-            if name in answered:
-                return True  # the store has compared it
-        return confirmed(answer, source, size)
 
 
 def _is_utf8(path: str) -> bool:
@@ -231,14 +216,22 @@ class _Upload:
         self.body: BinaryIO | None = None
         if not _is_utf8(transfer.source):  # the runtime cannot open it by name
             self.body = open(transfer.source, "rb")  # noqa: SIM115 - until it is sent
+        self.status = 0
         self.headers: dict[str, str] = {}
-        self.has_body = False
         self.error: Exception | None = None
         self.request: Any = None
         self._begun = monotonic()
         self._opened = threading.Event()  # or over
         self._done = done
         self._progress = progress
+
+    @property
+    def answer(self) -> Answer:
+        """What the store has answered; of an upload in parts, to its completion."""
+        fields = {_FIELDS[name]: self.headers[name] for name in _FIELDS if name in self.headers}
+        if self.version[0] > PART_SIZE:  # the runtime makes a header of the ETag that it has read
+            return Answer.of_completion(fields)
+        return Answer.of_put(fields, self.headers, self.status)
 
     def cancel(self) -> None:
         if self.transfer.size > PART_SIZE:
@@ -250,11 +243,11 @@ class _Upload:
         if self.body:
             self.body.close()
 
-    def on_headers(self, headers: Sequence[tuple[str, str]], **_: Any) -> None:
+    def on_headers(
+        self, headers: Sequence[tuple[str, str]], status_code: int = 0, **_: Any
+    ) -> None:
+        self.status = status_code
         self.headers = {name.lower(): value for name, value in headers}
-
-    def on_body(self, **_: Any) -> None:
-        self.has_body = True
 
     def on_progress(self, count: int) -> None:
         self._opened.set()  # a part has arrived

@@ -15,7 +15,6 @@ from nipype_datasink.s3.comparison import (
     PART_SIZE,
     Proof,
     etag_proof,
-    holds,
     part_size_of,
     proofs,
 )
@@ -23,6 +22,7 @@ from nipype_datasink.s3.listing import StoredObject, look_up
 from nipype_datasink.s3.pace import Pace
 from nipype_datasink.s3.refusal import Trouble, concerns_bucket
 from nipype_datasink.s3.store import Store
+from nipype_datasink.s3.verification import Agreement, proves
 from nipype_datasink.threads import spread
 
 __all__ = ["find_present"]
@@ -61,8 +61,9 @@ def find_present(
         for transfer in transfers
         if transfer.key in stored and stored[transfer.key].size == transfer.size
     ]
+    agreement = Agreement()
     same = spread(
-        lambda item: _is_there(store, item, stored[item.key]),
+        lambda item: _is_there(store, item, stored[item.key], agreement),
         candidates,
         threads=pace.requests(work=REQUEST, least=_READERS, most=CONCURRENCY),
     )
@@ -85,33 +86,43 @@ def _listed(
         return {}  # may not look, or the store cannot list so
 
 
-def _is_there(store: Store, transfer: FileTransfer, there: StoredObject) -> bool:
+def _is_there(
+    store: Store, transfer: FileTransfer, there: StoredObject, agreement: Agreement
+) -> bool:
+    listed = etag_proof(there.etag)
+    # Of a large file one request saves more time than it costs, if S3 has a fast checksum.
+    ask_first = bool(store.encryption) or (transfer.size > PART_SIZE and has_crt())
     try:
-        refuted = None
-        # Of a large file one request saves more time than it costs, if S3 has a fast checksum.
-        if not store.encryption and not (transfer.size > PART_SIZE and has_crt()):
-            refuted = etag_proof(there.etag)
-            if refuted and _matches(store, refuted, transfer):
-                return True
+        if listed and not ask_first and _matches(store, [listed], transfer):
+            return True
         # A listing tells neither checksum nor encryption, and an ETag of KMS only looks like MD5.
         response = _head(store, transfer.key)
         if store.encryption not in (None, response.get("ServerSideEncryption")):
             return False
-        proof = next(iter(proofs(response)), None if response else etag_proof(there.etag))
-        return proof not in (None, refuted) and _matches(store, proof, transfer)
+        found = proofs(response)
+        if not response and listed and ask_first:
+            found = [listed]
+        elif listed in found and not ask_first:
+            return False  # as has just been seen
+        found = agreement.needed(found)
+        if _matches(store, found, transfer):
+            agreement.note(found)
+            return True
     except OSError:  # told when it is sent
-        return False
+        pass
+    return False
 
 
-def _matches(store: Store, proof: Proof, transfer: FileTransfer) -> bool:
-    if proof.parts is None:
-        return holds(proof, transfer.source)
-    ours = part_size_of(transfer.size, proof.parts)
-    if ours and holds(proof, transfer.source, ours):
+def _matches(store: Store, found: Sequence[Proof], transfer: FileTransfer) -> bool:
+    numbers = {proof.parts for proof in found} - {None}
+    if not numbers:
+        return proves(found, transfer.source)
+    ours = part_size_of(transfer.size, min(number for number in numbers if number))
+    if ours and proves(found, transfer.source, ours):
         return True
     # Somebody else's parts may have another size.
     theirs = _head(store, transfer.key, PartNumber=1).get("ContentLength", 0)
-    return theirs > 0 and theirs != ours and holds(proof, transfer.source, theirs)
+    return theirs > 0 and theirs != ours and proves(found, transfer.source, theirs)
 
 
 def _head(store: Store, key: str, **extra: Any) -> Mapping[str, Any]:

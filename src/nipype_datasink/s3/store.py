@@ -69,3 +69,7 @@ class Store:
         return self.client.head_object(
             Bucket=self.bucket, Key=key, ChecksumMode="ENABLED", **self.request_args, **extra
         )
+
+    def read(self, key: str) -> Mapping[str, Any]:
+        """Return what GetObject tells of an object; its ``Body`` must be closed."""
+        return self.client.get_object(Bucket=self.bucket, Key=key, **self.request_args)

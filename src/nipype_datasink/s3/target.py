@@ -33,6 +33,7 @@ from nipype_datasink.s3.refusal import (
     forget_secrets,
 )
 from nipype_datasink.s3.store import Store
+from nipype_datasink.s3.unknown_size import measured
 from nipype_datasink.threads import spread
 
 if TYPE_CHECKING:
@@ -170,23 +171,31 @@ class S3Target:
         trouble = Trouble()
         try:
             superfluous = _superfluous(plan, store)
-            present = find_present(store, plan.transfers, pace=pace, trouble=trouble)
         except _OF_THE_STORE as error:
             return not_tried(plan, error)
-        outcomes = [Outcome(transfer=item, status=Status.UNCHANGED) for item in present]
-        if present and store.not_compared:
+        with measured(plan.transfers) as files:
+            try:
+                present = find_present(store, files.transfers, pace=pace, trouble=trouble)
+            except _OF_THE_STORE as error:
+                return not_tried(plan, error)
+            self._tell_of_what_is_not_compared(store, len(present))
+            outcomes = [Outcome(transfer=item, status=Status.UNCHANGED) for item in present]
+            absent = [transfer for transfer in files.transfers if transfer not in present]
+            if absent:
+                outcomes += self._send(absent, store, pace=pace, trouble=trouble, progress=progress)
+            outcomes = [files.original(outcome) for outcome in outcomes] + files.failures
+        if superfluous and all(outcome.status.arrived for outcome in outcomes):
+            outcomes += delete(store, superfluous, pace=pace)
+        return outcomes
+
+    def _tell_of_what_is_not_compared(self, store: Store, unchanged: int) -> None:
+        if unchanged and store.not_compared:
             _logger.info(
                 "%s: %s of %d unchanged objects not compared; they are as they were",
                 self.location.label,
                 ", ".join(store.not_compared),
-                len(present),
+                unchanged,
             )
-        absent = [transfer for transfer in plan.transfers if transfer not in present]
-        if absent:
-            outcomes += self._send(absent, store, pace=pace, trouble=trouble, progress=progress)
-        if superfluous and all(outcome.status.arrived for outcome in outcomes):
-            outcomes += delete(store, superfluous, pace=pace)
-        return outcomes
 
     def _send(
         self,
