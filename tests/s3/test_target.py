@@ -405,6 +405,11 @@ def test_memory_is_bounded(sink: DataSink, workdir: Path, monkeypatch: pytest.Mo
             body = "<Result><UploadId>1</UploadId></Result>"
         elif "list-type" in request.url:
             body = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+        elif request.method == "POST":
+            body = '<CompleteMultipartUploadResult><ETag>"x"</ETag></CompleteMultipartUploadResult>'
+        elif request.method == "GET":
+            body = "<Error><Code>AccessDenied</Code></Error>"
+            return response(request.url, body, status=403)
         elif request.method == "PUT":
             while request.body.read(1 << 20):
                 pass
@@ -549,8 +554,14 @@ def test_a_rerun_of_a_replaced_folder_sends_and_deletes_nothing(
 
 
 def test_an_unverified_object_is_logged(
-    sink: DataSink, files: list[str], lone_bucket: Bucket, caplog: pytest.LogCaptureFixture
+    sink: DataSink,
+    files: list[str],
+    lone_bucket: Bucket,
+    answer: Answer,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    answer("GetObject", 403, "AccessDenied", ending="/a.txt")
+
     def hide(parsed: dict[str, Any], **_: object) -> None:
         parsed["ETag"] = '"opaque"'
 

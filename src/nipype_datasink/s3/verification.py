@@ -38,8 +38,8 @@ __all__ = ["Agreement", "Answer", "Verdict", "Verifier", "judge", "proves"]
 _logger = logging.getLogger("nipype.interface")
 
 _BLOCK = 1 << 20  # bytes
-# Bytes of an object that is read back although nothing speaks against it. This number is a guess.
-_WORTH_READING = 256 << 20
+_WORTH_READING = 256 << 20  # bytes, where nothing speaks against an object; this is a guess
+_SUCCESS = range(200, 300)  # some stores answer 201 or 202
 _NOT_THERE = ("404", "NoSuchKey", "NotFound", "NoSuchBucket")
 
 
@@ -60,7 +60,7 @@ class Answer:
     """As boto3 names them: ``ETag``, ``ServerSideEncryption``, ``ChecksumSHA256`` ..."""
 
     is_own: bool
-    """Whether it is one that S3 gives: status 200 and an ETag, and no body where S3 has none."""
+    """Whether it is one that S3 gives: success and an ETag, and no body where S3 has none."""
 
     @classmethod
     def of_put(
@@ -80,7 +80,7 @@ class Answer:
         is_page = headers.get("content-type", "").startswith("text/html")
         length = headers.get("content-length")
         has_body = is_page if length is None else length != "0"
-        is_own = status == 200 and bool(fields.get("ETag")) and not has_body
+        is_own = status in _SUCCESS and bool(fields.get("ETag")) and not has_body
         return cls(fields=fields, is_own=is_own)
 
     @classmethod
