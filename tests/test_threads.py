@@ -98,6 +98,20 @@ def test_an_interrupt_lets_no_thread_begin_another_piece(interrupt: Callable[[],
     assert all(told)
 
 
+def test_an_interrupt_does_not_wait_for_work_that_changes_nothing() -> None:
+    begun, end = threading.Event(), threading.Event()
+
+    def read(_: int) -> None:
+        begun.set()
+        end.wait(60)
+
+    threading.Thread(target=interrupt_once, args=[begun]).start()
+    with pytest.raises(KeyboardInterrupt):
+        spread(read, [0], threads=1, apart=True, abandon=True)
+    assert not end.is_set()
+    end.set()
+
+
 def few_threads(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Let only so many more threads be started, as a limit of the machine would."""
     start, left = threading.Thread.start, [None] * number

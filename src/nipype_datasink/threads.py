@@ -58,6 +58,7 @@ def spread(
     *,
     threads: int,
     apart: bool = False,
+    abandon: bool = False,
     interrupt: Callable[[], object] = lambda: None,
 ) -> list[_Result]:
     """Return what `work` makes of each piece, in order.
@@ -75,13 +76,15 @@ def spread(
         At the most; with one, or a single piece, no thread is started.
     apart
         Start one even then, which no interrupt can reach.
+    abandon
+        Do not wait for the threads after an interrupt: what they do changes nothing.
     interrupt
         Called on an interrupt, so that what has begun can end soon.
     """
     threads = min(threads, len(pieces))
     if threads < 2 and not apart:
         return [work(piece) for piece in pieces]
-    shared = _Shared(work, pieces)
+    shared = _Shared(work, pieces, daemon=abandon)
     try:
         shared.start(max(threads, 1))
         for taker in shared.takers:
@@ -89,7 +92,8 @@ def spread(
     except BaseException:
         shared.stop()
         interrupt()
-        shared.wait()
+        if not abandon:
+            shared.wait()
         raise
     return [shared.results[index] for index in range(len(pieces))]
 
@@ -97,11 +101,12 @@ def spread(
 class _Shared:
     """Pieces of work that several threads share."""
 
-    def __init__(self, work: Callable[[Any], Any], pieces: Sequence[Any]) -> None:
+    def __init__(self, work: Callable[[Any], Any], pieces: Sequence[Any], *, daemon: bool) -> None:
         self.results: dict[int, Any] = {}
         self.takers: list[Future[None]] = []
         self._running: list[Future[None]] = []  # appended to by the threads themselves
         self._work = work
+        self._daemon = daemon
         self._rest = iter(enumerate(pieces))  # shared: taking the next one cannot be interrupted
         self._stopped = threading.Event()
         self._stops = (*_stops(), self._stopped)
@@ -110,7 +115,9 @@ class _Shared:
         """Start so many threads, or as many as can be started; without any, do the work here."""
         for _ in range(threads):
             taker: Future[None] = Future()
-            thread = threading.Thread(target=self._run, args=[taker], name="datasink")
+            thread = threading.Thread(
+                target=self._run, args=[taker], name="datasink", daemon=self._daemon
+            )
             try:
                 thread.start()
             except RuntimeError:  # no more threads, or the interpreter is ending

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
+import time
 import tracemalloc
 from collections import Counter
 from pathlib import Path
@@ -15,6 +18,7 @@ from nipype_datasink import DataSink, DestinationError, S3Error, Status
 from nipype_datasink.s3.comparison import PART_SIZE
 from tests.conftest import contents, tree
 from tests.s3.conftest import Answer, response
+from tests.s3.script import Reply, Request, Script
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
@@ -581,3 +585,44 @@ def test_parts_have_the_size_that_a_rerun_expects(
     parts = [content[start : start + PART_SIZE] for start in range(0, len(content), PART_SIZE)]
     digest = hashlib.md5(b"".join(hashlib.md5(part).digest() for part in parts)).hexdigest()
     assert bucket.Object("out/bold/large.nii").e_tag == f'"{digest}-3"'
+
+
+# Time limits.
+
+
+@pytest.mark.parametrize("operation", ["ListObjectsV2", "HeadObject", "PutObject"])
+def test_a_time_limit_ends_a_run_while_a_store_is_asked(
+    operation: str, script: Script, files: list[str], credentials: None, transfer_client: str
+) -> None:
+    def too_late(*_: object) -> None:
+        raise TimeoutError("too late")
+
+    def hang(_: Request) -> None:
+        os.kill(os.getpid(), signal.SIGALRM)
+        time.sleep(1)
+
+    script.rule(operation, hang, ending="" if operation == "ListObjectsV2" else "a.txt")
+    script.answer("ListObjectsV2", Reply(body=listing(files)))
+    sink = DataSink(
+        base_directory="s3://mybucket",
+        s3_endpoint_url=script.url,
+        s3_transfer_client=transfer_client,
+        encrypt_bucket_keys=operation == "HeadObject",
+    )
+    sink.inputs.x = files
+    before = signal.signal(signal.SIGALRM, too_late)
+    try:
+        with pytest.raises(TimeoutError, match="too late"):
+            sink.run()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert len(script.asked(operation)) <= len(files)
+
+
+def listing(files: list[str]) -> str:
+    """Return a listing of objects as large as these files, so that each is looked at."""
+    items = "".join(
+        f"<Contents><Key>x/{Path(path).name}</Key><Size>{os.path.getsize(path)}</Size></Contents>"
+        for path in files
+    )
+    return f"<ListBucketResult><IsTruncated>false</IsTruncated>{items}</ListBucketResult>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
 
 __all__ = ["S3Target"]
+
+_Piece = TypeVar("_Piece")
+_Result = TypeVar("_Result")
 
 _logger = logging.getLogger("nipype.interface")
 
@@ -169,13 +172,14 @@ class S3Target:
     def _complete(self, plan: Plan, store: Store, pace: Pace, progress: Progress) -> list[Outcome]:
         """Find out what is missing, send it, and delete what must not remain."""
         trouble = Trouble()
-        try:
-            superfluous = _superfluous(plan, store)
-        except _OF_THE_STORE as error:
-            return not_tried(plan, error)
         with measured(plan.transfers) as files:
+
+            def look(_: None) -> tuple[list[str], set[FileTransfer]]:
+                superfluous = _superfluous(plan, store)
+                return superfluous, find_present(store, files.transfers, pace=pace, trouble=trouble)
+
             try:
-                present = find_present(store, files.transfers, pace=pace, trouble=trouble)
+                superfluous, present = _apart(look, None, trouble, abandon=True)
             except _OF_THE_STORE as error:
                 return not_tried(plan, error)
             self._tell_of_what_is_not_compared(store, len(present))
@@ -185,7 +189,7 @@ class S3Target:
                 outcomes += self._send(absent, store, pace=pace, trouble=trouble, progress=progress)
             outcomes = [files.original(outcome) for outcome in outcomes] + files.failures
         if superfluous and all(outcome.status.arrived for outcome in outcomes):
-            outcomes += delete(store, superfluous, pace=pace)
+            outcomes += _apart(lambda keys: delete(store, keys, pace=pace), superfluous, trouble)
         return outcomes
 
     def _tell_of_what_is_not_compared(self, store: Store, unchanged: int) -> None:
@@ -223,10 +227,21 @@ class S3Target:
             except Exception as error:  # noqa: BLE001 - of ours; what is known of others stays
                 return [Outcome.failure(item, error) for item in items]
 
-        # Signals come to the main thread, and what their handlers raise ends the whole delivery:
-        # here botocore would take it for an error of its own, and try again.
-        (outcomes,) = spread(send, [transfers], threads=1, apart=True, interrupt=trouble.stop)
-        return outcomes
+        return _apart(send, transfers, trouble)
+
+
+def _apart(
+    work: Callable[[_Piece], _Result], piece: _Piece, trouble: Trouble, *, abandon: bool = False
+) -> _Result:
+    """Return what `work` makes of `piece` in a thread of its own.
+
+    Signals come to the main thread, and what their handlers raise ends the whole delivery. There
+    botocore would take it for an error of its own, and try again.
+    """
+    (result,) = spread(
+        work, [piece], threads=1, apart=True, abandon=abandon, interrupt=trouble.stop
+    )
+    return result
 
 
 def _superfluous(plan: Plan, store: Store) -> list[str]:
