@@ -109,6 +109,25 @@ class Script:
         }.get(request.operation, Reply(headers={"ETag": etag}))
 
 
+class UnderWay:
+    """Counts requests that a store answers at the same time."""
+
+    def __init__(self, script: Script) -> None:
+        self.most = 0
+        self._now = 0
+        self._lock = threading.Lock()
+        for operation in ("PutObject", "UploadPart", "CreateMultipartUpload"):
+            script.rule(operation, self._watch)
+
+    def _watch(self, _: Request) -> None:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        threading.Event().wait(0.02)  # gives others the time to break the limit
+        with self._lock:
+            self._now -= 1
+
+
 def _unchunked(body: BufferedIOBase) -> bytes:
     """Read a body in chunks, HTTP's or those of AWS, and the trailer after it."""
     chunks = []

@@ -8,6 +8,7 @@ import signal
 import time
 import tracemalloc
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from nipype_datasink import DataSink, DestinationError, S3Error, Status
 from nipype_datasink.s3.comparison import PART_SIZE
 from tests.conftest import contents, tree
 from tests.s3.conftest import Answer, response
-from tests.s3.script import Reply, Request, Script
+from tests.s3.script import Reply, Request, Script, UnderWay
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
@@ -587,7 +588,26 @@ def test_parts_have_the_size_that_a_rerun_expects(
     assert bucket.Object("out/bold/large.nii").e_tag == f'"{digest}-3"'
 
 
-# Time limits.
+# Limits.
+
+
+def test_no_more_requests_are_under_way_than_there_are_descriptors_for(
+    script: Script,
+    workdir: Path,
+    credentials: None,
+    transfer_client: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nipype_datasink.s3.target.reserved_requests", lambda _: nullcontext(2))
+    under_way = UnderWay(script)
+    sink = DataSink(
+        base_directory="s3://mybucket",
+        s3_endpoint_url=script.url,
+        s3_transfer_client=transfer_client,
+    )
+    sink.inputs.x = folder(workdir / "in", **{f"f{number}": "x" for number in range(20)})
+    sink.run()
+    assert under_way.most == 2
 
 
 @pytest.mark.parametrize("operation", ["ListObjectsV2", "HeadObject", "PutObject"])

@@ -29,7 +29,7 @@ from nipype_datasink.s3.store import Store
 from nipype_datasink.s3.transport import Transport
 from tests.conftest import contents
 from tests.s3.conftest import Count, sent, transfer_of
-from tests.s3.script import Reply, Request, Script, refusal
+from tests.s3.script import Reply, Request, Script, UnderWay, refusal
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
@@ -426,25 +426,6 @@ def pressing_after(call: Callable[..., Any], begun: threading.Event) -> Callable
     return press
 
 
-class UnderWay:
-    """Counts requests that a store answers at the same time."""
-
-    def __init__(self, script: Script) -> None:
-        self.most = 0
-        self._now = 0
-        self._lock = threading.Lock()
-        for operation in ("PutObject", "UploadPart", "CreateMultipartUpload"):
-            script.rule(operation, self._watch)
-
-    def _watch(self, _: Request) -> None:
-        with self._lock:
-            self._now += 1
-            self.most = max(self.most, self._now)
-        threading.Event().wait(0.02)  # gives others the time to break the limit
-        with self._lock:
-            self._now -= 1
-
-
 def test_no_more_requests_are_under_way_than_are_allowed(
     tmp_path: Path, script: Script, make: Make
 ) -> None:
@@ -452,16 +433,6 @@ def test_no_more_requests_are_under_way_than_are_allowed(
     large = replace(transfer_of(tmp_path / "l", bytes(4 * PART_SIZE)), destination="s3://b/large")
     make(script.url, concurrency=3).send([large, *many(tmp_path, 12)], Trouble())
     assert under_way.most == 3
-
-
-@pytest.mark.parametrize("transfer_client", ["crt"])
-def test_requests_leave_half_of_a_process_files_to_others(
-    tmp_path: Path, script: Script, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("resource.getrlimit", lambda _: (12, 4096))
-    under_way = UnderWay(script)
-    make(script.url, concurrency=None).send(many(tmp_path, 60), Trouble())
-    assert 3 <= under_way.most <= 6
 
 
 def test_a_forked_child_sends_too(
