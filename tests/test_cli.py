@@ -86,6 +86,13 @@ def test_a_place_on_disk_is_refused(workdir: Path) -> None:
     assert tree(workdir) == {}
 
 
+def test_an_address_without_a_bucket_is_refused(workdir: Path) -> None:
+    result = demo("--endpoint-url", "http://127.0.0.1:9")
+
+    assert result.exit_code == 2
+    assert "--endpoint-url needs --to" in result.output
+
+
 @pytest.mark.parametrize(
     ("module", "message"),
     [

@@ -68,6 +68,25 @@ def test_a_value_that_makes_no_sense_is_named(option: str, text: str, expected: 
     assert expected in str(caught.value)
 
 
+def test_a_bad_mode_is_an_error_even_where_nothing_is_missing(workdir: Path) -> None:
+    config.set(SECTION, "datasink_missing", "maybe")
+    with pytest.raises(SettingsError, match="write 'error' or 'skip'"):
+        sink().run()
+
+
+@pytest.mark.parametrize("where", ["global", "workflow"])
+def test_an_unknown_option_is_named(
+    where: str, workdir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    option = {"datasink_mising": "skip"}
+    if where == "global":
+        config.set(SECTION, *next(iter(option.items())))
+    node = Node(sink(), name="datasink")
+    run_in_workflow(node, option if where == "workflow" else None)
+    (warning,) = [item.getMessage() for item in caplog.records if item.levelname == "WARNING"]
+    assert "there is no option datasink_mising; there are datasink_missing, " in warning
+
+
 def test_what_only_s3_needs_is_not_checked_on_disk(workdir: Path) -> None:
     config.set(SECTION, "datasink_s3_max_concurrency", "many")
     assert sink().run().outputs.out_file == []

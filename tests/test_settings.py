@@ -24,6 +24,12 @@ def file(path: Path, content: str = "x") -> str:
     return str(path)
 
 
+def test_a_bucket_that_is_a_name_is_named(workdir: Path) -> None:
+    sink = DataSink(base_directory="s3://mybucket", bucket="mybucket")
+    with pytest.raises(SettingsError, match="it takes a boto3 Bucket"):
+        sink.plan()
+
+
 def test_a_container_that_no_directory_can_be_is_named(workdir: Path) -> None:
     sink = DataSink(base_directory=str(workdir), container="a\0b")
     with pytest.raises(SettingsError, match=r"container 'a.x00b' holds a NUL character"):

@@ -48,6 +48,8 @@ def main() -> None:
 )
 def demo(to: str | None, endpoint_url: str | None, directory: Path | None) -> None:
     """Run a real workflow on real images into S3, twice."""
+    if endpoint_url and not to:
+        raise click.UsageError("--endpoint-url needs --to, the bucket at that address")
     try:
         from nipype_datasink.demo.run import run_demo
     except ImportError as error:
@@ -62,7 +64,7 @@ def demo(to: str | None, endpoint_url: str | None, directory: Path | None) -> No
     "--missing",
     type=click.Choice(["error", "skip"]),
     help="What sinks do where sources do not exist: fail after everything else is delivered, or "
-    "only warn. A value in the pipeline's own configuration wins.",
+    "only warn. What the pipeline itself sets wins. Options stand before SCRIPT.",
 )
 @click.argument("script", type=click.Path(exists=True, dir_okay=False))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)

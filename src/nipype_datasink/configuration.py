@@ -10,14 +10,23 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from nipype import config
+from nipype import config, logging
 from nipype.interfaces.base import isdefined, traits
 from nipype.pipeline.engine import Node, nodes
 from nipype.utils.misc import str2bool
 
 from nipype_datasink.errors import SettingsError
 
-__all__ = ["calling_node", "configure", "configured", "explicit_value", "option_of"]
+__all__ = [
+    "calling_node",
+    "configure",
+    "configured",
+    "explicit_value",
+    "option_of",
+    "warn_of_unknown_options",
+]
+
+_logger = logging.getLogger("nipype.interface")
 
 # nipype forgets sections that it does not know, so the options stand beside its own of DataSink.
 SECTION = "execution"
@@ -121,9 +130,27 @@ def configure(name: str, value: str) -> None:
 
 
 def _text(inputs: Any, option: str) -> str:
+    return str(_own(inputs).get(option, config.get(SECTION, option, ""))).strip()
+
+
+def _own(inputs: Any) -> Mapping[str, Any]:
+    """Return what the configuration of the node that runs the sink says."""
     node = calling_node(inputs)
-    own = (node.config or {}).get(SECTION, {}) if node else {}
-    return str(own.get(option, config.get(SECTION, option, ""))).strip()
+    own: Mapping[str, Any] = (node.config or {}).get(SECTION, {}) if node else {}
+    return own
+
+
+def warn_of_unknown_options(inputs: Any) -> None:
+    """Warn of options in nipype's configuration that look like this library's but are not."""
+    known = [option_of(name) for name in _INPUTS]
+    for option in {**config._sections.get(SECTION, {}), **_own(inputs)}:
+        if option.startswith("datasink_") and option not in known:
+            _logger.warning(
+                "nipype's configuration, section [%s]: there is no option %s; there are %s",
+                SECTION,
+                option,
+                ", ".join(known),
+            )
 
 
 def calling_node(inputs: Any) -> Node | None:
@@ -131,7 +158,7 @@ def calling_node(inputs: Any) -> Node | None:
 
     An interface does not know its node, but while it runs the node is among its callers.
     """
-    frame = sys._getframe(1)
+    frame = sys._getframe()
     while frame := frame.f_back:  # type: ignore[assignment]
         if frame.f_globals is vars(nodes):
             node = frame.f_locals.get("self")

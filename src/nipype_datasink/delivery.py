@@ -251,7 +251,8 @@ def _merged(
 def _missing_error(missing: Sequence[Problem], outcomes: Sequence[Outcome]) -> MissingSourceError:
     error = MissingSourceError(
         f"{name_missing(missing)}\nEverything else was delivered. Run again when nothing is "
-        "missing, or set sink_missing to 'skip' if these outputs are optional"
+        "missing. If these outputs are optional, set sink_missing to 'skip' (datasink_missing in "
+        "nipype's configuration, or nipype-datasink run --missing skip)"
     )
     error.outcomes = tuple(outcomes)
     return error

@@ -188,9 +188,13 @@ class DataSink(upstream.DataSink):
                     _logger.warning("%s: %s %r %s", job, name, path, why)
 
     def _circumstances(self) -> str:
-        return f"this was {whereabouts()}, with the credentials of {self._credential_source()}"
+        source = self._credential_source()
+        return f"this was {whereabouts()}" + (
+            f", with the credentials of {source}" if source else ""
+        )
 
-    def _credential_source(self) -> str:
+    def _credential_source(self) -> str | None:
+        """Return whose credentials were used; None where no client could be made."""
         for name in ("bucket", "creds_path", "s3_profile"):
             if (value := self._value(name)) is not None:
                 return "the injected bucket" if name == "bucket" else f"{name} {value!r}"
@@ -198,7 +202,7 @@ class DataSink(upstream.DataSink):
             from nipype_datasink.s3.identity import whose
 
             return whose(self._open_bucket())
-        return "nobody"
+        return None
 
     # Where plans go.
 

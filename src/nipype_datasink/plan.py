@@ -122,7 +122,8 @@ class Plan:
                 lines.append(f"{item.field}: removes what else is in {item.replaces}")
         lines += [f"missing: {problem}" for problem in self.missing]
         lines += [f"left out: {problem}" for problem in self.left_out]
-        lines.append(f"{len(self.transfers)} files, {self.size:,} bytes")
+        missing = f", {len(self.missing)} missing" if self.missing else ""
+        lines.append(f"{len(self.transfers)} files, {self.size:,} bytes{missing}")
         return "\n".join(map(escaped, lines))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from nipype import config, logging
 from nipype.utils.misc import str2bool
 
-from nipype_datasink.configuration import configured, explicit_value
+from nipype_datasink.configuration import configured, explicit_value, warn_of_unknown_options
 from nipype_datasink.errors import SettingsError
 from nipype_datasink.hints import likely_input
 from nipype_datasink.inputs import EVENTS, DataSinkInputSpec
@@ -138,6 +138,8 @@ def check(inputs: DataSinkInputSpec, locations: Sequence[Location]) -> None:
         Saying which input, and what to do.
     """
     substitutions_of(inputs).check()
+    warn_of_unknown_options(inputs)
+    value_of(inputs, "sink_missing")  # a bad value in nipype's configuration is an error now
     if value_of(inputs, "creds_path") and explicit_value(inputs, "s3_profile"):
         raise SettingsError("creds_path and s3_profile both say who you are; set one of them")
     if args := value_of(inputs, "s3_upload_args"):
@@ -152,6 +154,11 @@ def _check_bucket(inputs: DataSinkInputSpec, location: S3Prefix) -> None:
     injected = value_of(inputs, "bucket") is not None
     if value_of(inputs, "s3_transfer_client") == "crt":
         check_crt(injected=injected)
+    if isinstance(value_of(inputs, "bucket"), str):
+        raise SettingsError(
+            f"bucket {value_of(inputs, 'bucket')!r} is text; it takes a boto3 Bucket. Write a "
+            "bucket's name into base_directory, as s3://bucket/prefix"
+        )
     if not injected:
         check_bucket_name(location.bucket)
         if endpoint := endpoint_of(value_of(inputs, "s3_endpoint_url")):
