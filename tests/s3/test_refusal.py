@@ -19,8 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nipype_datasink import DataSink, S3Error
+from nipype_datasink.s3 import target
 from nipype_datasink.s3.refusal import forget_secrets
 from tests.s3.conftest import response
+from tests.s3.script import Script, refusal
 
 SECRET = "wJalr/XUt+nFEMI=K7&<EXAMPLE"
 TOKEN = "FwoGZXIv//YXdz+EJr=="
@@ -106,3 +108,25 @@ def test_a_store_that_echoes_secrets_puts_them_into_no_error(
         for form in FORMS.values():
             assert not any(form(secret) in each for each in everything)
         assert secret.encode() not in pickle.dumps(error)
+
+
+@pytest.mark.parametrize("code", [None, "NoSuchBucket"])
+def test_secrets_are_sought_once_in_each_cause(
+    script: Script,
+    credentials: None,
+    files: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    code: str | None,
+) -> None:
+    sought: list[BaseException | None] = []
+    monkeypatch.setattr(target, "forget_secrets", lambda error, _: sought.append(error))
+    sink = DataSink(base_directory="s3://mybucket/out", s3_endpoint_url=script.url)
+    sink.inputs.motion = files
+    if code is None:
+        sink.run()
+        assert sought == []
+        return
+    script.answer("ListObjectsV2", refusal(code, 404))
+    with pytest.raises(S3Error):
+        sink.run()
+    assert len(sought) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from html.entities import name2codepoint
 from typing import Any
 
@@ -162,6 +163,7 @@ def _encoded(secret: str) -> re.Pattern[str]:
     return re.compile("".join(map(_character, secret)), re.IGNORECASE)
 
 
+@cache  # a session token may have a thousand characters, and each looks at all of HTML's names
 def _character(character: str) -> str:
     number = ord(character)
     forms = [
@@ -171,6 +173,7 @@ def _character(character: str) -> str:
         f"&#x0*{number:x};",
         rf"\\u{number:04x}",
         rf"\\{re.escape(character)}",
+        *([r"\+"] if character == " " else []),  # in forms
         *(f"&{name};" for name, code in name2codepoint.items() if code == number),
     ]
     return f"(?:{'|'.join(forms)})"

@@ -100,8 +100,9 @@ class S3Target:
         else:
             with progress_for(plan.size, self.location.label) as progress:
                 outcomes = self._way(bucket)(plan, bucket, progress)
-        for outcome in outcomes:
-            forget_secrets(outcome.cause, self._secrets)
+        # Most files have no cause, and many may have the same one.
+        for cause in {id(item.cause): item.cause for item in outcomes if item.cause}.values():
+            forget_secrets(cause, self._secrets)
         return outcomes
 
     def error(self, message: str, causes: Sequence[Exception], /) -> DeliveryError:
