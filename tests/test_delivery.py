@@ -70,6 +70,13 @@ def test_only_what_is_there_has_arrived(status: Status, arrived: bool) -> None:
     assert status.arrived is arrived
 
 
+@pytest.mark.parametrize("status", Status)
+def test_only_what_has_arrived_is_verified(status: Status) -> None:
+    (transfer,) = plan_of(DISK, 1).transfers
+    assert Outcome(transfer=transfer, status=status).verified is status.arrived
+    assert not Outcome.failure(transfer, OSError("disk full")).verified
+
+
 def test_each_target_gets_its_part_in_order() -> None:
     plan = Plan((delivery(BUCKET, "a"), delivery(DISK, "a")))
     disk, bucket = Fake(DISK, Status.SENT), Fake(BUCKET, Status.UNCHANGED)

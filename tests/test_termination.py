@@ -327,6 +327,34 @@ def wrap_what_the_handler_raises() -> None:
         raise OSError("a library's") from late
 
 
+def test_an_error_with_the_traceback_of_another_is_not_the_handlers(alarm: None) -> None:
+    signal.signal(signal.SIGALRM, too_late)
+    with pytest.raises(OSError, match="a library's") as caught:
+        wrap_with_the_handlers_traceback()
+    assert type(error_of_handler(caught.value)) is Late
+
+
+def wrap_with_the_handlers_traceback() -> None:
+    try:
+        signal.raise_signal(signal.SIGALRM)
+    except Late as late:
+        error = OSError("a library's").with_traceback(late.__traceback__)
+        raise error  # noqa: B904 - as urllib3 does
+
+
+def test_a_handler_may_raise_because_of_an_error_of_its_own(alarm: None) -> None:
+    def look_up(*_: object) -> None:
+        try:
+            int("no number")
+        except ValueError as error:
+            raise Late from error
+
+    signal.signal(signal.SIGALRM, look_up)
+    with pytest.raises(Late) as caught:
+        signal.raise_signal(signal.SIGALRM)
+    assert error_of_handler(caught.value) is caught.value
+
+
 @pytest.mark.parametrize("handler", [too_late, no_time])
 @pytest.mark.parametrize("size", [10, 9 << 20], ids=["small", "large"])
 def test_a_time_limit_is_no_failure_of_a_file(
@@ -350,6 +378,58 @@ def test_a_time_limit_is_no_failure_of_a_file(
         DataSink(base_directory="out", infields=["x"], x=str(workdir / "in")).run()
     assert type(caught.value) in (Late, TimeoutError)
     assert len(copied) == 1 or size > 10  # large ones are copied in threads
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        ("lstat", {}),  # while the plan is made
+        ("link", {"local_hardlink": True}),
+        ("mkdir", {}),
+        ("rmdir", {"remove_dest_dir": True}),
+    ],
+)
+def test_a_time_limit_is_taken_for_no_error_of_the_system(
+    alarm: None,
+    workdir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    inputs: dict[str, Any],
+) -> None:
+    (workdir / "in").mkdir()
+    (workdir / "in/a").write_text("a")
+    (workdir / "out/x/in/old").mkdir(parents=True)
+    sink = DataSink(base_directory="out", infields=["x"], **inputs)
+    sink.inputs.x = str(workdir / ("in/a" if name == "link" else "in"))
+    sink.inputs.container = "new" if name == "mkdir" else ""
+    signal.signal(signal.SIGALRM, no_time)
+    call = getattr(os, name)
+
+    def late(*args: Any, **kwargs: Any) -> Any:
+        result = call(*args, **kwargs)
+        signal.raise_signal(signal.SIGALRM)
+        return result
+
+    monkeypatch.setattr(os, name, late)
+    with pytest.raises(TimeoutError, match="too late") as caught:
+        sink.run()
+    assert type(caught.value) is TimeoutError
+
+
+def test_a_time_limit_while_sources_are_compared_is_no_error_of_theirs(
+    alarm: None, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal.signal(signal.SIGALRM, no_time)
+    monkeypatch.setattr(
+        "nipype_datasink.sources.checkpoint", lambda: signal.raise_signal(signal.SIGALRM)
+    )
+    for name in "ab":
+        (workdir / name).mkdir()
+        (workdir / name / "file").write_text(name)
+    sink = DataSink(base_directory="out", infields=["x"], x=["a/file", "b/file"])
+    with pytest.raises(TimeoutError, match="too late") as caught:
+        sink.run()
+    assert type(caught.value) is TimeoutError
 
 
 def test_a_time_limit_of_the_system_is_a_failure_of_its_file(

@@ -14,6 +14,7 @@ from nipype_datasink.errors import CollisionError, SourceError
 from nipype_datasink.places import Places, RealDirectories, alike_groups, same_place, with_ancestors
 from nipype_datasink.plan import FileTransfer, Plan, real_place
 from nipype_datasink.sources import same_bytes
+from nipype_datasink.termination import is_time_limit
 
 __all__ = ["name_collision", "refuse_collisions"]
 
@@ -105,6 +106,8 @@ def _same_bytes(source: str, other: str) -> bool:
     try:
         return same_bytes(source, other)
     except OSError as error:
+        if is_time_limit(error):
+            raise
         raise SourceError(
             escaped(
                 f"nothing was written: {error.filename or source} cannot be read: {error.strerror}"

@@ -16,7 +16,7 @@ from nipype_datasink.errors import DeliveryError, MissingSourceError, S3Error
 from nipype_datasink.location import Location
 from nipype_datasink.plan import FileTransfer, Plan
 from nipype_datasink.sources import Problem
-from nipype_datasink.termination import error_of_handler, sigterm_interrupts
+from nipype_datasink.termination import error_of_handler, is_time_limit, sigterm_interrupts
 
 __all__ = ["Outcome", "Status", "Target", "Unreachable", "deliver", "name_missing"]
 
@@ -187,8 +187,8 @@ def _deliver_part(part: Plan, target: Target) -> list[Outcome]:
     try:
         done = target.deliver(part)
     except Exception as error:  # a fault of ours or of a library
-        if isinstance(error, TimeoutError) and error.errno is None:
-            raise  # a time limit of the user's
+        if is_time_limit(error):
+            raise
         # Nobody knows what became of these files, but what is known of other places stays.
         done = _not_arrived(part, error, Status.FAILED)
         if not done:

@@ -17,6 +17,7 @@ from nipype_datasink.placing import Directories, copy, hard_link, make_directory
 from nipype_datasink.plan import FileTransfer, Plan, real_place
 from nipype_datasink.removal import remove_others
 from nipype_datasink.sources import same_bytes
+from nipype_datasink.termination import is_time_limit
 from nipype_datasink.threads import spread
 
 __all__ = ["LocalTarget"]
@@ -177,8 +178,8 @@ class _Work:
         self.outcomes[transfer] = Outcome(transfer=transfer, status=status, cause=cause)
 
     def _fail(self, transfer: FileTransfer, error: Exception) -> None:
-        if isinstance(error, TimeoutError) and error.errno is None:
-            raise error  # a time limit of the user's; the system's own has a number
+        if is_time_limit(error):
+            raise error
         self.outcomes[transfer] = Outcome.failure(transfer, error)
         if isinstance(error, OSError) and error.errno in _HOPELESS:
             self._hopeless = error

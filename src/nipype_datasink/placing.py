@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 
+from nipype_datasink.termination import is_time_limit
+
 __all__ = ["Directories", "copy", "hard_link", "make_directory"]
 
 # What the kernel may say in the middle of a file when it cannot copy by itself. Before the first
@@ -31,26 +33,32 @@ _LITTER_SECONDS = 24 * 60 * 60
 def hard_link(source: str, place: str) -> bool:
     """Make `place` a hard link to what `source` is or links to, if the file system can."""
     real = os.path.realpath(source) if os.path.islink(source) else source
-    try:
-        os.link(real, place)
-    except FileExistsError:
-        pass
-    except OSError:
-        return False
-    else:
-        return True
+    linked = _linked(real, place)
+    if linked is not None:
+        return linked
     for _ in range(_ATTEMPTS):
         temporary = _temporary_name(place)
         try:  # a signal may interrupt as soon as the link is there
-            try:
-                os.link(real, temporary)
-            except OSError:
+            if not _linked(real, temporary):
                 return False
             if _moved(temporary, place):
                 return True
         finally:  # renaming one link of a file to another link of the same file does nothing
             _unlink(temporary)
     return False
+
+
+def _linked(real: str, place: str) -> bool | None:
+    """Return whether a hard link could be made; None if something is there already."""
+    try:
+        os.link(real, place)
+    except FileExistsError:
+        return None
+    except OSError as error:
+        if is_time_limit(error):
+            raise
+        return False
+    return True
 
 
 def copy(source: str, place: str, stopped: threading.Event) -> None:
@@ -187,8 +195,8 @@ def make_directory(directory: str) -> None:
             tried.add(parent)
             missing.append(parent)
             continue
-        except OSError:
-            if not os.path.isdir(missing[-1]):
+        except OSError as error:
+            if is_time_limit(error) or not os.path.isdir(missing[-1]):
                 raise
         missing.pop()
 

@@ -16,6 +16,7 @@ from functools import cache
 from nipype_datasink.errors import DestinationError
 from nipype_datasink.places import Places, RealDirectories, ancestors, same_place, stored_name
 from nipype_datasink.plan import Plan, real_place
+from nipype_datasink.termination import is_time_limit
 
 __all__ = ["remove_others"]
 
@@ -47,6 +48,8 @@ def remove_others(plan: Plan, base: str) -> dict[str, OSError]:
         names = _StoredNames(folders)
         stay = {path for path in map(names.stored, _kept(plan)) if path}
     except OSError as error:  # what is to stay is not known, so everything does
+        if is_time_limit(error):
+            raise
         return dict.fromkeys(folders, error)
     failures: dict[str, OSError] = {}
     for folder in names.outermost:
@@ -119,7 +122,9 @@ class _StoredNames:
 def _names(directory: str) -> frozenset[str]:
     try:
         return frozenset(os.listdir(directory))
-    except OSError:  # then nothing in it can be removed, either
+    except OSError as error:  # then nothing in it can be removed, either
+        if is_time_limit(error):
+            raise
         return frozenset()
 
 
@@ -252,4 +257,6 @@ class _Emptying:
                 self._note(path, error)
 
     def _note(self, path: str, error: OSError) -> None:
+        if is_time_limit(error):
+            raise error
         self._failures[path] = OSError(error.errno, error.strerror, path)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from traits.trait_base import Undefined
 
 from nipype_datasink.display import escaped
+from nipype_datasink.termination import is_time_limit
 from nipype_datasink.threads import checkpoint
 
 __all__ = ["Problem", "Source", "SourceFile", "Tree", "examine", "flatten", "same_bytes"]
@@ -228,6 +229,8 @@ def _checked(field: str, file: SourceFile, status: os.stat_result) -> SourceFile
 
 
 def _unreachable(field: str, path: str, error: OSError) -> Problem:
+    if is_time_limit(error):
+        raise error
     if error.errno not in _NO_SUCH_FILE:
         return Problem(field, path, f"cannot be reached: {error.strerror}")
     why = "does not exist"

@@ -10,10 +10,10 @@ import time
 from _thread import start_new_thread
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import CodeType, FrameType
+from types import CodeType, FrameType, TracebackType
 from typing import Any
 
-__all__ = ["Terminated", "error_of_handler", "sigterm_interrupts"]
+__all__ = ["Terminated", "error_of_handler", "is_time_limit", "sigterm_interrupts"]
 
 _logger = logging.getLogger("nipype.interface")
 
@@ -112,6 +112,15 @@ class _Ending:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+def is_time_limit(error: BaseException) -> bool:
+    """Return whether an error is a time limit of the user's, which ends everything at once.
+
+    Such a limit is a `TimeoutError` that a handler of SIGALRM has raised. It also is an `OSError`,
+    as are those of the system, but these have a number.
+    """
+    return isinstance(error, TimeoutError) and error.errno is None
+
+
 def error_of_handler(error: BaseException) -> BaseException | None:
     """Return the exception that a signal handler has raised, if that is what led to `error`.
 
@@ -119,17 +128,31 @@ def error_of_handler(error: BaseException) -> BaseException | None:
     nothing about the file that was worked on when the signal came.
     """
     codes = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
+    found: BaseException | None = None
+    entry: TracebackType | None = None
+    for link in _chain(error):
+        for each in _entries(link):
+            # urllib3 gives its own errors the very traceback of what they wrap: the last one has
+            # it by right.
+            if each.tb_frame.f_code in codes and entry in (None, each):
+                found, entry = link, each
+    return found
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    links: list[BaseException] = []
     link: BaseException | None = error
-    seen: list[BaseException] = []
-    while link and link not in seen:
-        traceback = link.__traceback__
-        while traceback:
-            if traceback.tb_frame.f_code in codes:
-                return link
-            traceback = traceback.tb_next
-        seen.append(link)
+    while link and link not in links:
+        links.append(link)
         link = link.__cause__ or link.__context__
-    return None
+    return links
+
+
+def _entries(error: BaseException) -> Iterator[TracebackType]:
+    entry = error.__traceback__
+    while entry:
+        yield entry
+        entry = entry.tb_next
 
 
 def _code_of(handler: Any) -> CodeType | None:
