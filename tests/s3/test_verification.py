@@ -17,7 +17,7 @@ from awscrt.checksums import crc64nvme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nipype_datasink import FileTransfer, Outcome, S3Error, Status
+from nipype_datasink import DataSink, FileTransfer, Outcome, S3Error, Status
 from nipype_datasink.s3.choice import choose_transport
 from nipype_datasink.s3.client import Connection, open_bucket
 from nipype_datasink.s3.comparison import PART_SIZE, proofs
@@ -536,3 +536,30 @@ def test_a_head_without_a_length_denies_nothing(
     monkeypatch.setattr(Store, "head", without)
     transfer = FileTransfer(source=large, destination="s3://mybucket/key", size=len(LARGE))
     assert name_of(send([transfer])[0]) == VERIFIED
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_an_encryption_that_is_not_confirmed_is_warned_of_once(
+    told: bool,
+    script: Script,
+    files: list[str],
+    credentials: None,
+    transfer_client: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def put(request: Request) -> Reply:
+        encryption = {"x-amz-server-side-encryption": "AES256"} if told else {}
+        return Reply(headers={"ETag": f'"{hashlib.md5(request.body).hexdigest()}"', **encryption})
+
+    script.rule("PutObject", put)
+    sink = DataSink(
+        base_directory="s3://mybucket",
+        s3_endpoint_url=script.url,
+        s3_transfer_client=transfer_client,
+        encrypt_bucket_keys=True,
+    )
+    sink.inputs.x = files
+    sink.run()
+    warnings = [item.getMessage() for item in caplog.records if item.levelname == "WARNING"]
+    expected = "mybucket: this store does not confirm the encryption that was asked for (AES256)"
+    assert warnings == ([] if told else [expected])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -15,6 +16,7 @@ from nipype_datasink.location import S3Prefix
 from nipype_datasink.plan import FileTransfer, Plan
 from nipype_datasink.progress import Progress, progress_for
 from nipype_datasink.s3.adaptation import AdaptiveTransport
+from nipype_datasink.s3.alike_keys import fail_replaced
 from nipype_datasink.s3.choice import choose_transport, close_idle_connections
 from nipype_datasink.s3.client import is_signed
 from nipype_datasink.s3.deletion import delete
@@ -188,6 +190,7 @@ class S3Target:
             absent = [transfer for transfer in files.transfers if transfer not in present]
             if absent:
                 outcomes += self._send(absent, store, pace=pace, trouble=trouble, progress=progress)
+                outcomes = _apart(partial(fail_replaced, store), outcomes, trouble)
             outcomes = [files.original(outcome) for outcome in outcomes] + files.failures
         if superfluous and all(outcome.status.arrived for outcome in outcomes):
             outcomes += _apart(lambda keys: delete(store, keys, pace=pace), superfluous, trouble)

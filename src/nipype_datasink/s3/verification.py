@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -29,15 +28,14 @@ from nipype_datasink.s3.comparison import (
     proofs,
     which_hold,
 )
+from nipype_datasink.s3.reading import holds_file
 from nipype_datasink.s3.refusal import DENIED, code_of
 from nipype_datasink.s3.store import Store
-from nipype_datasink.threads import checkpoint
 
 __all__ = ["Agreement", "Answer", "Verdict", "Verifier", "judge", "proves"]
 
 _logger = logging.getLogger("nipype.interface")
 
-_BLOCK = 1 << 20  # bytes
 _WORTH_READING = 256 << 20  # bytes, where nothing speaks against an object; this is a guess
 _SUCCESS = range(200, 300)  # some stores answer 201 or 202
 _NOT_THERE = ("404", "NoSuchKey", "NotFound", "NoSuchBucket")
@@ -172,6 +170,7 @@ class Verifier:
         self._etags_count = True
         self._has_been_read = False
         self._may_read = True
+        self._has_warned = False
 
     def verify(self, transfer: FileTransfer, size: int, answer: Answer) -> bool:
         """Return whether an upload is proved; False if the store took it but nothing proves it.
@@ -240,8 +239,19 @@ class Verifier:
             return True
 
     def _judge(self, transfer: FileTransfer, size: int, fields: Mapping[str, object]) -> Verdict:
+        if self._store.encryption and not fields.get("ServerSideEncryption"):
+            self._warn_of_no_encryption()
         etags, known = self._etags_count, self._agreement
         return judge(fields, transfer.source, size, agreement=known, etags=etags)
+
+    def _warn_of_no_encryption(self) -> None:
+        if not self._has_warned:  # two threads may warn at the same time, which does no harm
+            self._has_warned = True
+            _logger.warning(
+                "%s: this store does not confirm the encryption that was asked for (%s)",
+                self._store.bucket,
+                self._store.encryption,
+            )
 
     def _ignore_etags(self) -> None:
         self._etags_count = False
@@ -256,26 +266,11 @@ class Verifier:
         if not self._may_read:
             return None
         try:
-            told = self._store.read(transfer.key)
-            with closing(told["Body"]) as body, open(transfer.source, "rb") as file:
-                return _are_same(body, file, size, told.get("ContentLength", size))
+            return holds_file(self._store, transfer, size)
         except Exception as error:  # noqa: BLE001 - also where a user's handlers make up answers
             _refuse_absence(error)
             self._may_read = code_of(error) not in DENIED
             return None
-
-
-def _are_same(body: Any, file: Any, size: int, length: int) -> bool:
-    if length != size:
-        return False
-    left = size  # botocore compares checksums at the end, but these bytes are what counts
-    while left:
-        checkpoint()
-        block = body.read(min(left, _BLOCK))
-        if not block or block != file.read(len(block)):
-            return False
-        left -= len(block)
-    return True
 
 
 def _unread(verdict: Verdict, *, is_own: bool) -> bool:
