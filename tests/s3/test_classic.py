@@ -20,11 +20,13 @@ from botocore.stub import ANY, Stubber
 
 from nipype_datasink import FileTransfer, Outcome, S3Error, Status
 from nipype_datasink.s3.classic import ClassicTransport
+from nipype_datasink.s3.client import Connection, open_bucket
 from nipype_datasink.s3.comparison import PART_SIZE
 from nipype_datasink.s3.pace import Pace
 from nipype_datasink.s3.refusal import Trouble
 from nipype_datasink.s3.store import Store
 from tests.s3.conftest import Answer, Count, sent, transfer_of
+from tests.s3.script import Script
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -193,3 +195,31 @@ def test_small_and_large_files_share_the_requests_at_a_time(
     transport.send([large, *others], Trouble())
     assert len(at_once) >= len(others) + 3
     assert all(at_once)
+
+
+@pytest.mark.usefixtures("credentials")
+@pytest.mark.parametrize(
+    ("encryption", "has_crt", "algorithm"),
+    [
+        ("aws:kms", False, "SHA256"),
+        ("aws:kms:dsse", False, "SHA256"),
+        ("AES256", False, "CRC32"),
+        ("aws:kms", True, "CRC64NVME"),
+    ],
+)
+def test_each_upload_carries_a_checksum_that_proves_it(
+    encryption: str,
+    has_crt: bool,
+    algorithm: str,
+    tmp_path: Path,
+    script: Script,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_supported")
+    monkeypatch.setattr("nipype_datasink.s3.classic.has_crt", lambda: has_crt)
+    connection = Connection(endpoint_url=script.url, region="us-east-1")
+    client = open_bucket("mybucket", connection).meta.client
+    send(client, transfer_of(tmp_path / "a", b"abc"), ServerSideEncryption=encryption)
+    (request,) = script.asked("PutObject")
+    names = {name.lower() for name in request.headers}
+    assert f"x-amz-checksum-{algorithm.lower()}" in names
