@@ -622,3 +622,17 @@ def test_what_a_wrong_signature_was_made_of_is_forgotten(
     assert error.response["Error"]["Code"] == "SignatureDoesNotMatch"
     assert "the token" not in repr(error.response)
     assert b"the token" not in pickle.dumps(error)
+
+
+def test_an_accident_of_ours_is_not_called_one_of_the_store(
+    injected: DataSink, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def accident(*_: object, **__: object) -> None:
+        raise NameError("name 'kye' is not defined")
+
+    monkeypatch.setattr("nipype_datasink.s3.target.find_present", accident)
+    error = failure(injected)
+    assert statuses(error) == ["failed", "failed", "failed"]
+    assert {type(outcome.cause) for outcome in error.outcomes[-3:]} == {NameError}
+    assert "name 'kye' is not defined" in str(error)
+    assert len(list((workdir / "copy").rglob("*.txt"))) == 3
