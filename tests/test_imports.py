@@ -14,14 +14,15 @@ import nipype_datasink
 
 PACKAGE = Path(nipype_datasink.__file__).parent
 ORDER = [
-    {"display", "errors", "places", "placing", "threads", "worker"},
+    {"display", "errors", "places", "termination", "threads", "worker"},
+    {"placing"},
     {"location", "path_limits"},
     {"routing"},
     {"sources"},
     {"plan"},
     {"collisions", "hints", "removal"},
     {"soundness", "manifest"},
-    {"progress", "termination"},
+    {"progress"},
     {"delivery"},
     {"local", "s3"},
     {"attributes", "inputs", "configuration"},

@@ -165,7 +165,10 @@ def scripted(directory: Path | None = None) -> Iterator[Script]:
             body = _body(headers, self.rfile)
             reply = script.reply(Request(self.command, path, query, headers, body))
             self.send_response_only(reply.status)
-            usual = {"Date": self.date_time_string(), "Content-Length": str(len(reply.body))}
+            usual = {
+                "Date": self.date_time_string(),
+                "Content-Length": str(len(reply.body.encode())),
+            }
             for name, value in {**usual, **reply.headers}.items():
                 self.send_header(name, value)
             self.end_headers()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from pathlib import Path
 
 import pytest
 
-from nipype_datasink import Outcome
+from nipype_datasink import DataSink, Outcome, S3Error, Status
+from nipype_datasink.s3 import target
 from nipype_datasink.s3.client import Connection, open_bucket
 from nipype_datasink.s3.deletion import delete
 from nipype_datasink.s3.pace import Pace
@@ -120,5 +122,57 @@ def test_a_store_that_answers_200_and_has_no_object_left_has_deleted_it(
 ) -> None:
     script.answer("DeleteObjects", refusal("NotImplemented", 501))
     script.answer("DeleteObject", Reply(200))
+    script.answer("HeadObject", Reply(404))
     assert run(store) == {}
     assert len(script.asked("HeadObject")) == len(KEYS)
+
+
+def _listing(*keys: str) -> Reply:
+    written = [key.encode("ascii", "xmlcharrefreplace").decode() for key in keys]
+    found = "".join(f"<Contents><Key>{key}</Key><Size>1</Size></Contents>" for key in written)
+    return Reply(
+        body=f"<ListBucketResult><IsTruncated>false</IsTruncated>{found}</ListBucketResult>"
+    )
+
+
+@pytest.mark.parametrize("other", ["out/x/d/A.TXT", "out/x/d/re\u0301sume\u0301"])
+@pytest.mark.parametrize("is_one", [True, False])
+def test_what_was_delivered_is_not_deleted_by_another_spelling(
+    script: Script, credentials: None, tmp_path: Path, other: str, is_one: bool
+) -> None:
+    source = tmp_path / "d"
+    source.mkdir()
+    for name in ("a.txt", "r\u00e9sum\u00e9"):
+        (source / name).write_text(name)
+    sent = [] if is_one else ["out/x/d/a.txt", "out/x/d/r\u00e9sum\u00e9"]
+    script.rule("DeleteObjects", confirm)
+    script.rule(
+        "ListObjectsV2",
+        lambda _: _listing(other, "out/x/d/old", *(sent if script.asked("PutObject") else [])),
+    )
+    sink = DataSink(base_directory="s3://mybucket/out", s3_endpoint_url=script.url)
+    sink.inputs.remove_dest_dir = True
+    sink.inputs.x = str(source)
+    sink.run()
+    (request,) = script.asked("DeleteObjects")
+    deleted = sorted(re.findall("<Key>(.*?)</Key>", request.body.decode()))
+    assert deleted == (["out/x/d/old"] if is_one else sorted([other, "out/x/d/old"]))
+
+
+def test_an_accident_in_deleting_replaces_nothing_that_is_known(
+    script: Script, credentials: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("accident")
+
+    monkeypatch.setattr(target, "delete", fail)
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "a.txt").write_text("a")
+    script.answer("ListObjectsV2", _listing("out/x/d/old"))
+    sink = DataSink(base_directory="s3://mybucket/out", s3_endpoint_url=script.url)
+    sink.inputs.remove_dest_dir = True
+    sink.inputs.x = str(tmp_path / "d")
+    with pytest.raises(S3Error, match="accident") as caught:
+        sink.run()
+    became = {item.transfer.key: item.status for item in caught.value.outcomes}
+    assert became == {"out/x/d/a.txt": Status.SENT, "out/x/d/old": Status.FAILED}

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nipype_datasink.delivery import Outcome
 from nipype_datasink.errors import S3Error
+from nipype_datasink.places import alike
 from nipype_datasink.plan import FileTransfer
+from nipype_datasink.s3.listing import look_up
 from nipype_datasink.s3.pace import CONCURRENCY, REQUEST, Pace
 from nipype_datasink.s3.refusal import DENIED, code_of, concerns_bucket
 from nipype_datasink.s3.store import Store
@@ -20,7 +23,9 @@ from nipype_datasink.threads import spread
 if TYPE_CHECKING:
     from botocore.hooks import BaseEventHooks
 
-__all__ = ["delete", "send_content_md5"]
+__all__ = ["delete", "distinct", "send_content_md5"]
+
+_logger = logging.getLogger("nipype.interface")
 
 _AT_ONCE = 1000  # objects; https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
 _NO_CONTENT, _SERVER_ERROR = 204, 500
@@ -38,6 +43,35 @@ def send_content_md5(events: BaseEventHooks) -> None:
 def _add_content_md5(params: Mapping[str, Any], **_: Any) -> None:
     digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
     params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
+
+
+def distinct(store: Store, keys: Sequence[str], delivered: Collection[str]) -> list[str]:
+    """Return those of `keys` that are surely no other spelling of a key in `delivered`.
+
+    A gateway to a file system that ignores case or Unicode form lists one object by the first name
+    that it was given. Where two keys are two objects, both are listed.
+
+    Parameters
+    ----------
+    store
+        Where all of them are.
+    keys
+        As listed before anything was delivered.
+    delivered
+        What must stay.
+    """
+    spellings: dict[str, list[str]] = {}
+    for key in delivered:
+        spellings.setdefault(alike(key), []).append(key)
+    doubtful = [key for key in keys if alike(key) in spellings]
+    if not doubtful:
+        return list(keys)
+    others = {other for key in doubtful for other in spellings[alike(key)]}
+    listed = look_up(store.client, store.bucket, others, store.request_args)
+    stay = {key for key in doubtful if not all(other in listed for other in spellings[alike(key)])}
+    for key in stay:
+        _logger.warning("%s: %r stays: the store takes it for what was sent", store.bucket, key)
+    return [key for key in keys if key not in stay]
 
 
 def delete(store: Store, keys: Sequence[str], *, pace: Pace) -> list[Outcome]:

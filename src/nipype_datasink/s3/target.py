@@ -19,7 +19,7 @@ from nipype_datasink.s3.adaptation import AdaptiveTransport
 from nipype_datasink.s3.alike_keys import fail_replaced
 from nipype_datasink.s3.choice import choose_transport, close_idle_connections
 from nipype_datasink.s3.client import is_signed
-from nipype_datasink.s3.deletion import delete
+from nipype_datasink.s3.deletion import delete, distinct
 from nipype_datasink.s3.descriptors import reserved_requests
 from nipype_datasink.s3.injected import send_as_nipype, send_by_hook
 from nipype_datasink.s3.listing import list_below
@@ -193,7 +193,7 @@ class S3Target:
                 outcomes = _apart(partial(fail_replaced, store), outcomes, trouble)
             outcomes = [files.original(outcome) for outcome in outcomes] + files.failures
         if superfluous and all(outcome.status.arrived for outcome in outcomes):
-            outcomes += _apart(lambda keys: delete(store, keys, pace=pace), superfluous, trouble)
+            outcomes += _apart(lambda keys: _delete(store, keys, plan, pace), superfluous, trouble)
         return outcomes
 
     def _tell_of_what_is_not_compared(self, store: Store, unchanged: int) -> None:
@@ -246,6 +246,16 @@ def _apart(
         work, [piece], threads=1, apart=True, abandon=abandon, interrupt=trouble.stop
     )
     return result
+
+
+def _delete(store: Store, keys: Sequence[str], plan: Plan, pace: Pace) -> list[Outcome]:
+    try:
+        others = distinct(store, keys, {transfer.key for transfer in plan.transfers})
+        return delete(store, others, pace=pace)
+    except Exception as error:  # noqa: BLE001 - what was sent stays known
+        places = [f"s3://{store.bucket}/{key}" for key in keys]
+        transfers = [FileTransfer(source="", destination=place, size=0) for place in places]
+        return [Outcome.failure(transfer, error) for transfer in transfers]
 
 
 def _superfluous(plan: Plan, store: Store) -> list[str]:
