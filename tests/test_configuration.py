@@ -49,6 +49,13 @@ def test_an_option_stands_for_an_input(option: str, text: str, name: str, value:
     assert configured(sink().inputs, name) == value
 
 
+def test_a_value_that_cannot_be_read_is_named_and_not_shown() -> None:
+    config.set(SECTION, "datasink_s3_region", "%(secret)s")
+    with pytest.raises(SettingsError, match="datasink_s3_region cannot be read") as caught:
+        configured(sink().inputs, "s3_region")
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("option", "text", "expected"),
     [

@@ -247,6 +247,17 @@ def test_an_accident_in_one_target_hides_nothing_of_another() -> None:
     assert pickle.loads(pickle.dumps(caught.value)).outcomes[0] == caught.value.outcomes[0]
 
 
+def test_an_error_whose_text_cannot_be_made_hides_nothing() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    plan = Plan((delivery(DISK, "a"), delivery(BUCKET, "b")))
+    with pytest.raises(S3Error, match="failed: s3://bucket/out/b: Mute") as caught:
+        deliver(plan, [Fake(DISK, Status.SENT), Broken(BUCKET, cause=Mute())])
+    assert [outcome.status for outcome in caught.value.outcomes] == [Status.SENT, Status.FAILED]
+
+
 def test_an_accident_without_files_is_an_error_of_ours_too() -> None:
     with pytest.raises(DeliveryError, match="/copy: NameError: x"):
         deliver(Plan(()), [Broken(DISK, cause=NameError("x"))])

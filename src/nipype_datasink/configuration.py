@@ -6,6 +6,7 @@ section ``[execution]``, option ``datasink_`` and the input's name (without ``si
 
 from __future__ import annotations
 
+import configparser
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -90,7 +91,13 @@ def configured(inputs: Any, name: str) -> Any:
     clashes = [explicit_value(inputs, each) for each in _CLASHES.get(name, ())]
     if name not in _INPUTS or any(value is not None for value in clashes):
         return None
-    text = _text(inputs, option_of(name))
+    try:
+        text = _text(inputs, option_of(name))
+    except configparser.Error:  # it cites the value, which may hold a secret
+        raise SettingsError(
+            f"nipype's configuration, section [{SECTION}]: {option_of(name)} cannot be read; "
+            "write '%%' for each '%'"
+        ) from None
     if text in ("", "None"):
         return None
     try:

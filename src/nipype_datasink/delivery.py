@@ -85,10 +85,12 @@ class Outcome:
 
 
 def _picklable(error: Exception) -> Exception:
+    text = "(its text cannot be made)"
     try:
+        text = str(error)
         pickle.loads(pickle.dumps(error))
     except Exception:  # noqa: BLE001 - an exception of somebody's own
-        return DeliveryError(f"{type(error).__name__}: {error}")
+        return DeliveryError(f"{type(error).__name__}: {text}")
     return error
 
 

@@ -189,6 +189,14 @@ def test_a_store_whose_two_digests_agreed_once_is_believed_by_one(large: str) ->
     )
 
 
+def test_a_small_file_needs_both_digests_whatever_agreed_before(abc: str) -> None:
+    agreement = Agreement()
+    both = {"ETag": etag(b"abc"), "ChecksumCRC64NVME": crc64(b"abc")}
+    assert judge(both, abc, 3, agreement=agreement) is PROVED
+    repeated = {**both, "ETag": etag(b"xyz")}
+    assert judge(repeated, abc, 3, agreement=agreement) is ETAG_DIFFERS
+
+
 @pytest.mark.parametrize(
     ("fields", "headers", "status", "is_own"),
     [
@@ -500,10 +508,11 @@ def test_a_store_whose_etags_say_nothing_is_believed_by_its_checksums(
     assert len(script.asked("GetObject")) == 1
 
 
+@pytest.mark.parametrize("refused", [DENIED, refusal("InvalidObjectState")])
 def test_a_role_that_may_not_read_is_asked_once(
-    tmp_path: Path, script: Script, send: Callable[..., list[Outcome]]
+    tmp_path: Path, script: Script, send: Callable[..., list[Outcome]], refused: Reply
 ) -> None:
-    Liar(script, Lie(etag=no_md5, read=DENIED))
+    Liar(script, Lie(etag=no_md5, read=refused))
     assert {name_of(outcome) for outcome in send(several(tmp_path))} == {UNVERIFIED}
     assert len(script.asked("GetObject")) == 1
 

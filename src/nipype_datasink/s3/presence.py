@@ -104,7 +104,7 @@ def _is_there(
             found = [listed]
         elif listed in found and not ask_first:
             return False  # as has just been seen
-        found = agreement.needed(found)
+        found = agreement.needed(found, transfer.size)
         if _matches(store, found, transfer):
             agreement.note(found)
             return True

@@ -38,6 +38,7 @@ _logger = logging.getLogger("nipype.interface")
 
 _WORTH_READING = 256 << 20  # bytes, where nothing speaks against an object; this is a guess
 _SUCCESS = range(200, 300)  # some stores answer 201 or 202
+_ARCHIVED = "InvalidObjectState"  # as of the storage class GLACIER: each reading is refused
 _NOT_THERE = ("404", "NoSuchKey", "NotFound", "NoSuchBucket")
 
 
@@ -90,17 +91,17 @@ class Answer:
 class Agreement:
     """Whether a store's ETag and its checksum of the whole have agreed before; for any thread.
 
-    A store whose two digests are right once computes both from what it holds. From then on the
-    checksum is enough, which takes a fourth of the time of an MD5.
+    Of large files the checksum is enough from then on, which takes a fourth of the time of an MD5.
+    Of small ones both must hold: a store may repeat the checksum that it was sent.
     """
 
     def __init__(self) -> None:
         self._reached = False
 
-    def needed(self, found: Sequence[Proof]) -> list[Proof]:
-        """Return those proofs that must hold."""
+    def needed(self, found: Sequence[Proof], size: int) -> list[Proof]:
+        """Return those proofs that must hold of a file of `size` bytes."""
         checksums = [proof for proof in found if proof.name != "ETag"]
-        if self._reached and any(_of_all_bytes(proof) for proof in checksums):
+        if self._reached and size > PART_SIZE and any(_of_all_bytes(proof) for proof in checksums):
             return checksums
         return list(found)
 
@@ -138,7 +139,8 @@ def judge(
         Whether the store's ETags count.
     """
     usable = [proof for proof in proofs(answer) if _is_usable(proof, size)]
-    found = agreement.needed([proof for proof in usable if etags or proof.name != "ETag"])
+    counted = [proof for proof in usable if etags or proof.name != "ETag"]
+    found = agreement.needed(counted, size)
     held = which_hold(found, path, part_size_for(size)) if found else []
     differ = [proof.name for proof, holds in zip(found, held, strict=True) if not holds]
     if differ:
@@ -269,7 +271,7 @@ class Verifier:
             return holds_file(self._store, transfer, size)
         except Exception as error:  # noqa: BLE001 - also where a user's handlers make up answers
             _refuse_absence(error)
-            self._may_read = code_of(error) not in DENIED
+            self._may_read = code_of(error) not in (*DENIED, _ARCHIVED)
             return None
 
 
