@@ -77,7 +77,7 @@ def rounds(
     arguments: list[Any], title: str, count: Count, record: Record, chance: random.Random
 ) -> None:
     """Let both signals come as often as a soak wants, and record how long the ends take."""
-    seconds = [ended(arguments, SIGNALS[number % 2], chance) for number in range(count(200, 2))]
+    seconds = [ended(arguments, SIGNALS[number % 2], chance) for number in range(count(30, 2))]
     record(
         f"Interrupted or terminated while {title}",
         {

@@ -158,8 +158,13 @@ def test_nothing_is_asked_for_no_keys() -> None:
     assert pages.requests == []
 
 
-def test_an_answer_that_is_no_listing_is_an_error() -> None:
-    client = mock.Mock(**{"list_objects_v2.return_value": {"ResponseMetadata": {}}})
+@pytest.mark.parametrize(
+    "answer",
+    [{"ResponseMetadata": {}}, {"IsTruncated": False, "Contents": [{"Key": "a"}]}],
+    ids=["foreign", "without-sizes"],
+)
+def test_an_answer_that_is_no_listing_is_an_error(answer: dict[str, Any]) -> None:
+    client = mock.Mock(**{"list_objects_v2.return_value": answer})
     with pytest.raises(S3Error, match="not a listing of S3's; check s3_endpoint_url"):
         look_up(client, "mybucket", ["a"], {})
 

@@ -73,3 +73,17 @@ def test_an_outcome_names_the_source_and_the_size_that_was_read() -> None:
         outcome = files.original(Outcome(transfer=transfer, status=Status.SENT))
     assert outcome.transfer == replace(planned, size=len(VERSION.read_bytes()))
     assert not Path(transfer.source).exists()
+
+
+def test_an_interrupt_while_files_are_copied_leaves_no_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(unknown_size, "_copy", interrupt)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    transfer = FileTransfer(source=str(VERSION), destination="s3://b/x", size=0)
+    with pytest.raises(KeyboardInterrupt), measured([transfer]):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -112,13 +112,15 @@ def _page(
     client: S3Client, bucket: str, prefix: str, extra: Mapping[str, Any], **start: Any
 ) -> _Page:
     answer = client.list_objects_v2(Bucket=bucket, Prefix=prefix, **start, **extra)
-    if "IsTruncated" not in answer:  # every listing says so, be it empty
-        raise S3Error("the answer is not a listing of S3's; check s3_endpoint_url")
-    listed = [_stored(item) for item in answer.get("Contents", [])]
+    try:
+        listed = [_stored(item) for item in answer.get("Contents", [])]
+        truncated = answer["IsTruncated"]  # every listing says so, be it empty
+    except KeyError:
+        raise S3Error("the answer is not a listing of S3's; check s3_endpoint_url") from None
     return _Page(
         objects=[item for item in listed if item.key.startswith(prefix)],
         last=listed[-1].key if listed else "",
-        truncated=answer["IsTruncated"],
+        truncated=truncated,
         token=answer.get("NextContinuationToken", ""),
     )
 

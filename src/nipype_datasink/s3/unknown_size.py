@@ -26,25 +26,21 @@ _BLOCK = 1 << 20  # bytes
 
 
 class Measured:
-    """Transfers of files whose sizes are known.
+    """Transfers of files whose sizes are known."""
 
-    Parameters
-    ----------
-    transfers
-        As planned.
-    """
-
-    def __init__(self, transfers: Sequence[FileTransfer]) -> None:
+    def __init__(self) -> None:
         self._directory = ""
         self._sources: dict[str, str] = {}  # of what is copied, by its destination
         self.transfers: list[FileTransfer] = []
         self.failures: list[Outcome] = []
         """What became of files that cannot be copied."""
-        for transfer in transfers:
-            try:
-                self.transfers.append(self._measure(transfer))
-            except Exception as error:  # noqa: BLE001 - belongs to this file alone
-                self.failures.append(Outcome.failure(transfer, error))
+
+    def add(self, transfer: FileTransfer) -> None:
+        """Take a transfer as it is, or that of a copy."""
+        try:
+            self.transfers.append(self._measure(transfer))
+        except Exception as error:  # noqa: BLE001 - belongs to this file alone
+            self.failures.append(Outcome.failure(transfer, error))
 
     def original(self, outcome: Outcome) -> Outcome:
         """Return an outcome that names the source, and the size that was read."""
@@ -85,8 +81,10 @@ def measured(transfers: Sequence[FileTransfer]) -> Iterator[Measured]:
     transfers
         As planned. Only those of no bytes, and of one page, are read.
     """
-    files = Measured(transfers)
+    files = Measured()
     try:
+        for transfer in transfers:
+            files.add(transfer)
         yield files
     finally:
         files.remove_copies()
