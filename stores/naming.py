@@ -15,6 +15,7 @@ NAMES = (
     *("a\tb", "a\nb", "a\rb", "\x01a", "a\x7f", "a" * 240),
 )
 _REFUSED = "an error names"
+_REFUSED_TOGETHER = "not in one run with the others, where an error names"
 _SHOWN = 100  # characters of a name
 
 
@@ -26,7 +27,7 @@ def names(visit: Visit) -> Iterator[Verdict]:
     for path in files:
         path.write_text(path.name)
     bad = dict(_failing(visit, files))
-    lost = {name: what for name, what in bad.items() if what != _REFUSED}
+    lost = {name for name, what in bad.items() if what not in (_REFUSED, _REFUSED_TOGETHER)}
     word = f"{len(lost)} LOST" if lost else f"all but {len(bad)}" if bad else f"all {len(files)}"
     yield Verdict(word=word, note=_told(bad), good=not bad)
 
@@ -50,8 +51,9 @@ def _failing(visit: Visit, files: list[Path]) -> Iterator[tuple[str, str]]:
     else:
         absent = [path for path in files if path in states]
         middle = len(absent) // 2 if len(absent) == len(files) else len(absent)
-        for some in filter(None, (absent[:middle], absent[middle:])):
-            yield from _failing(visit, some)
+        halves = filter(None, (absent[:middle], absent[middle:]))
+        found = [each for some in halves for each in _failing(visit, some)]
+        yield from found or [(path.name, _REFUSED_TOGETHER) for path in absent]
 
 
 def _told(bad: dict[str, str]) -> str:
