@@ -52,7 +52,7 @@ class LocalTarget:
         certain = [transfer for transfer in transfers if transfer not in doubtful]
         work.copy([transfer for transfer in certain if not work.link(transfer)])
         for transfer, others in doubtful.items():
-            work.deliver_unless_one(transfer, others)
+            work.deliver_unless_collision(transfer, others)
         outcomes = [work.outcomes[transfer] for transfer in transfers]
         if all(outcome.status.arrived for outcome in outcomes):
             outcomes += self._finish(plan)
@@ -107,7 +107,9 @@ class _Work:
                 self._fail(transfer, error)
         return transfer in self.outcomes
 
-    def deliver_unless_one(self, transfer: FileTransfer, others: Sequence[FileTransfer]) -> None:
+    def deliver_unless_collision(
+        self, transfer: FileTransfer, others: Sequence[FileTransfer]
+    ) -> None:
         """Deliver a file unless it would replace one of `others`, which have been tried.
 
         Its name differs from theirs in case or Unicode form only.

@@ -23,7 +23,7 @@ from nipype_datasink.threads import spread
 if TYPE_CHECKING:
     from botocore.hooks import BaseEventHooks
 
-__all__ = ["delete", "distinct", "send_content_md5"]
+__all__ = ["delete", "exclude_alike", "send_content_md5"]
 
 _logger = logging.getLogger("nipype.interface")
 
@@ -45,7 +45,7 @@ def _add_content_md5(params: Mapping[str, Any], **_: Any) -> None:
     params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
 
 
-def distinct(store: Store, keys: Sequence[str], delivered: Collection[str]) -> list[str]:
+def exclude_alike(store: Store, keys: Sequence[str], delivered: Collection[str]) -> list[str]:
     """Return those of `keys` that are surely no other spelling of a key in `delivered`.
 
     A gateway to a file system that ignores case or Unicode form lists one object by the first name

@@ -19,7 +19,7 @@ from nipype_datasink.s3.adaptation import AdaptiveTransport
 from nipype_datasink.s3.alike_keys import fail_replaced
 from nipype_datasink.s3.choice import choose_transport, close_idle_connections
 from nipype_datasink.s3.client import is_signed
-from nipype_datasink.s3.deletion import delete, distinct
+from nipype_datasink.s3.deletion import delete, exclude_alike
 from nipype_datasink.s3.descriptors import reserved_requests
 from nipype_datasink.s3.injected import send_as_nipype, send_by_hook
 from nipype_datasink.s3.listing import list_below
@@ -250,7 +250,7 @@ def _apart(
 
 def _delete(store: Store, keys: Sequence[str], plan: Plan, pace: Pace) -> list[Outcome]:
     try:
-        others = distinct(store, keys, {transfer.key for transfer in plan.transfers})
+        others = exclude_alike(store, keys, {transfer.key for transfer in plan.transfers})
         return delete(store, others, pace=pace)
     except Exception as error:  # noqa: BLE001 - what was sent stays known
         places = [f"s3://{store.bucket}/{key}" for key in keys]
