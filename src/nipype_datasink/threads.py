@@ -18,7 +18,10 @@ _POLL_SECONDS = 0.1
 
 
 class Interrupted(BaseException):
-    """Ends the work of a thread after an interrupt; caught in this module only."""
+    """Ends the work of a thread after an interrupt.
+
+    Whoever catches it to clean up raises it again.
+    """
 
 
 # In each thread of this module, the events that end its work: its own, and those of the thread

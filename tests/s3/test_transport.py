@@ -27,6 +27,7 @@ from nipype_datasink.s3.pace import Pace
 from nipype_datasink.s3.refusal import Trouble
 from nipype_datasink.s3.store import Store
 from nipype_datasink.s3.transport import Transport
+from nipype_datasink.threads import Interrupted
 from tests.conftest import contents
 from tests.s3.conftest import Count, sent, transfer_of
 from tests.s3.script import Reply, Request, Script, UnderWay, refusal
@@ -424,6 +425,28 @@ def pressing_after(call: Callable[..., Any], begun: threading.Event) -> Callable
         return result
 
     return press
+
+
+@pytest.mark.parametrize("transfer_client", ["crt"])
+def test_an_interrupt_while_a_file_is_proved_aborts_the_uploads_under_way(
+    tmp_path: Path, script: Script, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = threading.Event()
+
+    def prove(self: Any, upload: Any) -> Outcome:
+        assert opened.wait(10)
+        raise Interrupted
+
+    def hang(_: Request) -> None:
+        opened.set()
+        threading.Event().wait(1)
+
+    monkeypatch.setattr("nipype_datasink.s3.crt.CrtTransport.prove", prove)
+    script.rule("UploadPart", hang)
+    large = replace(transfer_of(tmp_path / "l", bytes(4 * PART_SIZE)), destination="s3://b/large")
+    with pytest.raises(Interrupted):
+        make(script.url, concurrency=4).send([large, *many(tmp_path, 2)], Trouble())
+    assert len(script.asked("AbortMultipartUpload")) == 1
 
 
 def test_no_more_requests_are_under_way_than_are_allowed(

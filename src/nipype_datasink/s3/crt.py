@@ -38,7 +38,7 @@ from nipype_datasink.s3.transport import (
     version_of,
 )
 from nipype_datasink.s3.verification import Answer, Verifier
-from nipype_datasink.threads import Pool, checkpoint, spread
+from nipype_datasink.threads import Interrupted, Pool, checkpoint, spread
 
 if TYPE_CHECKING:
     from awscrt.s3 import S3Client as CrtClient
@@ -287,12 +287,23 @@ class _Run:
                     self._begin(transfer)
                 self._finish()
                 waiting = self._refused
+        except Interrupted:
+            self.cancel()
+            raise
         finally:
             self._finish()
 
     def _finish(self) -> None:
+        """Wait for what is under way, also where an interrupt ends the proof of a file."""
+        interrupted: Interrupted | None = None
         while self._under_way:
-            self._settle(self._done.get())
+            try:
+                self._settle(self._done.get())
+            except Interrupted as error:
+                interrupted = error
+                self.cancel()
+        if interrupted:
+            raise interrupted
 
     def cancel(self) -> None:
         """Begin nothing more, and end what is under way; from any thread."""
