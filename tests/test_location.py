@@ -19,6 +19,8 @@ from nipype_datasink.location import (
     check_bucket_name,
     check_container,
     parse,
+    refuse_password,
+    without_password,
 )
 
 FOLDERS = st.lists(st.sampled_from(["a", "b.c", "", "."]), max_size=6).map("/".join)
@@ -364,3 +366,38 @@ def test_an_unknown_scheme_is_told_with_what_to_use() -> None:
         "base_directory 'gs://x' has the unknown scheme 'gs://'; "
         "use a directory or 's3://bucket/prefix'"
     )
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("https://me:secret@minio.lab:9000/path", "minio.lab:9000"),
+        ("http://secret@store", "store"),
+        ("s3://key:secret@bucket/a@b", "bucket"),
+        (" https://me:secret@minio.lab", "minio.lab"),
+        ("me:secret@minio.lab:9000", "minio.lab:9000"),
+    ],
+)
+def test_an_address_with_a_password_is_refused_by_its_host_alone(address: str, host: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        refuse_password(address, "s3_endpoint_url")
+    message = str(caught.value)
+    assert message.startswith(f"s3_endpoint_url: the address of {host!r} holds a user name")
+    assert "secret" not in message
+
+
+@pytest.mark.parametrize("address", ["https://minio.lab:9000/path", "s3://bucket/a@b/c", "", "/a"])
+def test_an_address_without_a_password_is_taken(address: str) -> None:
+    refuse_password(address, "s3_endpoint_url")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("cannot reach https://me:a@b@minio.lab/x", "cannot reach https://minio.lab/x"),
+        ("https://a:b@c, http://d:e@f", "https://c, http://f"),
+        ("me@lab and https://minio.lab", "me@lab and https://minio.lab"),
+    ],
+)
+def test_passwords_are_not_shown(text: str, shown: str) -> None:
+    assert without_password(text) == shown
