@@ -22,6 +22,7 @@ CLASSES = [getattr(errors, name) for name in errors.__all__]
         ("SourceError", ValueError),
         ("MissingSourceError", FileNotFoundError),
         ("CollisionError", ValueError),
+        ("LateCollisionError", ValueError),
         ("DestinationError", OSError),
         ("DeliveryError", OSError),
         ("S3Error", OSError),

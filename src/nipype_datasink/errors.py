@@ -17,6 +17,7 @@ __all__ = [
     "DataSinkError",
     "DeliveryError",
     "DestinationError",
+    "LateCollisionError",
     "MissingSourceError",
     "S3Error",
     "SettingsError",
