@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, wait
@@ -121,9 +122,7 @@ class _Shared:
             thread = threading.Thread(
                 target=self._run, args=[taker], name="datasink", daemon=self._daemon
             )
-            try:
-                thread.start()
-            except RuntimeError:  # no more threads, or the interpreter is ending
+            if not _start(thread):
                 break
             self.takers.append(taker)
         if not self.takers:
@@ -154,6 +153,24 @@ class _Shared:
                 self.results[index] = self._work(piece)
         finally:
             _drain(self._rest)  # after an error, nobody takes another
+
+
+def _start(thread: threading.Thread) -> bool:
+    """Start a thread; return False where there can be no more, as when the interpreter ends.
+
+    A second interrupt while `Thread.start` waits leaves its lock open, and a `RuntimeError` about
+    that hides the interrupt. The thread then runs: what is raised here is the interrupt.
+    """
+    handled = sys.exc_info()[1]
+    try:
+        thread.start()
+    except RuntimeError as error:
+        interrupt = error.__context__
+    else:
+        return True
+    if interrupt in (None, handled):
+        return False
+    raise interrupt
 
 
 def _drain(rest: Iterator[object]) -> None:
@@ -234,9 +251,7 @@ class Pool(Executor):
             if len(self._threads) < self._max_workers:
                 thread = threading.Thread(target=self._run, name="datasink")
                 self._threads.append(thread)  # before: an interrupt may come while it is started
-                try:
-                    thread.start()
-                except RuntimeError:  # no more threads, or the interpreter is ending
+                if not _start(thread):
                     self._threads.remove(thread)
             return bool(self._threads)
 
