@@ -75,8 +75,6 @@ def classic(job: Job) -> Action:
 
 
 def crt(job: Job) -> Action:
-    import nipype_datasink.s3.crt
-    import nipype_datasink.s3.runtime  # noqa: F401
 
     return _ours(job, "crt")
 

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 import nipype_datasink
 from nipype_datasink import FileTransfer, Outcome, Status, errors
 from nipype_datasink.errors import DataSinkError, DeliveryError, S3Error
-from nipype_datasink.s3.refusal import S3Refused
+from nipype_datasink.s3.errors import S3Refused
 
 CLASSES = [getattr(errors, name) for name in errors.__all__]
 

@@ -20,7 +20,7 @@ from nipype.scripts.cli import cli
 import nipype_datasink
 import nipype_datasink.io
 from nipype_datasink import DataSink
-from nipype_datasink.s3.reference import describe
+from nipype_datasink.s3.pickling import describe
 from tests.conftest import tree
 from tests.stores import SECRET_KEY
 

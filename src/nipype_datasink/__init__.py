@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nipype_datasink.delivery import Outcome, Status
+from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.errors import (
     CollisionError,
     CredentialsError,
@@ -18,7 +18,7 @@ from nipype_datasink.errors import (
 from nipype_datasink.inputs import DataSinkInputSpec, DataSinkOutputSpec
 from nipype_datasink.installation import install
 from nipype_datasink.interface import DataSink
-from nipype_datasink.plan import Delivery, FileTransfer, Plan
+from nipype_datasink.planning.plan import Delivery, FileTransfer, Plan
 
 __version__ = "0.1.0"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from nipype_datasink.script import Interrupted, run_script
+from nipype_datasink.workflows.script import Interrupted, run_script
 
 __all__ = ["main"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nipype_datasink.delivery import Outcome
+    from nipype_datasink.delivery.execution import Outcome
 
 __all__ = [
     "CollisionError",

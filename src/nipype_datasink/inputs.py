@@ -10,9 +10,9 @@ from typing import Any
 from nipype.interfaces import io as upstream
 from nipype.interfaces.base import Str, Undefined, isdefined, traits
 
-from nipype_datasink.location import refuse_password
+from nipype_datasink.planning.location import refuse_password
 from nipype_datasink.s3.arguments import refuse_secrets
-from nipype_datasink.s3.reference import describe, let_travel
+from nipype_datasink.s3.pickling import describe, let_travel
 
 __all__ = ["DataSinkInputSpec", "DataSinkOutputSpec"]
 

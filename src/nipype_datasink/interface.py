@@ -14,14 +14,15 @@ from nipype.interfaces import io as upstream
 
 from nipype_datasink.attributes import add_input_attributes
 from nipype_datasink.configuration import calling_node
-from nipype_datasink.delivery import Target, Unreachable, deliver, name_missing
+from nipype_datasink.delivery.execution import Target, Unreachable, deliver, name_missing
+from nipype_datasink.delivery.local import LocalTarget
 from nipype_datasink.errors import S3Error, SettingsError
 from nipype_datasink.inputs import DataSinkInputSpec, DataSinkOutputSpec
-from nipype_datasink.local import LocalTarget
-from nipype_datasink.location import LocalDirectory, Location, S3Prefix, parse
-from nipype_datasink.plan import Plan
-from nipype_datasink.routing import logged, relative_destination
-from nipype_datasink.s3.reference import let_travel, usable_here, warn_of_moto
+from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix, parse
+from nipype_datasink.planning.plan import Plan
+from nipype_datasink.planning.routing import logged, relative_destination
+from nipype_datasink.planning.validation import sound_plan
+from nipype_datasink.s3.pickling import let_travel, usable_here, warn_of_moto
 from nipype_datasink.settings import (
     check,
     fields_of,
@@ -35,7 +36,6 @@ from nipype_datasink.settings import (
     warn_of_absolute_container,
     warn_of_relative_places,
 )
-from nipype_datasink.soundness import sound_plan
 from nipype_datasink.worker import batch_job, only_here, whereabouts
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from nipype.utils.misc import str2bool
 
 from nipype_datasink.configuration import configured, explicit_value, warn_of_unknown_options
 from nipype_datasink.errors import SettingsError
-from nipype_datasink.hints import likely_input
 from nipype_datasink.inputs import EVENTS, DataSinkInputSpec
-from nipype_datasink.location import (
+from nipype_datasink.planning.hints import likely_input
+from nipype_datasink.planning.location import (
     LocalDirectory,
     Location,
     S3Prefix,
@@ -23,7 +23,7 @@ from nipype_datasink.location import (
     check_container,
     parse,
 )
-from nipype_datasink.routing import Substitutions
+from nipype_datasink.planning.routing import Substitutions
 from nipype_datasink.s3.arguments import check_crt, check_upload_args
 from nipype_datasink.s3.endpoint import check_endpoint, endpoint_of
 

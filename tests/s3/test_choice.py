@@ -16,13 +16,13 @@ from moto import mock_aws
 
 from nipype_datasink import DataSink, S3Error, SettingsError
 from nipype_datasink.s3 import has_crt
+from nipype_datasink.s3.bucket_client import Store
 from nipype_datasink.s3.choice import choose_transport
 from nipype_datasink.s3.classic import ClassicTransport
 from nipype_datasink.s3.client import Connection, open_bucket
-from nipype_datasink.s3.crt import CrtTransport
-from nipype_datasink.s3.pace import Pace
-from nipype_datasink.s3.store import Store
-from nipype_datasink.s3.template import make_template
+from nipype_datasink.s3.concurrency import Pace
+from nipype_datasink.s3.crt.request import make_template
+from nipype_datasink.s3.crt.transport import CrtTransport
 from tests.conftest import contents
 from tests.s3.conftest import Count
 from tests.s3.script import Script

@@ -19,12 +19,12 @@ from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 
 from nipype_datasink import FileTransfer, Outcome, S3Error, Status
+from nipype_datasink.s3.bucket_client import Store
 from nipype_datasink.s3.classic import ClassicTransport
 from nipype_datasink.s3.client import Connection, open_bucket
 from nipype_datasink.s3.comparison import PART_SIZE
-from nipype_datasink.s3.pace import Pace
-from nipype_datasink.s3.refusal import Trouble
-from nipype_datasink.s3.store import Store
+from nipype_datasink.s3.concurrency import Pace
+from nipype_datasink.s3.errors import Trouble
 from tests.s3.conftest import Answer, Count, sent, transfer_of
 from tests.s3.script import Script
 

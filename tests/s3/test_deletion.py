@@ -11,10 +11,10 @@ import pytest
 
 from nipype_datasink import DataSink, Outcome, S3Error, Status
 from nipype_datasink.s3 import target
+from nipype_datasink.s3.bucket_client import Store
 from nipype_datasink.s3.client import Connection, open_bucket
+from nipype_datasink.s3.concurrency import Pace
 from nipype_datasink.s3.deletion import delete
-from nipype_datasink.s3.pace import Pace
-from nipype_datasink.s3.store import Store
 from tests.s3.script import Reply, Request, Script, refusal
 
 KEYS = ["out/a", "out/b&c", "out/d"]

@@ -6,9 +6,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from nipype_datasink import S3Error
+from nipype_datasink.s3.bucket_client import Store
 from nipype_datasink.s3.client import Connection, open_bucket
 from nipype_datasink.s3.dialect import Dialect, DialectError, dialect_of, learn, remember
-from nipype_datasink.s3.store import Store
 
 
 def refusal(code: str, message: str) -> ClientError:

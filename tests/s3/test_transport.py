@@ -19,15 +19,15 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from s3transfer.manager import TransferManager
 
 from nipype_datasink import FileTransfer, Outcome, S3Error, Status
-from nipype_datasink.progress import Progress
+from nipype_datasink.delivery.progress import Progress
+from nipype_datasink.parallel import Interrupted
+from nipype_datasink.s3.bucket_client import Store
 from nipype_datasink.s3.choice import choose_transport
 from nipype_datasink.s3.client import Connection, open_bucket
 from nipype_datasink.s3.comparison import PART_SIZE
-from nipype_datasink.s3.pace import Pace
-from nipype_datasink.s3.refusal import Trouble
-from nipype_datasink.s3.store import Store
+from nipype_datasink.s3.concurrency import Pace
+from nipype_datasink.s3.errors import Trouble
 from nipype_datasink.s3.transport import Transport
-from nipype_datasink.threads import Interrupted
 from tests.conftest import contents
 from tests.s3.conftest import Count, sent, transfer_of
 from tests.s3.script import Reply, Request, Script, UnderWay, refusal
@@ -441,7 +441,7 @@ def test_an_interrupt_while_a_file_is_proved_aborts_the_uploads_under_way(
         opened.set()
         threading.Event().wait(1)
 
-    monkeypatch.setattr("nipype_datasink.s3.crt.CrtTransport.prove", prove)
+    monkeypatch.setattr("nipype_datasink.s3.crt.transport.CrtTransport.prove", prove)
     script.rule("UploadPart", hang)
     large = replace(transfer_of(tmp_path / "l", bytes(4 * PART_SIZE)), destination="s3://b/large")
     with pytest.raises(Interrupted):

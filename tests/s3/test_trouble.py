@@ -23,7 +23,7 @@ from botocore.response import StreamingBody
 
 from nipype_datasink import CredentialsError, DataSink, S3Error
 from nipype_datasink.s3.client import forget_clients
-from nipype_datasink.s3.refusal import S3Refused
+from nipype_datasink.s3.errors import S3Refused
 from tests.conftest import contents, tree
 from tests.s3.conftest import Answer, check, response
 from tests.s3.script import Reply, Request, Script, refusal

@@ -18,12 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nipype_datasink import DataSink, FileTransfer, Outcome, S3Error, Status
+from nipype_datasink.s3.bucket_client import Store
 from nipype_datasink.s3.choice import choose_transport
 from nipype_datasink.s3.client import Connection, open_bucket
 from nipype_datasink.s3.comparison import PART_SIZE, proofs
-from nipype_datasink.s3.pace import Pace
-from nipype_datasink.s3.refusal import Trouble
-from nipype_datasink.s3.store import Store
+from nipype_datasink.s3.concurrency import Pace
+from nipype_datasink.s3.errors import Trouble
 from nipype_datasink.s3.verification import Agreement, Answer, Verdict, judge, proves
 from tests.s3.conftest import Count, transfer_of
 from tests.s3.script import DONE, Reply, Request, Script, refusal

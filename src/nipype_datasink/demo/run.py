@@ -17,7 +17,7 @@ from nipype.pipeline.engine.nodes import NodeExecutionError
 from nipype_datasink.demo.series import real_series
 from nipype_datasink.demo.store import Store, StoredObject, own_store, users_store
 from nipype_datasink.demo.workflow import build_workflow
-from nipype_datasink.location import S3Prefix
+from nipype_datasink.planning.location import S3Prefix
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nipype_datasink.location import S3Prefix, parse
+from nipype_datasink.planning.location import S3Prefix, parse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

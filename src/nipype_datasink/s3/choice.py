@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from botocore.utils import get_environ_proxies
 
+from nipype_datasink.delivery.progress import Progress
 from nipype_datasink.errors import S3Error
-from nipype_datasink.progress import Progress
 from nipype_datasink.s3 import has_crt
+from nipype_datasink.s3.bucket_client import Store
 from nipype_datasink.s3.classic import ClassicTransport
 from nipype_datasink.s3.client import is_mocked, session_of
+from nipype_datasink.s3.concurrency import Pace
+from nipype_datasink.s3.crt.request import Template, make_template
 from nipype_datasink.s3.descriptors import are_scarce
 from nipype_datasink.s3.dialect import dialect_of
-from nipype_datasink.s3.pace import Pace
-from nipype_datasink.s3.store import Store
-from nipype_datasink.s3.template import Template, make_template
 from nipype_datasink.s3.transport import Transport
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def choose_transport(wanted: str, store: Store, *, pace: Pace, progress: Progres
 def _crt(store: Store, pace: Pace, progress: Progress) -> Transport | None:
     """Return None where the runtime could send, were this process not a fork of its own."""
     session = _session(store)
-    from nipype_datasink.s3.crt import CrtTransport
-    from nipype_datasink.s3.runtime import crt_client, started_before_fork
+    from nipype_datasink.s3.crt.client import crt_client, started_before_fork
+    from nipype_datasink.s3.crt.transport import CrtTransport
 
     template = make_template(store)
     _check(template)
@@ -90,7 +90,7 @@ def close_idle_connections() -> None:
 
     It keeps up to 500 of them open after a delivery, and others in this process would find none.
     """
-    if are_scarce() and (runtime := sys.modules.get("nipype_datasink.s3.runtime")):
+    if are_scarce() and (runtime := sys.modules.get("nipype_datasink.s3.crt.client")):
         runtime.forget_idle_clients()
 
 

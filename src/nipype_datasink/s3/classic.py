@@ -11,18 +11,19 @@ from s3transfer.exceptions import CancelledError
 from s3transfer.manager import TransferManager
 from s3transfer.subscribers import BaseSubscriber
 
-from nipype_datasink.delivery import Outcome, Status
-from nipype_datasink.plan import FileTransfer
-from nipype_datasink.progress import Progress
+from nipype_datasink.delivery.execution import Outcome, Status
+from nipype_datasink.delivery.progress import Progress
+from nipype_datasink.parallel import Pool, checkpoint, result_of, spread
+from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3 import has_crt
+from nipype_datasink.s3.bucket_client import Store
 from nipype_datasink.s3.client import CONCURRENCY, REQUEST, session_of
 from nipype_datasink.s3.comparison import PART_SIZE
+from nipype_datasink.s3.concurrency import Pace
+from nipype_datasink.s3.content_md5 import DigestingClient
 from nipype_datasink.s3.content_type import content_type_of
 from nipype_datasink.s3.dialect import dialect_of
-from nipype_datasink.s3.digesting import DigestingClient
-from nipype_datasink.s3.pace import Pace
-from nipype_datasink.s3.refusal import Trouble
-from nipype_datasink.s3.store import Store
+from nipype_datasink.s3.errors import Trouble
 from nipype_datasink.s3.transport import (
     Version,
     given_up,
@@ -30,7 +31,6 @@ from nipype_datasink.s3.transport import (
     version_of,
 )
 from nipype_datasink.s3.verification import Answer, Verifier
-from nipype_datasink.threads import Pool, checkpoint, result_of, spread
 
 if TYPE_CHECKING:
     from s3transfer.futures import TransferFuture

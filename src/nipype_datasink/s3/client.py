@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from nipype_datasink.errors import CredentialsError, S3Error
-from nipype_datasink.location import expand_home, refuse_password, without_password
+from nipype_datasink.planning.location import expand_home, refuse_password, without_password
+from nipype_datasink.s3.concurrency import CONCURRENCY, REQUEST
 from nipype_datasink.s3.credentials import Keys, parse_credentials
-from nipype_datasink.s3.pace import CONCURRENCY, REQUEST
-from nipype_datasink.s3.template import give_templates
+from nipype_datasink.s3.crt.request import give_templates
 
 if TYPE_CHECKING:
     import boto3.session

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from io import FileIO
 from typing import Protocol
 
+from nipype_datasink.parallel import checkpoint
 from nipype_datasink.s3 import has_crt
-from nipype_datasink.threads import checkpoint
 
 __all__ = [
     "CHECKSUMS",

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from nipype_datasink.delivery import Outcome
+from nipype_datasink.delivery.execution import Outcome
 from nipype_datasink.errors import S3Error
-from nipype_datasink.places import alike
-from nipype_datasink.plan import FileTransfer
+from nipype_datasink.parallel import spread
+from nipype_datasink.planning.places import alike
+from nipype_datasink.planning.plan import FileTransfer
+from nipype_datasink.s3.bucket_client import Store
+from nipype_datasink.s3.concurrency import CONCURRENCY, REQUEST, Pace
+from nipype_datasink.s3.errors import DENIED, code_of, concerns_bucket
 from nipype_datasink.s3.listing import look_up
-from nipype_datasink.s3.pace import CONCURRENCY, REQUEST, Pace
-from nipype_datasink.s3.refusal import DENIED, code_of, concerns_bucket
-from nipype_datasink.s3.store import Store
-from nipype_datasink.threads import spread
 
 if TYPE_CHECKING:
     from botocore.hooks import BaseEventHooks

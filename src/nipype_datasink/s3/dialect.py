@@ -12,8 +12,8 @@ from weakref import WeakKeyDictionary
 from botocore.exceptions import ClientError
 
 from nipype_datasink.errors import S3Error
-from nipype_datasink.s3.refusal import code_of
-from nipype_datasink.s3.store import Store
+from nipype_datasink.s3.bucket_client import Store
+from nipype_datasink.s3.errors import code_of
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nipype_datasink.s3.reference import credentials_of, is_boto3
+from nipype_datasink.s3.pickling import credentials_of, is_boto3
 
 __all__ = ["whose"]
 

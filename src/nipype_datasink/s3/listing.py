@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nipype_datasink.errors import S3Error
-from nipype_datasink.location import MAX_KEY_BYTES
+from nipype_datasink.planning.location import MAX_KEY_BYTES
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client

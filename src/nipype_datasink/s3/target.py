@@ -10,23 +10,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from nipype_datasink.delivery import Outcome, Status, not_tried
+from nipype_datasink.delivery.execution import Outcome, Status, not_tried
+from nipype_datasink.delivery.progress import Progress, progress_for
 from nipype_datasink.errors import DeliveryError, S3Error
-from nipype_datasink.location import S3Prefix
-from nipype_datasink.plan import FileTransfer, Plan
-from nipype_datasink.progress import Progress, progress_for
-from nipype_datasink.s3.adaptation import AdaptiveTransport
-from nipype_datasink.s3.alike_keys import fail_replaced
+from nipype_datasink.parallel import spread
+from nipype_datasink.planning.location import S3Prefix
+from nipype_datasink.planning.plan import FileTransfer, Plan
+from nipype_datasink.s3.adaptive import AdaptiveTransport
+from nipype_datasink.s3.bucket_client import Store
 from nipype_datasink.s3.choice import choose_transport, close_idle_connections
 from nipype_datasink.s3.client import is_signed
+from nipype_datasink.s3.concurrency import Pace
+from nipype_datasink.s3.custom_upload import send_as_nipype, send_by_hook
 from nipype_datasink.s3.deletion import delete, exclude_alike
 from nipype_datasink.s3.descriptors import reserved_requests
-from nipype_datasink.s3.injected import send_as_nipype, send_by_hook
-from nipype_datasink.s3.listing import list_below
-from nipype_datasink.s3.pace import Pace
-from nipype_datasink.s3.presence import find_present
-from nipype_datasink.s3.reference import is_boto3, secrets_of
-from nipype_datasink.s3.refusal import (
+from nipype_datasink.s3.errors import (
     S3Refused,
     Trouble,
     code_of,
@@ -34,9 +32,11 @@ from nipype_datasink.s3.refusal import (
     explain,
     forget_secrets,
 )
-from nipype_datasink.s3.store import Store
+from nipype_datasink.s3.listing import list_below
+from nipype_datasink.s3.pickling import is_boto3, secrets_of
+from nipype_datasink.s3.similar_keys import fail_replaced
+from nipype_datasink.s3.unchanged import find_present
 from nipype_datasink.s3.unknown_size import measured
-from nipype_datasink.threads import spread
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket

@@ -7,10 +7,10 @@ import os
 from collections.abc import Sequence
 from typing import Protocol
 
-from nipype_datasink.delivery import Outcome
+from nipype_datasink.delivery.execution import Outcome
 from nipype_datasink.errors import S3Error
-from nipype_datasink.plan import FileTransfer
-from nipype_datasink.s3.refusal import Trouble
+from nipype_datasink.planning.plan import FileTransfer
+from nipype_datasink.s3.errors import Trouble
 
 __all__ = [
     "GivenUp",

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import BinaryIO
 
-from nipype_datasink.delivery import Outcome
+from nipype_datasink.delivery.execution import Outcome
 from nipype_datasink.errors import SourceError
-from nipype_datasink.plan import FileTransfer
+from nipype_datasink.planning.plan import FileTransfer
 
 __all__ = ["Measured", "measured"]
 

@@ -19,7 +19,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nipype_datasink.errors import S3Error
-from nipype_datasink.plan import FileTransfer
+from nipype_datasink.planning.plan import FileTransfer
+from nipype_datasink.s3.bucket_client import Store
 from nipype_datasink.s3.comparison import (
     PART_SIZE,
     Proof,
@@ -28,9 +29,8 @@ from nipype_datasink.s3.comparison import (
     proofs,
     which_hold,
 )
-from nipype_datasink.s3.reading import holds_file
-from nipype_datasink.s3.refusal import DENIED, code_of
-from nipype_datasink.s3.store import Store
+from nipype_datasink.s3.errors import DENIED, code_of
+from nipype_datasink.s3.readback import holds_file
 
 __all__ = ["Agreement", "Answer", "Verdict", "Verifier", "judge", "proves"]
 

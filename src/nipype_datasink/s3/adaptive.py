@@ -1,0 +1,159 @@
+"""Sending as a store wants it: what its refusals ask for is done, and the files are sent again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from nipype_datasink.delivery.execution import Outcome, Status
+from nipype_datasink.planning.plan import FileTransfer
+from nipype_datasink.s3.bucket_client import Store
+from nipype_datasink.s3.comparison import PART_SIZE
+from nipype_datasink.s3.dialect import Dialect, dialect_of, learn, remember
+from nipype_datasink.s3.errors import Trouble
+from nipype_datasink.s3.transport import GivenUp, Transport
+
+__all__ = ["AdaptiveTransport"]
+
+_logger = logging.getLogger("nipype.interface")
+
+_CLOCK_SECONDS = 2  # times in answers are whole seconds
+
+
+class AdaptiveTransport:
+    """Sends files through a transport, and once more through another where a store asks for it.
+
+    Parameters
+    ----------
+    store
+        Where they go.
+    choose
+        Returns the transport that suits what is known of the store.
+    """
+
+    def __init__(self, store: Store, choose: Callable[[], Transport]) -> None:
+        self._store = store
+        self._choose = choose
+        self._transport = choose()
+
+    def send(self, transfers: Sequence[FileTransfer], trouble: Trouble) -> list[Outcome]:
+        """Send every file that can be sent; return what became of each, in order."""
+        outcomes: dict[FileTransfer, Outcome] = {}
+        waiting = list(transfers)
+        while waiting:
+            attempt = _Attempt(trouble, dialect_of(self._store))
+            begun = time.time()
+            try:
+                sent = self._transport.send(waiting, attempt)
+            except Exception as error:
+                if not outcomes:
+                    raise
+                sent = [Outcome.failure(item, error) for item in waiting]
+            outcomes.update((outcome.transfer, outcome) for outcome in sent)
+            if attempt.learnt is None or trouble.stopped:
+                break
+            self._adapt(attempt.dialect, attempt.learnt)
+            failed = [outcome for outcome in sent if _may_be_sent(outcome, attempt)]
+            waiting = [outcome.transfer for outcome in failed]
+            if not attempt.learnt.suits_crt:
+                _abort(self._store, failed, begun)
+            self._transport = self._choose()
+        return [outcomes[transfer] for transfer in transfers]
+
+    def _adapt(self, before: Dialect, now: Dialect) -> None:
+        remember(self._store, now)
+        if before.suits_crt and not now.suits_crt:
+            _logger.warning(
+                "%s: boto3 sends, as only it understands this store; set s3_transfer_client to "
+                "'classic' to do so from the start",
+                self._store.bucket,
+            )
+        else:
+            _logger.debug("%s: the store asks for %s", self._store.bucket, now)
+
+
+class _Attempt(Trouble):
+    """The trouble of one attempt: a lesson ends it, and does not count as trouble of the run."""
+
+    def __init__(self, trouble: Trouble, dialect: Dialect) -> None:
+        super().__init__()
+        self.dialect = dialect
+        self.learnt: Dialect | None = None
+        self._of_run = trouble
+        self._learning = threading.Lock()  # guards `learnt`
+
+    @property
+    def stopped(self) -> bool:
+        return self.learnt is not None or self._of_run.stopped
+
+    def stop(self) -> None:
+        self._of_run.stop()
+
+    def accept(self) -> None:
+        self._of_run.accept()
+
+    def suspect(self) -> None:
+        self._of_run.suspect()
+
+    def refuse(self, error: BaseException) -> None:
+        if not self.teaches(error):
+            self._of_run.refuse(error)
+            return
+        with self._learning:
+            self.learnt = self.learnt or learn(error, self.dialect)
+
+    def teaches(self, error: BaseException | None) -> bool:
+        return error is not None and learn(error, self.dialect) != self.dialect
+
+
+def _may_be_sent(outcome: Outcome, attempt: _Attempt) -> bool:
+    """Return whether a file did not arrive for no reason but the store's dialect."""
+    return (
+        outcome.status is Status.NOT_TRIED
+        or isinstance(outcome.cause, GivenUp)
+        or (outcome.status is Status.FAILED and attempt.teaches(outcome.cause))
+    )
+
+
+def _abort(store: Store, outcomes: Iterable[Outcome], begun: float) -> None:
+    """Abort the uploads that the runtime has begun without learning their names.
+
+    Others may be sending to the same keys: only what began after `begun`, in seconds since 1970,
+    and has no part yet can be such an upload.
+    """
+    for outcome in outcomes:
+        transfer = outcome.transfer
+        if outcome.status is Status.NOT_TRIED or transfer.size <= PART_SIZE:
+            continue
+        try:
+            for upload in list(_begun_uploads(store, transfer.key, begun)):
+                where: Any = {"Key": transfer.key, "UploadId": upload, "Bucket": store.bucket}
+                if not store.client.list_parts(**where, **store.request_args).get("Parts"):
+                    store.client.abort_multipart_upload(**where, **store.request_args)
+        except Exception as error:  # noqa: BLE001 - such a store may answer anything
+            _logger.warning(
+                "%s: an upload of %r may have been left open; abort it: %s",
+                store.bucket,
+                transfer.key,
+                error,
+            )
+            return
+
+
+def _begun_uploads(store: Store, key: str, begun: float) -> Iterator[str]:
+    answer = store.client.list_multipart_uploads(
+        Bucket=store.bucket, Prefix=key, **store.request_args
+    )
+    now = datetime.now(timezone.utc)
+    told = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+    # How fast the store's clock is. HTTP's times are in UTC.
+    there = parsedate_to_datetime(told).replace(tzinfo=timezone.utc) if told else now
+    since = datetime.fromtimestamp(begun - _CLOCK_SECONDS, timezone.utc) + (there - now)
+    for upload in answer.get("Uploads", []):
+        if upload["Key"] == key and upload["Initiated"] >= since:
+            yield upload["UploadId"]

@@ -1,0 +1,75 @@
+"""Delivery to buckets that are not boto3's own: mocks, fakes, and subclasses' own ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nipype_datasink.delivery.execution import Outcome, Status
+from nipype_datasink.planning.plan import Delivery
+from nipype_datasink.s3.comparison import etag_proof, holds
+
+__all__ = ["send_as_nipype", "send_by_hook"]
+
+
+def send_by_hook(
+    hook: Callable[[Any, str, str], object], bucket: Any, delivery: Delivery
+) -> list[Outcome]:
+    """Let a subclass's ``_upload_to_s3`` send one delivery: a directory at once, files singly."""
+    if delivery.directories:
+        parts = [(f"{delivery.source}/", delivery.destination, delivery.transfers)]
+    else:
+        parts = [(item.source, item.destination, (item,)) for item in delivery.transfers]
+    outcomes: list[Outcome] = []
+    for source, destination, transfers in parts:
+        try:
+            hook(bucket, source, destination)
+        except Exception as error:  # noqa: BLE001
+            outcomes += [Outcome.failure(transfer, error) for transfer in transfers]
+        else:
+            outcomes += [
+                Outcome(transfer=transfer, status=Status.SENT, verified=False)
+                for transfer in transfers
+            ]
+    return outcomes
+
+
+def send_as_nipype(
+    bucket: Any, delivery: Delivery, upload_args: Mapping[str, Any], advance: Callable[[int], None]
+) -> list[Outcome]:
+    """Send one delivery to anything that has the three members nipype uses of a bucket.
+
+    Parameters
+    ----------
+    bucket
+        Has ``name``, ``Object(key=...).e_tag`` and ``upload_file(source, key, ExtraArgs=...,
+        Callback=...)``; nothing else is touched.
+    delivery
+        What to send.
+    upload_args
+        ``ExtraArgs``.
+    advance
+        ``Callback``.
+    """
+    outcomes = []
+    for transfer in delivery.transfers:
+        try:
+            if _is_there(bucket, transfer.key, transfer.source):
+                outcomes.append(Outcome(transfer=transfer, status=Status.UNCHANGED))
+                continue
+            bucket.upload_file(
+                transfer.source, transfer.key, ExtraArgs=dict(upload_args), Callback=advance
+            )
+            outcomes.append(Outcome(transfer=transfer, status=Status.SENT, verified=False))
+        except Exception as error:  # noqa: BLE001
+            outcomes.append(Outcome.failure(transfer, error))
+    return outcomes
+
+
+def _is_there(bucket: Any, key: str, path: str) -> bool:
+    try:
+        etag = bucket.Object(key=key).e_tag
+    except Exception:  # noqa: BLE001 - each fake has its own word for "not there"
+        return False
+    proof = etag_proof(etag) if isinstance(etag, str) else None
+    return proof is not None and proof.parts is None and holds(proof, path)

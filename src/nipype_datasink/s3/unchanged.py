@@ -1,0 +1,132 @@
+"""Which files are in the bucket already, byte for byte."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from nipype_datasink.parallel import spread
+from nipype_datasink.planning.plan import FileTransfer
+from nipype_datasink.s3 import has_crt
+from nipype_datasink.s3.bucket_client import Store
+from nipype_datasink.s3.client import CONCURRENCY, REQUEST
+from nipype_datasink.s3.comparison import (
+    PART_SIZE,
+    Proof,
+    etag_proof,
+    part_size_of,
+    proofs,
+)
+from nipype_datasink.s3.concurrency import Pace
+from nipype_datasink.s3.errors import Trouble, concerns_bucket
+from nipype_datasink.s3.listing import StoredObject, look_up
+from nipype_datasink.s3.verification import Agreement, proves
+
+__all__ = ["find_present"]
+
+# Files at a time, where nothing is asked of the store: more than processors would only contend.
+_READERS = max(2, min(4, os.cpu_count() or 1))
+
+
+def find_present(
+    store: Store, transfers: Sequence[FileTransfer], *, pace: Pace, trouble: Trouble
+) -> set[FileTransfer]:
+    """Return those of `transfers` that need not be sent.
+
+    Where the bucket may not be looked at, all are sent.
+
+    Parameters
+    ----------
+    store
+        Where they go.
+    transfers
+        What is to be there.
+    pace
+        Told how long a listing takes.
+    trouble
+        Told whether the bucket may be listed, and holds files of ours.
+
+    Raises
+    ------
+    botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError
+        If S3 refuses or is not there at all.
+    """
+    with pace.timed():
+        stored = _listed(store, transfers, trouble)
+    candidates = [
+        transfer
+        for transfer in transfers
+        if transfer.key in stored and stored[transfer.key].size == transfer.size
+    ]
+    agreement = Agreement()
+    same = spread(
+        lambda item: _is_there(store, item, stored[item.key], agreement),
+        candidates,
+        threads=pace.requests(work=REQUEST, least=_READERS, most=CONCURRENCY),
+    )
+    present = {item for item, is_same in zip(candidates, same, strict=True) if is_same}
+    if present:
+        trouble.accept()
+    return present
+
+
+def _listed(
+    store: Store, transfers: Sequence[FileTransfer], trouble: Trouble
+) -> Mapping[str, StoredObject]:
+    keys = {transfer.key for transfer in transfers}
+    try:
+        return look_up(store.client, store.bucket, keys, store.request_args)
+    except ClientError as error:
+        if concerns_bucket(error):
+            raise
+        trouble.suspect()
+        return {}  # may not look, or the store cannot list so
+
+
+def _is_there(
+    store: Store, transfer: FileTransfer, there: StoredObject, agreement: Agreement
+) -> bool:
+    listed = etag_proof(there.etag)
+    # Of a large file one request saves more time than it costs, if S3 has a fast checksum.
+    ask_first = bool(store.encryption) or (transfer.size > PART_SIZE and has_crt())
+    try:
+        if listed and not ask_first and _matches(store, [listed], transfer):
+            return True
+        # A listing tells neither checksum nor encryption, and an ETag of KMS only looks like MD5.
+        response = _head(store, transfer.key)
+        if store.encryption not in (None, response.get("ServerSideEncryption")):
+            return False
+        found = proofs(response)
+        if not response and listed and ask_first:
+            found = [listed]
+        elif listed in found and not ask_first:
+            return False  # as has just been seen
+        found = agreement.needed(found, transfer.size)
+        if _matches(store, found, transfer):
+            agreement.note(found)
+            return True
+    except OSError:  # told when it is sent
+        pass
+    return False
+
+
+def _matches(store: Store, found: Sequence[Proof], transfer: FileTransfer) -> bool:
+    numbers = {proof.parts for proof in found} - {None}
+    if not numbers:
+        return proves(found, transfer.source)
+    ours = part_size_of(transfer.size, min(number for number in numbers if number))
+    if ours and proves(found, transfer.source, ours):
+        return True
+    # Somebody else's parts may have another size.
+    theirs = _head(store, transfer.key, PartNumber=1).get("ContentLength", 0)
+    return theirs > 0 and theirs != ours and proves(found, transfer.source, theirs)
+
+
+def _head(store: Store, key: str, **extra: Any) -> Mapping[str, Any]:
+    try:
+        return store.head(key, **extra)
+    except ClientError:
+        return {}

@@ -1,0 +1,95 @@
+"""Names and paths that a disk cannot hold are refused before anything is written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from nipype_datasink import DataSink, DestinationError, MissingSourceError, SettingsError
+from nipype_datasink.delivery.atomic import _temporary_name
+from nipype_datasink.planning.path_limits import TEMPORARY_BYTES, PathLimits
+from tests.conftest import tree
+
+SURROGATE = "\ud800"
+
+
+def sink(workdir: Path, *substitutions: tuple[str, str], **inputs: object) -> None:
+    (workdir / "d/sub").mkdir(parents=True, exist_ok=True)
+    for name in ("d/a", "d/sub/b", "c"):
+        (workdir / name).write_text(name)
+    made = DataSink(base_directory=str(workdir / "out"))
+    made.inputs.substitutions = list(substitutions)
+    fields: dict[str, object] = {"x": "d", "y": "c"}
+    for name, value in {**fields, **inputs}.items():
+        setattr(made.inputs, name, value)
+    made.run()
+
+
+@pytest.mark.parametrize(
+    ("new", "why"),
+    [
+        ("n" * 256, "holds the name '(n{256})' of 256 bytes; the file system takes 255"),
+        ("é" * 128, "holds the name '(é{128})' of 256 bytes; the file system takes 255"),
+        (f"{'n' * 300}/a", "of 300 bytes"),
+        ("/".join(["n" * 99] * 50), "needs 5,0[0-9]{2} bytes; paths may have 4,096"),
+    ],
+)
+def test_all_impossible_names_are_refused_at_once(new: str, why: str, workdir: Path) -> None:
+    with pytest.raises(DestinationError, match=why) as caught:
+        sink(workdir, ("y/c", f"y/{new}"), ("x/d", f"x/{new}"))
+    lines = str(caught.value).splitlines()
+    for field in "xy":
+        assert any(f"'{workdir}/out/{field}/" in line for line in lines)
+    assert not (workdir / "out").exists()
+
+
+def test_half_a_character_in_a_destination_is_refused(workdir: Path) -> None:
+    with pytest.raises(DestinationError, match=r"half a character.*\n.*half a character"):
+        sink(workdir, container=f"sub{SURROGATE}")
+    assert not (workdir / "out").exists()
+
+
+def test_bytes_that_are_not_utf8_are_delivered(workdir: Path) -> None:
+    (workdir / "\udcff").write_text("z")
+    sink(workdir, z=str(workdir / "\udcff"))
+    assert tree(workdir / "out/z") == {"\udcff": b"z"}
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "é" * 127])
+def test_names_that_a_disk_takes_are_delivered(name: str, workdir: Path) -> None:
+    sink(workdir, ("y/c", f"y/{name}"))
+    assert tree(workdir / "out/y") == {name: b"c"}
+
+
+def test_a_local_copy_is_checked_before_anything_is_written(workdir: Path) -> None:
+    with pytest.raises(DestinationError, match="of 256 bytes"):
+        sink(workdir, ("copy/y/c", f"copy/y/{'n' * 256}"), local_copy=str(workdir / "copy"))
+    assert not (workdir / "out").exists()
+    assert not (workdir / "copy").exists()
+
+
+def test_a_temporary_file_fits_beside_the_longest_path() -> None:
+    assert len(_temporary_name("/a/b")) == len("/a") + TEMPORARY_BYTES
+    longest = "/" + "/".join(["n" * 99] * 40)
+    longest += "/" + "n" * (4095 - TEMPORARY_BYTES - len(longest) - 1)
+    PathLimits().check(f"{longest}/a")
+    with pytest.raises(DestinationError, match="needs 4,097 bytes; paths may have 4,096"):
+        PathLimits().check(f"{longest}n/a")
+
+
+def test_a_file_system_without_limits_takes_any_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "pathconf", lambda *_: -1)
+    PathLimits().check("/" + "n" * 5000)
+
+
+def test_half_a_character_is_no_base_directory(workdir: Path) -> None:
+    with pytest.raises(SettingsError, match=r"base_directory .* holds half a character"):
+        sink(workdir, base_directory=f"{workdir}/{SURROGATE}")
+
+
+def test_half_a_character_is_no_source(workdir: Path) -> None:
+    with pytest.raises(MissingSourceError, match=r"z: .*/q.ud800.* holds half a character"):
+        sink(workdir, z=f"{workdir}/q{SURROGATE}")
+    assert (workdir / "out/y/c").exists()

@@ -1,0 +1,456 @@
+"""The file system decides which names are one; some ignore case and Unicode form."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nipype_datasink import CollisionError, DataSink, DestinationError, SourceError
+from nipype_datasink.delivery.execution import Outcome, Status
+from nipype_datasink.errors import DeliveryError
+from nipype_datasink.planning.places import (
+    Places,
+    RealDirectories,
+    alike,
+    alike_groups,
+    same_place,
+    stored_name,
+    with_ancestors,
+)
+from tests import fuse
+from tests.conftest import tree
+
+COMPOSED = "r\u00e9sum\u00e9"
+DECOMPOSED = "re\u0301sume\u0301"
+
+
+@pytest.fixture(scope="module", params=["inodes", "no-inodes"])
+def mount(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    if why := fuse.why_not():
+        pytest.skip(why)
+    real, mount = tmp_path_factory.mktemp("real"), tmp_path_factory.mktemp("mount")
+    with fuse.mounted(real, mount, *({"inodes"} & {request.param})):
+        yield mount
+
+
+@pytest.fixture
+def disk(mount: Path) -> Path:
+    """An empty directory whose file system ignores case and Unicode's normal form."""
+    disk = mount / str(len(os.listdir(mount)))  # no letter, so that it says nothing about case
+    disk.mkdir()
+    return disk
+
+
+def file(path: Path, content: str = "new") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def sink(base: Path, **inputs: Any) -> list[str]:
+    made = DataSink(base_directory=str(base))
+    for name, value in inputs.items():
+        setattr(made.inputs, name, str(value) if isinstance(value, Path) else value)
+    return made.run().outputs.out_file
+
+
+def two_files(workdir: Path, first: str = "Bold.nii", second: str = "bold.nii") -> list[str]:
+    return [str(file(workdir / "1" / first, "ONE")), str(file(workdir / "2" / second, "TWO"))]
+
+
+# Without such a file system.
+
+
+def test_names_are_alike_that_differ_in_case_or_normal_form() -> None:
+    assert alike("/a/T1.nii") == alike("/A/t1.NII")
+    assert alike(f"/{COMPOSED}") == alike(f"/{DECOMPOSED}".upper())
+    assert alike("/a/b") != alike("/a/c")
+    paths = ["/a", "/b", "/A", "s3://b/x", "s3://b/X"]
+    assert alike_groups(paths) == [["/a", "/A"]]
+
+
+def test_places_that_differ_are_never_one_where_case_counts(workdir: Path) -> None:
+    assert same_place("/a", "/a")
+    assert not same_place("s3://b/x", "s3://b/X")
+    assert not same_place(str(workdir / "new"), str(workdir / "NEW"))
+    file(workdir / "new")
+    assert not same_place(str(workdir / "new"), str(workdir / "NEW"))
+    os.link(workdir / "new", workdir / "NEW")
+    assert not same_place(str(workdir / "new"), str(workdir / "NEW"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("Bold.nii", "bold.nii"), (f"{COMPOSED}.nii", f"{DECOMPOSED}.nii"), ("x/A.nii", "X/a.nii")],
+)
+@pytest.mark.parametrize("link", [False, True])
+def test_names_that_differ_in_case_stay_two_where_case_counts(
+    first: str, second: str, link: bool, workdir: Path
+) -> None:
+    sources = two_files(workdir, first, second)
+    for _ in range(2):
+        sink(
+            workdir / "out",
+            d=[str(workdir / "1"), str(workdir / "2")],
+            f=sources,
+            local_hardlink=link,
+            remove_dest_dir=True,
+        )
+    texts = [path.read_text() for path in (workdir / "out/f").iterdir()]
+    assert sorted(texts) == ["ONE", "TWO"]
+    assert (workdir / "out/d/1" / first).read_text() == "ONE"
+    assert (workdir / "out/d/2" / second).read_text() == "TWO"
+
+
+def test_an_old_hard_link_of_what_is_delivered_goes(workdir: Path) -> None:
+    source = file(workdir / "d/a")
+    (workdir / "out/x/d").mkdir(parents=True)
+    os.link(source, workdir / "out/x/d/A")
+    sink(workdir / "out", x=source.parent, remove_dest_dir=True)
+    assert os.listdir(workdir / "out/x/d") == ["a"]
+
+
+def test_a_directory_that_does_not_list_what_it_holds_is_unclear(workdir: Path) -> None:
+    file(workdir / "a")
+    assert stored_name(str(workdir), "a", ["b"]) is None
+    assert stored_name(str(workdir), "gone", ["b"]) == "gone"
+    os.link(workdir / "a", workdir / "b")
+    assert stored_name(str(workdir), "a", ["gone", "b"]) == "b"
+    file(workdir / "c")
+    assert stored_name(str(workdir), "a", ["A", "B", "c"]) == "A"
+
+
+def test_where_nothing_is_clear_nothing_is_removed(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = file(workdir / "d/a")
+    for name in ("old", "sub/old"):
+        file(workdir / "out/x/d" / name)
+    listdir = os.listdir
+
+    def hide(path: Any = ".") -> list[str]:
+        hidden = {"a"} if str(path) == f"{workdir}/out/x/d" else set()
+        return [name for name in listdir(path) if name not in hidden]
+
+    monkeypatch.setattr("nipype_datasink.planning.places.os.listdir", hide)
+    sink(workdir / "out", x=source.parent, remove_dest_dir=True)
+    assert tree(workdir / "out/x/d") == {"a": b"new", "old": b"new", "sub": None}
+
+
+def test_places_find_the_value_of_a_path() -> None:
+    places = Places([("/a", 1), ("/a", 2), ("/b", 3)])
+    assert [places.find(path) for path in ("/a", "/b", "/c")] == [1, 3, None]
+
+
+def test_folders_are_found_once() -> None:
+    assert with_ancestors(["/a/b/c", "/a/d"]) == {
+        "/a/b/c": "/a/b/c",
+        "/a/b": "/a/b/c",
+        "/a": "/a/b/c",
+        "/a/d": "/a/d",
+    }
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "new",
+        "new/deep",
+        "link",
+        "link/sub",
+        "link/new",
+        "up/sub",
+        "real/../link/../x",
+        "loop/a",
+    ],
+)
+def test_links_are_resolved_as_by_the_system(path: str, workdir: Path) -> None:
+    (workdir / "real/sub").mkdir(parents=True)
+    (workdir / "link").symlink_to("real/sub/..")
+    (workdir / "up").symlink_to("link")
+    (workdir / "loop").symlink_to("loop")
+    real = RealDirectories()
+    for each in (f"{workdir}/real/sub", f"{workdir}/{path}", f"{workdir}/{path}"):
+        assert real(each) == os.path.realpath(each)
+
+
+# On such a file system.
+
+
+def test_the_file_system_of_these_tests_ignores_case(disk: Path) -> None:
+    file(disk / COMPOSED)
+    assert (disk / DECOMPOSED.upper()).read_text() == "new"
+    assert os.listdir(disk) == [COMPOSED]
+    assert same_place(str(disk / COMPOSED), str(disk / DECOMPOSED.upper()))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("dir/bold.nii", "dir/Bold.nii"),
+        (f"dir/{DECOMPOSED}.nii", f"dir/{COMPOSED}.nii"),
+        ("Dir/Sub/bold.nii", "dir/sub/Bold.nii"),
+        ("dir/sub/gone/x", "dir/SUB/Bold.nii"),
+    ],
+)
+def test_what_was_just_delivered_is_not_removed(
+    old: str, new: str, disk: Path, workdir: Path
+) -> None:
+    file(disk / "out/x" / old, "of an earlier run")
+    file(disk / "out/x/dir/old")
+    source = file(workdir / new)
+    sink(disk / "out", x=workdir / "dir", remove_dest_dir=True)
+    assert (disk / "out/x" / new).read_text() == source.read_text()
+    files = [path for path in (disk / "out/x").rglob("*") if path.is_file()]
+    assert len(files) == 1
+
+
+def test_two_folders_that_are_one_keep_what_both_deliver(disk: Path, workdir: Path) -> None:
+    file(workdir / "1/Stats/a")
+    file(workdir / "2/stats/b")
+    file(disk / "out/x/STATS/old")
+    folders = [str(workdir / "1/Stats"), str(workdir / "2/stats")]
+    sink(disk / "out", x=folders, remove_dest_dir=True)
+    assert tree(disk / "out/x") == {"STATS": None, "STATS/a": b"new", "STATS/b": b"new"}
+
+
+def test_sources_in_an_emptied_folder_are_kept(disk: Path, workdir: Path) -> None:
+    file(workdir / "d/a")
+    file(disk / "out/x/d/Keep")
+    sink(disk / "out", x=workdir / "d", y=disk / "OUT/x/D/keep", remove_dest_dir=True)
+    assert tree(disk / "out/x") == {"d": None, "d/Keep": b"new", "d/a": b"new"}
+
+
+def test_the_base_is_not_emptied_by_another_spelling(disk: Path, workdir: Path) -> None:
+    file(workdir / "d/a")
+    file(disk / "out/old")
+    rules = [(str(disk / "out/x/d"), str(disk / "OUT"))]
+    with pytest.raises(DestinationError, match="would empty the base directory"):
+        sink(disk / "out", x=workdir / "d", substitutions=rules, remove_dest_dir=True)
+    assert tree(disk) == {"out": None, "out/old": b"new"}
+
+
+def test_a_base_that_the_run_makes_is_not_emptied(disk: Path, workdir: Path) -> None:
+    file(workdir / "d/a")
+    rules = [(str(disk / f"{COMPOSED}/x/d"), str(disk / DECOMPOSED))]
+    file(disk / "1")
+    with pytest.raises(DeliveryError, match="would empty the base directory") as caught:
+        sink(
+            disk / COMPOSED,
+            x=workdir / "d",
+            y=workdir / "d/a",
+            substitutions=rules,
+            remove_dest_dir=True,
+        )
+    assert [outcome.status for outcome in caught.value.outcomes][:2] == [Status.SENT] * 2
+    assert (disk / COMPOSED / "y/a").exists()
+
+
+@pytest.mark.parametrize("there", ["out/x/old.nii", "out/x/BOLD.nii", "Letters", "out/x/"])
+def test_of_two_names_that_are_one_none_is_written(there: str, disk: Path, workdir: Path) -> None:
+    if there.endswith("/"):
+        (disk / there).mkdir(parents=True)
+    else:
+        file(disk / there)
+    before = tree(disk)
+    with pytest.raises(CollisionError, match=r"nothing was written.* are one file there"):
+        sink(disk / "out", x=two_files(workdir))
+    assert tree(disk) == before
+
+
+@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize(
+    ("name", "other", "size"), [("A", "a", 1), (COMPOSED, DECOMPOSED, 1), ("A", "a", 1 << 20)]
+)
+def test_what_reading_cannot_tell_is_told_after_the_first_is_written(
+    name: str, other: str, link: bool, size: int, disk: Path, workdir: Path
+) -> None:
+    first = file(workdir / "1" / name, "1" * size)
+    second = file(workdir / "2" / other, "2" * size)
+    third = file(workdir / "other")
+    with pytest.raises(CollisionError, match="are one file there") as caught:
+        sink(disk / "out", x=[str(first), str(second), str(third)], local_hardlink=link)
+    assert isinstance(caught.value, DeliveryError)
+    assert tree(disk / "out/x") == {name: b"1" * size, "other": b"new"}
+    assert {Path(outcome.transfer.source): outcome.status for outcome in outcomes(caught)} == {
+        first: Status.SENT,
+        second: Status.FAILED,
+        third: Status.SENT,
+    }
+
+
+def outcomes(caught: pytest.ExceptionInfo[Any]) -> tuple[Outcome, ...]:
+    return caught.value.outcomes
+
+
+@pytest.mark.parametrize("names", [("Bold.nii", "bold.nii"), (COMPOSED, DECOMPOSED)])
+def test_equal_bytes_may_have_names_that_are_one(
+    names: tuple[str, str], disk: Path, workdir: Path
+) -> None:
+    sources = [str(file(workdir / str(index) / name)) for index, name in enumerate(names)]
+    for _ in range(2):
+        assert len(sink(disk / "out", x=sources)) == 2
+    assert tree(disk / "out/x") == {names[0]: b"new"}
+
+
+def test_companions_have_names_that_are_one(disk: Path, workdir: Path) -> None:
+    for number, name in ("1", "A"), ("2", "a"):
+        file(workdir / number / f"{name}.img", "equal")
+        file(workdir / number / f"{name}.hdr", number)
+    file(disk / "letters")
+    with pytest.raises(CollisionError, match=r"[Aa]\.hdr and .*\.hdr differ"):
+        sink(disk / "out", x=[str(workdir / "1/A.img"), str(workdir / "2/a.img")])
+
+
+def test_a_file_and_a_folder_with_names_that_are_one_are_refused(disk: Path, workdir: Path) -> None:
+    file(workdir / "A")
+    file(workdir / "a/b")
+    file(disk / "letters")
+    with pytest.raises(CollisionError, match="is also the folder of other files"):
+        sink(disk / "out", x=[str(workdir / "A"), str(workdir / "a")])
+    assert not (disk / "out").exists()
+
+
+def test_a_source_is_not_overwritten_by_another_spelling(disk: Path, workdir: Path) -> None:
+    file(disk / "out/x/Bold", "old")
+    new = file(workdir / "bold")
+    with pytest.raises(CollisionError, match="would overwrite it in the same run"):
+        sink(disk / "out", x=new, y=disk / "out/x/BOLD")
+    assert tree(disk / "out/x") == {"Bold": b"old"}
+
+
+def test_a_file_sunk_into_its_own_place_by_another_spelling_is_kept(disk: Path) -> None:
+    file(disk / "out/x/Bold")
+    (disk / "out/x/Link").symlink_to("Bold")
+    sink(disk / "out", x=[str(disk / "OUT/x/bold"), str(disk / "out/X/link")])
+    assert sorted(os.listdir(disk / "out/x")) == ["Bold", "Link"]
+    assert (disk / "out/x/Link").is_symlink()
+
+
+def test_a_directory_does_not_contain_its_destination_by_another_spelling(disk: Path) -> None:
+    file(disk / "Data/a")
+    with pytest.raises(SourceError, match="contains its own destination"):
+        sink(disk / "data/out", x=disk / "Data")
+
+
+# Removing by descriptors.
+
+
+def test_a_directory_that_is_swapped_for_a_link_leads_nowhere(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file(workdir / "d/a")
+    file(workdir / "out/x/d/sub/old")
+    precious = file(workdir / "else/old")
+    scandir = os.scandir
+
+    def swap(where: Any) -> Any:
+        with scandir(where) as found:
+            entries = list(found)
+        if (workdir / "out/x/d/sub").is_dir() and not (workdir / "out/x/d/sub").is_symlink():
+            (workdir / "out/x/d/sub").rename(workdir / "moved")
+            (workdir / "out/x/d/sub").symlink_to(precious.parent)
+        return nullcontext(entries)
+
+    monkeypatch.setattr("nipype_datasink.delivery.removal.os.scandir", swap)
+    with pytest.raises(DeliveryError):
+        sink(workdir / "out", x=workdir / "d", remove_dest_dir=True)
+    assert precious.exists()
+    assert (workdir / "moved/old").exists()
+
+
+def test_a_folder_that_is_swapped_for_a_link_is_not_emptied(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file(workdir / "d/a")
+    file(workdir / "out/x/d/old")
+    precious = file(workdir / "else/d/old")
+    open_ = os.open
+
+    def swap(path: Any, *args: Any, **options: Any) -> int:
+        if str(path) == f"{workdir}/out/x/d":
+            (workdir / "out/x").rename(workdir / "moved")
+            (workdir / "out/x").symlink_to(workdir / "else")
+        return open_(path, *args, **options)
+
+    monkeypatch.setattr("nipype_datasink.delivery.removal.os.open", swap)
+    with pytest.raises(DeliveryError, match="was replaced by a link"):
+        sink(workdir / "out", x=workdir / "d", remove_dest_dir=True)
+    assert precious.exists()
+
+
+def test_a_directory_that_is_moved_away_while_it_is_emptied_leads_nowhere(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file(workdir / "d/a")
+    file(workdir / "out/x/d/sub/old")
+    file(workdir / "else/precious")
+    unlink = os.unlink
+
+    def move(name: str, **options: Any) -> None:
+        unlink(name, **options)
+        if name == "old":
+            (workdir / "out/x/d/sub").rename(workdir / "else/sub")
+
+    monkeypatch.setattr("nipype_datasink.delivery.removal.os.unlink", move)
+    with pytest.raises(DeliveryError, match="was moved while"):
+        sink(workdir / "out", x=workdir / "d", remove_dest_dir=True)
+    assert (workdir / "else/precious").exists()
+
+
+def test_files_that_nfs_keeps_for_others_stay_and_fail_nothing(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file(workdir / "d/a")
+    for name in ("sub/.nfs0000000000000001", "sub/old", "old"):
+        file(workdir / "out/x/d" / name)
+    unlink = os.unlink
+
+    def busy(name: str, **options: Any) -> None:
+        if ".nfs" in name:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), name)
+        unlink(name, **options)
+
+    monkeypatch.setattr(os, "unlink", busy)
+    sink(workdir / "out", x=workdir / "d", remove_dest_dir=True)
+    assert tree(workdir / "out/x/d") == {
+        "a": b"new",
+        "sub": None,
+        "sub/.nfs0000000000000001": b"new",
+    }
+
+
+def test_another_busy_file_is_named(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file(workdir / "d/a")
+    (workdir / "out/x/d/mount").mkdir(parents=True)
+    file(workdir / "out/x/d/old")
+
+    def busy(name: str, **_: Any) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), name)
+
+    monkeypatch.setattr(os, "rmdir", busy)
+    with pytest.raises(DeliveryError, match=f"{workdir}/out/x/d/mount: .*busy"):
+        sink(workdir / "out", x=workdir / "d", remove_dest_dir=True)
+    assert not (workdir / "out/x/d/old").exists()
+
+
+def test_what_is_to_stay_must_be_known(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file(workdir / "d/a")
+    file(workdir / "out/x/d/old")
+
+    def fail(_: object) -> set[str]:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("nipype_datasink.delivery.removal._kept", fail)
+    with pytest.raises(DeliveryError, match="Input/output error"):
+        sink(workdir / "out", x=workdir / "d", remove_dest_dir=True)
+    assert (workdir / "out/x/d/old").exists()

@@ -1,0 +1,186 @@
+"""Where every file of a sink goes, before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nipype_datasink.errors import DestinationError
+from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
+from nipype_datasink.planning.plan import Delivery, FileTransfer, Plan, make_plan
+from nipype_datasink.planning.routing import Substitutions
+from nipype_datasink.planning.sources import Source, examine
+
+
+def plan_for(
+    paths: list[Path],
+    *locations: Location,
+    rules: tuple[tuple[str, str], ...] = (),
+    remove_dest_dir: bool = False,
+) -> Plan:
+    sources = [Source("x", str(path)) for path in paths]
+    return make_plan(
+        [(source, examine(source)) for source in sources],
+        locations,
+        relative=lambda source: source.rstrip("/").rpartition("/")[2],
+        substitute=Substitutions(literal=rules).apply,
+        remove_dest_dir=remove_dest_dir,
+    )
+
+
+def file(path: Path, content: bytes = b"x") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def targets(plan: Plan) -> list[str]:
+    return [transfer.destination for item in plan.deliveries for transfer in item.transfers]
+
+
+def test_a_file_is_one_delivery_of_one_linkable_transfer(tmp_path: Path) -> None:
+    path = file(tmp_path / "in" / "a", b"123")
+    place = LocalDirectory(str(tmp_path / "out"))
+    destination = str(tmp_path / "out/x/a")
+    transfer = FileTransfer(source=str(path), destination=destination, size=3, linkable=True)
+    assert plan_for([path], place).deliveries == (
+        Delivery(
+            field="x",
+            source=str(path),
+            destination=destination,
+            location=place,
+            transfers=(transfer,),
+        ),
+    )
+
+
+def test_a_directory_is_one_delivery_of_many_transfers(tmp_path: Path) -> None:
+    file(tmp_path / "in/d/a")
+    file(tmp_path / "in/d/b/c")
+    (tmp_path / "in/d/empty").mkdir()
+    out = tmp_path / "out/x/d"
+    (delivery,) = plan_for([tmp_path / "in/d"], LocalDirectory(str(tmp_path / "out"))).deliveries
+    assert delivery.destination == str(out)
+    assert [item.destination for item in delivery.transfers] == [str(out / "a"), str(out / "b/c")]
+    assert not any(item.linkable for item in delivery.transfers)
+    assert delivery.directories == (str(out), str(out / "b"), str(out / "empty"))
+    assert delivery.replaces is None
+
+
+def test_companions_are_linkable_and_keep_their_extensions(tmp_path: Path) -> None:
+    for name in ("a.img", "a.hdr", "a.mat"):
+        file(tmp_path / name)
+    plan = plan_for([tmp_path / "a.img"], S3Prefix("b"), rules=(("a.img", "c.nii.gz"),))
+    assert targets(plan) == ["s3://b/x/c.nii.gz", "s3://b/x/c.hdr", "s3://b/x/c.mat"]
+    assert all(item.linkable for item in plan.transfers)
+
+
+def test_every_source_goes_to_all_locations_in_turn(tmp_path: Path) -> None:
+    paths = [file(tmp_path / name) for name in "ab"]
+    copy = LocalDirectory("/copy")
+    plan = plan_for(paths, S3Prefix("b", "p"), copy)
+    assert targets(plan) == ["s3://b/p/x/a", "/copy/x/a", "s3://b/p/x/b", "/copy/x/b"]
+    assert targets(plan.below(copy)) == ["/copy/x/a", "/copy/x/b"]
+
+
+def test_remove_dest_dir_concerns_directories_only(tmp_path: Path) -> None:
+    paths = [file(tmp_path / "a"), file(tmp_path / "d/b").parent]
+    places: list[Location] = [LocalDirectory("/o"), S3Prefix("b")]
+    plan = plan_for(paths, *places, remove_dest_dir=True)
+    assert [item.replaces for item in plan.deliveries] == [None, None, "/o/x/d", "s3://b/x/d"]
+
+
+def test_rules_may_leave_slashes_behind_a_directory(tmp_path: Path) -> None:
+    file(tmp_path / "d/a")
+    (delivery,) = plan_for(
+        [tmp_path / "d"], LocalDirectory("/o"), rules=(("/x/d", "/y//"),)
+    ).deliveries
+    assert delivery.destination == "/o/y//"
+    assert [item.destination for item in delivery.transfers] == ["/o/y/a"]
+    assert delivery.directories == ("/o/y",)
+
+
+def test_a_place_has_one_name_whatever_links_lead_there(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    real.mkdir()
+    (tmp_path / "link").symlink_to(real)
+    (real / "a").symlink_to("elsewhere")
+    path = file(tmp_path / "in/a")
+    (delivery,) = plan_for(
+        [path], LocalDirectory(str(tmp_path)), rules=(("/x/", "/link/./../link/"),)
+    ).deliveries
+    assert delivery.destination == f"{tmp_path}/link/./../link/a"
+    assert [item.destination for item in delivery.transfers] == [str(real / "a")]
+
+
+def test_a_relative_destination_is_below_the_working_directory(workdir: Path) -> None:
+    path = file(workdir / "in/a")
+    plan = plan_for([path], LocalDirectory("/o"), rules=(("/o/x/", "here/"),))
+    assert plan.deliveries[0].destination == "here/a"
+    assert targets(plan) == [str(workdir / "here/a")]
+
+
+def test_an_injected_bucket_is_reported(tmp_path: Path) -> None:
+    (delivery,) = plan_for([file(tmp_path / "a")], S3Prefix("b", "p", "mine")).deliveries
+    assert delivery.destination == "s3://mine/p/x/a"
+    assert delivery.transfers[0].destination == "s3://mine/p/x/a"
+    assert delivery.transfers[0].key == "p/x/a"
+
+
+def test_equal_destinations_are_transferred_once(tmp_path: Path) -> None:
+    paths = [file(tmp_path / name / "f") for name in "ab"]
+    middle = file(tmp_path / "g", b"12")
+    plan = plan_for([paths[0], middle, paths[1]], LocalDirectory("/o"))
+    assert len(plan.deliveries) == 3
+    assert {item.source for item in plan.transfers} == {str(paths[0]), str(middle)}
+    assert plan.size == 3
+
+
+def test_a_plan_shows_where_everything_goes(tmp_path: Path) -> None:
+    path = file(tmp_path / "a", b"x" * 1234)
+    assert str(plan_for([path], S3Prefix("b", "p"))) == (
+        f"x: {path} -> s3://b/p/x/a (1,234 bytes)\n1 files, 1,234 bytes"
+    )
+
+
+def test_a_plan_shows_what_has_no_file_and_what_is_removed(tmp_path: Path) -> None:
+    (empty := tmp_path / "empty").mkdir()
+    plan = plan_for([empty], S3Prefix("b", "p"), remove_dest_dir=True)
+    assert str(plan) == (
+        f"x: {empty} -> s3://b/p/x/empty (no files)\n"
+        "x: removes what else is in s3://b/p/x/empty\n"
+        "0 files, 0 bytes"
+    )
+
+
+@pytest.mark.parametrize("name", ["k" * 1021, "../../a"], ids=["1025-bytes", "outside"])
+def test_a_plan_without_a_key_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DestinationError):
+        plan_for([file(tmp_path / "aa")], S3Prefix("b"), rules=(("x/aa", f"xyz/{name}"),))
+
+
+def test_all_names_that_cannot_be_are_named_at_once(tmp_path: Path) -> None:
+    for name in ("d/a", "d/\udcfe", "d/\udcff", "up", "nul"):
+        file(tmp_path / name)
+    paths = [tmp_path / name for name in ("nul", "d", "up")]
+    rules = (("/o/x/nul", "/o/\0"), ("s3://b/x/up", "s3://b/../up"))
+    with pytest.raises(DestinationError) as caught:
+        plan_for(paths, LocalDirectory("/o"), S3Prefix("b"), rules=rules)
+    assert [line.partition("; ")[0] for line in str(caught.value).splitlines()] == [
+        "'/o/\\x00' holds a NUL character",
+        "'s3://b/x/d/\\udcfe' is not UTF-8, which S3 keys must be",
+        "'s3://b/x/d/\\udcff' is not UTF-8, which S3 keys must be",
+        "'s3://b/../up' leaves its bucket by '..'",
+    ]
+
+
+def test_two_plans_see_links_as_they_are(tmp_path: Path) -> None:
+    path = file(tmp_path / "in/a")
+    for name in ("1", "2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / "x").unlink(missing_ok=True)
+        (tmp_path / "x").symlink_to(name)
+        assert targets(plan_for([path], LocalDirectory(str(tmp_path)))) == [
+            str(tmp_path / name / "a")
+        ]

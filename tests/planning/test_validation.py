@@ -1,0 +1,403 @@
+"""A plan that is not sound is refused, by a word about everything that stands against it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nipype_datasink.errors import (
+    CollisionError,
+    DataSinkError,
+    DestinationError,
+    SourceError,
+)
+from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
+from nipype_datasink.planning.plan import Plan, make_plan
+from nipype_datasink.planning.routing import Substitutions
+from nipype_datasink.planning.validation import sound_plan
+from tests.conftest import tree
+
+
+def file(path: Path, content: str = "x") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def plan_for(
+    fields: dict[str, object],
+    location: Location,
+    *rules: tuple[str, str],
+    remove_dest_dir: bool = False,
+) -> Plan:
+    return sound_plan(
+        fields,
+        [location],
+        relative=lambda source: source.rstrip("/").rpartition("/")[2],
+        substitute=Substitutions(literal=rules).apply,
+        remove_dest_dir=remove_dest_dir,
+    )
+
+
+def out(workdir: Path) -> LocalDirectory:
+    return LocalDirectory(str(workdir / "out"))
+
+
+def test_all_missing_sources_are_named_at_once(workdir: Path) -> None:
+    (workdir / "link").symlink_to("gone")
+    file(workdir / "good")
+    plan = plan_for({"x": ["no.ne", "good"], "y": "link"}, out(workdir))
+    assert [str(problem) for problem in plan.missing] == [
+        f"x: {workdir}/no.ne does not exist",
+        f"y: {workdir}/link links to gone, which is not there",
+    ]
+    assert [delivery.source for delivery in plan.deliveries] == [f"{workdir}/good"]
+
+
+def test_text_that_is_no_path_is_left_out(workdir: Path) -> None:
+    file(workdir / "good")
+    plan = plan_for({"@id": ["sub 01", "good"], "y": "n" * 300}, out(workdir))
+    assert [str(problem) for problem in plan.left_out] == [
+        "@id: 'sub 01' is not the name of a file",
+        f"y: {'n' * 300!r} is not the name of a file",
+    ]
+    assert [delivery.source for delivery in plan.deliveries] == [f"{workdir}/good"]
+    assert plan.missing == ()
+
+
+@pytest.mark.parametrize("value", ["./none", "no.ne", "d/none", Path("none")], ids=str)
+def test_what_may_be_a_path_is_missing(value: object, workdir: Path) -> None:
+    plan = plan_for({"x": value}, out(workdir))
+    assert [problem.missing for problem in plan.missing] == [True]
+    assert plan.left_out == ()
+
+
+def test_a_directory_is_delivered_without_what_is_missing_in_it(workdir: Path) -> None:
+    file(workdir / "d/a")
+    (workdir / "d/link").symlink_to("gone")
+    plan = plan_for({"x": "d"}, out(workdir))
+    assert [transfer.source for transfer in plan.transfers] == [f"{workdir}/d/a"]
+    assert [problem.what for problem in plan.missing] == [f"{workdir}/d/link"]
+
+
+def test_one_that_is_not_missing_makes_it_another_error(workdir: Path) -> None:
+    with pytest.raises(SourceError, match=r"x: 3 is no path but int\n  x: .*no.ne does not"):
+        plan_for({"x": [3, "no.ne"]}, out(workdir))
+
+
+def test_a_problem_is_named_once(workdir: Path) -> None:
+    plan = plan_for({"x": ["no.ne", "no.ne", "id", "id"]}, out(workdir))
+    assert len(plan.missing) == len(plan.left_out) == 1
+
+
+def test_a_source_that_the_same_run_would_deliver_is_named_so(workdir: Path) -> None:
+    file(workdir / "a")
+    plan = plan_for({"x": "a", "y": ["out/x/a", "no.ne"]}, out(workdir))
+    assert [str(problem) for problem in plan.missing] == [
+        f"y: {workdir}/out/x/a did not exist before this same sink delivered it; "
+        "use two sinks, one after the other",
+        f"y: {workdir}/no.ne does not exist",
+    ]
+
+
+@pytest.mark.parametrize("where", ["d", "d/sub", "d/x", "link"])
+def test_a_directory_that_contains_its_destination_is_refused(where: str, workdir: Path) -> None:
+    file(workdir / "d/sub/a")
+    (workdir / "link").symlink_to("d")
+    with pytest.raises(SourceError) as caught:
+        plan_for({"x": "d"}, LocalDirectory(str(workdir / where)))
+    assert str(caught.value) == (
+        f"x: {workdir}/d contains its own destination {workdir}/{where}/x/d; "
+        "choose a base_directory outside it"
+    )
+
+
+def test_a_directory_reaching_its_destination_by_a_link_is_refused(workdir: Path) -> None:
+    (workdir / "d").mkdir()
+    (workdir / "out").mkdir()
+    (workdir / "d/link").symlink_to(workdir / "out")
+    with pytest.raises(SourceError, match="contains its own destination"):
+        plan_for({"x": "d"}, out(workdir))
+
+
+def test_a_destination_that_links_into_its_source_is_refused(workdir: Path) -> None:
+    file(workdir / "d/sub/a")
+    (workdir / "out/x").mkdir(parents=True)
+    (workdir / "out/x/d").symlink_to(workdir / "d/sub")
+    with pytest.raises(SourceError, match="contains its own destination"):
+        plan_for({"x": "d"}, out(workdir))
+
+
+def test_a_directory_may_be_sunk_beside_itself_or_in_its_own_place(workdir: Path) -> None:
+    file(workdir / "out/x/d/a")
+    file(workdir / "out/x/d2/a")
+    assert len(plan_for({"x": "out/x/d"}, out(workdir)).deliveries) == 1
+    assert len(plan_for({"x": "out/x/d2"}, out(workdir), ("d2", "d")).deliveries) == 1
+
+
+@pytest.mark.parametrize("rule", [("x/a", "dir"), ("x/a", "dir/"), ("x/a", "new/")])
+def test_a_directory_where_a_file_must_go_is_refused(rule: tuple[str, str], workdir: Path) -> None:
+    file(workdir / "a")
+    (workdir / "out/dir").mkdir(parents=True)
+    with pytest.raises(DestinationError) as caught:
+        plan_for({"x": "a"}, out(workdir), rule)
+    assert str(caught.value) == (
+        f"x: {workdir}/a cannot become the file {workdir}/out/{rule[1]}, "
+        "which is a directory; remove it, or change it by a substitution"
+    )
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_file_that_is_called_like_a_directory_is_refused(name: str, workdir: Path) -> None:
+    file(workdir / "a")
+    with pytest.raises(DestinationError, match="cannot become the file"):
+        plan_for({"x": "a"}, out(workdir), ("x/a", f"x/y/{name}"))
+    file(workdir / "d/b")
+    assert len(plan_for({"x": "d"}, out(workdir), ("x/d", f"x/y/{name}")).transfers) == 1
+
+
+def test_a_link_to_a_directory_may_be_replaced_by_a_file(workdir: Path) -> None:
+    file(workdir / "a")
+    (workdir / "out/x").mkdir(parents=True)
+    (workdir / "out/x/a").symlink_to(workdir)
+    assert len(plan_for({"x": "a"}, out(workdir)).transfers) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "obstacle", "needed", "kind"),
+    [
+        pytest.param("a", "out", "out/x", "file", id="base"),
+        pytest.param("a", "out/x", "out/x", "file", id="folder"),
+        pytest.param("d", "out/x/d", "out/x/d", "file", id="directory-itself"),
+        pytest.param("d", "out/x/d/sub", "out/x/d/sub", "file", id="directory-below"),
+        pytest.param("d", "out/x/d/empty", "out/x/d/empty", "file", id="empty-directory"),
+        pytest.param("d", "out/x/d", "out/x/d", "link", id="dangling-link"),
+        pytest.param("d", "out/x/d/sub", "out/x/d/sub", "link", id="dangling-link-below"),
+    ],
+)
+def test_a_file_where_a_directory_must_be_is_refused(
+    source: str, obstacle: str, needed: str, kind: str, workdir: Path
+) -> None:
+    file(workdir / "a")
+    file(workdir / "d/sub/b")
+    (workdir / "d/empty").mkdir()
+    if kind == "file":
+        file(workdir / obstacle)
+    else:
+        (workdir / obstacle).parent.mkdir(parents=True)
+        (workdir / obstacle).symlink_to("gone")
+    with pytest.raises(DestinationError) as caught:
+        plan_for({"x": source}, out(workdir))
+    assert str(caught.value) == (
+        f"x: {workdir}/out/x/{source} needs the directory {workdir}/{needed}, "
+        f"but {workdir}/{obstacle} is none; move it away or change the destination"
+    )
+
+
+@pytest.mark.parametrize("where", [LocalDirectory("/o"), S3Prefix("b", "o")], ids=str)
+def test_different_bytes_at_one_destination_are_refused(where: Location, workdir: Path) -> None:
+    file(workdir / "1/a", "one")
+    file(workdir / "2/a", "two")
+    with pytest.raises(CollisionError) as caught:
+        plan_for({"x": "1/a", "x.@y": "2/a"}, where)
+    assert str(caught.value) == (
+        f"nothing was written: {workdir}/1/a and {workdir}/2/a differ, and both would become "
+        f"{where}/x/a. Keep them apart by the input's name, by parameterization or by a "
+        "substitution"
+    )
+
+
+def test_equal_bytes_at_one_destination_are_two_entries(workdir: Path) -> None:
+    file(workdir / "1/a")
+    file(workdir / "2/a")
+    plan = plan_for({"x": ["1/a", "2/a"]}, out(workdir))
+    assert [item.destination for item in plan.deliveries] == [f"{workdir}/out/x/a"] * 2
+    assert len(plan.transfers) == 1
+
+
+def test_companions_collide_too(workdir: Path) -> None:
+    for number in "12":
+        file(workdir / number / "a.img", "equal")
+        file(workdir / number / "a.hdr", number)
+    with pytest.raises(CollisionError, match=r"a\.hdr differ"):
+        plan_for({"x": ["1/a.img", "2/a.img"]}, out(workdir))
+
+
+def test_places_are_the_same_through_links(workdir: Path) -> None:
+    file(workdir / "1/a", "one")
+    file(workdir / "2/a", "two")
+    (workdir / "out/x").mkdir(parents=True)
+    (workdir / "out/y").symlink_to("x")
+    with pytest.raises(CollisionError):
+        plan_for({"x": "1/a", "y": "2/a"}, out(workdir))
+
+
+@pytest.mark.parametrize("where", [LocalDirectory("/o"), S3Prefix("b", "o")], ids=str)
+@pytest.mark.parametrize("folder", ["f/b", "d"], ids=["folder-of-a-file", "empty-directory"])
+def test_a_file_that_is_another_ones_folder_is_refused(
+    folder: str, where: Location, workdir: Path
+) -> None:
+    file(workdir / "a")
+    file(workdir / "f/b")
+    (workdir / "d").mkdir()
+    rules = [("o/x/a", "o/x/y"), ("o/y/f/b", "o/x/y/b"), ("o/y/b", "o/x/y/b"), ("o/y/d", "o/x/y")]
+    with pytest.raises(CollisionError) as caught:
+        plan_for({"x": "a", "y": folder}, where, *rules)
+    assert str(caught.value) == (
+        f"nothing was written: {workdir}/a would become the file {where}/x/y, "
+        "which is also the folder of other files"
+    )
+
+
+def refuse_overwriting(fields: dict[str, object], workdir: Path) -> None:
+    with pytest.raises(CollisionError) as caught:
+        plan_for(fields, out(workdir))
+    assert "would overwrite it in the same run; use two sinks, one after" in str(caught.value)
+
+
+@pytest.mark.parametrize("order", ["xy", "yx"])
+def test_a_source_that_another_delivery_would_overwrite_is_refused(
+    order: str, workdir: Path
+) -> None:
+    file(workdir / "out/x/a", "old")
+    file(workdir / "a", "new")
+    fields: dict[str, object] = {"x": "a", "y": "out/x/a"}
+    refuse_overwriting({name: fields[name] for name in order}, workdir)
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        pytest.param({"out/x/a": "{0}/real"}, id="link-itself"),
+        pytest.param({"link": "{0}/out/x/a"}, id="what-it-links-to"),
+        pytest.param({"link": "{0}/out/x/a", "out/x/a": "{0}/real"}, id="link-between"),
+    ],
+)
+def test_a_linked_source_that_would_be_overwritten_is_refused(
+    links: dict[str, str], workdir: Path
+) -> None:
+    file(workdir / "new/a", "new")
+    file(workdir / "real", "old")
+    (workdir / "out/x").mkdir(parents=True)
+    if "out/x/a" not in links:
+        file(workdir / "out/x/a", "old")
+    for link, aim in links.items():
+        (workdir / link).symlink_to(aim.format(workdir))
+    source = "link" if "link" in links else "out/x/a"
+    refuse_overwriting({"x": "new/a", "y": source}, workdir)
+
+
+def test_a_source_may_be_overwritten_by_its_own_bytes(workdir: Path) -> None:
+    file(workdir / "out/x/a")
+    file(workdir / "a")
+    assert len(plan_for({"x": "a", "y": "out/x/a"}, out(workdir)).transfers) == 2
+
+
+@pytest.mark.parametrize("target", ["out", "../w"], ids=["base", "above"])
+@pytest.mark.parametrize("kind", ["disk", "s3"])
+def test_the_base_is_never_emptied(kind: str, target: str, tmp_path: Path) -> None:
+    file(tmp_path / "in/d/a")
+    disk = kind == "disk"
+    base = LocalDirectory(str(tmp_path / "w/out")) if disk else S3Prefix("b", "w/out")
+    rule = (f"{base}/x/d", f"{base}" if target == "out" else str(base).removesuffix("/out"))
+    with pytest.raises(DestinationError) as caught:
+        plan_for({"x": str(tmp_path / "in/d")}, base, rule, remove_dest_dir=True)
+    assert str(caught.value) == (
+        f"x: remove_dest_dir would empty the base directory {base}; "
+        "change the destination by a substitution, or do not set it"
+    )
+
+
+def test_the_base_is_never_emptied_by_another_name(workdir: Path) -> None:
+    file(workdir / "d/a")
+    (workdir / "real/out").mkdir(parents=True)
+    (workdir / "link").symlink_to("real")
+    with pytest.raises(DestinationError, match=f"empty the base directory {workdir}/real/out;"):
+        plan_for(
+            {"x": "d"},
+            LocalDirectory(str(workdir / "link/out")),
+            ("/x/d", ""),
+            remove_dest_dir=True,
+        )
+
+
+def test_the_root_of_a_bucket_is_never_emptied(workdir: Path) -> None:
+    file(workdir / "d/a")
+    with pytest.raises(DestinationError):
+        plan_for({"x": "d"}, S3Prefix("b"), ("/x/d", ""), remove_dest_dir=True)
+
+
+def test_a_folder_with_the_bases_beginning_may_be_emptied(workdir: Path) -> None:
+    file(workdir / "d/a")
+    plan = plan_for({"x": "d"}, out(workdir), ("out/x/d", "ou"), remove_dest_dir=True)
+    assert plan.deliveries[0].replaces == f"{workdir}/ou"
+
+
+def test_a_folder_is_not_emptied_through_a_link(workdir: Path) -> None:
+    file(workdir / "d/a")
+    (workdir / "out/x").mkdir(parents=True)
+    (workdir / "out/x/d").symlink_to(workdir / "else")
+    (workdir / "else").mkdir()
+    with pytest.raises(DestinationError, match=f"not empty {workdir}/out/x/d through a link"):
+        plan_for({"x": "d"}, out(workdir), remove_dest_dir=True)
+
+
+def test_making_a_plan_writes_nothing(workdir: Path) -> None:
+    file(workdir / "d/a")
+    before = tree(workdir)
+    plan_for({"x": "d"}, out(workdir), remove_dest_dir=True)
+    with pytest.raises(DataSinkError):
+        plan_for({"x": "d", "y": 3}, out(workdir))
+    assert tree(workdir) == before
+
+
+def test_nothing_is_a_sound_plan(workdir: Path) -> None:
+    assert plan_for({}, out(workdir)) == Plan(())
+    assert not os.path.exists(workdir / "out")
+
+
+def test_the_base_in_an_injected_bucket_of_another_name_is_never_emptied(workdir: Path) -> None:
+    file(workdir / "d/a")
+    where = S3Prefix("written", "base", received_by="real")
+    with pytest.raises(DestinationError, match="would empty the base directory s3://real/base"):
+        plan_for({"x": "d"}, where, ("/x/d", ""), remove_dest_dir=True)
+
+
+@pytest.mark.parametrize(
+    ("base", "rule"),
+    [
+        pytest.param("copy/x/d/base", ("", ""), id="base"),
+        pytest.param("base", ("base/x/d", "copy/x/d/in"), id="delivery"),
+    ],
+)
+def test_what_goes_to_the_other_location_is_never_removed(
+    base: str, rule: tuple[str, str], workdir: Path
+) -> None:
+    file(workdir / "d/a")
+    with pytest.raises(DestinationError, match=f"would empty .*{workdir}/copy/x/d/"):
+        sound_plan(
+            {"x": "d"},
+            [LocalDirectory(str(workdir / base)), LocalDirectory(str(workdir / "copy"))],
+            relative=lambda source: source.rstrip("/").rpartition("/")[2],
+            substitute=lambda path: path.replace(*rule) if rule[0] else path,
+            remove_dest_dir=True,
+        )
+
+
+def test_a_source_that_goes_away_before_it_is_compared_is_named(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file(workdir / "1/a")
+    gone = file(workdir / "2/a")
+
+    def make_and_lose(*args: Any, **options: Any) -> Plan:
+        plan = make_plan(*args, **options)
+        gone.unlink()
+        return plan
+
+    monkeypatch.setattr("nipype_datasink.planning.validation.make_plan", make_and_lose)
+    with pytest.raises(SourceError, match=f"{gone} cannot be read"):
+        plan_for({"x": ["1/a", "2/a"]}, out(workdir))

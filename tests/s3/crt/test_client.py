@@ -1,0 +1,157 @@
+"""Who the AWS Common Runtime is to S3: whom boto3 would be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.credentials import RefreshableCredentials
+from botocore.session import Session
+
+from nipype_datasink import DataSink, S3Error
+from nipype_datasink.s3.client import forget_clients
+from nipype_datasink.s3.crt import client
+from tests.s3.script import Request, Script
+from tests.stores import ACCESS_KEY
+
+Make = Callable[..., DataSink]
+
+
+@pytest.fixture
+def make(workdir: Path, script: Script) -> Make:
+    """Makes a sink of one file that the runtime sends."""
+    (workdir / "a").write_text("a")
+
+    def sink(**inputs: Any) -> DataSink:
+        return DataSink(
+            base_directory="s3://mybucket",
+            s3_endpoint_url=script.url,
+            s3_transfer_client="crt",
+            infields=["x"],
+            x=str(workdir / "a"),
+            **inputs,
+        )
+
+    return sink
+
+
+def uploads(script: Script) -> list[Request]:
+    """Return what the runtime sent, and forget it."""
+    found = script.asked("PutObject")
+    assert found
+    script.requests.clear()
+    return found
+
+
+def signer(script: Script) -> str:
+    """Return access key, region and token of the only upload."""
+    (request,) = uploads(script)
+    scope = request.headers.get("authorization", "").partition("Credential=")[2].split("/")
+    token = request.headers.get("x-amz-security-token", "")
+    return " ".join(filter(None, [scope[0], *scope[2:3], token]))
+
+
+def test_keys_of_the_environment_sign(make: Make, credentials: None, script: Script) -> None:
+    make().run()
+    assert signer(script) == f"{ACCESS_KEY} us-east-1"
+
+
+def test_the_token_and_the_region_go_with_them(
+    make: Make, credentials: None, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
+    make(s3_region="eu-central-1").run()
+    assert signer(script) == f"{ACCESS_KEY} eu-central-1 token"
+
+
+def test_creds_path_wins_and_its_new_content_counts(
+    make: Make, credentials: None, script: Script, workdir: Path
+) -> None:
+    sink = make(creds_path=str(workdir / "keys"))
+    for key in ("AKIAOLD", "AKIANEW"):
+        (workdir / "keys").write_text(f"AWSAccessKeyId={key}\nAWSSecretKey=secret\n")
+        sink.run()
+        assert signer(script) == f"{key} us-east-1"
+
+
+def test_who_has_no_credentials_does_not_sign(make: Make, script: Script) -> None:
+    make().run()
+    assert signer(script) == ""
+
+
+def test_refreshing_credentials_are_fresh_for_each_request(
+    make: Make, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def fetch() -> dict[str, str]:
+        nonlocal calls
+        calls += 1
+        return {
+            "access_key": f"AKIA{calls}",
+            "secret_key": "secret",
+            "token": "token",
+            "expiry_time": (datetime.now(timezone.utc) + timedelta(seconds=1)).isoformat(),
+        }
+
+    found = RefreshableCredentials.create_from_metadata(fetch(), fetch, "role")
+    monkeypatch.setattr(Session, "get_credentials", lambda self: found)
+    sink = make()
+    seen = set()
+    for _ in range(2):
+        sink.run()
+        seen.add(signer(script))
+    assert len(seen) == 2
+    assert all(text.startswith("AKIA") and text.endswith("token") for text in seen)
+
+
+def test_a_client_is_kept_and_forgotten_with_its_own(
+    make: Make, credentials: None, script: Script
+) -> None:
+    forget_clients()
+    sink = make()
+    sink.run()
+    sink.run()
+    assert sum(len(kinds) for kinds in client._clients.values()) == 1
+    forget_clients()
+    assert not client._clients
+
+
+def test_connections_are_given_back_where_descriptors_are_scarce(
+    make: Make, credentials: None, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make().run()
+    assert client._clients
+    monkeypatch.setattr("nipype_datasink.s3.choice.are_scarce", lambda: True)
+    make().run()
+    assert not client._clients
+    monkeypatch.undo()
+
+
+def test_a_client_in_use_is_not_closed(make: Make, credentials: None, script: Script) -> None:
+    make().run()
+    ((made,),) = (kinds.values() for kinds in client._clients.values())
+    client.forget_idle_clients()
+    assert not made.shutdown_event.is_set()
+    ended = made.shutdown_event
+    del made
+    assert ended.wait(10)
+
+
+def test_a_runtime_that_cannot_start_leaves_the_work_to_boto3(
+    make: Make, credentials: None, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("AWS_ERROR_MAX_FDS_EXCEEDED")
+
+    forget_clients()
+    monkeypatch.setattr(client, "EventLoopGroup", fail)
+    sink = make()
+    with pytest.raises(S3Error, match="its client cannot be made: AWS_ERROR_MAX_FDS_EXCEEDED"):
+        sink.run()
+    sink.inputs.s3_transfer_client = "auto"
+    sink.run()
+    assert uploads(script)

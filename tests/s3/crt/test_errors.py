@@ -1,0 +1,160 @@
+"""Errors of the AWS Common Runtime in boto3's words."""
+
+from __future__ import annotations
+
+import pickle
+
+import boto3
+import pytest
+from awscrt.exceptions import AwsCrtError
+from awscrt.s3 import S3ResponseError
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    HTTPClientError,
+    SSLError,
+)
+
+from nipype_datasink import S3Error
+from nipype_datasink.s3.crt.errors import is_cancellation, translated
+from nipype_datasink.s3.dialect import DialectError
+from nipype_datasink.s3.errors import concerns_bucket
+
+CLIENT = boto3.session.Session("key", "secret", region_name="us-east-1").client("s3")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "everywhere"),
+    [
+        ("AWS_IO_DNS_INVALID_NAME", EndpointConnectionError, True),
+        ("AWS_IO_SOCKET_CONNECTION_REFUSED", EndpointConnectionError, True),
+        ("AWS_IO_TLS_ERROR_NEGOTIATION_FAILURE", SSLError, True),
+        ("AWS_IO_SOCKET_CLOSED", HTTPClientError, True),
+        ("AWS_ERROR_HTTP_CONNECTION_CLOSED", HTTPClientError, True),
+        ("AWS_ERROR_S3_INCORRECT_CONTENT_LENGTH", S3Error, False),
+    ],
+)
+def test_trouble_on_the_way_is_named(name: str, kind: type, everywhere: bool) -> None:
+    error = translated(AwsCrtError(1, name, "what happened"), CLIENT)
+    assert type(error) is kind
+    assert ("s3.amazonaws.com" if kind is EndpointConnectionError else "what happened") in str(
+        error
+    )
+    assert concerns_bucket(error) is everywhere
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "everywhere"),
+    [
+        ("AWS_ERROR_S3_SLOW_DOWN", "SlowDown", False),
+        ("AWS_ERROR_S3_INTERNAL_ERROR", "InternalError", False),
+        ("AWS_ERROR_S3_REQUEST_TIMEOUT", "RequestTimeout", False),
+        ("AWS_ERROR_S3_REQUEST_TIME_TOO_SKEWED", "RequestTimeTooSkewed", True),
+    ],
+)
+def test_an_answer_that_is_only_named_is_one_of_botocores(
+    name: str, code: str, everywhere: bool
+) -> None:
+    error = translated(AwsCrtError(1, name, "what happened"), CLIENT)
+    assert isinstance(error, ClientError)
+    assert error.response["Error"]["Code"] == code
+    assert error.response["ResponseMetadata"]["HTTPStatusCode"] >= 400
+    assert "what happened" in str(error)
+    assert concerns_bucket(error) is everywhere
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"<Error><Code>NoSuchBucket</Code><Message>No.</Message></Error>", "NoSuchBucket"),
+        (b"<html>Bad gateway</html>", "502"),
+        (None, "502"),
+    ],
+    ids=["of S3", "of something before it", "empty"],
+)
+def test_an_answer_is_one_of_botocores(body: bytes | None, code: str) -> None:
+    error = S3ResponseError(
+        code=14343,
+        name="AWS_ERROR_S3_INVALID_RESPONSE_STATUS",
+        message="Invalid response status from request",
+        status_code=502,
+        headers=[("x-amz-request-id", "request")],
+        body=body,
+        operation_name="UploadPart",
+    )
+    answer = translated(error, CLIENT)
+    assert isinstance(answer, ClientError)
+    assert answer.operation_name == "UploadPart"
+    assert answer.response["Error"]["Code"] == code
+    assert answer.response["ResponseMetadata"]["HTTPStatusCode"] == 502
+    assert type(answer) is CLIENT.exceptions.from_code(code)
+
+
+def test_what_is_no_error_of_the_runtime_stays() -> None:
+    error = OSError("mine")
+    assert translated(error, CLIENT) is error
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"), [("AWS_ERROR_S3_CANCELED", True), ("AWS_ERROR_S3_SLOW_DOWN", False)]
+)
+def test_what_we_have_ended_ourselves_is_told_apart(name: str, ours: bool) -> None:
+    assert is_cancellation(AwsCrtError(1, name, "")) is ours
+
+
+def answered(status: int, body: bytes = b"", operation: str | None = "PutObject") -> Exception:
+    """Return what becomes of an answer that the runtime takes for an error."""
+    error = S3ResponseError(
+        code=1,
+        name="AWS_ERROR_S3_INVALID_RESPONSE_STATUS",
+        message="Invalid response status from request",
+        status_code=status,
+        headers=[("x-amz-request-id", "7")],
+        body=body,
+        operation_name=operation,
+    )
+    return translated(error, CLIENT)
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 300])
+@pytest.mark.parametrize("body", [b"", b"OK", b"<html/>", b"<UploadId>1</UploadId>", b"\xff\xfe"])
+def test_a_success_of_another_status_is_a_dialect(status: int, body: bytes) -> None:
+    error = answered(status, body)
+    assert type(error) is DialectError
+    assert f"PutObject was answered by {status}" in str(error)
+
+
+@pytest.mark.parametrize("status", [200, 202, 300, 507])
+@pytest.mark.parametrize("start", ["<Error>", "<?xml version='1.0'?>\n<Error xmlns='urn:x'>"])
+def test_an_error_within_any_answer_is_that_error(status: int, start: str) -> None:
+    error = answered(
+        status, f"{start}<Code>QuotaExceeded</Code><Message>Full.</Message></Error>".encode()
+    )
+    assert isinstance(error, ClientError)
+    assert error.response["Error"]["Code"] == "QuotaExceeded"
+    assert error.response["ResponseMetadata"]["HTTPStatusCode"] == status
+
+
+@pytest.mark.parametrize("status", [301, 400, 404, 429, 500, 507, 599])
+@pytest.mark.parametrize("body", [b"", b"<html>", b"<Error", b"\xff\xfe", b"<a>" * 3000])
+def test_an_answer_without_an_error_document_is_its_status(status: int, body: bytes) -> None:
+    error = answered(status, body, operation=None)
+    assert isinstance(error, ClientError)
+    assert error.response["Error"]["Code"] == str(status)
+
+
+@pytest.mark.parametrize("body", [b"<Error><Code/></Error>", b"<Error/>", b"<x:Error "])
+def test_an_error_document_that_says_little_is_an_error(body: bytes) -> None:
+    assert isinstance(answered(200, body), ClientError)
+
+
+def test_what_cannot_be_translated_is_an_error_of_its_file() -> None:
+    told = translated(S3ResponseError(code=1, name="NAME", message="what happened"), CLIENT)
+    assert type(told) is S3Error
+    assert "what happened" in str(told)
+
+
+def test_an_upload_without_a_name_is_a_dialect() -> None:
+    error = translated(AwsCrtError(1, "AWS_ERROR_S3_MISSING_UPLOAD_ID", "not found"), CLIENT)
+    assert type(error) is DialectError

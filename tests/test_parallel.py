@@ -1,0 +1,290 @@
+"""Threads that share work."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import subprocess
+import sys
+import threading
+from _thread import interrupt_main
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from nipype_datasink.parallel import Interrupted, Pool, checkpoint, spread
+from nipype_datasink.planning.sources import same_bytes
+from nipype_datasink.s3.comparison import Proof, holds
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7, 100])
+@pytest.mark.parametrize("count", [0, 1, 2, 50])
+def test_results_have_the_order_of_pieces(threads: int, count: int) -> None:
+    assert spread(lambda piece: piece * 2, range(count), threads=threads) == [
+        piece * 2 for piece in range(count)
+    ]
+
+
+def test_so_many_pieces_are_worked_on_at_a_time() -> None:
+    together = threading.Barrier(3, timeout=10)
+    spread(lambda _: together.wait(), range(6), threads=3)
+
+
+def test_a_single_piece_needs_no_thread() -> None:
+    assert spread(lambda _: threading.current_thread(), [0], threads=9) == [threading.main_thread()]
+
+
+def test_an_error_ends_all() -> None:
+    seen = []
+
+    def work(piece: int) -> None:
+        seen.append(piece)
+        threading.Event().wait(0.01)
+        if piece == 3:
+            raise ValueError(piece)
+
+    with pytest.raises(ValueError, match="3"):
+        spread(work, range(1000), threads=2)
+    assert len(seen) < 100
+
+
+def test_a_single_piece_may_have_a_thread() -> None:
+    (thread,) = spread(lambda _: threading.current_thread(), [0], threads=1, apart=True)
+    assert thread is not threading.main_thread()
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_an_interrupt_while_a_thread_is_started_waits_for_it(
+    apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, ended = threading.Thread.start, []
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        threading.Event().wait(0.1)
+        raise KeyboardInterrupt
+
+    def work(_: int) -> None:
+        threading.Event().wait(0.5)
+        ended.append(True)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        spread(work, range(4), threads=1 if apart else 2, apart=apart)
+    assert ended == [True]
+
+
+@pytest.mark.parametrize("in_pool", [False, True])
+def test_two_interrupts_while_a_thread_is_started_are_no_lack_of_threads(
+    in_pool: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one interrupts a lock of `threading`, which then raises an error of its own."""
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("release unlocked lock")
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        start_threads(in_pool=in_pool)
+
+
+def start_threads(*, in_pool: bool) -> None:
+    if in_pool:
+        with Pool(2) as pool:
+            pool.submit(int)
+    else:
+        spread(int, range(4), threads=2)
+
+
+def wake_main() -> None:
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+@pytest.mark.parametrize("interrupt", [wake_main, interrupt_main])
+def test_an_interrupt_lets_no_thread_begin_another_piece(interrupt: Callable[[], None]) -> None:
+    """Even one that does not wake the thread that waits."""
+    begun, told, ended = [], [], threading.Event()
+
+    def work(piece: int) -> None:
+        begun.append(piece)
+        if piece == 0:
+            threading.Event().wait(0.2)  # until all that is left is to wait
+            interrupt()
+        told.append(ended.wait(10))
+
+    with pytest.raises(KeyboardInterrupt):
+        spread(work, range(100), threads=2, interrupt=ended.set)
+    assert len(begun) <= 3
+    assert all(told)
+
+
+def test_an_interrupt_does_not_wait_for_work_that_changes_nothing() -> None:
+    begun, end = threading.Event(), threading.Event()
+
+    def read(_: int) -> None:
+        begun.set()
+        end.wait(60)
+
+    threading.Thread(target=interrupt_once, args=[begun]).start()
+    with pytest.raises(KeyboardInterrupt):
+        spread(read, [0], threads=1, apart=True, abandon=True)
+    assert not end.is_set()
+    end.set()
+
+
+def few_threads(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let only so many more threads be started, as a limit of the machine would."""
+    start, left = threading.Thread.start, [None] * number
+
+    def limited(thread: threading.Thread) -> None:
+        if not left:
+            raise RuntimeError("can't start new thread")
+        left.pop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_few_threads_do_all_the_work(
+    *, number: int, apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few_threads(monkeypatch, number)
+    try:
+        raise ZeroDivisionError
+    except ZeroDivisionError:  # what the caller handles meanwhile changes nothing
+        seen = spread(lambda _: threading.current_thread(), range(50), threads=4, apart=apart)
+    assert len(seen) == 50
+    assert (threading.main_thread() in seen) is (number == 0)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_pool_of_few_threads_does_all_the_work(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few_threads(monkeypatch, number)
+    with Pool(4) as pool:
+        futures = [pool.submit(pow, base, 2) for base in range(50)]
+        error = pool.submit(int, "x").exception()
+    assert [future.result() for future in futures] == [base**2 for base in range(50)]
+    assert isinstance(error, ValueError)
+
+
+def test_work_goes_on_when_the_interpreter_ends() -> None:
+    code = """
+import atexit, threading
+from nipype_datasink.parallel import Pool, spread
+def last():
+    print(spread(lambda each: each * 2, range(4), threads=2))
+    with Pool(2) as pool:
+        print(pool.submit(pow, 2, 3).result())
+atexit.register(last)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "[0, 2, 4, 6]\n8\n"
+
+
+def endless(begun: threading.Event) -> None:
+    begun.set()
+    while True:
+        checkpoint()
+        threading.Event().wait(0.01)
+
+
+def interrupt_once(begun: threading.Event) -> None:
+    """Interrupt the main thread as soon as something has begun."""
+
+    def wait() -> None:
+        assert begun.wait(10)
+        threading.Event().wait(0.1)
+        wake_main()
+
+    threading.Thread(target=wait).start()
+
+
+def test_an_interrupt_ends_work_at_its_next_checkpoint() -> None:
+    begun = threading.Event()
+    interrupt_once(begun)
+    with pytest.raises(KeyboardInterrupt):
+        spread(endless, [begun] * 3, threads=2)
+    checkpoint()  # the main thread is not stopped
+
+
+def test_an_interrupt_ends_work_in_threads_of_threads() -> None:
+    def outer(begun: threading.Event) -> None:
+        try:
+            spread(endless, [begun] * 3, threads=2)
+        except Interrupted:
+            ended.append(True)
+            raise
+
+    ended: list[bool] = []
+    begun = threading.Event()
+    interrupt_once(begun)
+    with pytest.raises(KeyboardInterrupt):
+        spread(outer, [begun], threads=1, apart=True)
+    assert ended == [True]
+
+
+def test_an_error_of_inner_threads_does_not_stop_outer_ones() -> None:
+    def fail(_: int) -> None:
+        raise ValueError
+
+    def outer(_: int) -> str:
+        with suppress(ValueError):
+            spread(fail, range(4), threads=2)
+        checkpoint()
+        return "went on"
+
+    assert spread(outer, range(2), threads=2) == ["went on"] * 2
+
+
+def test_an_interrupt_drops_what_a_pool_has_not_begun() -> None:
+    begun = threading.Event()
+    interrupt_once(begun)
+    pool = Pool(1)
+    futures = [pool.submit(endless, begun) for _ in range(5)]
+    with pytest.raises(KeyboardInterrupt):
+        pool.shutdown()
+    assert isinstance(futures[0].exception(), Interrupted)
+    assert all(future.cancelled() for future in futures[1:])
+
+
+def test_an_error_drops_what_a_pool_has_not_begun() -> None:
+    begun = threading.Event()
+    with suppress(ZeroDivisionError), Pool(1) as pool:
+        futures = [pool.submit(endless, begun) for _ in range(5)]
+        assert begun.wait(10)
+        raise ZeroDivisionError
+    assert all(future.cancelled() for future in futures[1:])
+
+
+@pytest.mark.parametrize(
+    ("module", "read"),
+    [
+        ("planning.sources", lambda path: same_bytes(path, f"{path}.twin")),
+        ("s3.comparison", lambda path: holds(Proof("ETag", hashlib.sha256, b"", None), path)),
+    ],
+    ids=["comparing", "hashing"],
+)
+def test_reading_a_file_passes_checkpoints(
+    module: str, read: Callable[[str], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop() -> None:
+        raise Interrupted
+
+    for name in ("a", "a.twin"):
+        (tmp_path / name).write_bytes(bytes(1 << 20))
+    monkeypatch.setattr(f"nipype_datasink.{module}.checkpoint", stop)
+    with pytest.raises(Interrupted):
+        read(str(tmp_path / "a"))
