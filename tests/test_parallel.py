@@ -14,26 +14,28 @@ from pathlib import Path
 
 import pytest
 
-from nipype_datasink.parallel import Interrupted, Pool, checkpoint, spread
+from nipype_datasink.parallel import Interrupted, Pool, checkpoint, parallel_map
 from nipype_datasink.planning.sources import same_bytes
-from nipype_datasink.s3.comparison import Proof, holds
+from nipype_datasink.s3.comparison import ExpectedDigest, matches
 
 
 @pytest.mark.parametrize("threads", [1, 2, 7, 100])
 @pytest.mark.parametrize("count", [0, 1, 2, 50])
 def test_results_have_the_order_of_pieces(threads: int, count: int) -> None:
-    assert spread(lambda piece: piece * 2, range(count), threads=threads) == [
+    assert parallel_map(lambda piece: piece * 2, range(count), threads=threads) == [
         piece * 2 for piece in range(count)
     ]
 
 
 def test_so_many_pieces_are_worked_on_at_a_time() -> None:
     together = threading.Barrier(3, timeout=10)
-    spread(lambda _: together.wait(), range(6), threads=3)
+    parallel_map(lambda _: together.wait(), range(6), threads=3)
 
 
 def test_a_single_piece_needs_no_thread() -> None:
-    assert spread(lambda _: threading.current_thread(), [0], threads=9) == [threading.main_thread()]
+    assert parallel_map(lambda _: threading.current_thread(), [0], threads=9) == [
+        threading.main_thread()
+    ]
 
 
 def test_an_error_ends_all() -> None:
@@ -46,12 +48,12 @@ def test_an_error_ends_all() -> None:
             raise ValueError(piece)
 
     with pytest.raises(ValueError, match="3"):
-        spread(work, range(1000), threads=2)
+        parallel_map(work, range(1000), threads=2)
     assert len(seen) < 100
 
 
 def test_a_single_piece_may_have_a_thread() -> None:
-    (thread,) = spread(lambda _: threading.current_thread(), [0], threads=1, apart=True)
+    (thread,) = parallel_map(lambda _: threading.current_thread(), [0], threads=1, apart=True)
     assert thread is not threading.main_thread()
 
 
@@ -72,7 +74,7 @@ def test_an_interrupt_while_a_thread_is_started_waits_for_it(
 
     monkeypatch.setattr(threading.Thread, "start", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        spread(work, range(4), threads=1 if apart else 2, apart=apart)
+        parallel_map(work, range(4), threads=1 if apart else 2, apart=apart)
     assert ended == [True]
 
 
@@ -100,7 +102,7 @@ def start_threads(*, in_pool: bool) -> None:
         with Pool(2) as pool:
             pool.submit(int)
     else:
-        spread(int, range(4), threads=2)
+        parallel_map(int, range(4), threads=2)
 
 
 def wake_main() -> None:
@@ -120,7 +122,7 @@ def test_an_interrupt_lets_no_thread_begin_another_piece(interrupt: Callable[[],
         told.append(ended.wait(10))
 
     with pytest.raises(KeyboardInterrupt):
-        spread(work, range(100), threads=2, interrupt=ended.set)
+        parallel_map(work, range(100), threads=2, interrupt=ended.set)
     assert len(begun) <= 3
     assert all(told)
 
@@ -134,7 +136,7 @@ def test_an_interrupt_does_not_wait_for_work_that_changes_nothing() -> None:
 
     threading.Thread(target=interrupt_once, args=[begun]).start()
     with pytest.raises(KeyboardInterrupt):
-        spread(read, [0], threads=1, apart=True, abandon=True)
+        parallel_map(read, [0], threads=1, apart=True, abandon=True)
     assert not end.is_set()
     end.set()
 
@@ -161,7 +163,7 @@ def test_few_threads_do_all_the_work(
     try:
         raise ZeroDivisionError
     except ZeroDivisionError:  # what the caller handles meanwhile changes nothing
-        seen = spread(lambda _: threading.current_thread(), range(50), threads=4, apart=apart)
+        seen = parallel_map(lambda _: threading.current_thread(), range(50), threads=4, apart=apart)
     assert len(seen) == 50
     assert (threading.main_thread() in seen) is (number == 0)
 
@@ -181,9 +183,9 @@ def test_a_pool_of_few_threads_does_all_the_work(
 def test_work_goes_on_when_the_interpreter_ends() -> None:
     code = """
 import atexit, threading
-from nipype_datasink.parallel import Pool, spread
+from nipype_datasink.parallel import Pool, parallel_map
 def last():
-    print(spread(lambda each: each * 2, range(4), threads=2))
+    print(parallel_map(lambda each: each * 2, range(4), threads=2))
     with Pool(2) as pool:
         print(pool.submit(pow, 2, 3).result())
 atexit.register(last)
@@ -216,14 +218,14 @@ def test_an_interrupt_ends_work_at_its_next_checkpoint() -> None:
     begun = threading.Event()
     interrupt_once(begun)
     with pytest.raises(KeyboardInterrupt):
-        spread(endless, [begun] * 3, threads=2)
+        parallel_map(endless, [begun] * 3, threads=2)
     checkpoint()  # the main thread is not stopped
 
 
 def test_an_interrupt_ends_work_in_threads_of_threads() -> None:
     def outer(begun: threading.Event) -> None:
         try:
-            spread(endless, [begun] * 3, threads=2)
+            parallel_map(endless, [begun] * 3, threads=2)
         except Interrupted:
             ended.append(True)
             raise
@@ -232,7 +234,7 @@ def test_an_interrupt_ends_work_in_threads_of_threads() -> None:
     begun = threading.Event()
     interrupt_once(begun)
     with pytest.raises(KeyboardInterrupt):
-        spread(outer, [begun], threads=1, apart=True)
+        parallel_map(outer, [begun], threads=1, apart=True)
     assert ended == [True]
 
 
@@ -242,11 +244,11 @@ def test_an_error_of_inner_threads_does_not_stop_outer_ones() -> None:
 
     def outer(_: int) -> str:
         with suppress(ValueError):
-            spread(fail, range(4), threads=2)
+            parallel_map(fail, range(4), threads=2)
         checkpoint()
         return "went on"
 
-    assert spread(outer, range(2), threads=2) == ["went on"] * 2
+    assert parallel_map(outer, range(2), threads=2) == ["went on"] * 2
 
 
 def test_an_interrupt_drops_what_a_pool_has_not_begun() -> None:
@@ -273,7 +275,10 @@ def test_an_error_drops_what_a_pool_has_not_begun() -> None:
     ("module", "read"),
     [
         ("planning.sources", lambda path: same_bytes(path, f"{path}.twin")),
-        ("s3.comparison", lambda path: holds(Proof("ETag", hashlib.sha256, b"", None), path)),
+        (
+            "s3.comparison",
+            lambda path: matches(ExpectedDigest("ETag", hashlib.sha256, b"", None), path),
+        ),
     ],
     ids=["comparing", "hashing"],
 )

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from nipype_datasink.worker import batch_job, only_here, whereabouts
+from nipype_datasink.worker import batch_job, describe_process, why_node_local
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_jobs_are_known_by_their_environment(environment: dict[str, str], job: s
 def test_a_shared_place_is_no_trouble(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
 
-    assert only_here(path) is None
+    assert why_node_local(path) is None
 
 
 @pytest.mark.parametrize(
@@ -50,14 +50,14 @@ def test_a_place_of_one_machine_is_explained(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", "/mnt/job7")
 
-    assert why in (only_here(path) or "")
+    assert why in (why_node_local(path) or "")
 
 
 def test_a_process_says_host_and_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    assert whereabouts() == f"process {os.getpid()} on {socket.gethostname()}"
+    assert describe_process() == f"process {os.getpid()} on {socket.gethostname()}"
 
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    assert whereabouts().endswith(f"on {socket.gethostname()} (SLURM job 7)")
+    assert describe_process().endswith(f"on {socket.gethostname()} (SLURM job 7)")
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
-        assert pool.submit(whereabouts).result().startswith("worker process ")
+        assert pool.submit(describe_process).result().startswith("worker process ")

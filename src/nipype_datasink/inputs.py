@@ -12,7 +12,7 @@ from nipype.interfaces.base import Str, Undefined, isdefined, traits
 
 from nipype_datasink.planning.location import refuse_password
 from nipype_datasink.s3.arguments import refuse_secrets
-from nipype_datasink.s3.pickling import describe, let_travel
+from nipype_datasink.s3.pickling import describe, enable_pickling
 
 __all__ = ["DataSinkInputSpec", "DataSinkOutputSpec"]
 
@@ -78,7 +78,7 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
             return
         value = self._checked(key, value)
         if key == "bucket":
-            let_travel(value)
+            enable_pickling(value)
         elif isinstance(value, Iterator) and not hasattr(value, "read"):
             value = list(value)  # it can be read only once, but a plan and a run both read it
         super().__setattr__(key, value)
@@ -126,7 +126,7 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
         super().__setstate__(state, *args, **kwargs)
 
     @contextmanager
-    def telling_the_bucket(self) -> Iterator[None]:
+    def bucket_as_text(self) -> Iterator[None]:
         """Let `get_traitsfree` tell what a bucket is: it fills results and provenance."""
         self.__dict__["_telling"] = True  # plain assignment would make it a field
         try:

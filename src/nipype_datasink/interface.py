@@ -21,22 +21,22 @@ from nipype_datasink.inputs import DataSinkInputSpec, DataSinkOutputSpec
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix, parse
 from nipype_datasink.planning.plan import Plan
 from nipype_datasink.planning.routing import logged, relative_destination
-from nipype_datasink.planning.validation import sound_plan
-from nipype_datasink.s3.pickling import let_travel, usable_here, warn_of_moto
+from nipype_datasink.planning.validation import make_valid_plan
+from nipype_datasink.s3.pickling import enable_pickling, resolve_bucket, warn_of_moto
 from nipype_datasink.settings import (
+    bucket_override,
     check,
     fields_of,
     hard_links,
     known_inputs,
     locations_of,
-    received_by,
     substitutions_of,
     upload_args,
     value_of,
     warn_of_absolute_container,
     warn_of_relative_places,
 )
-from nipype_datasink.worker import batch_job, only_here, whereabouts
+from nipype_datasink.worker import batch_job, describe_process, why_node_local
 
 if TYPE_CHECKING:
     from nipype_datasink.s3.credentials import Keys
@@ -94,7 +94,7 @@ class DataSink(upstream.DataSink):
         force_run: bool = True,  # noqa: FBT001, FBT002 - nipype's signature
         **kwargs: Any,
     ) -> None:
-        let_travel()
+        enable_pickling()
         infields = _names(infields)
         super().__init__(infields=infields, force_run=force_run, **kwargs)
         for field in infields or ():
@@ -131,7 +131,7 @@ class DataSink(upstream.DataSink):
         fields = fields_of(self.inputs)
         locations = self._locations()
         check(self.inputs, locations)
-        return sound_plan(
+        return make_valid_plan(
             fields,
             locations,
             relative=self._get_dst,
@@ -147,7 +147,7 @@ class DataSink(upstream.DataSink):
         try:
             deliver(plan, self._targets(self._locations()))
         except S3Error as error:
-            error.args = (f"{error}\n{self._circumstances()}",)
+            error.args = (f"{error}\n{self._error_context()}",)
             raise
         return {"out_file": [delivery.destination for delivery in plan.deliveries]}
 
@@ -163,7 +163,7 @@ class DataSink(upstream.DataSink):
 
     def run(self, cwd: Any = None, ignore_exception: Any = None, **inputs: Any) -> Any:
         """Sink, and return nipype's result, which has ``outputs.out_file``."""
-        with self.inputs.telling_the_bucket():
+        with self.inputs.bucket_as_text():
             return super().run(cwd=cwd, ignore_exception=ignore_exception, **inputs)
 
     def _run_interface(self, runtime: Any) -> Any:
@@ -184,12 +184,12 @@ class DataSink(upstream.DataSink):
         if job := batch_job():
             for name in ("base_directory", "local_copy"):
                 path = self._value(name)
-                if path and not path.lower().startswith("s3://") and (why := only_here(path)):
+                if path and not path.lower().startswith("s3://") and (why := why_node_local(path)):
                     _logger.warning("%s: %s %r %s", job, name, path, why)
 
-    def _circumstances(self) -> str:
+    def _error_context(self) -> str:
         source = self._credential_source()
-        return f"this was {whereabouts()}" + (
+        return f"this was {describe_process()}" + (
             f", with the credentials of {source}" if source else ""
         )
 
@@ -199,9 +199,9 @@ class DataSink(upstream.DataSink):
             if (value := self._value(name)) is not None:
                 return "the injected bucket" if name == "bucket" else f"{name} {value!r}"
         with suppress(Exception):  # the error is about something else, and must not be replaced
-            from nipype_datasink.s3.identity import whose
+            from nipype_datasink.s3.identity import credential_source
 
-            return whose(self._open_bucket())
+            return credential_source(self._open_bucket())
         return None
 
     # Where plans go.
@@ -240,7 +240,7 @@ class DataSink(upstream.DataSink):
     def _open_bucket(self) -> Any:
         injected = self._value("bucket")
         if injected is not None:
-            return usable_here(injected)
+            return resolve_bucket(injected)
         warn_of_moto()
         return self._fetch_bucket(self._check_s3_base_dir()[1])
 
@@ -281,9 +281,9 @@ class DataSink(upstream.DataSink):
 
     def _fetch_bucket(self, bucket_name: str) -> Any:
         """Return the boto3 bucket of that name, with the credentials of this sink."""
-        from nipype_datasink.s3.client import Connection, open_bucket
+        from nipype_datasink.s3.client import ClientOptions, open_bucket
 
-        connection = Connection(
+        connection = ClientOptions(
             keys=self._keys(),
             profile=self._value("s3_profile"),
             region=self._value("s3_region"),
@@ -306,10 +306,10 @@ class DataSink(upstream.DataSink):
         """Send a file or directory to `dst`, a destination below ``s3://``."""
         from nipype_datasink.s3.target import S3Target
 
-        location = received_by(parse(dst, "dst"), bucket)
+        location = bucket_override(parse(dst, "dst"), bucket)
         if not isinstance(location, S3Prefix):
             raise SettingsError(f"{dst!r} is no destination in S3")
-        plan = sound_plan(
+        plan = make_valid_plan(
             {"_upload_to_s3": src},
             [location],
             relative=lambda _: "",

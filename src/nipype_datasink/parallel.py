@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, TypeVar
 
-__all__ = ["Interrupted", "Pool", "checkpoint", "result_of", "spread"]
+__all__ = ["Interrupted", "Pool", "checkpoint", "parallel_map", "result_of"]
 
 _Piece = TypeVar("_Piece")
 _Result = TypeVar("_Result")
@@ -56,7 +56,7 @@ def result_of(future: Future[_Result]) -> _Result:
     return future.result()
 
 
-def spread(
+def parallel_map(
     work: Callable[[_Piece], _Result],
     pieces: Sequence[_Piece],
     *,

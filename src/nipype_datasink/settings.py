@@ -28,12 +28,12 @@ from nipype_datasink.s3.arguments import check_crt, check_upload_args
 from nipype_datasink.s3.endpoint import check_endpoint, endpoint_of
 
 __all__ = [
+    "bucket_override",
     "check",
     "fields_of",
     "hard_links",
     "known_inputs",
     "locations_of",
-    "received_by",
     "substitutions_of",
     "upload_args",
     "value_of",
@@ -84,7 +84,7 @@ def locations_of(inputs: DataSinkInputSpec, base: Location) -> list[Location]:
     copy = value_of(inputs, "local_copy")
     locations: list[Location] = []
     if copy is None or value_of(inputs, "base_directory") is not None:
-        locations.append(received_by(base, value_of(inputs, "bucket")))
+        locations.append(bucket_override(base, value_of(inputs, "bucket")))
     if copy is not None:
         locations.append(_on_disk(copy))
     container = value_of(inputs, "container") or ""
@@ -92,11 +92,11 @@ def locations_of(inputs: DataSinkInputSpec, base: Location) -> list[Location]:
     return list(dict.fromkeys(location.child(container) for location in locations))
 
 
-def received_by(location: Location, bucket: Any) -> Location:
+def bucket_override(location: Location, bucket: Any) -> Location:
     """Return `location` in an injected bucket, which has its own name."""
     name = getattr(bucket, "name", None)
     if isinstance(location, S3Prefix) and isinstance(name, str):
-        return replace(location, received_by=name)
+        return replace(location, bucket_override=name)
     return location
 
 

@@ -102,12 +102,12 @@ class _Ending:
         self._terminated = True
         with suppress(RuntimeError):  # no more threads
             # `threading` takes locks that may be held just now.
-            start_new_thread(self._insist, ())
+            start_new_thread(self._kill_after_grace, ())
         if self._interrupted_at is None:
             self._interrupted_at = time.monotonic()
             raise Terminated
 
-    def _insist(self) -> None:
+    def _kill_after_grace(self) -> None:
         if not self._left.wait(_GRACE):
             os.kill(os.getpid(), signal.SIGTERM)
 

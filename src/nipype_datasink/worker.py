@@ -8,7 +8,7 @@ import socket
 import tempfile
 from collections.abc import Mapping
 
-__all__ = ["batch_job", "only_here", "whereabouts"]
+__all__ = ["batch_job", "describe_process", "why_node_local"]
 
 # What batch systems set in a job's environment, and their names.
 _JOBS = {
@@ -36,7 +36,7 @@ def batch_job(environment: Mapping[str, str] = os.environ) -> str | None:
     return None
 
 
-def whereabouts() -> str:
+def describe_process() -> str:
     """Return host, process and job; a crash file is read elsewhere."""
     kind = "worker process" if multiprocessing.parent_process() else "process"
     place = f"{kind} {os.getpid()} on {socket.gethostname()}"
@@ -44,7 +44,7 @@ def whereabouts() -> str:
     return f"{place} ({job})" if job else place
 
 
-def only_here(path: str) -> str | None:
+def why_node_local(path: str) -> str | None:
     """Return why a path means another place on another machine, if it does."""
     path = os.path.expanduser(path)
     if not os.path.isabs(path):

@@ -22,7 +22,7 @@ from nipype_datasink.delivery.local import LocalTarget
 from nipype_datasink.planning.location import LocalDirectory
 from nipype_datasink.planning.plan import Plan
 from nipype_datasink.planning.routing import Substitutions
-from nipype_datasink.planning.validation import sound_plan
+from nipype_datasink.planning.validation import make_valid_plan
 from tests.conftest import tree
 
 LITTER = ".datasink-0123456789abcdef"
@@ -50,7 +50,7 @@ def aged(path: Path, hours: float = 25) -> Path:
 
 def plan_for(workdir: Path, fields: dict[str, object], **options: Any) -> Plan:
     rules = Substitutions(literal=options.pop("rules", ()))
-    return sound_plan(
+    return make_valid_plan(
         fields,
         [LocalDirectory(str(workdir / "out"))],
         relative=lambda source: source.rstrip("/").rpartition("/")[2],

@@ -13,7 +13,7 @@ import pytest
 from botocore.config import Config
 
 from nipype_datasink import DataSink, DeliveryError, Outcome, Status
-from nipype_datasink.s3.client import Connection, open_bucket
+from nipype_datasink.s3.client import ClientOptions, open_bucket
 from tests.faultproxy import Fault, Faults, Proxy
 from tests.integration.conftest import Count, Record
 from tests.stores import ACCESS_KEY, SECRET_KEY
@@ -130,7 +130,7 @@ def test_how_often_and_how_long_our_own_client_tries(
     *, bucket: Bucket, proxy: Proxy, sources: list[str]
 ) -> None:
     """What docs/reliability.md says."""
-    connection = Connection(endpoint_url=proxy.address)
+    connection = ClientOptions(endpoint_url=proxy.address)
     config: Any = open_bucket("mybucket", connection).meta.client.meta.config
     assert config.connect_timeout == config.read_timeout == 60
     sink = DataSink(base_directory="s3://mybucket", s3_endpoint_url=proxy.address)

@@ -10,7 +10,7 @@ from nipype_datasink.errors import DestinationError
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.plan import Delivery, FileTransfer, Plan, make_plan
 from nipype_datasink.planning.routing import Substitutions
-from nipype_datasink.planning.sources import Source, examine
+from nipype_datasink.planning.sources import Source, scan
 
 
 def plan_for(
@@ -21,7 +21,7 @@ def plan_for(
 ) -> Plan:
     sources = [Source("x", str(path)) for path in paths]
     return make_plan(
-        [(source, examine(source)) for source in sources],
+        [(source, scan(source)) for source in sources],
         locations,
         relative=lambda source: source.rstrip("/").rpartition("/")[2],
         substitute=Substitutions(literal=rules).apply,

@@ -19,11 +19,11 @@ from nipype.interfaces.base import Undefined
 from nipype_datasink.planning.sources import (
     Problem,
     Source,
+    SourceContents,
     SourceFile,
-    Tree,
-    examine,
     flatten,
     same_bytes,
+    scan,
     split_extension,
 )
 
@@ -40,8 +40,8 @@ def paths(value: object) -> list[str]:
     return [source.path for source in sources]
 
 
-def look(path: Path) -> Tree:
-    return examine(Source("x", str(path)))
+def look(path: Path) -> SourceContents:
+    return scan(Source("x", str(path)))
 
 
 def problems(path: Path) -> list[str]:
@@ -158,7 +158,7 @@ def test_nothing_is_lost_however_deep(value: object) -> None:
 def test_a_file_is_a_tree_of_one(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"12345")
-    assert look(path) == Tree(files=(SourceFile(str(path), "", 5),))
+    assert look(path) == SourceContents(files=(SourceFile(str(path), "", 5),))
 
 
 @pytest.mark.parametrize(

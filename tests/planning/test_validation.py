@@ -17,7 +17,7 @@ from nipype_datasink.errors import (
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.plan import Plan, make_plan
 from nipype_datasink.planning.routing import Substitutions
-from nipype_datasink.planning.validation import sound_plan
+from nipype_datasink.planning.validation import make_valid_plan
 from tests.conftest import tree
 
 
@@ -33,7 +33,7 @@ def plan_for(
     *rules: tuple[str, str],
     remove_dest_dir: bool = False,
 ) -> Plan:
-    return sound_plan(
+    return make_valid_plan(
         fields,
         [location],
         relative=lambda source: source.rstrip("/").rpartition("/")[2],
@@ -361,7 +361,7 @@ def test_nothing_is_a_sound_plan(workdir: Path) -> None:
 
 def test_the_base_in_an_injected_bucket_of_another_name_is_never_emptied(workdir: Path) -> None:
     file(workdir / "d/a")
-    where = S3Prefix("written", "base", received_by="real")
+    where = S3Prefix("written", "base", bucket_override="real")
     with pytest.raises(DestinationError, match="would empty the base directory s3://real/base"):
         plan_for({"x": "d"}, where, ("/x/d", ""), remove_dest_dir=True)
 
@@ -378,7 +378,7 @@ def test_what_goes_to_the_other_location_is_never_removed(
 ) -> None:
     file(workdir / "d/a")
     with pytest.raises(DestinationError, match=f"would empty .*{workdir}/copy/x/d/"):
-        sound_plan(
+        make_valid_plan(
             {"x": "d"},
             [LocalDirectory(str(workdir / base)), LocalDirectory(str(workdir / "copy"))],
             relative=lambda source: source.rstrip("/").rpartition("/")[2],

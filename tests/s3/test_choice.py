@@ -16,11 +16,11 @@ from moto import mock_aws
 
 from nipype_datasink import DataSink, S3Error, SettingsError
 from nipype_datasink.s3 import has_crt
-from nipype_datasink.s3.bucket_client import Store
+from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.choice import choose_transport
 from nipype_datasink.s3.classic import ClassicTransport
-from nipype_datasink.s3.client import Connection, open_bucket
-from nipype_datasink.s3.concurrency import Pace
+from nipype_datasink.s3.client import ClientOptions, open_bucket
+from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from nipype_datasink.s3.crt.request import make_template
 from nipype_datasink.s3.crt.transport import CrtTransport
 from tests.conftest import contents
@@ -35,9 +35,9 @@ ENDPOINT = "http://127.0.0.1:9"
 
 def choose(wanted: str, bucket: Any = "mybucket", **args: Any) -> object:
     if isinstance(bucket, str):
-        bucket = open_bucket(bucket, Connection(endpoint_url=args.pop("endpoint", ENDPOINT)))
-    store = Store(client=bucket.meta.client, bucket=bucket.name, upload_args=args)
-    return choose_transport(wanted, store, pace=Pace(), progress=Count())
+        bucket = open_bucket(bucket, ClientOptions(endpoint_url=args.pop("endpoint", ENDPOINT)))
+    store = BucketClient(client=bucket.meta.client, bucket=bucket.name, upload_args=args)
+    return choose_transport(wanted, store, pace=ConcurrencyEstimator(), progress=Count())
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,12 @@ from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 
 from nipype_datasink import FileTransfer, Outcome, S3Error, Status
-from nipype_datasink.s3.bucket_client import Store
+from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.classic import ClassicTransport
-from nipype_datasink.s3.client import Connection, open_bucket
+from nipype_datasink.s3.client import ClientOptions, open_bucket
 from nipype_datasink.s3.comparison import PART_SIZE
-from nipype_datasink.s3.concurrency import Pace
-from nipype_datasink.s3.errors import Trouble
+from nipype_datasink.s3.concurrency import ConcurrencyEstimator
+from nipype_datasink.s3.errors import CircuitBreaker
 from tests.s3.conftest import Answer, Count, sent, transfer_of
 from tests.s3.script import Script
 
@@ -38,9 +38,9 @@ LARGE = PART_SIZE + 1
 
 
 def send(client: Any, transfer: FileTransfer, **args: Any) -> Outcome:
-    store = Store(client=client, bucket="mybucket", upload_args=args)
-    transport = ClassicTransport(store, pace=Pace(2), progress=Count())
-    (outcome,) = transport.send([transfer], Trouble())
+    store = BucketClient(client=client, bucket="mybucket", upload_args=args)
+    transport = ClassicTransport(store, pace=ConcurrencyEstimator(2), progress=Count())
+    (outcome,) = transport.send([transfer], CircuitBreaker())
     return outcome
 
 
@@ -189,10 +189,10 @@ def test_small_and_large_files_share_the_requests_at_a_time(
             running.release()
 
     monkeypatch.setattr(BaseClient, "_make_request", watch)
-    store = Store(client=bucket.meta.client, bucket="mybucket", upload_args={})
-    transport = ClassicTransport(store, pace=Pace(2), progress=Count())
+    store = BucketClient(client=bucket.meta.client, bucket="mybucket", upload_args={})
+    transport = ClassicTransport(store, pace=ConcurrencyEstimator(2), progress=Count())
     others = [replace(small, destination=f"s3://mybucket/{number}") for number in range(8)]
-    transport.send([large, *others], Trouble())
+    transport.send([large, *others], CircuitBreaker())
     assert len(at_once) >= len(others) + 3
     assert all(at_once)
 
@@ -217,7 +217,7 @@ def test_each_upload_carries_a_checksum_that_proves_it(
 ) -> None:
     monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_supported")
     monkeypatch.setattr("nipype_datasink.s3.classic.has_crt", lambda: has_crt)
-    connection = Connection(endpoint_url=script.url, region="us-east-1")
+    connection = ClientOptions(endpoint_url=script.url, region="us-east-1")
     client = open_bucket("mybucket", connection).meta.client
     send(client, transfer_of(tmp_path / "a", b"abc"), ServerSideEncryption=encryption)
     (request,) = script.asked("PutObject")

@@ -22,7 +22,7 @@ from botocore.session import Session
 from moto import mock_aws
 
 from nipype_datasink import CredentialsError, DataSink, S3Error, SettingsError
-from nipype_datasink.s3.client import Connection, forget_clients, open_bucket, read_credentials
+from nipype_datasink.s3.client import ClientOptions, forget_clients, open_bucket, read_credentials
 from nipype_datasink.s3.credentials import Keys
 from tests.conftest import contents
 from tests.s3.conftest import response
@@ -76,7 +76,7 @@ def signers(wire: list[Any]) -> set[str]:
 
 
 def client_of(**settings: Any) -> object:
-    return open_bucket("mybucket", Connection(**settings)).meta.client
+    return open_bucket("mybucket", ClientOptions(**settings)).meta.client
 
 
 # Who we are.
@@ -515,16 +515,16 @@ def test_a_kept_client_never_bypasses_a_mock(
 
 
 MOCKED_LATE = """
-from nipype_datasink.s3.client import Connection, open_bucket
-early = open_bucket("mybucket", Connection()).meta.client
+from nipype_datasink.s3.client import ClientOptions, open_bucket
+early = open_bucket("mybucket", ClientOptions()).meta.client
 from moto import mock_aws
 with mock_aws(config={"core": {"mock_credentials": False}}):
-    bucket = open_bucket("mybucket", Connection())
+    bucket = open_bucket("mybucket", ClientOptions())
     assert bucket.meta.client is not early
     bucket.create()
     bucket.put_object(Key="key")
     print([item.key for item in bucket.objects.all()])
-assert open_bucket("mybucket", Connection()).meta.client is early
+assert open_bucket("mybucket", ClientOptions()).meta.client is early
 """
 
 
@@ -591,7 +591,7 @@ def test_what_cannot_be_configured_is_named(
 
 
 def test_no_representation_shows_a_secret() -> None:
-    shown = repr(Connection(keys=Keys(ACCESS_KEY, SECRET_KEY, "token of mine")))
+    shown = repr(ClientOptions(keys=Keys(ACCESS_KEY, SECRET_KEY, "token of mine")))
     assert SECRET_KEY not in shown
     assert "token of mine" not in shown
 

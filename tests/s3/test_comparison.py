@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from nipype_datasink.s3.comparison import (
     PART_SIZE,
-    Proof,
+    ExpectedDigest,
     etag_proof,
-    holds,
+    matches,
     part_size_of,
     proofs,
     which_hold,
@@ -44,13 +44,13 @@ def multipart_etag(content: bytes, part_size: int) -> str:
     return f'"{hashlib.md5(digests).hexdigest()}-{len(parts)}"'
 
 
-def checksum_proof(response: dict[str, Any]) -> Proof | None:
+def checksum_proof(response: dict[str, Any]) -> ExpectedDigest | None:
     """Return what the checksums of an answer say; its ETag says nothing."""
     assert etag_proof(response.get("ETag", "")) is None
     return next(iter(proofs(response)), None)
 
 
-def proof_of(etag: str) -> Proof:
+def proof_of(etag: str) -> ExpectedDigest:
     proof = etag_proof(etag)
     assert proof is not None
     return proof
@@ -64,11 +64,11 @@ def test_a_plain_etag_is_the_md5(etag: str, encryption: str | None, abc: str) ->
     proof = etag_proof(etag, encryption)
     assert proof is not None
     assert proof.parts is None
-    assert holds(proof, abc)
+    assert matches(proof, abc)
 
 
 def test_another_files_etag_does_not_hold(abc: str) -> None:
-    assert not holds(proof_of(hashlib.md5(b"abd").hexdigest()), abc)
+    assert not matches(proof_of(hashlib.md5(b"abd").hexdigest()), abc)
 
 
 @pytest.mark.parametrize(
@@ -90,10 +90,10 @@ def test_an_etag_under_kms_says_nothing(etag: str, encryption: str) -> None:
 def test_a_stored_checksum_is_a_proof(name: str, abc: str, tmp_path: Path) -> None:
     proof = checksum_proof({name: CHECKSUMS_OF_ABC[name], "ETag": '"x"'})
     assert proof is not None
-    assert holds(proof, abc)
+    assert matches(proof, abc)
     other = tmp_path / "other"
     other.write_bytes(b"abd")
-    assert not holds(proof, str(other))
+    assert not matches(proof, str(other))
 
 
 @pytest.mark.parametrize("name", CHECKSUMS_OF_ABC)
@@ -110,8 +110,8 @@ def test_a_checksum_of_checksums_is_a_proof_by_parts(name: str, tmp_path: Path) 
     path.write_bytes(b"abc")
     assert proof is not None
     assert proof.parts == 2
-    assert holds(proof, str(path), 2)
-    assert not holds(proof, str(path), 1)
+    assert matches(proof, str(path), 2)
+    assert not matches(proof, str(path), 1)
 
 
 def test_every_checksum_counts_but_32_bits_prove_nothing() -> None:
@@ -185,7 +185,7 @@ def test_our_part_size_grows_with_the_file(size: int, parts: int, part_size: int
 def test_parts_of_any_size_are_recomputed(tmp_path: Path, content: bytes, part_size: int) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
-    assert holds(proof_of(multipart_etag(content, part_size)), str(path), part_size)
+    assert matches(proof_of(multipart_etag(content, part_size)), str(path), part_size)
 
 
 @pytest.mark.parametrize("position", [0, 99, 100, 249])
@@ -195,21 +195,21 @@ def test_one_changed_byte_in_any_part_is_noticed(tmp_path: Path, position: int) 
     content[position] = 1
     path = tmp_path / "file"
     path.write_bytes(content)
-    assert not holds(proof, str(path), 100)
+    assert not matches(proof, str(path), 100)
 
 
 def test_as_many_parts_as_the_proof_has_are_needed(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(250))
     digest = multipart_etag(bytes(250), 100).strip('"').partition("-")[0]
-    assert not holds(proof_of(f"{digest}-4"), str(path), 100)
+    assert not matches(proof_of(f"{digest}-4"), str(path), 100)
 
 
 def test_a_single_part_is_no_plain_md5(abc: str) -> None:
     proof = proof_of(multipart_etag(b"abc", 8))
     assert proof.parts == 1
-    assert holds(proof, abc, 8)
-    assert not holds(proof_of(f"{MD5_OF_ABC}-1"), abc, 8)
+    assert matches(proof, abc, 8)
+    assert not matches(proof_of(f"{MD5_OF_ABC}-1"), abc, 8)
 
 
 @pytest.mark.parametrize("part_size", [None, 8], ids=["whole", "one part"])
@@ -218,7 +218,7 @@ def test_an_empty_file_is_compared_too(tmp_path: Path, part_size: int | None) ->
     path.touch()
     digest = hashlib.md5(b"").digest()
     etag = digest.hex() if part_size is None else f"{hashlib.md5(digest).hexdigest()}-1"
-    assert holds(proof_of(etag), str(path), part_size)
+    assert matches(proof_of(etag), str(path), part_size)
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     proof = proof_of(MD5_OF_ABC)
     tracemalloc.start()
     try:
-        assert not holds(proof, str(path))
+        assert not matches(proof, str(path))
         assert tracemalloc.get_traced_memory()[1] < 16 << 20
     finally:
         tracemalloc.stop()
@@ -268,7 +268,7 @@ def test_a_checksum_is_one_of_all_blocks(name: str, tmp_path: Path) -> None:
     whole["ChecksumSHA256"] = hashlib.sha256(content).digest()
     proof = checksum_proof({name: base64.b64encode(whole[name]).decode()})
     assert proof is not None
-    assert holds(proof, str(tmp_path / "file"))
+    assert matches(proof, str(tmp_path / "file"))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -290,5 +290,5 @@ NO_CONTENT_IN_ONE_PART = f"{hashlib.md5(hashlib.md5().digest()).hexdigest()}-1"
 def test_a_file_is_read_to_its_end_whatever_its_length_is_said_to_be() -> None:
     version = Path("/proc/version")
     assert version.stat().st_size == 0
-    assert holds(proof_of(hashlib.md5(version.read_bytes()).hexdigest()), str(version))
-    assert not holds(proof_of(hashlib.md5().hexdigest()), str(version))
+    assert matches(proof_of(hashlib.md5(version.read_bytes()).hexdigest()), str(version))
+    assert not matches(proof_of(hashlib.md5().hexdigest()), str(version))

@@ -7,12 +7,12 @@ import time
 
 import pytest
 
-from nipype_datasink.s3.concurrency import Pace
+from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 
 
-def paced(monkeypatch: pytest.MonkeyPatch, wall: float, work: float) -> Pace:
+def paced(monkeypatch: pytest.MonkeyPatch, wall: float, work: float) -> ConcurrencyEstimator:
     """Return the pace after a request of so many seconds, some of them work."""
-    pace, clock = Pace(), iter([100.0, 100.0 + wall])
+    pace, clock = ConcurrencyEstimator(), iter([100.0, 100.0 + wall])
     own = iter([5.0, 5.0 + work])
     with monkeypatch.context() as patch:
         patch.setattr(time, "perf_counter", lambda: next(clock))
@@ -35,16 +35,16 @@ def test_as_many_requests_as_fit_into_the_time_of_waiting(
 
 
 def test_an_unknown_store_is_far_away() -> None:
-    assert Pace().requests(work=1e-3, least=2, most=32) == 32
+    assert ConcurrencyEstimator().requests(work=1e-3, least=2, most=32) == 32
 
 
 def test_a_limit_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Pace(1).requests(work=1e-3, least=2, most=32) == 1
-    assert Pace(99).requests(work=1e-3, least=2, most=32) == 99
+    assert ConcurrencyEstimator(1).requests(work=1e-3, least=2, most=32) == 1
+    assert ConcurrencyEstimator(99).requests(work=1e-3, least=2, most=32) == 99
 
 
 def test_sleeping_is_waiting() -> None:
-    pace = Pace()
+    pace = ConcurrencyEstimator()
     with pace.timed():
         threading.Event().wait(0.05)
     assert pace.requests(work=1e-3, least=2, most=10_000) >= 50

@@ -25,9 +25,9 @@ from nipype.interfaces import io as upstream
 from nipype.interfaces.utility import IdentityInterface
 
 from nipype_datasink import CredentialsError, DataSink, S3Error
-from nipype_datasink.parallel import spread
+from nipype_datasink.parallel import parallel_map
 from nipype_datasink.s3 import pickling
-from nipype_datasink.s3.pickling import Reference, arrive, refer
+from nipype_datasink.s3.pickling import Reference, reference_to, unpickle_bucket
 from tests.conftest import contents
 from tests.stores import ACCESS_KEY, SECRET_KEY
 
@@ -291,13 +291,13 @@ def test_threads_inject_buckets_at_the_same_time() -> None:
     def inject(_: int) -> None:
         for _ in range(300):
             bucket = Fake()
-            assert pickle.loads(pickle.dumps(refer(bucket))).token
-            assert arrive(refer(bucket)) is bucket
+            assert pickle.loads(pickle.dumps(reference_to(bucket))).token
+            assert unpickle_bucket(reference_to(bucket)) is bucket
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
-        spread(inject, range(8), threads=8)
+        parallel_map(inject, range(8), threads=8)
     finally:
         sys.setswitchinterval(interval)
 

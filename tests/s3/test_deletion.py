@@ -11,9 +11,9 @@ import pytest
 
 from nipype_datasink import DataSink, Outcome, S3Error, Status
 from nipype_datasink.s3 import target
-from nipype_datasink.s3.bucket_client import Store
-from nipype_datasink.s3.client import Connection, open_bucket
-from nipype_datasink.s3.concurrency import Pace
+from nipype_datasink.s3.bucket_client import BucketClient
+from nipype_datasink.s3.client import ClientOptions, open_bucket
+from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from nipype_datasink.s3.deletion import delete
 from tests.s3.script import Reply, Request, Script, refusal
 
@@ -22,10 +22,10 @@ PAGE = "<html><body>Welcome</body></html>"
 
 
 @pytest.fixture
-def store(script: Script, credentials: None, monkeypatch: pytest.MonkeyPatch) -> Store:
+def store(script: Script, credentials: None, monkeypatch: pytest.MonkeyPatch) -> BucketClient:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    bucket = open_bucket("mybucket", Connection(endpoint_url=script.url, region="us-east-1"))
-    return Store(client=bucket.meta.client, bucket="mybucket", upload_args={})
+    bucket = open_bucket("mybucket", ClientOptions(endpoint_url=script.url, region="us-east-1"))
+    return BucketClient(client=bucket.meta.client, bucket="mybucket", upload_args={})
 
 
 def confirm(request: Request) -> Reply:
@@ -39,11 +39,13 @@ def remaining(outcomes: list[Outcome]) -> dict[str, str]:
     return {item.transfer.key: str(item.cause) for item in outcomes}
 
 
-def run(store: Store) -> dict[str, str]:
-    return remaining(delete(store, KEYS, pace=Pace()))
+def run(store: BucketClient) -> dict[str, str]:
+    return remaining(delete(store, KEYS, pace=ConcurrencyEstimator()))
 
 
-def test_one_request_deletes_many_and_carries_content_md5(script: Script, store: Store) -> None:
+def test_one_request_deletes_many_and_carries_content_md5(
+    script: Script, store: BucketClient
+) -> None:
     script.rule("DeleteObjects", confirm)
     assert run(store) == {}
     (request,) = script.requests
@@ -69,7 +71,7 @@ def test_one_request_deletes_many_and_carries_content_md5(script: Script, store:
     ids=lambda reply: f"{reply.status} {reply.body[:24]}",
 )
 def test_what_is_not_deleted_together_is_deleted_one_by_one(
-    script: Script, store: Store, reply: Reply
+    script: Script, store: BucketClient, reply: Reply
 ) -> None:
     script.answer("DeleteObjects", reply)
     assert run(store) == {}
@@ -78,7 +80,7 @@ def test_what_is_not_deleted_together_is_deleted_one_by_one(
     assert deleted == ["/mybucket/out/a", "/mybucket/out/b%26c", "/mybucket/out/d"]
 
 
-def test_only_what_is_not_confirmed_is_deleted_again(script: Script, store: Store) -> None:
+def test_only_what_is_not_confirmed_is_deleted_again(script: Script, store: BucketClient) -> None:
     body = "<DeleteResult><Deleted><Key>out/a</Key></Deleted><Error><Key>out/d</Key>"
     body += "<Code>AccessDenied</Code><Message>Locked.</Message></Error></DeleteResult>"
     script.answer("DeleteObjects", Reply(body=body))
@@ -91,7 +93,7 @@ def test_only_what_is_not_confirmed_is_deleted_again(script: Script, store: Stor
     [("AccessDenied", 403), ("NoSuchBucket", 404), ("InvalidAccessKeyId", 403), ("SlowDown", 503)],
 )
 def test_what_concerns_every_object_is_not_tried_again(
-    script: Script, store: Store, code: str, status: int
+    script: Script, store: BucketClient, code: str, status: int
 ) -> None:
     script.answer("DeleteObjects", refusal(code, status))
     outcome = run(store)
@@ -100,7 +102,9 @@ def test_what_concerns_every_object_is_not_tried_again(
     assert script.asked("DeleteObject") == []
 
 
-def test_an_object_that_cannot_be_deleted_alone_is_named(script: Script, store: Store) -> None:
+def test_an_object_that_cannot_be_deleted_alone_is_named(
+    script: Script, store: BucketClient
+) -> None:
     script.answer("DeleteObjects", refusal("NotImplemented", 501))
     script.answer("DeleteObject", refusal("AccessDenied"), ending="/a")
     script.answer("DeleteObject", refusal("NoSuchKey", 404), ending="/d")
@@ -109,7 +113,7 @@ def test_an_object_that_cannot_be_deleted_alone_is_named(script: Script, store: 
     assert "AccessDenied" in outcome["out/a"]
 
 
-def test_a_page_of_something_else_deletes_nothing(script: Script, store: Store) -> None:
+def test_a_page_of_something_else_deletes_nothing(script: Script, store: BucketClient) -> None:
     for operation in ("DeleteObjects", "DeleteObject", "HeadObject"):
         script.answer(operation, Reply(body=PAGE))
     assert set(run(store).values()) == {
@@ -118,7 +122,7 @@ def test_a_page_of_something_else_deletes_nothing(script: Script, store: Store) 
 
 
 def test_a_store_that_answers_200_and_has_no_object_left_has_deleted_it(
-    script: Script, store: Store
+    script: Script, store: BucketClient
 ) -> None:
     script.answer("DeleteObjects", refusal("NotImplemented", 501))
     script.answer("DeleteObject", Reply(200))

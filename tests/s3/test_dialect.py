@@ -6,8 +6,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from nipype_datasink import S3Error
-from nipype_datasink.s3.bucket_client import Store
-from nipype_datasink.s3.client import Connection, open_bucket
+from nipype_datasink.s3.bucket_client import BucketClient
+from nipype_datasink.s3.client import ClientOptions, open_bucket
 from nipype_datasink.s3.dialect import Dialect, DialectError, dialect_of, learn, remember
 
 
@@ -87,9 +87,9 @@ def test_each_lesson_is_learnt_once() -> None:
 
 
 def test_it_is_remembered_for_one_bucket_of_one_client(credentials: None) -> None:
-    client = open_bucket("one", Connection(region="us-east-1")).meta.client
-    other = open_bucket("one", Connection(region="us-west-2")).meta.client
-    remember(Store(client=client, bucket="one", upload_args={}), DIGEST)
-    assert dialect_of(Store(client=client, bucket="one", upload_args={"ACL": "x"})) == DIGEST
-    assert dialect_of(Store(client=client, bucket="two", upload_args={})) == Dialect()
-    assert dialect_of(Store(client=other, bucket="one", upload_args={})) == Dialect()
+    client = open_bucket("one", ClientOptions(region="us-east-1")).meta.client
+    other = open_bucket("one", ClientOptions(region="us-west-2")).meta.client
+    remember(BucketClient(client=client, bucket="one", upload_args={}), DIGEST)
+    assert dialect_of(BucketClient(client=client, bucket="one", upload_args={"ACL": "x"})) == DIGEST
+    assert dialect_of(BucketClient(client=client, bucket="two", upload_args={})) == Dialect()
+    assert dialect_of(BucketClient(client=other, bucket="one", upload_args={})) == Dialect()

@@ -21,12 +21,12 @@ from s3transfer.manager import TransferManager
 from nipype_datasink import FileTransfer, Outcome, S3Error, Status
 from nipype_datasink.delivery.progress import Progress
 from nipype_datasink.parallel import Interrupted
-from nipype_datasink.s3.bucket_client import Store
+from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.choice import choose_transport
-from nipype_datasink.s3.client import Connection, open_bucket
+from nipype_datasink.s3.client import ClientOptions, open_bucket
 from nipype_datasink.s3.comparison import PART_SIZE
-from nipype_datasink.s3.concurrency import Pace
-from nipype_datasink.s3.errors import Trouble
+from nipype_datasink.s3.concurrency import ConcurrencyEstimator
+from nipype_datasink.s3.errors import CircuitBreaker
 from nipype_datasink.s3.transport import Transport
 from tests.conftest import contents
 from tests.s3.conftest import Count, sent, transfer_of
@@ -46,18 +46,21 @@ def make(credentials: None, transfer_client: str) -> Make:
     def transport(
         address: str, progress: Progress | None = None, concurrency: int | None = 2, **args: Any
     ) -> Transport:
-        connection = Connection(endpoint_url=address, concurrency=concurrency)
+        connection = ClientOptions(endpoint_url=address, concurrency=concurrency)
         client = open_bucket("mybucket", connection).meta.client
-        store = Store(client=client, bucket="mybucket", upload_args=args)
+        store = BucketClient(client=client, bucket="mybucket", upload_args=args)
         return choose_transport(
-            transfer_client, store, pace=Pace(concurrency), progress=progress or Count()
+            transfer_client,
+            store,
+            pace=ConcurrencyEstimator(concurrency),
+            progress=progress or Count(),
         )
 
     return transport
 
 
 def send(transport: Transport, transfer: FileTransfer) -> Outcome:
-    (outcome,) = transport.send([transfer], Trouble())
+    (outcome,) = transport.send([transfer], CircuitBreaker())
     assert outcome.transfer is transfer
     return outcome
 
@@ -282,7 +285,7 @@ def many(tmp_path: Path, count: int, size: int = 3) -> list[FileTransfer]:
 
 def test_trouble_with_the_bucket_stops_all(tmp_path: Path, script: Script, make: Make) -> None:
     script.answer("PutObject", refusal("InvalidAccessKeyId"))
-    outcomes = make(script.url).send(many(tmp_path, 100), Trouble())
+    outcomes = make(script.url).send(many(tmp_path, 100), CircuitBreaker())
     statuses = [outcome.status for outcome in outcomes]
     assert set(statuses) == {Status.FAILED, Status.NOT_TRIED}
     assert len(script.requests) == statuses.count(Status.FAILED) < 10
@@ -303,7 +306,7 @@ def test_trouble_with_the_bucket_ends_what_is_under_way(
 
     script.rule("UploadPart", linger, ending="/001")
     script.rule("CreateMultipartUpload", refuse, ending="/000")
-    outcomes = make(script.url, concurrency=32).send(many(tmp_path, 2, LARGE), Trouble())
+    outcomes = make(script.url, concurrency=32).send(many(tmp_path, 2, LARGE), CircuitBreaker())
     assert [outcome.status for outcome in outcomes] == [Status.FAILED, Status.FAILED]
     assert "given up" in str(outcomes[1].cause)
     assert [request.path for request in script.asked("AbortMultipartUpload")] == ["/mybucket/001"]
@@ -313,7 +316,7 @@ def test_outcomes_have_the_order_of_transfers(tmp_path: Path, script: Script, ma
     transfers = many(tmp_path, 20)
     transfers[3] = replace(transfers[3], source=str(tmp_path / "gone"))
     transfers[5] = replace(transfer_of(tmp_path / "large", bytes(LARGE)), destination="s3://b/l")
-    outcomes = make(script.url).send(transfers, Trouble())
+    outcomes = make(script.url).send(transfers, CircuitBreaker())
     assert [outcome.transfer for outcome in outcomes] == transfers
     failed = [outcome.transfer for outcome in outcomes if outcome.status is Status.FAILED]
     assert failed == [transfers[3]]
@@ -347,7 +350,7 @@ def test_an_interrupt_begins_nothing_more_and_leaves_no_parts(
     (tmp_path / "small").mkdir()
     small = many(tmp_path / "small", 50)
     with pytest.raises(KeyboardInterrupt):
-        make(script.url).send([*large, *small], Trouble())
+        make(script.url).send([*large, *small], CircuitBreaker())
     begun, ended, complete = uploads(script)
     assert begun == ended | complete
     assert len(script.asked("PutObject")) < 50
@@ -368,7 +371,7 @@ def test_an_interrupt_that_does_not_wake_who_waits_is_heeded_soon(
 
     script.rule("UploadPart", press)
     with pytest.raises(KeyboardInterrupt):
-        make(script.url).send(many(tmp_path, 1, LARGE), Trouble())
+        make(script.url).send(many(tmp_path, 1, LARGE), CircuitBreaker())
     assert len(script.asked("AbortMultipartUpload")) == 1
     assert not script.asked("CompleteMultipartUpload")
 
@@ -386,7 +389,7 @@ def test_an_interrupt_waits_until_all_has_ended(tmp_path: Path, script: Script, 
 
     script.rule("UploadPart", arrive)
     with pytest.raises(KeyboardInterrupt):
-        make(script.url, concurrency=32).send(many(tmp_path, 2, LARGE), Trouble())
+        make(script.url, concurrency=32).send(many(tmp_path, 2, LARGE), CircuitBreaker())
     begun, ended, complete = uploads(script)
     assert len(begun) == 2
     assert begun == ended | complete
@@ -410,7 +413,7 @@ def test_an_interrupt_aborts_even_an_upload_that_is_just_being_opened(
     for owner, name in ((CrtClient, "make_request"), (TransferManager, "upload")):
         monkeypatch.setattr(owner, name, pressing_after(getattr(owner, name), begun))
     with pytest.raises(KeyboardInterrupt):
-        make(script.url).send(many(tmp_path, 1, LARGE), Trouble())
+        make(script.url).send(many(tmp_path, 1, LARGE), CircuitBreaker())
     assert len(script.asked("AbortMultipartUpload")) == 1
     assert not script.asked("CompleteMultipartUpload")
 
@@ -445,7 +448,7 @@ def test_an_interrupt_while_a_file_is_proved_aborts_the_uploads_under_way(
     script.rule("UploadPart", hang)
     large = replace(transfer_of(tmp_path / "l", bytes(4 * PART_SIZE)), destination="s3://b/large")
     with pytest.raises(Interrupted):
-        make(script.url, concurrency=4).send([large, *many(tmp_path, 2)], Trouble())
+        make(script.url, concurrency=4).send([large, *many(tmp_path, 2)], CircuitBreaker())
     assert len(script.asked("AbortMultipartUpload")) == 1
 
 
@@ -454,7 +457,7 @@ def test_no_more_requests_are_under_way_than_are_allowed(
 ) -> None:
     under_way = UnderWay(script)
     large = replace(transfer_of(tmp_path / "l", bytes(4 * PART_SIZE)), destination="s3://b/large")
-    make(script.url, concurrency=3).send([large, *many(tmp_path, 12)], Trouble())
+    make(script.url, concurrency=3).send([large, *many(tmp_path, 12)], CircuitBreaker())
     assert under_way.most == 3
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
 
 WRONG = "AWSAccessKeyId={}\nAWSSecretKey=wrong/secret+of/a+user\n"
-Trouble = Callable[[DataSink], object]
+CircuitBreaker = Callable[[DataSink], object]
 
 
 @pytest.fixture
@@ -95,12 +95,12 @@ def missing_file(sink: DataSink) -> None:
     sink.inputs.creds_path = "/nowhere/credentials.csv"
 
 
-def file_of(content: str) -> Trouble:
-    def trouble(sink: DataSink) -> None:
+def file_of(content: str) -> CircuitBreaker:
+    def breaker(sink: DataSink) -> None:
         Path("keys").write_text(content)
         sink.inputs.creds_path = str(Path("keys").absolute())
 
-    return trouble
+    return breaker
 
 
 def directory(sink: DataSink) -> None:
@@ -126,7 +126,7 @@ def no_boto3(sink: DataSink) -> None:
     sys.modules["boto3"] = None  # type: ignore[assignment]
 
 
-BEFORE_ANY_REQUEST: dict[str, tuple[Trouble, type[S3Error], str]] = {
+BEFORE_ANY_REQUEST: dict[str, tuple[CircuitBreaker, type[S3Error], str]] = {
     "creds_path missing": (missing_file, CredentialsError, "/nowhere/credentials.csv"),
     "creds_path empty": (file_of(""), CredentialsError, "is empty"),
     "creds_path binary": (file_of("\0\1\2"), CredentialsError, "is not text"),
@@ -156,7 +156,7 @@ def modules() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "kind", "why"), BEFORE_ANY_REQUEST.values(), ids=BEFORE_ANY_REQUEST.keys()
+    ("breaker", "kind", "why"), BEFORE_ANY_REQUEST.values(), ids=BEFORE_ANY_REQUEST.keys()
 )
 def test_without_a_client_the_local_copy_is_made_and_nothing_is_asked(
     *,
@@ -164,12 +164,12 @@ def test_without_a_client_the_local_copy_is_made_and_nothing_is_asked(
     workdir: Path,
     requests: Counter[str],
     modules: None,
-    trouble: Trouble,
+    breaker: CircuitBreaker,
     kind: type[S3Error],
     why: str,
 ) -> None:
     forget_clients()
-    trouble(sick)
+    breaker(sick)
     error = failure(sick)
     assert type(error) is kind
     assert why in str(error)
@@ -595,14 +595,14 @@ def test_the_session_token_in_a_refusal_is_kept_by_nobody(
     assert "token of mine" not in f"{cause.response}"
 
 
-@pytest.mark.parametrize("trouble", [missing_file, closed_port])
+@pytest.mark.parametrize("breaker", [missing_file, closed_port])
 def test_a_folder_that_cannot_be_emptied_is_told_even_if_nothing_is_sent(
-    sink: DataSink, workdir: Path, trouble: Trouble
+    sink: DataSink, workdir: Path, breaker: CircuitBreaker
 ) -> None:
     (workdir / "empty").mkdir()
     sink.inputs.x = str(workdir / "empty")
     sink.inputs.remove_dest_dir = True
-    trouble(sink)
+    breaker(sink)
     error = failure(sink)
     assert "not tried: s3://mybucket/out/x/empty" in str(error)
 
@@ -630,7 +630,7 @@ def test_an_accident_of_ours_is_not_called_one_of_the_store(
     def accident(*_: object, **__: object) -> None:
         raise NameError("name 'kye' is not defined")
 
-    monkeypatch.setattr("nipype_datasink.s3.target.find_present", accident)
+    monkeypatch.setattr("nipype_datasink.s3.target.find_unchanged", accident)
     error = failure(injected)
     assert statuses(error) == ["failed", "failed", "failed"]
     assert {type(outcome.cause) for outcome in error.outcomes[-3:]} == {NameError}

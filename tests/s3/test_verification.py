@@ -18,12 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nipype_datasink import DataSink, FileTransfer, Outcome, S3Error, Status
-from nipype_datasink.s3.bucket_client import Store
+from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.choice import choose_transport
-from nipype_datasink.s3.client import Connection, open_bucket
+from nipype_datasink.s3.client import ClientOptions, open_bucket
 from nipype_datasink.s3.comparison import PART_SIZE, proofs
-from nipype_datasink.s3.concurrency import Pace
-from nipype_datasink.s3.errors import Trouble
+from nipype_datasink.s3.concurrency import ConcurrencyEstimator
+from nipype_datasink.s3.errors import CircuitBreaker
 from nipype_datasink.s3.verification import Agreement, Answer, Verdict, judge, proves
 from tests.s3.conftest import Count, transfer_of
 from tests.s3.script import DONE, Reply, Request, Script, refusal
@@ -443,11 +443,13 @@ def send(
         transfers: list[FileTransfer], checksums: str = "when_required", limit: int = 2
     ) -> list[Outcome]:
         monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", checksums)
-        connection = Connection(endpoint_url=script.url, concurrency=limit)
+        connection = ClientOptions(endpoint_url=script.url, concurrency=limit)
         client = open_bucket("mybucket", connection).meta.client
-        store = Store(client=client, bucket="mybucket", upload_args={})
-        transport = choose_transport(transfer_client, store, pace=Pace(limit), progress=Count())
-        return transport.send(transfers, Trouble())
+        store = BucketClient(client=client, bucket="mybucket", upload_args={})
+        transport = choose_transport(
+            transfer_client, store, pace=ConcurrencyEstimator(limit), progress=Count()
+        )
+        return transport.send(transfers, CircuitBreaker())
 
     return send
 
@@ -537,12 +539,12 @@ def test_a_head_without_a_length_denies_nothing(
     large: str, script: Script, send: Callable[..., list[Outcome]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Liar(script, Lie())
-    head = Store.head
+    head = BucketClient.head
 
-    def without(self: Store, key: str, **extra: Any) -> Any:
+    def without(self: BucketClient, key: str, **extra: Any) -> Any:
         return {k: v for k, v in head(self, key, **extra).items() if k != "ContentLength"}
 
-    monkeypatch.setattr(Store, "head", without)
+    monkeypatch.setattr(BucketClient, "head", without)
     transfer = FileTransfer(source=large, destination="s3://mybucket/key", size=len(LARGE))
     assert name_of(send([transfer])[0]) == VERIFIED
 

@@ -12,7 +12,7 @@ from nipype_datasink.delivery.atomic import Directories, copy, hard_link, make_d
 from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.delivery.removal import remove_others
 from nipype_datasink.errors import CollisionError, DeliveryError, LateCollisionError
-from nipype_datasink.parallel import spread
+from nipype_datasink.parallel import parallel_map
 from nipype_datasink.planning.collisions import name_collision
 from nipype_datasink.planning.location import LocalDirectory
 from nipype_datasink.planning.places import alike_groups, same_place
@@ -92,12 +92,12 @@ class _Work:
         self.outcomes: dict[FileTransfer, Outcome] = {}
         self._link = link
         self._prepare = Directories()
-        self._hopeless: OSError | None = None
+        self._fatal_error: OSError | None = None
         self._stopped = threading.Event()
 
     def link(self, transfer: FileTransfer) -> bool:
         """Deliver a file if that takes no reading; return whether an outcome is known."""
-        if self._hopeless is None:
+        if self._fatal_error is None:
             try:
                 self._prepare(os.path.dirname(transfer.destination))
                 status = self._status_unread(transfer)
@@ -144,7 +144,7 @@ class _Work:
         for transfer in transfers:
             if transfer.size < _WORTH_A_THREAD:
                 self._copy_one(transfer)
-        spread(self._copy_one, large, threads=_THREADS, interrupt=self._stopped.set)
+        parallel_map(self._copy_one, large, threads=_THREADS, interrupt=self._stopped.set)
 
     def _status_unread(self, transfer: FileTransfer) -> Status | None:
         source, place = transfer.source, transfer.destination
@@ -157,8 +157,8 @@ class _Work:
         return Status.SENT if linked else None
 
     def _copy_one(self, transfer: FileTransfer) -> None:
-        if self._hopeless:
-            self._note(transfer, Status.NOT_TRIED, self._hopeless)
+        if self._fatal_error:
+            self._note(transfer, Status.NOT_TRIED, self._fatal_error)
             return
         try:
             self._note(transfer, self._copy(transfer))
@@ -184,7 +184,7 @@ class _Work:
             raise error
         self.outcomes[transfer] = Outcome.failure(transfer, error)
         if isinstance(error, OSError) and error.errno in _HOPELESS:
-            self._hopeless = error
+            self._fatal_error = error
 
 
 def _doubtful(transfers: Sequence[FileTransfer]) -> dict[FileTransfer, list[FileTransfer]]:

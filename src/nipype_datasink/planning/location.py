@@ -95,7 +95,7 @@ class S3Prefix:
     prefix: str = ""
     """Normalised: no empty, ``.`` or ``..`` part, no slash at either end; ``""`` is the root."""
 
-    received_by: str = ""
+    bucket_override: str = ""
     """Name of an injected bucket that takes the place of `bucket`, if it has another."""
 
     @property
@@ -106,7 +106,7 @@ class S3Prefix:
     def child(self, container: str) -> S3Prefix:
         """Return the prefix `container` below this one, an absolute one too."""
         prefix = _resolve(f"{self.prefix}/{container}", f"{self}/{container}")
-        return S3Prefix(self.bucket, prefix, self.received_by)
+        return S3Prefix(self.bucket, prefix, self.bucket_override)
 
     def join(self, folder: str, part: str) -> str:
         """Return `part` below `folder`, an absolute one too."""
@@ -134,7 +134,7 @@ class S3Prefix:
     @property
     def receiver(self) -> str:
         """Name of the bucket that really receives."""
-        return self.received_by or self.bucket
+        return self.bucket_override or self.bucket
 
     @property
     def label(self) -> str:

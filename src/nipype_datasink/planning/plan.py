@@ -13,7 +13,7 @@ from nipype_datasink.planning.location import LocalDirectory, Location
 from nipype_datasink.planning.path_limits import PathLimits
 from nipype_datasink.planning.places import RealDirectories
 from nipype_datasink.planning.routing import route
-from nipype_datasink.planning.sources import Problem, Source, Tree, split_extension
+from nipype_datasink.planning.sources import Problem, Source, SourceContents, split_extension
 
 __all__ = ["Delivery", "FileTransfer", "Plan", "make_plan", "real_place"]
 
@@ -128,7 +128,7 @@ class Plan:
 
 
 def make_plan(
-    sources: Sequence[tuple[Source, Tree]],
+    sources: Sequence[tuple[Source, SourceContents]],
     locations: Sequence[Location],
     *,
     relative: Callable[[str], str],
@@ -177,7 +177,7 @@ def make_plan(
             refused[str(error)] = None
         return found
 
-    def delivery(source: Source, tree: Tree, location: Location) -> Delivery:
+    def delivery(source: Source, tree: SourceContents, location: Location) -> Delivery:
         path = f"{source.path}/" if tree.is_directory else source.path
         destination = route(path, source.field, location, relative=relative, substitute=substitute)
         folders = tuple(place(location, item) for item in _folders(tree, destination))
@@ -209,7 +209,7 @@ def make_plan(
     return plan
 
 
-def _targets(tree: Tree, destination: str) -> list[str]:
+def _targets(tree: SourceContents, destination: str) -> list[str]:
     """Return where each file of `tree` goes; a companion keeps its own extension."""
     if tree.is_directory:
         return [posixpath.join(destination.rstrip("/"), item.below) for item in tree.files]
@@ -220,7 +220,7 @@ def _targets(tree: Tree, destination: str) -> list[str]:
     return [destination, *(stem + split_extension(item.path)[1] for item in companions)]
 
 
-def _folders(tree: Tree, destination: str) -> list[str]:
+def _folders(tree: SourceContents, destination: str) -> list[str]:
     if not tree.is_directory:
         return []
     top = destination.rstrip("/")

@@ -14,7 +14,7 @@ from nipype_datasink.display import escaped
 from nipype_datasink.parallel import checkpoint
 from nipype_datasink.signals import is_time_limit
 
-__all__ = ["Problem", "Source", "SourceFile", "Tree", "examine", "flatten", "same_bytes"]
+__all__ = ["Problem", "Source", "SourceContents", "SourceFile", "flatten", "same_bytes", "scan"]
 
 # Files that belong together (nipype/utils/filemanip.py, related_filetype_sets).
 _COMPANIONS = ((".hdr", ".img", ".mat"), (".nii", ".mat"), (".BRIK", ".HEAD"))
@@ -87,7 +87,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tree:
+class SourceContents:
     """What a source holds: one file, one file with companions, or a directory."""
 
     is_directory: bool = False
@@ -176,7 +176,7 @@ def _path(leaf: object) -> str:
     return path
 
 
-def examine(source: Source) -> Tree:
+def scan(source: Source) -> SourceContents:
     """Look at what a source holds; nothing is opened.
 
     A directory's files are followed through links, as nipype copies them. The companions of a
@@ -186,9 +186,11 @@ def examine(source: Source) -> Tree:
         status, is_link = _status(source.path)
     except UnicodeEncodeError:
         why = "holds half a character (a lone surrogate), so there is no such file"
-        return Tree(problems=(Problem(source.field, repr(source.path), why, missing=True),))
+        return SourceContents(
+            problems=(Problem(source.field, repr(source.path), why, missing=True),)
+        )
     except OSError as error:
-        return Tree(problems=(_unreachable(source.field, source.path, error),))
+        return SourceContents(problems=(_unreachable(source.field, source.path, error),))
     if stat.S_ISDIR(status.st_mode):
         return _Walk(source).tree()
     found = [_checked(source.field, SourceFile(source.path, "", status.st_size, is_link), status)]
@@ -197,7 +199,7 @@ def examine(source: Source) -> Tree:
         for path in _companions(source.path)
         if os.path.lexists(path) and not os.path.isdir(path)
     ]
-    return Tree(
+    return SourceContents(
         files=tuple(item for item in found if isinstance(item, SourceFile)),
         problems=tuple(item for item in found if isinstance(item, Problem)),
     )
@@ -275,7 +277,7 @@ class _Walk:
         self._real: list[str] = []
         self._problems: list[Problem] = []
 
-    def tree(self) -> Tree:
+    def tree(self) -> SourceContents:
         # A stack of our own: directories may be nested deeper than calls can be.
         pending: list[tuple[str, str, tuple[str, ...]]] = [(self._top, "", ())]
         while pending:
@@ -284,7 +286,7 @@ class _Walk:
                 pending += reversed(self._enter(path, below, ancestors))
             else:
                 self._file(path, below)
-        return Tree(
+        return SourceContents(
             is_directory=True,
             files=tuple(self._files),
             directories=tuple(self._directories),

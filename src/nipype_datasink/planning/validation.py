@@ -16,12 +16,12 @@ from nipype_datasink.planning.hints import likely_input
 from nipype_datasink.planning.location import LocalDirectory, Location
 from nipype_datasink.planning.places import Places, RealDirectories, same_place, with_ancestors
 from nipype_datasink.planning.plan import Delivery, Plan, make_plan
-from nipype_datasink.planning.sources import Problem, Source, Tree, examine, flatten
+from nipype_datasink.planning.sources import Problem, Source, SourceContents, flatten, scan
 
-__all__ = ["sound_plan"]
+__all__ = ["make_valid_plan"]
 
 
-def sound_plan(
+def make_valid_plan(
     fields: Mapping[str, object],
     locations: Sequence[Location],
     *,
@@ -60,7 +60,7 @@ def sound_plan(
         the base directory.
     """
 
-    def plan_of(sources: Sequence[tuple[Source, Tree]]) -> Plan:
+    def plan_of(sources: Sequence[tuple[Source, SourceContents]]) -> Plan:
         return make_plan(
             sources,
             locations,
@@ -70,7 +70,7 @@ def sound_plan(
         )
 
     paths, problems = flatten(fields)
-    examined = [(source, examine(source)) for source in paths]
+    examined = [(source, scan(source)) for source in paths]
     left_out = [_without_path(source) for source, tree in examined if _is_identifier(source, tree)]
     sources = [item for item in examined if not _is_identifier(*item)]
     problems += [problem for _, tree in sources for problem in tree.problems]
@@ -92,7 +92,7 @@ def sound_plan(
     )
 
 
-def _is_identifier(source: Source, tree: Tree) -> bool:
+def _is_identifier(source: Source, tree: SourceContents) -> bool:
     """Return whether a source is no path: pipelines connect the identifiers of subjects, too."""
     return source.is_bare_text and not tree.exists and not os.path.lexists(source.path)
 
@@ -123,7 +123,7 @@ def _with_hint(problem: Problem, inputs: Collection[str]) -> Problem:
     )
 
 
-def _refuse_recursion(delivery: Delivery, tree: Tree) -> None:
+def _refuse_recursion(delivery: Delivery, tree: SourceContents) -> None:
     """Refuse to write into a directory that is being read, unless it is sunk in its own place."""
     folders = list(map(RealDirectories(), delivery.directories))
     if not folders or same_place(folders[0], os.path.realpath(delivery.source)):

@@ -12,10 +12,10 @@ from typing import Any
 
 from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.planning.plan import FileTransfer
-from nipype_datasink.s3.bucket_client import Store
+from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.comparison import PART_SIZE
 from nipype_datasink.s3.dialect import Dialect, dialect_of, learn, remember
-from nipype_datasink.s3.errors import Trouble
+from nipype_datasink.s3.errors import CircuitBreaker
 from nipype_datasink.s3.transport import GivenUp, Transport
 
 __all__ = ["AdaptiveTransport"]
@@ -36,17 +36,17 @@ class AdaptiveTransport:
         Returns the transport that suits what is known of the store.
     """
 
-    def __init__(self, store: Store, choose: Callable[[], Transport]) -> None:
+    def __init__(self, store: BucketClient, choose: Callable[[], Transport]) -> None:
         self._store = store
         self._choose = choose
         self._transport = choose()
 
-    def send(self, transfers: Sequence[FileTransfer], trouble: Trouble) -> list[Outcome]:
+    def send(self, transfers: Sequence[FileTransfer], breaker: CircuitBreaker) -> list[Outcome]:
         """Send every file that can be sent; return what became of each, in order."""
         outcomes: dict[FileTransfer, Outcome] = {}
         waiting = list(transfers)
         while waiting:
-            attempt = _Attempt(trouble, dialect_of(self._store))
+            attempt = _Attempt(breaker, dialect_of(self._store))
             begun = time.time()
             try:
                 sent = self._transport.send(waiting, attempt)
@@ -55,7 +55,7 @@ class AdaptiveTransport:
                     raise
                 sent = [Outcome.failure(item, error) for item in waiting]
             outcomes.update((outcome.transfer, outcome) for outcome in sent)
-            if attempt.learnt is None or trouble.stopped:
+            if attempt.learnt is None or breaker.stopped:
                 break
             self._adapt(attempt.dialect, attempt.learnt)
             failed = [outcome for outcome in sent if _may_be_sent(outcome, attempt)]
@@ -77,14 +77,14 @@ class AdaptiveTransport:
             _logger.debug("%s: the store asks for %s", self._store.bucket, now)
 
 
-class _Attempt(Trouble):
+class _Attempt(CircuitBreaker):
     """The trouble of one attempt: a lesson ends it, and does not count as trouble of the run."""
 
-    def __init__(self, trouble: Trouble, dialect: Dialect) -> None:
+    def __init__(self, breaker: CircuitBreaker, dialect: Dialect) -> None:
         super().__init__()
         self.dialect = dialect
         self.learnt: Dialect | None = None
-        self._of_run = trouble
+        self._of_run = breaker
         self._learning = threading.Lock()  # guards `learnt`
 
     @property
@@ -120,7 +120,7 @@ def _may_be_sent(outcome: Outcome, attempt: _Attempt) -> bool:
     )
 
 
-def _abort(store: Store, outcomes: Iterable[Outcome], begun: float) -> None:
+def _abort(store: BucketClient, outcomes: Iterable[Outcome], begun: float) -> None:
     """Abort the uploads that the runtime has begun without learning their names.
 
     Others may be sending to the same keys: only what began after `begun`, in seconds since 1970,
@@ -145,7 +145,7 @@ def _abort(store: Store, outcomes: Iterable[Outcome], begun: float) -> None:
             return
 
 
-def _begun_uploads(store: Store, key: str, begun: float) -> Iterator[str]:
+def _begun_uploads(store: BucketClient, key: str, begun: float) -> Iterator[str]:
     answer = store.client.list_multipart_uploads(
         Bucket=store.bucket, Prefix=key, **store.request_args
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
-__all__ = ["Store"]
+__all__ = ["BucketClient"]
 
 _NOT_COMPARED = (
     "ACL",
@@ -28,7 +28,7 @@ _FOR_EVERY_REQUEST = ("RequestPayer", "ExpectedBucketOwner")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
+class BucketClient:
     """A bucket, reached through one client."""
 
     client: S3Client

@@ -11,11 +11,11 @@ from botocore.utils import get_environ_proxies
 from nipype_datasink.delivery.progress import Progress
 from nipype_datasink.errors import S3Error
 from nipype_datasink.s3 import has_crt
-from nipype_datasink.s3.bucket_client import Store
+from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.classic import ClassicTransport
 from nipype_datasink.s3.client import is_mocked, session_of
-from nipype_datasink.s3.concurrency import Pace
-from nipype_datasink.s3.crt.request import Template, make_template
+from nipype_datasink.s3.concurrency import ConcurrencyEstimator
+from nipype_datasink.s3.crt.request import RequestTemplate, make_template
 from nipype_datasink.s3.descriptors import are_scarce
 from nipype_datasink.s3.dialect import dialect_of
 from nipype_datasink.s3.transport import Transport
@@ -28,11 +28,13 @@ __all__ = ["choose_transport", "close_idle_connections"]
 _logger = logging.getLogger("nipype.interface")
 
 
-class _Unfit(Exception):
+class CrtUnavailable(Exception):
     """Why the AWS Common Runtime cannot send these files."""
 
 
-def choose_transport(wanted: str, store: Store, *, pace: Pace, progress: Progress) -> Transport:
+def choose_transport(
+    wanted: str, store: BucketClient, *, pace: ConcurrencyEstimator, progress: Progress
+) -> Transport:
     """Return what sends files to `store`.
 
     Parameters
@@ -56,7 +58,7 @@ def choose_transport(wanted: str, store: Store, *, pace: Pace, progress: Progres
     if wanted != "classic" and dialect_of(store).suits_crt:
         try:
             transport = _crt(store, pace, progress)
-        except _Unfit as why:
+        except CrtUnavailable as why:
             if wanted == "crt":
                 raise S3Error(
                     f"s3_transfer_client 'crt' cannot be used: {why}. Set 'auto' or 'classic'"
@@ -65,7 +67,7 @@ def choose_transport(wanted: str, store: Store, *, pace: Pace, progress: Progres
     return transport or ClassicTransport(store, pace=pace, progress=progress)
 
 
-def _crt(store: Store, pace: Pace, progress: Progress) -> Transport | None:
+def _crt(store: BucketClient, pace: ConcurrencyEstimator, progress: Progress) -> Transport | None:
     """Return None where the runtime could send, were this process not a fork of its own."""
     session = _session(store)
     from nipype_datasink.s3.crt.client import crt_client, started_before_fork
@@ -74,14 +76,16 @@ def _crt(store: Store, pace: Pace, progress: Progress) -> Transport | None:
     template = make_template(store)
     _check(template)
     if (store.client.meta.config.s3 or {}).get("payload_signing_enabled"):  # type: ignore[attr-defined]
-        raise _Unfit("it does not sign bodies, as payload_signing_enabled asks")
+        raise CrtUnavailable("it does not sign bodies, as payload_signing_enabled asks")
     if started_before_fork():
         _logger.info("%s: boto3 sends, as the parent process uses the AWS CRT", store.bucket)
         return None
     try:
         client = crt_client(store.client, session, template, concurrency=pace.limit)
     except Exception as error:
-        raise _Unfit(f"its client cannot be made: {error}") from error  # no descriptors, no threads
+        raise CrtUnavailable(
+            f"its client cannot be made: {error}"
+        ) from error  # no descriptors, no threads
     return CrtTransport(store, client, template, pace=pace, progress=progress)
 
 
@@ -94,27 +98,29 @@ def close_idle_connections() -> None:
         runtime.forget_idle_clients()
 
 
-def _session(store: Store) -> boto3.session.Session:
+def _session(store: BucketClient) -> boto3.session.Session:
     """Return the session of a store whose client and kind the runtime can stand in for."""
     if not has_crt():
-        raise _Unfit("no recent awscrt is installed; run pip install 'nipype-datasink[crt]'")
+        raise CrtUnavailable(
+            "no recent awscrt is installed; run pip install 'nipype-datasink[crt]'"
+        )
     session = session_of(store.client)
     if session is None:
-        raise _Unfit("the bucket was not opened by this sink")
+        raise CrtUnavailable("the bucket was not opened by this sink")
     if is_mocked():
-        raise _Unfit("moto's mock_aws, which stands in for S3, cannot see it")
+        raise CrtUnavailable("moto's mock_aws, which stands in for S3, cannot see it")
     if store.bucket.startswith("arn:") or store.bucket.endswith("--x-s3"):
-        raise _Unfit(f"{store.bucket} is an access point or a directory bucket")
+        raise CrtUnavailable(f"{store.bucket} is an access point or a directory bucket")
     return session
 
 
-def _check(template: Template) -> None:
+def _check(template: RequestTemplate) -> None:
     if template.authentication not in ("v4", "none") or template.service != "s3":
-        raise _Unfit(f"it does not sign requests by {template.authentication!r}")
+        raise CrtUnavailable(f"it does not sign requests by {template.authentication!r}")
     if get_environ_proxies(f"{template.scheme}://{template.host}"):
-        raise _Unfit("requests go through a proxy")
+        raise CrtUnavailable("requests go through a proxy")
     if template.checksum_algorithm not in (None, *_CHECKSUMS):
-        raise _Unfit(f"it does not know the checksum {template.checksum_algorithm}")
+        raise CrtUnavailable(f"it does not know the checksum {template.checksum_algorithm}")
 
 
 _CHECKSUMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")

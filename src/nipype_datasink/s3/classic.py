@@ -13,20 +13,20 @@ from s3transfer.subscribers import BaseSubscriber
 
 from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.delivery.progress import Progress
-from nipype_datasink.parallel import Pool, checkpoint, result_of, spread
+from nipype_datasink.parallel import Pool, checkpoint, parallel_map, result_of
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3 import has_crt
-from nipype_datasink.s3.bucket_client import Store
-from nipype_datasink.s3.client import CONCURRENCY, REQUEST, session_of
+from nipype_datasink.s3.bucket_client import BucketClient
+from nipype_datasink.s3.client import MAX_CLASSIC_REQUESTS, SECONDS_PER_REQUEST, session_of
 from nipype_datasink.s3.comparison import PART_SIZE
-from nipype_datasink.s3.concurrency import Pace
+from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from nipype_datasink.s3.content_md5 import DigestingClient
 from nipype_datasink.s3.content_type import content_type_of
 from nipype_datasink.s3.dialect import dialect_of
-from nipype_datasink.s3.errors import Trouble
+from nipype_datasink.s3.errors import CircuitBreaker
 from nipype_datasink.s3.transport import (
     Version,
-    given_up,
+    cancelled,
     refuse_change,
     version_of,
 )
@@ -55,7 +55,9 @@ class ClassicTransport:
         Told of bytes on their way.
     """
 
-    def __init__(self, store: Store, *, pace: Pace, progress: Progress) -> None:
+    def __init__(
+        self, store: BucketClient, *, pace: ConcurrencyEstimator, progress: Progress
+    ) -> None:
         self._store = store
         self._args = {**_fastest_checksum(store), **store.upload_args}
         digest = dialect_of(store).needs_digest
@@ -64,24 +66,24 @@ class ClassicTransport:
         self._progress = progress
         self._verifier = Verifier(store)
 
-    def send(self, transfers: Sequence[FileTransfer], trouble: Trouble) -> list[Outcome]:
+    def send(self, transfers: Sequence[FileTransfer], breaker: CircuitBreaker) -> list[Outcome]:
         """Send every file that can be sent; return what became of each, in order."""
         small = [transfer for transfer in transfers if transfer.size <= PART_SIZE]
         large = [transfer for transfer in transfers if transfer.size > PART_SIZE]
-        threads = self._pace.requests(work=REQUEST, least=2, most=CONCURRENCY)
-        sent = spread(
-            lambda item: self._send_small(item, trouble),
+        threads = self._pace.requests(work=SECONDS_PER_REQUEST, least=2, most=MAX_CLASSIC_REQUESTS)
+        sent = parallel_map(
+            lambda item: self._send_small(item, breaker),
             small,
             threads=threads,
-            interrupt=trouble.stop,
+            interrupt=breaker.stop,
         )
         outcomes = {outcome.transfer: outcome for outcome in sent}
         if large:
-            outcomes.update(self._send_large(large, trouble))
+            outcomes.update(self._send_large(large, breaker))
         return [outcomes[transfer] for transfer in transfers]
 
-    def _send_small(self, transfer: FileTransfer, trouble: Trouble) -> Outcome:
-        if trouble.stopped:
+    def _send_small(self, transfer: FileTransfer, breaker: CircuitBreaker) -> Outcome:
+        if breaker.stopped:
             return Outcome(transfer=transfer, status=Status.NOT_TRIED)
         try:
             before = version_of(transfer.source)
@@ -89,14 +91,14 @@ class ClassicTransport:
             refuse_change(transfer.source, before)
             verified = self._verifier.verify(transfer, before[0], _answer(response))
         except Exception as error:  # noqa: BLE001 - a client may carry handlers of the user's
-            trouble.refuse(error)
+            breaker.refuse(error)
             return Outcome.failure(transfer, error)
-        trouble.accept()
+        breaker.accept()
         self._progress.advance(transfer.size)
         return Outcome(transfer=transfer, status=Status.SENT, verified=verified)
 
     def _send_large(
-        self, transfers: Sequence[FileTransfer], trouble: Trouble
+        self, transfers: Sequence[FileTransfer], breaker: CircuitBreaker
     ) -> dict[FileTransfer, Outcome]:
         at_once = self._pace.limit or min(_PARTS, self._pace.affordable)
         config = TransferConfig(
@@ -107,34 +109,36 @@ class ClassicTransport:
         # The manager aborts what is on its way, parts included, if an interrupt ends it.
         client, pool = _Recorder(self._client), Pool
         with TransferManager(client, config, executor_cls=pool) as manager:  # type: ignore[arg-type]
-            begun, outcomes = self._begin(manager, transfers, trouble)
+            begun, outcomes = self._begin(manager, transfers, breaker)
             sent = []
             for transfer, before, future, ended in begun:
                 try:
                     result_of(ended)
                     future.result()
                 except CancelledError:
-                    outcomes[transfer] = given_up(transfer)
+                    outcomes[transfer] = cancelled(transfer)
                 except Exception as error:  # noqa: BLE001
-                    trouble.refuse(error)
+                    breaker.refuse(error)
                     outcomes[transfer] = Outcome.failure(transfer, error)
-                    if trouble.stopped:
+                    if breaker.stopped:
                         _cancel(begun)
                 else:
-                    trouble.accept()
+                    breaker.accept()
                     sent.append((transfer, before))
         answers = client.completions
-        for outcome in spread(lambda item: self._prove(*item, answers), sent, threads=at_once):
+        for outcome in parallel_map(
+            lambda item: self._prove(*item, answers), sent, threads=at_once
+        ):
             outcomes[outcome.transfer] = outcome
         return outcomes
 
     def _begin(
-        self, manager: TransferManager, transfers: Sequence[FileTransfer], trouble: Trouble
+        self, manager: TransferManager, transfers: Sequence[FileTransfer], breaker: CircuitBreaker
     ) -> tuple[list[_Begun], dict[FileTransfer, Outcome]]:
         begun: list[_Begun] = []
         outcomes: dict[FileTransfer, Outcome] = {}
         for transfer in transfers:
-            if trouble.stopped:
+            if breaker.stopped:
                 outcomes[transfer] = Outcome(transfer=transfer, status=Status.NOT_TRIED)
                 continue
             watch = _Watch(self._progress)
@@ -180,7 +184,7 @@ class ClassicTransport:
         return {**({"ContentType": content_type} if content_type else {}), **self._args}
 
 
-def _fastest_checksum(store: Store) -> dict[str, str]:
+def _fastest_checksum(store: BucketClient) -> dict[str, str]:
     """Return the checksum by which a later run recognises even large files at once.
 
     An injected client sends what it was made to send.

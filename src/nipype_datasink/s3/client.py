@@ -17,9 +17,9 @@ from weakref import WeakKeyDictionary
 
 from nipype_datasink.errors import CredentialsError, S3Error
 from nipype_datasink.planning.location import expand_home, refuse_password, without_password
-from nipype_datasink.s3.concurrency import CONCURRENCY, REQUEST
+from nipype_datasink.s3.concurrency import MAX_CLASSIC_REQUESTS, SECONDS_PER_REQUEST
 from nipype_datasink.s3.credentials import Keys, parse_credentials
-from nipype_datasink.s3.crt.request import give_templates
+from nipype_datasink.s3.crt.request import register_probe
 
 if TYPE_CHECKING:
     import boto3.session
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket, S3ServiceResource
 
 __all__ = [
-    "CONCURRENCY",
-    "REQUEST",
-    "Connection",
+    "MAX_CLASSIC_REQUESTS",
+    "SECONDS_PER_REQUEST",
+    "ClientOptions",
     "forget_clients",
     "is_mocked",
     "is_signed",
@@ -45,7 +45,7 @@ _RELATIVE = "a node runs in its own directory, so give it a whole path"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
+class ClientOptions:
     """What a client is made of, besides the environment and AWS's own configuration files."""
 
     keys: Keys | None = None
@@ -89,7 +89,7 @@ def read_credentials(path: str) -> Keys:
         raise CredentialsError(f"creds_path {path!r} cannot be used: {error}") from None
 
 
-def open_bucket(name: str, connection: Connection) -> Bucket:
+def open_bucket(name: str, connection: ClientOptions) -> Bucket:
     """Return a bucket, through a client that is kept for as long as nothing changes.
 
     No request is made: a role that may only write objects need not be able to look at the bucket.
@@ -144,7 +144,7 @@ def is_signed(resource: Bucket | S3ServiceResource) -> bool:
     return getattr(config, "signature_version", None) is not UNSIGNED
 
 
-def _resource(connection: Connection) -> S3ServiceResource:
+def _resource(connection: ClientOptions) -> S3ServiceResource:
     fingerprint = _fingerprint(connection)
     with _lock:
         resource = _resources.pop(fingerprint, None) or _make_resource(connection)
@@ -157,7 +157,7 @@ def _resource(connection: Connection) -> S3ServiceResource:
         return resource
 
 
-def _fingerprint(connection: Connection) -> str:
+def _fingerprint(connection: ClientOptions) -> str:
     """Return a digest of everything that a client is made from."""
     environment = sorted(
         (name, value)
@@ -190,7 +190,7 @@ def is_mocked() -> bool:
     return bool(models and models.botocore_stubber.enabled)
 
 
-def _make_resource(connection: Connection) -> S3ServiceResource:
+def _make_resource(connection: ClientOptions) -> S3ServiceResource:
     from botocore.config import Config
     from botocore.handlers import add_expect_header
 
@@ -215,18 +215,18 @@ def _make_resource(connection: Connection) -> S3ServiceResource:
         client.meta.config.request_checksum_calculation = "when_required"  # type: ignore[attr-defined]
     # The wait for "100 Continue" costs a whole round trip for each object.
     client.meta.events.unregister("before-call.s3", add_expect_header)
-    give_templates(client.meta.events)
+    register_probe(client.meta.events)
     send_content_md5(client.meta.events)
     _sessions[client] = session
     return resource
 
 
-def _settings(session: boto3.session.Session, connection: Connection) -> dict[str, Any]:
+def _settings(session: boto3.session.Session, connection: ClientOptions) -> dict[str, Any]:
     import boto3
     from botocore import UNSIGNED
 
     settings: dict[str, Any] = {
-        "max_pool_connections": connection.concurrency or CONCURRENCY,
+        "max_pool_connections": connection.concurrency or MAX_CLASSIC_REQUESTS,
         # Composing the default takes a third of the time of a small request.
         "user_agent": f"nipype-datasink Boto3/{boto3.__version__}",
     }

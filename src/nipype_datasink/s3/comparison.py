@@ -17,9 +17,9 @@ from nipype_datasink.s3 import has_crt
 __all__ = [
     "CHECKSUMS",
     "PART_SIZE",
-    "Proof",
+    "ExpectedDigest",
     "etag_proof",
-    "holds",
+    "matches",
     "part_size_for",
     "part_size_of",
     "proofs",
@@ -97,7 +97,7 @@ _STRONG = 8  # bytes of a digest; of files that end in their own CRC32 all have 
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class ExpectedDigest:
     """What a file must yield to be the object in S3."""
 
     name: str
@@ -118,7 +118,7 @@ class Proof:
         return len(self.digest) >= _STRONG
 
 
-def etag_proof(etag: str, encryption: object = None) -> Proof | None:
+def etag_proof(etag: str, encryption: object = None) -> ExpectedDigest | None:
     """Read an ETag; None where it says nothing about the bytes.
 
     Parameters
@@ -133,10 +133,10 @@ def etag_proof(etag: str, encryption: object = None) -> Proof | None:
     if match is None or encryption not in (None, "AES256"):
         return None
     parts = int(match["parts"]) if match["parts"] else None
-    return Proof("ETag", _md5, bytes.fromhex(match["digest"]), parts)
+    return ExpectedDigest("ETag", _md5, bytes.fromhex(match["digest"]), parts)
 
 
-def proofs(response: Mapping[str, object]) -> list[Proof]:
+def proofs(response: Mapping[str, object]) -> list[ExpectedDigest]:
     """Return everything that S3's answer says about the bytes.
 
     Parameters
@@ -155,7 +155,7 @@ def proofs(response: Mapping[str, object]) -> list[Proof]:
     return [proof for proof in (etag, *checksums) if proof]
 
 
-def _checksum_proof(response: Mapping[str, object], name: str) -> Proof | None:
+def _checksum_proof(response: Mapping[str, object], name: str) -> ExpectedDigest | None:
     make_hash = CHECKSUMS[name]
     match = _CHECKSUM.fullmatch(str(response.get(f"Checksum{name}", "")))
     if match is None or (make_hash in _OF_AWSCRT and not has_crt()):
@@ -163,7 +163,7 @@ def _checksum_proof(response: Mapping[str, object], name: str) -> Proof | None:
     parts = int(match["parts"]) if match["parts"] else None
     in_parts = "-" in str(response.get("ETag", ""))
     if parts or not in_parts or response.get("ChecksumType") == "FULL_OBJECT":
-        return Proof(name, make_hash, base64.b64decode(match["digest"]), parts)
+        return ExpectedDigest(name, make_hash, base64.b64decode(match["digest"]), parts)
     return None
 
 
@@ -189,12 +189,14 @@ def part_size_of(size: int, parts: int) -> int | None:
     return part_size if -(-size // part_size) == parts else None
 
 
-def holds(proof: Proof, path: str, part_size: int | None = None) -> bool:
+def matches(proof: ExpectedDigest, path: str, part_size: int | None = None) -> bool:
     """Return whether the file at `path` yields what `proof` demands; see `which_hold`."""
     return which_hold([proof], path, part_size)[0]
 
 
-def which_hold(proofs: Sequence[Proof], path: str, part_size: int | None = None) -> list[bool]:
+def which_hold(
+    proofs: Sequence[ExpectedDigest], path: str, part_size: int | None = None
+) -> list[bool]:
     """Return of each proof whether the file at `path` yields what it demands.
 
     The file is read once, to its end: not every file system knows how long a file is.

@@ -8,15 +8,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["CONCURRENCY", "REQUEST", "Pace"]
+__all__ = ["MAX_CLASSIC_REQUESTS", "SECONDS_PER_REQUEST", "ConcurrencyEstimator"]
 
 # Requests at a time through boto3, at the most; they hide round trips of 30 ms.
-CONCURRENCY = 32
+MAX_CLASSIC_REQUESTS = 32
 # Seconds that botocore needs for one: all threads share one interpreter lock.
-REQUEST = 1e-3
+SECONDS_PER_REQUEST = 1e-3
 
 
-class Pace:
+class ConcurrencyEstimator:
     """The pace of one run: what the user allows, and how long the store takes to answer.
 
     Parameters

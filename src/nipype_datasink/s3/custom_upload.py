@@ -7,7 +7,7 @@ from typing import Any
 
 from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.planning.plan import Delivery
-from nipype_datasink.s3.comparison import etag_proof, holds
+from nipype_datasink.s3.comparison import etag_proof, matches
 
 __all__ = ["send_as_nipype", "send_by_hook"]
 
@@ -72,4 +72,4 @@ def _is_there(bucket: Any, key: str, path: str) -> bool:
     except Exception:  # noqa: BLE001 - each fake has its own word for "not there"
         return False
     proof = etag_proof(etag) if isinstance(etag, str) else None
-    return proof is not None and proof.parts is None and holds(proof, path)
+    return proof is not None and proof.parts is None and matches(proof, path)

@@ -12,11 +12,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from nipype_datasink.delivery.execution import Outcome
 from nipype_datasink.errors import S3Error
-from nipype_datasink.parallel import spread
+from nipype_datasink.parallel import parallel_map
 from nipype_datasink.planning.places import alike
 from nipype_datasink.planning.plan import FileTransfer
-from nipype_datasink.s3.bucket_client import Store
-from nipype_datasink.s3.concurrency import CONCURRENCY, REQUEST, Pace
+from nipype_datasink.s3.bucket_client import BucketClient
+from nipype_datasink.s3.concurrency import (
+    MAX_CLASSIC_REQUESTS,
+    SECONDS_PER_REQUEST,
+    ConcurrencyEstimator,
+)
 from nipype_datasink.s3.errors import DENIED, code_of, concerns_bucket
 from nipype_datasink.s3.listing import look_up
 
@@ -45,7 +49,9 @@ def _add_content_md5(params: Mapping[str, Any], **_: Any) -> None:
     params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
 
 
-def exclude_alike(store: Store, keys: Sequence[str], delivered: Collection[str]) -> list[str]:
+def exclude_alike(
+    store: BucketClient, keys: Sequence[str], delivered: Collection[str]
+) -> list[str]:
     """Return those of `keys` that are surely no other spelling of a key in `delivered`.
 
     A gateway to a file system that ignores case or Unicode form lists one object by the first name
@@ -74,7 +80,9 @@ def exclude_alike(store: Store, keys: Sequence[str], delivered: Collection[str])
     return [key for key in keys if key not in stay]
 
 
-def delete(store: Store, keys: Sequence[str], *, pace: Pace) -> list[Outcome]:
+def delete(
+    store: BucketClient, keys: Sequence[str], *, pace: ConcurrencyEstimator
+) -> list[Outcome]:
     """Delete objects; return an outcome for each that remains.
 
     Keys whose deletion the store does not confirm, or that it cannot delete together, are deleted
@@ -94,14 +102,16 @@ def delete(store: Store, keys: Sequence[str], *, pace: Pace) -> list[Outcome]:
             break
         remaining.update(errors)
         unconfirmed += [key for key in batch if key not in confirmed and key not in errors]
-    threads = pace.requests(work=REQUEST, least=2, most=CONCURRENCY)
-    singly = spread(lambda key: _delete_one(store, key), unconfirmed, threads=threads)
+    threads = pace.requests(work=SECONDS_PER_REQUEST, least=2, most=MAX_CLASSIC_REQUESTS)
+    singly = parallel_map(lambda key: _delete_one(store, key), unconfirmed, threads=threads)
     found = zip(unconfirmed, singly, strict=True)
     remaining.update({key: error for key, error in found if error})
     return [_failure(store, key, error) for key, error in remaining.items()]
 
 
-def _delete_together(store: Store, batch: Sequence[str]) -> tuple[set[str], dict[str, Exception]]:
+def _delete_together(
+    store: BucketClient, batch: Sequence[str]
+) -> tuple[set[str], dict[str, Exception]]:
     """Return the keys that were deleted, and why others were not."""
     response = store.client.delete_objects(
         Bucket=store.bucket,
@@ -129,7 +139,7 @@ def _is_final(error: Exception) -> bool:
     return overloaded and code_of(error) not in ("500", "NotImplemented", "501")
 
 
-def _delete_one(store: Store, key: str) -> Exception | None:
+def _delete_one(store: BucketClient, key: str) -> Exception | None:
     """Return why an object was not deleted."""
     try:
         answer = store.client.delete_object(Bucket=store.bucket, Key=key, **store.request_args)
@@ -140,7 +150,7 @@ def _delete_one(store: Store, key: str) -> Exception | None:
     return None
 
 
-def _is_there(store: Store, key: str) -> bool:
+def _is_there(store: BucketClient, key: str) -> bool:
     try:
         store.head(key)
     except ClientError as error:
@@ -154,6 +164,6 @@ def _status(answer: Mapping[str, Any]) -> int:
     return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def _failure(store: Store, key: str, error: Exception) -> Outcome:
+def _failure(store: BucketClient, key: str, error: Exception) -> Outcome:
     transfer = FileTransfer(source="", destination=f"s3://{store.bucket}/{key}", size=0)
     return Outcome.failure(transfer, error)

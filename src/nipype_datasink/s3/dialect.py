@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from botocore.exceptions import ClientError
 
 from nipype_datasink.errors import S3Error
-from nipype_datasink.s3.bucket_client import Store
+from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.errors import code_of
 
 if TYPE_CHECKING:
@@ -55,13 +55,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def dialect_of(store: Store) -> Dialect:
+def dialect_of(store: BucketClient) -> Dialect:
     """Return what is known of a bucket."""
     with _lock:
         return _dialects.get(store.client, {}).get(store.bucket, Dialect())
 
 
-def remember(store: Store, dialect: Dialect) -> None:
+def remember(store: BucketClient, dialect: Dialect) -> None:
     """Remember what a bucket asks for, for as long as its client is kept."""
     with _lock:
         _dialects.setdefault(store.client, {})[store.bucket] = dialect

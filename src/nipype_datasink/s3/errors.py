@@ -23,8 +23,8 @@ from nipype_datasink.errors import S3Error
 
 __all__ = [
     "DENIED",
+    "CircuitBreaker",
     "S3Refused",
-    "Trouble",
     "code_of",
     "concerns_bucket",
     "explain",
@@ -96,7 +96,7 @@ def concerns_bucket(error: BaseException) -> bool:
     return code_of(error) in _BUCKET_WIDE or isinstance(error, (*_UNREACHABLE, *_NOBODY))
 
 
-class Trouble:
+class CircuitBreaker:
     """Whether going on makes sense, as the requests so far have shown; for any thread."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from nipype_datasink.s3.pickling import credentials_of, is_boto3
 
-__all__ = ["whose"]
+__all__ = ["credential_source"]
 
 # What boto3 calls the places where it finds credentials (botocore/credentials.py).
 _PLACES = {
@@ -16,7 +16,7 @@ _PLACES = {
 }
 
 
-def whose(bucket: Any) -> str:
+def credential_source(bucket: Any) -> str:
     """Return where boto3 found the credentials of a bucket's client."""
     if not is_boto3(bucket):
         return f"a {type(bucket).__name__}"

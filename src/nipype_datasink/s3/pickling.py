@@ -19,16 +19,16 @@ from urllib.parse import urlsplit
 from nipype_datasink.errors import CredentialsError, S3Error
 from nipype_datasink.planning.location import without_password
 from nipype_datasink.s3.client import is_mocked
-from nipype_datasink.worker import whereabouts
+from nipype_datasink.worker import describe_process
 
 __all__ = [
     "Reference",
     "credentials_of",
     "describe",
+    "enable_pickling",
     "is_boto3",
-    "let_travel",
+    "resolve_bucket",
     "secrets_of",
-    "usable_here",
 ]
 
 _logger = logging.getLogger("nipype.interface")
@@ -86,7 +86,7 @@ def describe(bucket: Any) -> str:
     return f"bucket {reference.name} at {reference.endpoint_url or 'no endpoint'}"
 
 
-def let_travel(bucket: Any = None) -> None:
+def enable_pickling(bucket: Any = None) -> None:
     """Teach buckets to be copied and pickled by reference.
 
     Nipype copies and pickles the inputs of nodes, in places where only the value itself can say
@@ -101,7 +101,7 @@ def let_travel(bucket: Any = None) -> None:
     if base is not None and base.ServiceResource.__reduce_ex__ is not _reduce_boto3:
         base.ServiceResource.__reduce_ex__ = _reduce_boto3
     if hasattr(bucket, "upload_file"):
-        refer(bucket)
+        reference_to(bucket)
         if not is_boto3(bucket):
             copyreg.pickle(type(bucket), _reduce)
 
@@ -109,13 +109,13 @@ def let_travel(bucket: Any = None) -> None:
 def _reduce_boto3(resource: Any, protocol: Any) -> Any:
     if type(resource).__name__ != "s3.Bucket":
         return object.__reduce_ex__(resource, protocol)
-    return arrive, (refer(resource),)
+    return unpickle_bucket, (reference_to(resource),)
 
 
 def _reduce(bucket: Any) -> Any:
     if not _token_of(bucket):  # a class may have other instances, of which we know nothing
         return bucket.__reduce_ex__(pickle.DEFAULT_PROTOCOL)
-    return arrive, (refer(bucket),)
+    return unpickle_bucket, (reference_to(bucket),)
 
 
 def _token_of(bucket: Any) -> str | None:
@@ -133,7 +133,7 @@ def _nothing() -> None:
     return None
 
 
-def refer(bucket: Any) -> Reference:
+def reference_to(bucket: Any) -> Reference:
     """Return what travels in place of `bucket`."""
     with _lock:
         token = _token_of(bucket)
@@ -187,7 +187,7 @@ def _reference(token: str, bucket: Any) -> Reference:
     )
 
 
-class _ByItself:
+class _DefaultPickle:
     """Pickles as an object would if it had not been taught to travel by reference."""
 
     def __init__(self, bucket: Any) -> None:
@@ -200,12 +200,12 @@ class _ByItself:
 
 def _own_pickle(bucket: Any) -> bytes | None:
     try:
-        return pickle.dumps(_ByItself(bucket))
+        return pickle.dumps(_DefaultPickle(bucket))
     except Exception:  # noqa: BLE001 - whatever keeps it from being pickled
         return None
 
 
-def arrive(reference: Reference) -> Any:
+def unpickle_bucket(reference: Reference) -> Any:
     """Return the bucket itself where it is known, elsewhere the reference.
 
     Nothing here can fail: an error while a node is unpickled would end a pool of workers, and
@@ -215,7 +215,7 @@ def arrive(reference: Reference) -> Any:
     return bucket if bucket is not None and process == os.getpid() else reference
 
 
-def usable_here(bucket: Any) -> Any:
+def resolve_bucket(bucket: Any) -> Any:
     """Return `bucket`, or what it stands for, with a client whose sockets nobody else uses.
 
     Raises
@@ -225,7 +225,7 @@ def usable_here(bucket: Any) -> Any:
     S3Error
         If it is not boto3's own, or moto's, and was made in another process.
     """
-    reference = bucket if isinstance(bucket, Reference) else refer(bucket)
+    reference = bucket if isinstance(bucket, Reference) else reference_to(bucket)
     process, known = _lookup(reference.token)
     if known is None and reference.own:
         known = pickle.loads(reference.own)
@@ -240,7 +240,7 @@ def usable_here(bucket: Any) -> Any:
     here = (os.getpid(), reference.token)
     with _lock:
         if here not in _renewals:
-            _renewals[here] = _renewed(known)
+            _renewals[here] = _with_new_sockets(known)
         return _renewals[here]
 
 
@@ -254,7 +254,7 @@ def _warn_of_a_copy(mock: str) -> None:
     _logger.warning(
         "%s is a copy in %s; the process that it comes from sees none of its calls",
         mock,
-        whereabouts(),
+        describe_process(),
     )
 
 
@@ -273,7 +273,7 @@ def secrets_of(bucket: Any) -> tuple[str | None, ...]:
     return frozen.secret_key, frozen.token, password
 
 
-def _renewed(bucket: Any) -> Any:
+def _with_new_sockets(bucket: Any) -> Any:
     """Return the parent's bucket with its own client, but with sockets of this process.
 
     Botocore has no way to give a client new sockets, and one that is made anew would lack what

@@ -7,14 +7,14 @@ from typing import Any
 
 from nipype_datasink.parallel import checkpoint
 from nipype_datasink.planning.plan import FileTransfer
-from nipype_datasink.s3.bucket_client import Store
+from nipype_datasink.s3.bucket_client import BucketClient
 
 __all__ = ["holds_file"]
 
 _BLOCK = 1 << 20  # bytes
 
 
-def holds_file(store: Store, transfer: FileTransfer, size: int) -> bool:
+def holds_file(store: BucketClient, transfer: FileTransfer, size: int) -> bool:
     """Return whether an object holds the bytes of its file; stop at the first that differs.
 
     Parameters

@@ -13,13 +13,13 @@ from nipype_datasink.display import escaped
 from nipype_datasink.errors import S3Error
 from nipype_datasink.planning.places import alike_groups
 from nipype_datasink.planning.plan import FileTransfer
-from nipype_datasink.s3.bucket_client import Store
+from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.readback import holds_file
 
 __all__ = ["fail_replaced"]
 
 
-def fail_replaced(store: Store, outcomes: Sequence[Outcome]) -> list[Outcome]:
+def fail_replaced(store: BucketClient, outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Return `outcomes`, as failures where an object holds the bytes of another file of the run.
 
     Only objects whose keys are alike are looked at: they are read back.
@@ -35,7 +35,7 @@ def fail_replaced(store: Store, outcomes: Sequence[Outcome]) -> list[Outcome]:
     return [failures.get(outcome.transfer, outcome) for outcome in outcomes]
 
 
-def _is_replaced(store: Store, transfer: FileTransfer) -> bool:
+def _is_replaced(store: BucketClient, transfer: FileTransfer) -> bool:
     try:
         return not holds_file(store, transfer, transfer.size)
     except Exception:  # noqa: BLE001 - what cannot be read shows nothing

@@ -13,20 +13,20 @@ from botocore.parsers import ResponseParserError
 from nipype_datasink.delivery.execution import Outcome, Status, not_tried
 from nipype_datasink.delivery.progress import Progress, progress_for
 from nipype_datasink.errors import DeliveryError, S3Error
-from nipype_datasink.parallel import spread
+from nipype_datasink.parallel import parallel_map
 from nipype_datasink.planning.location import S3Prefix
 from nipype_datasink.planning.plan import FileTransfer, Plan
 from nipype_datasink.s3.adaptive import AdaptiveTransport
-from nipype_datasink.s3.bucket_client import Store
+from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.choice import choose_transport, close_idle_connections
 from nipype_datasink.s3.client import is_signed
-from nipype_datasink.s3.concurrency import Pace
+from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from nipype_datasink.s3.custom_upload import send_as_nipype, send_by_hook
 from nipype_datasink.s3.deletion import delete, exclude_alike
 from nipype_datasink.s3.descriptors import reserved_requests
 from nipype_datasink.s3.errors import (
+    CircuitBreaker,
     S3Refused,
-    Trouble,
     code_of,
     concerns_bucket,
     explain,
@@ -35,7 +35,7 @@ from nipype_datasink.s3.errors import (
 from nipype_datasink.s3.listing import list_below
 from nipype_datasink.s3.pickling import is_boto3, secrets_of
 from nipype_datasink.s3.similar_keys import fail_replaced
-from nipype_datasink.s3.unchanged import find_present
+from nipype_datasink.s3.unchanged import find_unchanged
 from nipype_datasink.s3.unknown_size import measured
 
 if TYPE_CHECKING:
@@ -165,38 +165,42 @@ class S3Target:
             )
 
     def _together(self, plan: Plan, bucket: Bucket, progress: Progress) -> list[Outcome]:
-        store = Store(client=bucket.meta.client, bucket=bucket.name, upload_args=self._args)
+        store = BucketClient(client=bucket.meta.client, bucket=bucket.name, upload_args=self._args)
         with reserved_requests(self._concurrency or _MOST_REQUESTS) as affordable:
-            pace = Pace(self._concurrency, affordable=affordable)
+            pace = ConcurrencyEstimator(self._concurrency, affordable=affordable)
             outcomes = self._complete(plan, store, pace, progress)
         close_idle_connections()
         return outcomes
 
-    def _complete(self, plan: Plan, store: Store, pace: Pace, progress: Progress) -> list[Outcome]:
+    def _complete(
+        self, plan: Plan, store: BucketClient, pace: ConcurrencyEstimator, progress: Progress
+    ) -> list[Outcome]:
         """Find out what is missing, send it, and delete what must not remain."""
-        trouble = Trouble()
+        breaker = CircuitBreaker()
         with measured(plan.transfers) as files:
 
             def look(_: None) -> tuple[list[str], set[FileTransfer]]:
-                superfluous = _superfluous(plan, store)
-                return superfluous, find_present(store, files.transfers, pace=pace, trouble=trouble)
+                superfluous = _keys_to_delete(plan, store)
+                return superfluous, find_unchanged(
+                    store, files.transfers, pace=pace, breaker=breaker
+                )
 
             try:
-                superfluous, present = _apart(look, None, trouble, abandon=True)
+                superfluous, present = _apart(look, None, breaker, abandon=True)
             except _OF_THE_STORE as error:
                 return not_tried(plan, error)
             self._tell_of_what_is_not_compared(store, len(present))
             outcomes = [Outcome(transfer=item, status=Status.UNCHANGED) for item in present]
             absent = [transfer for transfer in files.transfers if transfer not in present]
             if absent:
-                outcomes += self._send(absent, store, pace=pace, trouble=trouble, progress=progress)
-                outcomes = _apart(partial(fail_replaced, store), outcomes, trouble)
+                outcomes += self._send(absent, store, pace=pace, breaker=breaker, progress=progress)
+                outcomes = _apart(partial(fail_replaced, store), outcomes, breaker)
             outcomes = [files.original(outcome) for outcome in outcomes] + files.failures
         if superfluous and all(outcome.status.arrived for outcome in outcomes):
-            outcomes += _apart(lambda keys: _delete(store, keys, plan, pace), superfluous, trouble)
+            outcomes += _apart(lambda keys: _delete(store, keys, plan, pace), superfluous, breaker)
         return outcomes
 
-    def _tell_of_what_is_not_compared(self, store: Store, unchanged: int) -> None:
+    def _tell_of_what_is_not_compared(self, store: BucketClient, unchanged: int) -> None:
         if unchanged and store.not_compared:
             _logger.info(
                 "%s: %s of %d unchanged objects not compared; they are as they were",
@@ -208,10 +212,10 @@ class S3Target:
     def _send(
         self,
         transfers: Sequence[FileTransfer],
-        store: Store,
+        store: BucketClient,
         *,
-        pace: Pace,
-        trouble: Trouble,
+        pace: ConcurrencyEstimator,
+        breaker: CircuitBreaker,
         progress: Progress,
     ) -> list[Outcome]:
         try:
@@ -227,28 +231,34 @@ class S3Target:
 
         def send(items: Sequence[FileTransfer]) -> list[Outcome]:
             try:
-                return transport.send(items, trouble)
+                return transport.send(items, breaker)
             except Exception as error:  # noqa: BLE001 - of ours; what is known of others stays
                 return [Outcome.failure(item, error) for item in items]
 
-        return _apart(send, transfers, trouble)
+        return _apart(send, transfers, breaker)
 
 
 def _apart(
-    work: Callable[[_Piece], _Result], piece: _Piece, trouble: Trouble, *, abandon: bool = False
+    work: Callable[[_Piece], _Result],
+    piece: _Piece,
+    breaker: CircuitBreaker,
+    *,
+    abandon: bool = False,
 ) -> _Result:
     """Return what `work` makes of `piece` in a thread of its own.
 
     Signals come to the main thread, and what their handlers raise ends the whole delivery. There
     botocore would take it for an error of its own, and try again.
     """
-    (result,) = spread(
-        work, [piece], threads=1, apart=True, abandon=abandon, interrupt=trouble.stop
+    (result,) = parallel_map(
+        work, [piece], threads=1, apart=True, abandon=abandon, interrupt=breaker.stop
     )
     return result
 
 
-def _delete(store: Store, keys: Sequence[str], plan: Plan, pace: Pace) -> list[Outcome]:
+def _delete(
+    store: BucketClient, keys: Sequence[str], plan: Plan, pace: ConcurrencyEstimator
+) -> list[Outcome]:
     try:
         others = exclude_alike(store, keys, {transfer.key for transfer in plan.transfers})
         return delete(store, others, pace=pace)
@@ -258,7 +268,7 @@ def _delete(store: Store, keys: Sequence[str], plan: Plan, pace: Pace) -> list[O
         return [Outcome.failure(transfer, error) for transfer in transfers]
 
 
-def _superfluous(plan: Plan, store: Store) -> list[str]:
+def _keys_to_delete(plan: Plan, store: BucketClient) -> list[str]:
     """Return what is in folders that are to hold only what is delivered (`remove_dest_dir`)."""
     delivered = {transfer.key for transfer in plan.transfers}
     folders = [delivery.replaces for delivery in plan.deliveries if delivery.replaces]

@@ -10,13 +10,13 @@ from typing import Protocol
 from nipype_datasink.delivery.execution import Outcome
 from nipype_datasink.errors import S3Error
 from nipype_datasink.planning.plan import FileTransfer
-from nipype_datasink.s3.errors import Trouble
+from nipype_datasink.s3.errors import CircuitBreaker
 
 __all__ = [
     "GivenUp",
     "Transport",
     "Version",
-    "given_up",
+    "cancelled",
     "refuse_change",
     "version_of",
 ]
@@ -27,7 +27,7 @@ Version = tuple[int, ...]
 class Transport(Protocol):
     """Sends files to a bucket, several at a time."""
 
-    def send(self, transfers: Sequence[FileTransfer], trouble: Trouble) -> list[Outcome]:
+    def send(self, transfers: Sequence[FileTransfer], breaker: CircuitBreaker) -> list[Outcome]:
         """Send every file that can be sent; return what became of each, in order.
 
         Parameters
@@ -43,7 +43,7 @@ class GivenUp(S3Error):
     """Sending was ended halfway; the store may have the file all the same."""
 
 
-def given_up(transfer: FileTransfer) -> Outcome:
+def cancelled(transfer: FileTransfer) -> Outcome:
     """Return that sending was ended halfway."""
     return Outcome.failure(transfer, GivenUp("was given up, as the store refused others"))
 

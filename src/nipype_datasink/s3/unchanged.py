@@ -8,31 +8,35 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from nipype_datasink.parallel import spread
+from nipype_datasink.parallel import parallel_map
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3 import has_crt
-from nipype_datasink.s3.bucket_client import Store
-from nipype_datasink.s3.client import CONCURRENCY, REQUEST
+from nipype_datasink.s3.bucket_client import BucketClient
+from nipype_datasink.s3.client import MAX_CLASSIC_REQUESTS, SECONDS_PER_REQUEST
 from nipype_datasink.s3.comparison import (
     PART_SIZE,
-    Proof,
+    ExpectedDigest,
     etag_proof,
     part_size_of,
     proofs,
 )
-from nipype_datasink.s3.concurrency import Pace
-from nipype_datasink.s3.errors import Trouble, concerns_bucket
+from nipype_datasink.s3.concurrency import ConcurrencyEstimator
+from nipype_datasink.s3.errors import CircuitBreaker, concerns_bucket
 from nipype_datasink.s3.listing import StoredObject, look_up
 from nipype_datasink.s3.verification import Agreement, proves
 
-__all__ = ["find_present"]
+__all__ = ["find_unchanged"]
 
 # Files at a time, where nothing is asked of the store: more than processors would only contend.
 _READERS = max(2, min(4, os.cpu_count() or 1))
 
 
-def find_present(
-    store: Store, transfers: Sequence[FileTransfer], *, pace: Pace, trouble: Trouble
+def find_unchanged(
+    store: BucketClient,
+    transfers: Sequence[FileTransfer],
+    *,
+    pace: ConcurrencyEstimator,
+    breaker: CircuitBreaker,
 ) -> set[FileTransfer]:
     """Return those of `transfers` that need not be sent.
 
@@ -55,26 +59,26 @@ def find_present(
         If S3 refuses or is not there at all.
     """
     with pace.timed():
-        stored = _listed(store, transfers, trouble)
+        stored = _listed(store, transfers, breaker)
     candidates = [
         transfer
         for transfer in transfers
         if transfer.key in stored and stored[transfer.key].size == transfer.size
     ]
     agreement = Agreement()
-    same = spread(
+    same = parallel_map(
         lambda item: _is_there(store, item, stored[item.key], agreement),
         candidates,
-        threads=pace.requests(work=REQUEST, least=_READERS, most=CONCURRENCY),
+        threads=pace.requests(work=SECONDS_PER_REQUEST, least=_READERS, most=MAX_CLASSIC_REQUESTS),
     )
     present = {item for item, is_same in zip(candidates, same, strict=True) if is_same}
     if present:
-        trouble.accept()
+        breaker.accept()
     return present
 
 
 def _listed(
-    store: Store, transfers: Sequence[FileTransfer], trouble: Trouble
+    store: BucketClient, transfers: Sequence[FileTransfer], breaker: CircuitBreaker
 ) -> Mapping[str, StoredObject]:
     keys = {transfer.key for transfer in transfers}
     try:
@@ -82,12 +86,12 @@ def _listed(
     except ClientError as error:
         if concerns_bucket(error):
             raise
-        trouble.suspect()
+        breaker.suspect()
         return {}  # may not look, or the store cannot list so
 
 
 def _is_there(
-    store: Store, transfer: FileTransfer, there: StoredObject, agreement: Agreement
+    store: BucketClient, transfer: FileTransfer, there: StoredObject, agreement: Agreement
 ) -> bool:
     listed = etag_proof(there.etag)
     # Of a large file one request saves more time than it costs, if S3 has a fast checksum.
@@ -113,7 +117,7 @@ def _is_there(
     return False
 
 
-def _matches(store: Store, found: Sequence[Proof], transfer: FileTransfer) -> bool:
+def _matches(store: BucketClient, found: Sequence[ExpectedDigest], transfer: FileTransfer) -> bool:
     numbers = {proof.parts for proof in found} - {None}
     if not numbers:
         return proves(found, transfer.source)
@@ -125,7 +129,7 @@ def _matches(store: Store, found: Sequence[Proof], transfer: FileTransfer) -> bo
     return theirs > 0 and theirs != ours and proves(found, transfer.source, theirs)
 
 
-def _head(store: Store, key: str, **extra: Any) -> Mapping[str, Any]:
+def _head(store: BucketClient, key: str, **extra: Any) -> Mapping[str, Any]:
     try:
         return store.head(key, **extra)
     except ClientError:

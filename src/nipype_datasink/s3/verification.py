@@ -20,10 +20,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from nipype_datasink.errors import S3Error
 from nipype_datasink.planning.plan import FileTransfer
-from nipype_datasink.s3.bucket_client import Store
+from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.comparison import (
     PART_SIZE,
-    Proof,
+    ExpectedDigest,
     part_size_for,
     part_size_of,
     proofs,
@@ -98,24 +98,24 @@ class Agreement:
     def __init__(self) -> None:
         self._reached = False
 
-    def needed(self, found: Sequence[Proof], size: int) -> list[Proof]:
+    def needed(self, found: Sequence[ExpectedDigest], size: int) -> list[ExpectedDigest]:
         """Return those proofs that must hold of a file of `size` bytes."""
         checksums = [proof for proof in found if proof.name != "ETag"]
         if self._reached and size > PART_SIZE and any(_of_all_bytes(proof) for proof in checksums):
             return checksums
         return list(found)
 
-    def note(self, held: Sequence[Proof]) -> None:
+    def note(self, held: Sequence[ExpectedDigest]) -> None:
         """Take note of proofs that held together."""
         if any(proof.name == "ETag" for proof in held) and any(map(_of_all_bytes, held)):
             self._reached = True
 
 
-def _of_all_bytes(proof: Proof) -> bool:
+def _of_all_bytes(proof: ExpectedDigest) -> bool:
     return proof.name != "ETag" and proof.strong and proof.parts is None
 
 
-def proves(found: Sequence[Proof], path: str, part_size: int | None = None) -> bool:
+def proves(found: Sequence[ExpectedDigest], path: str, part_size: int | None = None) -> bool:
     """Return whether the file at `path` is the object that all of these proofs are of."""
     return any(proof.strong for proof in found) and all(which_hold(found, path, part_size))
 
@@ -142,14 +142,14 @@ def judge(
     counted = [proof for proof in usable if etags or proof.name != "ETag"]
     found = agreement.needed(counted, size)
     held = which_hold(found, path, part_size_for(size)) if found else []
-    differ = [proof.name for proof, holds in zip(found, held, strict=True) if not holds]
+    differ = [proof.name for proof, equal in zip(found, held, strict=True) if not equal]
     if differ:
         return Verdict.ETAG_DIFFERS if differ == ["ETag"] else Verdict.CHECKSUM_DIFFERS
     agreement.note(found)
     return Verdict.PROVED if any(proof.strong for proof in found) else Verdict.SILENT
 
 
-def _is_usable(proof: Proof, size: int) -> bool:
+def _is_usable(proof: ExpectedDigest, size: int) -> bool:
     """Return whether we know the parts that a proof is of; what is sent whole has none."""
     return proof.parts is None or (size > PART_SIZE and bool(part_size_of(size, proof.parts)))
 
@@ -163,7 +163,7 @@ class Verifier:
         Where the files were sent.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: BucketClient) -> None:
         self._store = store
         self._agreement = Agreement()
         # What this store's answers are worth. The lock guards them, and lets one object be read

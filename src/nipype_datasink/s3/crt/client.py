@@ -23,7 +23,7 @@ from botocore.credentials import RefreshableCredentials
 from botocore.httpsession import where
 
 from nipype_datasink.s3.comparison import PART_SIZE
-from nipype_datasink.s3.crt.request import Template
+from nipype_datasink.s3.crt.request import RequestTemplate
 
 if TYPE_CHECKING:
     import boto3.session
@@ -55,7 +55,7 @@ def started_before_fork() -> bool:
 def crt_client(
     client: S3Client,
     session: boto3.session.Session,
-    template: Template,
+    template: RequestTemplate,
     *,
     concurrency: int | None = None,
 ) -> CrtClient:
@@ -126,7 +126,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _make_client(
-    session: boto3.session.Session, template: Template, concurrency: int | None
+    session: boto3.session.Session, template: RequestTemplate, concurrency: int | None
 ) -> CrtClient:
     processors = os.cpu_count() or 1
     loops = EventLoopGroup(max(1, min(_THREADS, processors // 2)))  # requests are made elsewhere

@@ -17,9 +17,9 @@ from urllib.parse import quote, urlsplit
 if TYPE_CHECKING:
     from botocore.hooks import BaseEventHooks
 
-    from nipype_datasink.s3.bucket_client import Store
+    from nipype_datasink.s3.bucket_client import BucketClient
 
-__all__ = ["Template", "give_templates", "make_template"]
+__all__ = ["RequestTemplate", "make_template", "register_probe"]
 
 _KEY = "key"
 
@@ -28,7 +28,7 @@ _OF_ONE_REQUEST = ("content-length", "content-md5", "expect", "x-amz-sdk-checksu
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Template:
+class RequestTemplate:
     """A request that lacks its key and its body."""
 
     scheme: str
@@ -69,7 +69,7 @@ class _Probe(io.BytesIO):
     request: Mapping[str, Any]
 
 
-def give_templates(events: BaseEventHooks) -> None:
+def register_probe(events: BaseEventHooks) -> None:
     """Let a client whose events these are make templates."""
     events.register_last("before-call", _keep)  # type: ignore[arg-type]  # may answer itself
 
@@ -83,13 +83,13 @@ def _keep(params: Mapping[str, Any], **_: Any) -> tuple[Any, dict[str, Any]] | N
     return SimpleNamespace(status_code=200), {}
 
 
-def make_template(store: Store) -> Template:
+def make_template(store: BucketClient) -> RequestTemplate:
     """Let botocore make a request for `store`.
 
     Parameters
     ----------
     store
-        Its client has learnt to `give_templates`.
+        Its client has learnt to `register_probe`.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def make_template(store: Store) -> Template:
     address = urlsplit(request["url"])
     checksum: dict[str, str] | None = (context.get("checksum") or {}).get("request_algorithm")
     signing = context.get("signing", {})
-    return Template(
+    return RequestTemplate(
         scheme=address.scheme,
         host=address.netloc,
         base=address.path.removesuffix(_KEY),

@@ -21,20 +21,20 @@ from awscrt.s3 import (
 
 from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.delivery.progress import Progress
-from nipype_datasink.parallel import Interrupted, Pool, checkpoint, spread
+from nipype_datasink.parallel import Interrupted, Pool, checkpoint, parallel_map
 from nipype_datasink.planning.plan import FileTransfer
-from nipype_datasink.s3.bucket_client import Store
+from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.comparison import CHECKSUMS, PART_SIZE, part_size_for
-from nipype_datasink.s3.concurrency import Pace
+from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from nipype_datasink.s3.content_type import content_type_of
 from nipype_datasink.s3.crt.errors import is_cancellation, translated
-from nipype_datasink.s3.crt.request import Template
+from nipype_datasink.s3.crt.request import RequestTemplate
 from nipype_datasink.s3.crt.throttling import Throttle, attempts_of
 from nipype_datasink.s3.dialect import Dialect, dialect_of
-from nipype_datasink.s3.errors import Trouble
+from nipype_datasink.s3.errors import CircuitBreaker
 from nipype_datasink.s3.transport import (
     Version,
-    given_up,
+    cancelled,
     refuse_change,
     version_of,
 )
@@ -82,11 +82,11 @@ class CrtTransport:
 
     def __init__(
         self,
-        store: Store,
+        store: BucketClient,
         client: CrtClient,
-        template: Template,
+        template: RequestTemplate,
         *,
-        pace: Pace,
+        pace: ConcurrencyEstimator,
         progress: Progress,
     ) -> None:
         self._store = store
@@ -101,7 +101,7 @@ class CrtTransport:
             template, dialect_of(store), chosen="ChecksumAlgorithm" in store.upload_args
         )
 
-    def send(self, transfers: Sequence[FileTransfer], trouble: Trouble) -> list[Outcome]:
+    def send(self, transfers: Sequence[FileTransfer], breaker: CircuitBreaker) -> list[Outcome]:
         """Send every file that can be sent; return what became of each, in order."""
         pace = self._pace
         self._requests = pace.requests(work=_REQUEST, least=_FEWEST, most=_MOST)
@@ -109,8 +109,8 @@ class CrtTransport:
         self._parts = min(parts, _MOST_PARTS)
         # An interrupt comes to the main thread; none may come between a request and our note of it.
         with Pool(_PROVERS) as provers:
-            run = _Run(self, trouble, provers)
-            spread(run.send, [transfers], threads=1, apart=True, interrupt=run.cancel)
+            run = _Run(self, breaker, provers)
+            parallel_map(run.send, [transfers], threads=1, apart=True, interrupt=run.cancel)
         return [run.outcome(transfer) for transfer in transfers]
 
     def weight(self, transfer: FileTransfer) -> tuple[int, int]:
@@ -177,7 +177,9 @@ def _is_utf8(path: str) -> bool:
     return True
 
 
-def checksum_of(template: Template, dialect: Dialect, *, chosen: bool) -> S3ChecksumConfig | None:
+def checksum_of(
+    template: RequestTemplate, dialect: Dialect, *, chosen: bool
+) -> S3ChecksumConfig | None:
     """Return the checksum that requests carry, or None.
 
     Parameters
@@ -262,9 +264,9 @@ class _Upload:
 class _Run:
     """What is on its way, and what became of the rest; `send` has a thread of its own."""
 
-    def __init__(self, transport: CrtTransport, trouble: Trouble, pool: Pool) -> None:
+    def __init__(self, transport: CrtTransport, breaker: CircuitBreaker, pool: Pool) -> None:
         self._transport = transport
-        self._trouble = trouble
+        self._trouble = breaker
         self._pool = pool
         self._done: SimpleQueue[_Upload | None] = SimpleQueue()
         self._under_way: dict[FileTransfer, _Upload] = {}
@@ -348,7 +350,7 @@ class _Run:
             self._trouble.accept()
             self._outcomes[transfer] = self._proof(upload)
         elif is_cancellation(upload.error):
-            self._outcomes[transfer] = given_up(transfer)
+            self._outcomes[transfer] = cancelled(transfer)
         elif _is_throttled(upload.error) and self._throttle.refuse(transfer, under_way):
             self._refused.append(transfer)
         else:
