@@ -85,7 +85,7 @@ def test_each_target_gets_its_part_in_order() -> None:
         "/copy/a",
         "s3://bucket/out/a",
     ]
-    assert (disk.plans, bucket.plans) == ([plan.below(DISK)], [plan.below(BUCKET)])
+    assert (disk.plans, bucket.plans) == ([plan.for_location(DISK)], [plan.for_location(BUCKET)])
 
 
 def test_one_line_tells_what_became_of_all(
@@ -144,7 +144,7 @@ def test_a_failing_target_does_not_keep_the_next_from_trying() -> None:
     bucket = Fake(BUCKET, Status.SENT)
     with pytest.raises(DeliveryError, match="not everything arrived at /copy") as caught:
         deliver(plan, [Fake(DISK, Status.FAILED), bucket])
-    assert bucket.plans == [plan.below(BUCKET)]
+    assert bucket.plans == [plan.for_location(BUCKET)]
     assert len(caught.value.outcomes) == 2
 
 

@@ -65,7 +65,7 @@ def test_a_directory_is_one_delivery_of_many_transfers(tmp_path: Path) -> None:
     assert [item.destination for item in delivery.transfers] == [str(out / "a"), str(out / "b/c")]
     assert not any(item.linkable for item in delivery.transfers)
     assert delivery.directories == (str(out), str(out / "b"), str(out / "empty"))
-    assert delivery.replaces is None
+    assert delivery.cleared_folder is None
 
 
 def test_companions_are_linkable_and_keep_their_extensions(tmp_path: Path) -> None:
@@ -81,14 +81,14 @@ def test_every_source_goes_to_all_locations_in_turn(tmp_path: Path) -> None:
     copy = LocalDirectory("/copy")
     plan = plan_for(paths, S3Prefix("b", "p"), copy)
     assert targets(plan) == ["s3://b/p/x/a", "/copy/x/a", "s3://b/p/x/b", "/copy/x/b"]
-    assert targets(plan.below(copy)) == ["/copy/x/a", "/copy/x/b"]
+    assert targets(plan.for_location(copy)) == ["/copy/x/a", "/copy/x/b"]
 
 
 def test_remove_dest_dir_concerns_directories_only(tmp_path: Path) -> None:
     paths = [file(tmp_path / "a"), file(tmp_path / "d/b").parent]
     places: list[Location] = [LocalDirectory("/o"), S3Prefix("b")]
     plan = plan_for(paths, *places, remove_dest_dir=True)
-    assert [item.replaces for item in plan.deliveries] == [None, None, "/o/x/d", "s3://b/x/d"]
+    assert [item.cleared_folder for item in plan.deliveries] == [None, None, "/o/x/d", "s3://b/x/d"]
 
 
 def test_rules_may_leave_slashes_behind_a_directory(tmp_path: Path) -> None:

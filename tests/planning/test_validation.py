@@ -333,7 +333,7 @@ def test_the_root_of_a_bucket_is_never_emptied(workdir: Path) -> None:
 def test_a_folder_with_the_bases_beginning_may_be_emptied(workdir: Path) -> None:
     file(workdir / "d/a")
     plan = plan_for({"x": "d"}, out(workdir), ("out/x/d", "ou"), remove_dest_dir=True)
-    assert plan.deliveries[0].replaces == f"{workdir}/ou"
+    assert plan.deliveries[0].cleared_folder == f"{workdir}/ou"
 
 
 def test_a_folder_is_not_emptied_through_a_link(workdir: Path) -> None:

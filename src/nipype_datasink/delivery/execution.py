@@ -101,9 +101,9 @@ def not_tried(plan: Plan, cause: Exception) -> list[Outcome]:
 
 def _not_arrived(plan: Plan, cause: Exception, status: Status) -> list[Outcome]:
     empty = [
-        FileTransfer(source=item.source, destination=item.replaces, size=0)
+        FileTransfer(source=item.source, destination=item.cleared_folder, size=0)
         for item in plan.deliveries
-        if item.replaces and not item.transfers
+        if item.cleared_folder and not item.transfers
     ]
     return [Outcome.failure(transfer, cause, status) for transfer in [*plan.transfers, *empty]]
 
@@ -173,7 +173,7 @@ def deliver(plan: Plan, targets: Sequence[Target]) -> list[Outcome]:
     errors: list[DeliveryError] = []
     with sigterm_interrupts():
         for target in targets:
-            done = _deliver_part(plan.below(target.location), target)
+            done = _deliver_part(plan.for_location(target.location), target)
             outcomes += done
             if not all(outcome.status.arrived for outcome in done):
                 errors.append(_error(target, done))

@@ -16,7 +16,7 @@ from nipype_datasink.parallel import parallel_map
 from nipype_datasink.planning.collisions import name_collision
 from nipype_datasink.planning.location import LocalDirectory
 from nipype_datasink.planning.places import alike_groups, same_place
-from nipype_datasink.planning.plan import FileTransfer, Plan, real_place
+from nipype_datasink.planning.plan import FileTransfer, Plan, resolve_parent
 from nipype_datasink.planning.sources import same_bytes
 from nipype_datasink.signals import is_time_limit
 
@@ -205,7 +205,7 @@ def _is_source(there: os.stat_result, place: str, source: str) -> bool:
     """Return whether what is `there` is the source itself."""
     if stat.S_ISLNK(there.st_mode):
         # A link to somewhere else is replaced by the file, unless the link is what is sunk.
-        return same_place(real_place(source, os.path.realpath), place)
+        return same_place(resolve_parent(source, os.path.realpath), place)
     return os.path.samestat(there, os.stat(source))
 
 

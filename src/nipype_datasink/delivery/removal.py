@@ -21,7 +21,7 @@ from nipype_datasink.planning.places import (
     same_place,
     stored_name,
 )
-from nipype_datasink.planning.plan import Plan, real_place
+from nipype_datasink.planning.plan import Plan, resolve_parent
 from nipype_datasink.signals import is_time_limit
 
 __all__ = ["remove_others"]
@@ -47,7 +47,7 @@ def remove_others(plan: Plan, base: str) -> dict[str, OSError]:
     dict
         Paths that could not be removed, and why. One of them does not keep others from going.
     """
-    folders = {item.replaces: None for item in plan.deliveries if item.replaces}
+    folders = {item.cleared_folder: None for item in plan.deliveries if item.cleared_folder}
     if not folders:
         return {}
     try:
@@ -145,7 +145,7 @@ def _kept(plan: Plan) -> Collection[str]:
             if os.path.islink(path):
                 target = os.path.join(os.path.dirname(path), os.readlink(path))
                 keep(os.path.normpath(target))
-                keep(real_place(target, real_directory))
+                keep(resolve_parent(target, real_directory))
             path = os.path.dirname(path)
 
     for delivery in plan.deliveries:
@@ -154,7 +154,7 @@ def _kept(plan: Plan) -> Collection[str]:
         for transfer in delivery.transfers:  # not the plan's: two may have one destination
             kept.add(transfer.destination)
             keep(transfer.source)
-            keep(real_place(transfer.source, real_directory))
+            keep(resolve_parent(transfer.source, real_directory))
     return kept
 
 

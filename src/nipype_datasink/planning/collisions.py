@@ -18,7 +18,7 @@ from nipype_datasink.planning.places import (
     same_place,
     with_ancestors,
 )
-from nipype_datasink.planning.plan import FileTransfer, Plan, real_place
+from nipype_datasink.planning.plan import FileTransfer, Plan, resolve_parent
 from nipype_datasink.planning.sources import same_bytes
 from nipype_datasink.signals import is_time_limit
 
@@ -94,7 +94,7 @@ def _refuse_overwritten_sources(
     for place, transfer in taken.items():
         if not os.path.isabs(place):
             continue
-        places = [real_place(transfer.source, real_directory)]
+        places = [resolve_parent(transfer.source, real_directory)]
         if transfer.source in links:
             places += _linked(places[0], real_directory)
         for source in places:
@@ -124,7 +124,9 @@ def _same_bytes(source: str, other: str) -> bool:
 def _linked(place: str, real_directory: Callable[[str], str]) -> Iterator[str]:
     """Yield what the link at `place` links to, and so on while that is a link."""
     while os.path.islink(place):
-        place = real_place(os.path.join(os.path.dirname(place), os.readlink(place)), real_directory)
+        place = resolve_parent(
+            os.path.join(os.path.dirname(place), os.readlink(place)), real_directory
+        )
         yield place
 
 

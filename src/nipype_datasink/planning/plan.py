@@ -15,7 +15,7 @@ from nipype_datasink.planning.places import RealDirectories
 from nipype_datasink.planning.routing import route
 from nipype_datasink.planning.sources import Problem, Source, SourceContents, split_extension
 
-__all__ = ["Delivery", "FileTransfer", "Plan", "make_plan", "real_place"]
+__all__ = ["Delivery", "FileTransfer", "Plan", "make_plan", "resolve_parent"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class Delivery:
     directories: tuple[str, ...] = ()
     """Directories that exist afterwards, even where they hold no file."""
 
-    replaces: str | None = None
+    cleared_folder: str | None = None
     """Folder in which nothing else remains afterwards (``remove_dest_dir``)."""
 
 
@@ -87,10 +87,10 @@ class Plan:
 
     def without_removals(self) -> Plan:
         """Return this plan without what `remove_dest_dir` would remove."""
-        kept = tuple(replace(item, replaces=None) for item in self.deliveries)
+        kept = tuple(replace(item, cleared_folder=None) for item in self.deliveries)
         return replace(self, deliveries=kept)
 
-    def below(self, location: Location) -> Plan:
+    def for_location(self, location: Location) -> Plan:
         """Return the part of this plan that goes below `location`."""
         return Plan(tuple(item for item in self.deliveries if item.location == location))
 
@@ -118,8 +118,8 @@ class Plan:
             ]
             if not item.transfers:
                 lines.append(f"{item.field}: {item.source} -> {item.destination} (no files)")
-            if item.replaces:
-                lines.append(f"{item.field}: removes what else is in {item.replaces}")
+            if item.cleared_folder:
+                lines.append(f"{item.field}: removes what else is in {item.cleared_folder}")
         lines += [f"missing: {problem}" for problem in self.missing]
         lines += [f"left out: {problem}" for problem in self.left_out]
         missing = f", {len(self.missing)} missing" if self.missing else ""
@@ -170,7 +170,7 @@ def make_plan(
         reported = report(location, destination)
         if not isinstance(location, LocalDirectory):
             return reported
-        found = real_place(reported, real_directory)
+        found = resolve_parent(reported, real_directory)
         try:
             limits.check(found)
         except DestinationError as error:
@@ -196,7 +196,7 @@ def make_plan(
                 for item, target in zip(tree.files, _targets(tree, destination), strict=True)
             ),
             directories=folders,
-            replaces=folders[0] if folders and remove_dest_dir else None,
+            cleared_folder=folders[0] if folders and remove_dest_dir else None,
         )
 
     plan = Plan(
@@ -227,7 +227,7 @@ def _folders(tree: SourceContents, destination: str) -> list[str]:
     return [top, *(posixpath.join(top, below) for below in tree.directories)]
 
 
-def real_place(destination: str, real_directory: Callable[[str], str]) -> str:
+def resolve_parent(destination: str, real_directory: Callable[[str], str]) -> str:
     """Return the path of `destination` without links in its directories: one place, one name."""
     path = destination if destination.startswith("/") else os.path.join(os.getcwd(), destination)
     head, _, name = path.rpartition("/")

@@ -186,14 +186,14 @@ def _obstacle(directory: str, missing: set[str]) -> str | None:
 
 def _refuse_removals(plan: Plan) -> None:
     """Refuse to empty a base directory, or a folder in which the other location's files are."""
-    emptied = [(item, item.replaces) for item in plan.deliveries if item.replaces]
+    emptied = [(item, item.cleared_folder) for item in plan.deliveries if item.cleared_folder]
     if not emptied:
         return
     locations = {item.location for item in plan.deliveries}
     bases = _inside({f"the base directory {base}": base for base in map(_real_base, locations)})
     files = {
         location: _inside({item.destination: item.destination for item in part.transfers})
-        for location, part in zip(locations, map(plan.below, locations), strict=True)
+        for location, part in zip(locations, map(plan.for_location, locations), strict=True)
     }
     for item, folder in emptied:
         if os.path.islink(folder):

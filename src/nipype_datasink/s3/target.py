@@ -93,7 +93,7 @@ class S3Target:
 
     def deliver(self, plan: Plan) -> list[Outcome]:
         """Bring every file of `plan` there; return what became of each."""
-        if not plan.transfers and not any(item.replaces for item in plan.deliveries):
+        if not plan.transfers and not any(item.cleared_folder for item in plan.deliveries):
             return []
         try:
             bucket = self._open()
@@ -157,7 +157,7 @@ class S3Target:
         return [outcome for outcomes in sent for outcome in outcomes]
 
     def _warn_of_removal(self, plan: Plan) -> None:
-        if any(delivery.replaces for delivery in plan.deliveries):
+        if any(delivery.cleared_folder for delivery in plan.deliveries):
             _logger.warning(
                 "%s: remove_dest_dir removes nothing here; it needs a bucket of boto3's and our "
                 "own way of sending",
@@ -271,7 +271,7 @@ def _delete(
 def _keys_to_delete(plan: Plan, store: BucketClient) -> list[str]:
     """Return what is in folders that are to hold only what is delivered (`remove_dest_dir`)."""
     delivered = {transfer.key for transfer in plan.transfers}
-    folders = [delivery.replaces for delivery in plan.deliveries if delivery.replaces]
+    folders = [delivery.cleared_folder for delivery in plan.deliveries if delivery.cleared_folder]
     found = {
         key
         for folder in folders
