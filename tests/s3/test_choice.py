@@ -36,8 +36,8 @@ ENDPOINT = "http://127.0.0.1:9"
 def choose(wanted: str, bucket: Any = "mybucket", **args: Any) -> object:
     if isinstance(bucket, str):
         bucket = open_bucket(bucket, ClientOptions(endpoint_url=args.pop("endpoint", ENDPOINT)))
-    store = BucketClient(client=bucket.meta.client, bucket=bucket.name, upload_args=args)
-    return choose_transport(wanted, store, pace=ConcurrencyEstimator(), progress=Count())
+    reached = BucketClient(client=bucket.meta.client, name=bucket.name, upload_args=args)
+    return choose_transport(wanted, reached, pace=ConcurrencyEstimator(), progress=Count())
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_not_where_botocore_does_what_it_cannot(
 ) -> None:
     monkeypatch.setattr(
         "nipype_datasink.s3.choice.make_template",
-        lambda store: replace(make_template(store), **change),
+        lambda bucket: replace(make_template(bucket), **change),
     )
     refused(why)
 

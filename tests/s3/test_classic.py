@@ -38,8 +38,8 @@ LARGE = PART_SIZE + 1
 
 
 def send(client: Any, transfer: FileTransfer, **args: Any) -> Outcome:
-    store = BucketClient(client=client, bucket="mybucket", upload_args=args)
-    transport = ClassicTransport(store, pace=ConcurrencyEstimator(2), progress=Count())
+    bucket = BucketClient(client=client, name="mybucket", upload_args=args)
+    transport = ClassicTransport(bucket, pace=ConcurrencyEstimator(2), progress=Count())
     (outcome,) = transport.send([transfer], CircuitBreaker())
     return outcome
 
@@ -189,8 +189,8 @@ def test_small_and_large_files_share_the_requests_at_a_time(
             running.release()
 
     monkeypatch.setattr(BaseClient, "_make_request", watch)
-    store = BucketClient(client=bucket.meta.client, bucket="mybucket", upload_args={})
-    transport = ClassicTransport(store, pace=ConcurrencyEstimator(2), progress=Count())
+    reached = BucketClient(client=bucket.meta.client, name="mybucket", upload_args={})
+    transport = ClassicTransport(reached, pace=ConcurrencyEstimator(2), progress=Count())
     others = [replace(small, destination=f"s3://mybucket/{number}") for number in range(8)]
     transport.send([large, *others], CircuitBreaker())
     assert len(at_once) >= len(others) + 3

@@ -22,10 +22,10 @@ PAGE = "<html><body>Welcome</body></html>"
 
 
 @pytest.fixture
-def store(script: Script, credentials: None, monkeypatch: pytest.MonkeyPatch) -> BucketClient:
+def bucket(script: Script, credentials: None, monkeypatch: pytest.MonkeyPatch) -> BucketClient:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    bucket = open_bucket("mybucket", ClientOptions(endpoint_url=script.url, region="us-east-1"))
-    return BucketClient(client=bucket.meta.client, bucket="mybucket", upload_args={})
+    opened = open_bucket("mybucket", ClientOptions(endpoint_url=script.url, region="us-east-1"))
+    return BucketClient(client=opened.meta.client, name="mybucket", upload_args={})
 
 
 def confirm(request: Request) -> Reply:
@@ -39,15 +39,15 @@ def remaining(outcomes: list[Outcome]) -> dict[str, str]:
     return {item.transfer.key: str(item.cause) for item in outcomes}
 
 
-def run(store: BucketClient) -> dict[str, str]:
-    return remaining(delete(store, KEYS, pace=ConcurrencyEstimator()))
+def run(bucket: BucketClient) -> dict[str, str]:
+    return remaining(delete(bucket, KEYS, pace=ConcurrencyEstimator()))
 
 
 def test_one_request_deletes_many_and_carries_content_md5(
-    script: Script, store: BucketClient
+    script: Script, bucket: BucketClient
 ) -> None:
     script.rule("DeleteObjects", confirm)
-    assert run(store) == {}
+    assert run(bucket) == {}
     (request,) = script.requests
     digest = hashlib.md5(request.body).digest()
     assert request.headers["content-md5"] == base64.b64encode(digest).decode()
@@ -71,20 +71,20 @@ def test_one_request_deletes_many_and_carries_content_md5(
     ids=lambda reply: f"{reply.status} {reply.body[:24]}",
 )
 def test_what_is_not_deleted_together_is_deleted_one_by_one(
-    script: Script, store: BucketClient, reply: Reply
+    script: Script, bucket: BucketClient, reply: Reply
 ) -> None:
     script.answer("DeleteObjects", reply)
-    assert run(store) == {}
+    assert run(bucket) == {}
     assert len(script.asked("DeleteObjects")) == 1
     deleted = sorted(request.path for request in script.asked("DeleteObject"))
     assert deleted == ["/mybucket/out/a", "/mybucket/out/b%26c", "/mybucket/out/d"]
 
 
-def test_only_what_is_not_confirmed_is_deleted_again(script: Script, store: BucketClient) -> None:
+def test_only_what_is_not_confirmed_is_deleted_again(script: Script, bucket: BucketClient) -> None:
     body = "<DeleteResult><Deleted><Key>out/a</Key></Deleted><Error><Key>out/d</Key>"
     body += "<Code>AccessDenied</Code><Message>Locked.</Message></Error></DeleteResult>"
     script.answer("DeleteObjects", Reply(body=body))
-    assert run(store) == {"out/d": "was not deleted: Locked."}
+    assert run(bucket) == {"out/d": "was not deleted: Locked."}
     assert [request.path for request in script.asked("DeleteObject")] == ["/mybucket/out/b%26c"]
 
 
@@ -93,41 +93,41 @@ def test_only_what_is_not_confirmed_is_deleted_again(script: Script, store: Buck
     [("AccessDenied", 403), ("NoSuchBucket", 404), ("InvalidAccessKeyId", 403), ("SlowDown", 503)],
 )
 def test_what_concerns_every_object_is_not_tried_again(
-    script: Script, store: BucketClient, code: str, status: int
+    script: Script, bucket: BucketClient, code: str, status: int
 ) -> None:
     script.answer("DeleteObjects", refusal(code, status))
-    outcome = run(store)
+    outcome = run(bucket)
     assert list(outcome) == KEYS
     assert all(code in cause for cause in outcome.values())
     assert script.asked("DeleteObject") == []
 
 
 def test_an_object_that_cannot_be_deleted_alone_is_named(
-    script: Script, store: BucketClient
+    script: Script, bucket: BucketClient
 ) -> None:
     script.answer("DeleteObjects", refusal("NotImplemented", 501))
     script.answer("DeleteObject", refusal("AccessDenied"), ending="/a")
     script.answer("DeleteObject", refusal("NoSuchKey", 404), ending="/d")
-    outcome = run(store)
+    outcome = run(bucket)
     assert list(outcome) == ["out/a"]
     assert "AccessDenied" in outcome["out/a"]
 
 
-def test_a_page_of_something_else_deletes_nothing(script: Script, store: BucketClient) -> None:
+def test_a_page_of_something_else_deletes_nothing(script: Script, bucket: BucketClient) -> None:
     for operation in ("DeleteObjects", "DeleteObject", "HeadObject"):
         script.answer(operation, Reply(body=PAGE))
-    assert set(run(store).values()) == {
+    assert set(run(bucket).values()) == {
         "was not deleted: the answer is not S3's; check s3_endpoint_url"
     }
 
 
 def test_a_store_that_answers_200_and_has_no_object_left_has_deleted_it(
-    script: Script, store: BucketClient
+    script: Script, bucket: BucketClient
 ) -> None:
     script.answer("DeleteObjects", refusal("NotImplemented", 501))
     script.answer("DeleteObject", Reply(200))
     script.answer("HeadObject", Reply(404))
-    assert run(store) == {}
+    assert run(bucket) == {}
     assert len(script.asked("HeadObject")) == len(KEYS)
 
 

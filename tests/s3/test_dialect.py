@@ -89,7 +89,7 @@ def test_each_lesson_is_learnt_once() -> None:
 def test_it_is_remembered_for_one_bucket_of_one_client(credentials: None) -> None:
     client = open_bucket("one", ClientOptions(region="us-east-1")).meta.client
     other = open_bucket("one", ClientOptions(region="us-west-2")).meta.client
-    remember(BucketClient(client=client, bucket="one", upload_args={}), DIGEST)
-    assert dialect_of(BucketClient(client=client, bucket="one", upload_args={"ACL": "x"})) == DIGEST
-    assert dialect_of(BucketClient(client=client, bucket="two", upload_args={})) == Dialect()
-    assert dialect_of(BucketClient(client=other, bucket="one", upload_args={})) == Dialect()
+    remember(BucketClient(client=client, name="one", upload_args={}), DIGEST)
+    assert dialect_of(BucketClient(client=client, name="one", upload_args={"ACL": "x"})) == DIGEST
+    assert dialect_of(BucketClient(client=client, name="two", upload_args={})) == Dialect()
+    assert dialect_of(BucketClient(client=other, name="one", upload_args={})) == Dialect()

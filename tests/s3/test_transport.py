@@ -48,10 +48,10 @@ def make(credentials: None, transfer_client: str) -> Make:
     ) -> Transport:
         connection = ClientOptions(endpoint_url=address, concurrency=concurrency)
         client = open_bucket("mybucket", connection).meta.client
-        store = BucketClient(client=client, bucket="mybucket", upload_args=args)
+        bucket = BucketClient(client=client, name="mybucket", upload_args=args)
         return choose_transport(
             transfer_client,
-            store,
+            bucket,
             pace=ConcurrencyEstimator(concurrency),
             progress=progress or Count(),
         )

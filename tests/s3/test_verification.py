@@ -445,9 +445,9 @@ def send(
         monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", checksums)
         connection = ClientOptions(endpoint_url=script.url, concurrency=limit)
         client = open_bucket("mybucket", connection).meta.client
-        store = BucketClient(client=client, bucket="mybucket", upload_args={})
+        bucket = BucketClient(client=client, name="mybucket", upload_args={})
         transport = choose_transport(
-            transfer_client, store, pace=ConcurrencyEstimator(limit), progress=Count()
+            transfer_client, bucket, pace=ConcurrencyEstimator(limit), progress=Count()
         )
         return transport.send(transfers, CircuitBreaker())
 

@@ -30,14 +30,14 @@ class AdaptiveTransport:
 
     Parameters
     ----------
-    store
+    bucket
         Where they go.
     choose
         Returns the transport that suits what is known of the store.
     """
 
-    def __init__(self, store: BucketClient, choose: Callable[[], Transport]) -> None:
-        self._store = store
+    def __init__(self, bucket: BucketClient, choose: Callable[[], Transport]) -> None:
+        self._bucket = bucket
         self._choose = choose
         self._transport = choose()
 
@@ -46,7 +46,7 @@ class AdaptiveTransport:
         outcomes: dict[FileTransfer, Outcome] = {}
         waiting = list(transfers)
         while waiting:
-            attempt = _Attempt(breaker, dialect_of(self._store))
+            attempt = _Attempt(breaker, dialect_of(self._bucket))
             begun = time.time()
             try:
                 sent = self._transport.send(waiting, attempt)
@@ -61,20 +61,20 @@ class AdaptiveTransport:
             failed = [outcome for outcome in sent if _may_be_sent(outcome, attempt)]
             waiting = [outcome.transfer for outcome in failed]
             if not attempt.learnt.suits_crt:
-                _abort(self._store, failed, begun)
+                _abort(self._bucket, failed, begun)
             self._transport = self._choose()
         return [outcomes[transfer] for transfer in transfers]
 
     def _adapt(self, before: Dialect, now: Dialect) -> None:
-        remember(self._store, now)
+        remember(self._bucket, now)
         if before.suits_crt and not now.suits_crt:
             _logger.warning(
                 "%s: boto3 sends, as only it understands this store; set s3_transfer_client to "
                 "'classic' to do so from the start",
-                self._store.bucket,
+                self._bucket.name,
             )
         else:
-            _logger.debug("%s: the store asks for %s", self._store.bucket, now)
+            _logger.debug("%s: the store asks for %s", self._bucket.name, now)
 
 
 class _Attempt(CircuitBreaker):
@@ -120,7 +120,7 @@ def _may_be_sent(outcome: Outcome, attempt: _Attempt) -> bool:
     )
 
 
-def _abort(store: BucketClient, outcomes: Iterable[Outcome], begun: float) -> None:
+def _abort(bucket: BucketClient, outcomes: Iterable[Outcome], begun: float) -> None:
     """Abort the uploads that the runtime has begun without learning their names.
 
     Others may be sending to the same keys: only what began after `begun`, in seconds since 1970,
@@ -131,23 +131,23 @@ def _abort(store: BucketClient, outcomes: Iterable[Outcome], begun: float) -> No
         if outcome.status is Status.NOT_TRIED or transfer.size <= PART_SIZE:
             continue
         try:
-            for upload in list(_begun_uploads(store, transfer.key, begun)):
-                where: Any = {"Key": transfer.key, "UploadId": upload, "Bucket": store.bucket}
-                if not store.client.list_parts(**where, **store.request_args).get("Parts"):
-                    store.client.abort_multipart_upload(**where, **store.request_args)
+            for upload in list(_begun_uploads(bucket, transfer.key, begun)):
+                where: Any = {"Key": transfer.key, "UploadId": upload, "Bucket": bucket.name}
+                if not bucket.client.list_parts(**where, **bucket.request_args).get("Parts"):
+                    bucket.client.abort_multipart_upload(**where, **bucket.request_args)
         except Exception as error:  # noqa: BLE001 - such a store may answer anything
             _logger.warning(
                 "%s: an upload of %r may have been left open; abort it: %s",
-                store.bucket,
+                bucket.name,
                 transfer.key,
                 error,
             )
             return
 
 
-def _begun_uploads(store: BucketClient, key: str, begun: float) -> Iterator[str]:
-    answer = store.client.list_multipart_uploads(
-        Bucket=store.bucket, Prefix=key, **store.request_args
+def _begun_uploads(bucket: BucketClient, key: str, begun: float) -> Iterator[str]:
+    answer = bucket.client.list_multipart_uploads(
+        Bucket=bucket.name, Prefix=key, **bucket.request_args
     )
     now = datetime.now(timezone.utc)
     told = answer["ResponseMetadata"]["HTTPHeaders"].get("date")

@@ -34,7 +34,7 @@ class BucketClient:
     client: S3Client
     """boto3's, used as it is."""
 
-    bucket: str
+    name: str
     """Name of the bucket."""
 
     upload_args: Mapping[str, Any]
@@ -67,9 +67,9 @@ class BucketClient:
     def head(self, key: str, **extra: Any) -> Mapping[str, Any]:
         """Return what HeadObject tells of an object, its checksums included."""
         return self.client.head_object(
-            Bucket=self.bucket, Key=key, ChecksumMode="ENABLED", **self.request_args, **extra
+            Bucket=self.name, Key=key, ChecksumMode="ENABLED", **self.request_args, **extra
         )
 
     def read(self, key: str) -> Mapping[str, Any]:
         """Return what GetObject tells of an object; its ``Body`` must be closed."""
-        return self.client.get_object(Bucket=self.bucket, Key=key, **self.request_args)
+        return self.client.get_object(Bucket=self.name, Key=key, **self.request_args)

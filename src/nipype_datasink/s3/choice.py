@@ -33,16 +33,16 @@ class CrtUnavailable(Exception):
 
 
 def choose_transport(
-    wanted: str, store: BucketClient, *, pace: ConcurrencyEstimator, progress: Progress
+    wanted: str, bucket: BucketClient, *, pace: ConcurrencyEstimator, progress: Progress
 ) -> Transport:
-    """Return what sends files to `store`.
+    """Return what sends files to `bucket`.
 
     Parameters
     ----------
     wanted
         ``classic``, ``crt``, or ``auto``: the AWS Common Runtime if it can be used. A store whose
         answers it did not understand gets ``classic`` in any case.
-    store
+    bucket
         Where they go.
     pace
         Of requests.
@@ -55,38 +55,38 @@ def choose_transport(
         If ``crt`` is wanted but cannot be used.
     """
     transport: Transport | None = None
-    if wanted != "classic" and dialect_of(store).suits_crt:
+    if wanted != "classic" and dialect_of(bucket).suits_crt:
         try:
-            transport = _crt(store, pace, progress)
+            transport = _crt(bucket, pace, progress)
         except CrtUnavailable as why:
             if wanted == "crt":
                 raise S3Error(
                     f"s3_transfer_client 'crt' cannot be used: {why}. Set 'auto' or 'classic'"
                 ) from None
-            _logger.debug("%s: boto3 sends: %s", store.bucket, why)
-    return transport or ClassicTransport(store, pace=pace, progress=progress)
+            _logger.debug("%s: boto3 sends: %s", bucket.name, why)
+    return transport or ClassicTransport(bucket, pace=pace, progress=progress)
 
 
-def _crt(store: BucketClient, pace: ConcurrencyEstimator, progress: Progress) -> Transport | None:
+def _crt(bucket: BucketClient, pace: ConcurrencyEstimator, progress: Progress) -> Transport | None:
     """Return None where the runtime could send, were this process not a fork of its own."""
-    session = _session(store)
+    session = _session(bucket)
     from nipype_datasink.s3.crt.client import crt_client, started_before_fork
     from nipype_datasink.s3.crt.transport import CrtTransport
 
-    template = make_template(store)
+    template = make_template(bucket)
     _check(template)
-    if (store.client.meta.config.s3 or {}).get("payload_signing_enabled"):  # type: ignore[attr-defined]
+    if (bucket.client.meta.config.s3 or {}).get("payload_signing_enabled"):  # type: ignore[attr-defined]
         raise CrtUnavailable("it does not sign bodies, as payload_signing_enabled asks")
     if started_before_fork():
-        _logger.info("%s: boto3 sends, as the parent process uses the AWS CRT", store.bucket)
+        _logger.info("%s: boto3 sends, as the parent process uses the AWS CRT", bucket.name)
         return None
     try:
-        client = crt_client(store.client, session, template, concurrency=pace.limit)
+        client = crt_client(bucket.client, session, template, concurrency=pace.limit)
     except Exception as error:
         raise CrtUnavailable(
             f"its client cannot be made: {error}"
         ) from error  # no descriptors, no threads
-    return CrtTransport(store, client, template, pace=pace, progress=progress)
+    return CrtTransport(bucket, client, template, pace=pace, progress=progress)
 
 
 def close_idle_connections() -> None:
@@ -98,19 +98,19 @@ def close_idle_connections() -> None:
         runtime.forget_idle_clients()
 
 
-def _session(store: BucketClient) -> boto3.session.Session:
+def _session(bucket: BucketClient) -> boto3.session.Session:
     """Return the session of a store whose client and kind the runtime can stand in for."""
     if not has_crt():
         raise CrtUnavailable(
             "no recent awscrt is installed; run pip install 'nipype-datasink[crt]'"
         )
-    session = session_of(store.client)
+    session = session_of(bucket.client)
     if session is None:
         raise CrtUnavailable("the bucket was not opened by this sink")
     if is_mocked():
         raise CrtUnavailable("moto's mock_aws, which stands in for S3, cannot see it")
-    if store.bucket.startswith("arn:") or store.bucket.endswith("--x-s3"):
-        raise CrtUnavailable(f"{store.bucket} is an access point or a directory bucket")
+    if bucket.name.startswith("arn:") or bucket.name.endswith("--x-s3"):
+        raise CrtUnavailable(f"{bucket.name} is an access point or a directory bucket")
     return session
 
 

@@ -47,7 +47,7 @@ class ClassicTransport:
 
     Parameters
     ----------
-    store
+    bucket
         Where they go.
     pace
         Of requests.
@@ -56,15 +56,15 @@ class ClassicTransport:
     """
 
     def __init__(
-        self, store: BucketClient, *, pace: ConcurrencyEstimator, progress: Progress
+        self, bucket: BucketClient, *, pace: ConcurrencyEstimator, progress: Progress
     ) -> None:
-        self._store = store
-        self._args = {**_fastest_checksum(store), **store.upload_args}
-        digest = dialect_of(store).needs_digest
-        self._client: Any = DigestingClient(store.client) if digest else store.client
+        self._bucket = bucket
+        self._args = {**_fastest_checksum(bucket), **bucket.upload_args}
+        digest = dialect_of(bucket).needs_digest
+        self._client: Any = DigestingClient(bucket.client) if digest else bucket.client
         self._pace = pace
         self._progress = progress
-        self._verifier = Verifier(store)
+        self._verifier = Verifier(bucket)
 
     def send(self, transfers: Sequence[FileTransfer], breaker: CircuitBreaker) -> list[Outcome]:
         """Send every file that can be sent; return what became of each, in order."""
@@ -146,7 +146,7 @@ class ClassicTransport:
                 before = version_of(transfer.source)
                 future = manager.upload(
                     transfer.source,
-                    self._store.bucket,
+                    self._bucket.name,
                     transfer.key,
                     extra_args=self._args_of(transfer),
                     subscribers=[watch],
@@ -172,7 +172,7 @@ class ClassicTransport:
     def _put(self, transfer: FileTransfer) -> Mapping[str, Any]:
         with open(transfer.source, "rb") as body:
             answer: Mapping[str, Any] = self._client.put_object(
-                Bucket=self._store.bucket,
+                Bucket=self._bucket.name,
                 Key=transfer.key,
                 Body=body,
                 **self._args_of(transfer),
@@ -184,18 +184,18 @@ class ClassicTransport:
         return {**({"ContentType": content_type} if content_type else {}), **self._args}
 
 
-def _fastest_checksum(store: BucketClient) -> dict[str, str]:
+def _fastest_checksum(bucket: BucketClient) -> dict[str, str]:
     """Return the checksum by which a later run recognises even large files at once.
 
     An injected client sends what it was made to send.
     """
-    known = dialect_of(store).takes_crc64nvme
-    if not (known and store.sends_checksums and session_of(store.client)):
+    known = dialect_of(bucket).takes_crc64nvme
+    if not (known and bucket.sends_checksums and session_of(bucket.client)):
         return {}
     if has_crt():
         return {"ChecksumAlgorithm": "CRC64NVME"}
     # Under a key of KMS an ETag is no MD5, and boto3's own CRC32 is too short to prove anything.
-    is_kms = str(store.encryption).startswith("aws:kms")
+    is_kms = str(bucket.encryption).startswith("aws:kms")
     return {"ChecksumAlgorithm": "SHA256"} if is_kms else {}
 
 

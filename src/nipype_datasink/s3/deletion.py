@@ -50,7 +50,7 @@ def _add_content_md5(params: Mapping[str, Any], **_: Any) -> None:
 
 
 def exclude_alike(
-    store: BucketClient, keys: Sequence[str], delivered: Collection[str]
+    bucket: BucketClient, keys: Sequence[str], delivered: Collection[str]
 ) -> list[str]:
     """Return those of `keys` that are surely no other spelling of a key in `delivered`.
 
@@ -59,7 +59,7 @@ def exclude_alike(
 
     Parameters
     ----------
-    store
+    bucket
         Where all of them are.
     keys
         As listed before anything was delivered.
@@ -73,15 +73,15 @@ def exclude_alike(
     if not doubtful:
         return list(keys)
     others = {other for key in doubtful for other in spellings[alike(key)]}
-    listed = look_up(store.client, store.bucket, others, store.request_args)
+    listed = look_up(bucket.client, bucket.name, others, bucket.request_args)
     stay = {key for key in doubtful if not all(other in listed for other in spellings[alike(key)])}
     for key in stay:
-        _logger.warning("%s: %r stays: the store takes it for what was sent", store.bucket, key)
+        _logger.warning("%s: %r stays: the store takes it for what was sent", bucket.name, key)
     return [key for key in keys if key not in stay]
 
 
 def delete(
-    store: BucketClient, keys: Sequence[str], *, pace: ConcurrencyEstimator
+    bucket: BucketClient, keys: Sequence[str], *, pace: ConcurrencyEstimator
 ) -> list[Outcome]:
     """Delete objects; return an outcome for each that remains.
 
@@ -93,7 +93,7 @@ def delete(
     for begin in range(0, len(keys), _AT_ONCE):
         batch = keys[begin : begin + _AT_ONCE]
         try:
-            confirmed, errors = _delete_together(store, batch)
+            confirmed, errors = _delete_together(bucket, batch)
         except (ClientError, BotoCoreError) as error:
             if _is_final(error):
                 remaining.update(dict.fromkeys(batch, error))
@@ -103,21 +103,21 @@ def delete(
         remaining.update(errors)
         unconfirmed += [key for key in batch if key not in confirmed and key not in errors]
     threads = pace.requests(work=SECONDS_PER_REQUEST, least=2, most=MAX_CLASSIC_REQUESTS)
-    singly = parallel_map(lambda key: _delete_one(store, key), unconfirmed, threads=threads)
+    singly = parallel_map(lambda key: _delete_one(bucket, key), unconfirmed, threads=threads)
     found = zip(unconfirmed, singly, strict=True)
     remaining.update({key: error for key, error in found if error})
-    return [_failure(store, key, error) for key, error in remaining.items()]
+    return [_failure(bucket, key, error) for key, error in remaining.items()]
 
 
 def _delete_together(
-    store: BucketClient, batch: Sequence[str]
+    bucket: BucketClient, batch: Sequence[str]
 ) -> tuple[set[str], dict[str, Exception]]:
     """Return the keys that were deleted, and why others were not."""
-    response = store.client.delete_objects(
-        Bucket=store.bucket,
+    response = bucket.client.delete_objects(
+        Bucket=bucket.name,
         # Not quietly: a quiet answer looks like a foreign one, which confirms nothing.
         Delete={"Objects": [{"Key": key} for key in batch]},
-        **store.request_args,
+        **bucket.request_args,
     )
     confirmed = {item.get("Key", "") for item in response.get("Deleted", [])}
     errors: dict[str, Exception] = {}
@@ -139,20 +139,20 @@ def _is_final(error: Exception) -> bool:
     return overloaded and code_of(error) not in ("500", "NotImplemented", "501")
 
 
-def _delete_one(store: BucketClient, key: str) -> Exception | None:
+def _delete_one(bucket: BucketClient, key: str) -> Exception | None:
     """Return why an object was not deleted."""
     try:
-        answer = store.client.delete_object(Bucket=store.bucket, Key=key, **store.request_args)
-        if _status(answer) != _NO_CONTENT and _is_there(store, key):
+        answer = bucket.client.delete_object(Bucket=bucket.name, Key=key, **bucket.request_args)
+        if _status(answer) != _NO_CONTENT and _is_there(bucket, key):
             return S3Error("was not deleted: the answer is not S3's; check s3_endpoint_url")
     except (ClientError, BotoCoreError) as error:
         return None if code_of(error) in _GONE else error
     return None
 
 
-def _is_there(store: BucketClient, key: str) -> bool:
+def _is_there(bucket: BucketClient, key: str) -> bool:
     try:
-        store.head(key)
+        bucket.head(key)
     except ClientError as error:
         if code_of(error) in _GONE:
             return False
@@ -164,6 +164,6 @@ def _status(answer: Mapping[str, Any]) -> int:
     return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def _failure(store: BucketClient, key: str, error: Exception) -> Outcome:
-    transfer = FileTransfer(source="", destination=f"s3://{store.bucket}/{key}", size=0)
+def _failure(bucket: BucketClient, key: str, error: Exception) -> Outcome:
+    transfer = FileTransfer(source="", destination=f"s3://{bucket.name}/{key}", size=0)
     return Outcome.failure(transfer, error)

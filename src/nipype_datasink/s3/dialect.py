@@ -55,16 +55,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def dialect_of(store: BucketClient) -> Dialect:
+def dialect_of(bucket: BucketClient) -> Dialect:
     """Return what is known of a bucket."""
     with _lock:
-        return _dialects.get(store.client, {}).get(store.bucket, Dialect())
+        return _dialects.get(bucket.client, {}).get(bucket.name, Dialect())
 
 
-def remember(store: BucketClient, dialect: Dialect) -> None:
+def remember(bucket: BucketClient, dialect: Dialect) -> None:
     """Remember what a bucket asks for, for as long as its client is kept."""
     with _lock:
-        _dialects.setdefault(store.client, {})[store.bucket] = dialect
+        _dialects.setdefault(bucket.client, {})[bucket.name] = dialect
 
 
 _DIGEST = re.compile(r"content-md5|x-amz-(sdk-)?checksum", re.IGNORECASE)

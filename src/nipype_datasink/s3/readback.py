@@ -14,12 +14,12 @@ __all__ = ["holds_file"]
 _BLOCK = 1 << 20  # bytes
 
 
-def holds_file(store: BucketClient, transfer: FileTransfer, size: int) -> bool:
+def holds_file(bucket: BucketClient, transfer: FileTransfer, size: int) -> bool:
     """Return whether an object holds the bytes of its file; stop at the first that differs.
 
     Parameters
     ----------
-    store
+    bucket
         Where the object is.
     transfer
         The file and its key.
@@ -31,7 +31,7 @@ def holds_file(store: BucketClient, transfer: FileTransfer, size: int) -> bool:
     botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError
         If the object cannot be read.
     """
-    told = store.read(transfer.key)
+    told = bucket.read(transfer.key)
     with closing(told["Body"]) as body, open(transfer.source, "rb") as file:
         return told.get("ContentLength", size) == size and _are_same(body, file, size)
 

@@ -19,7 +19,7 @@ from nipype_datasink.s3.readback import holds_file
 __all__ = ["fail_replaced"]
 
 
-def fail_replaced(store: BucketClient, outcomes: Sequence[Outcome]) -> list[Outcome]:
+def fail_replaced(bucket: BucketClient, outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Return `outcomes`, as failures where an object holds the bytes of another file of the run.
 
     Only objects whose keys are alike are looked at: they are read back.
@@ -30,14 +30,14 @@ def fail_replaced(store: BucketClient, outcomes: Sequence[Outcome]) -> list[Outc
         for path in group:
             transfer = arrived[path].transfer
             others = [arrived[other].transfer for other in group if other != path]
-            if _is_replaced(store, transfer):
+            if _is_replaced(bucket, transfer):
                 failures[transfer] = Outcome.failure(transfer, _collision(others))
     return [failures.get(outcome.transfer, outcome) for outcome in outcomes]
 
 
-def _is_replaced(store: BucketClient, transfer: FileTransfer) -> bool:
+def _is_replaced(bucket: BucketClient, transfer: FileTransfer) -> bool:
     try:
-        return not holds_file(store, transfer, transfer.size)
+        return not holds_file(bucket, transfer, transfer.size)
     except Exception:  # noqa: BLE001 - what cannot be read shows nothing
         return False
 

@@ -164,55 +164,59 @@ class S3Target:
                 self.location.label,
             )
 
-    def _together(self, plan: Plan, bucket: Bucket, progress: Progress) -> list[Outcome]:
-        store = BucketClient(client=bucket.meta.client, bucket=bucket.name, upload_args=self._args)
+    def _together(self, plan: Plan, boto3_bucket: Bucket, progress: Progress) -> list[Outcome]:
+        bucket = BucketClient(
+            client=boto3_bucket.meta.client, name=boto3_bucket.name, upload_args=self._args
+        )
         with reserved_requests(self._concurrency or _MOST_REQUESTS) as affordable:
             pace = ConcurrencyEstimator(self._concurrency, affordable=affordable)
-            outcomes = self._complete(plan, store, pace, progress)
+            outcomes = self._complete(plan, bucket, pace, progress)
         close_idle_connections()
         return outcomes
 
     def _complete(
-        self, plan: Plan, store: BucketClient, pace: ConcurrencyEstimator, progress: Progress
+        self, plan: Plan, bucket: BucketClient, pace: ConcurrencyEstimator, progress: Progress
     ) -> list[Outcome]:
         """Find out what is missing, send it, and delete what must not remain."""
         breaker = CircuitBreaker()
         with measured(plan.transfers) as files:
 
             def look(_: None) -> tuple[list[str], set[FileTransfer]]:
-                superfluous = _keys_to_delete(plan, store)
+                superfluous = _keys_to_delete(plan, bucket)
                 return superfluous, find_unchanged(
-                    store, files.transfers, pace=pace, breaker=breaker
+                    bucket, files.transfers, pace=pace, breaker=breaker
                 )
 
             try:
                 superfluous, present = _apart(look, None, breaker, abandon=True)
             except _OF_THE_STORE as error:
                 return not_tried(plan, error)
-            self._tell_of_what_is_not_compared(store, len(present))
+            self._tell_of_what_is_not_compared(bucket, len(present))
             outcomes = [Outcome(transfer=item, status=Status.UNCHANGED) for item in present]
             absent = [transfer for transfer in files.transfers if transfer not in present]
             if absent:
-                outcomes += self._send(absent, store, pace=pace, breaker=breaker, progress=progress)
-                outcomes = _apart(partial(fail_replaced, store), outcomes, breaker)
+                outcomes += self._send(
+                    absent, bucket, pace=pace, breaker=breaker, progress=progress
+                )
+                outcomes = _apart(partial(fail_replaced, bucket), outcomes, breaker)
             outcomes = [files.original(outcome) for outcome in outcomes] + files.failures
         if superfluous and all(outcome.status.arrived for outcome in outcomes):
-            outcomes += _apart(lambda keys: _delete(store, keys, plan, pace), superfluous, breaker)
+            outcomes += _apart(lambda keys: _delete(bucket, keys, plan, pace), superfluous, breaker)
         return outcomes
 
-    def _tell_of_what_is_not_compared(self, store: BucketClient, unchanged: int) -> None:
-        if unchanged and store.not_compared:
+    def _tell_of_what_is_not_compared(self, bucket: BucketClient, unchanged: int) -> None:
+        if unchanged and bucket.not_compared:
             _logger.info(
                 "%s: %s of %d unchanged objects not compared; they are as they were",
                 self.location.label,
-                ", ".join(store.not_compared),
+                ", ".join(bucket.not_compared),
                 unchanged,
             )
 
     def _send(
         self,
         transfers: Sequence[FileTransfer],
-        store: BucketClient,
+        bucket: BucketClient,
         *,
         pace: ConcurrencyEstimator,
         breaker: CircuitBreaker,
@@ -221,9 +225,9 @@ class S3Target:
         try:
             # Not sooner: only an answer teaches boto3 the region of the bucket.
             transport = AdaptiveTransport(
-                store,
+                bucket,
                 lambda: choose_transport(
-                    self._transfer_client, store, pace=pace, progress=progress
+                    self._transfer_client, bucket, pace=pace, progress=progress
                 ),
             )
         except _OF_THE_STORE as error:
@@ -257,18 +261,18 @@ def _apart(
 
 
 def _delete(
-    store: BucketClient, keys: Sequence[str], plan: Plan, pace: ConcurrencyEstimator
+    bucket: BucketClient, keys: Sequence[str], plan: Plan, pace: ConcurrencyEstimator
 ) -> list[Outcome]:
     try:
-        others = exclude_alike(store, keys, {transfer.key for transfer in plan.transfers})
-        return delete(store, others, pace=pace)
+        others = exclude_alike(bucket, keys, {transfer.key for transfer in plan.transfers})
+        return delete(bucket, others, pace=pace)
     except Exception as error:  # noqa: BLE001 - what was sent stays known
-        places = [f"s3://{store.bucket}/{key}" for key in keys]
+        places = [f"s3://{bucket.name}/{key}" for key in keys]
         transfers = [FileTransfer(source="", destination=place, size=0) for place in places]
         return [Outcome.failure(transfer, error) for transfer in transfers]
 
 
-def _keys_to_delete(plan: Plan, store: BucketClient) -> list[str]:
+def _keys_to_delete(plan: Plan, bucket: BucketClient) -> list[str]:
     """Return what is in folders that are to hold only what is delivered (`remove_dest_dir`)."""
     delivered = {transfer.key for transfer in plan.transfers}
     folders = [delivery.cleared_folder for delivery in plan.deliveries if delivery.cleared_folder]
@@ -276,7 +280,7 @@ def _keys_to_delete(plan: Plan, store: BucketClient) -> list[str]:
         key
         for folder in folders
         for key in list_below(
-            store.client, store.bucket, f"{folder.split('/', 3)[3]}/", store.request_args
+            bucket.client, bucket.name, f"{folder.split('/', 3)[3]}/", bucket.request_args
         )
     }
     return sorted(found - delivered)

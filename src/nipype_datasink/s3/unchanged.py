@@ -32,7 +32,7 @@ _READERS = max(2, min(4, os.cpu_count() or 1))
 
 
 def find_unchanged(
-    store: BucketClient,
+    bucket: BucketClient,
     transfers: Sequence[FileTransfer],
     *,
     pace: ConcurrencyEstimator,
@@ -44,7 +44,7 @@ def find_unchanged(
 
     Parameters
     ----------
-    store
+    bucket
         Where they go.
     transfers
         What is to be there.
@@ -59,7 +59,7 @@ def find_unchanged(
         If S3 refuses or is not there at all.
     """
     with pace.timed():
-        stored = _listed(store, transfers, breaker)
+        stored = _listed(bucket, transfers, breaker)
     candidates = [
         transfer
         for transfer in transfers
@@ -67,7 +67,7 @@ def find_unchanged(
     ]
     agreement = Agreement()
     same = parallel_map(
-        lambda item: _is_there(store, item, stored[item.key], agreement),
+        lambda item: _is_there(bucket, item, stored[item.key], agreement),
         candidates,
         threads=pace.requests(work=SECONDS_PER_REQUEST, least=_READERS, most=MAX_CLASSIC_REQUESTS),
     )
@@ -78,11 +78,11 @@ def find_unchanged(
 
 
 def _listed(
-    store: BucketClient, transfers: Sequence[FileTransfer], breaker: CircuitBreaker
+    bucket: BucketClient, transfers: Sequence[FileTransfer], breaker: CircuitBreaker
 ) -> Mapping[str, StoredObject]:
     keys = {transfer.key for transfer in transfers}
     try:
-        return look_up(store.client, store.bucket, keys, store.request_args)
+        return look_up(bucket.client, bucket.name, keys, bucket.request_args)
     except ClientError as error:
         if concerns_bucket(error):
             raise
@@ -91,17 +91,17 @@ def _listed(
 
 
 def _is_there(
-    store: BucketClient, transfer: FileTransfer, there: StoredObject, agreement: Agreement
+    bucket: BucketClient, transfer: FileTransfer, there: StoredObject, agreement: Agreement
 ) -> bool:
     listed = etag_proof(there.etag)
     # Of a large file one request saves more time than it costs, if S3 has a fast checksum.
-    ask_first = bool(store.encryption) or (transfer.size > PART_SIZE and has_crt())
+    ask_first = bool(bucket.encryption) or (transfer.size > PART_SIZE and has_crt())
     try:
-        if listed and not ask_first and _matches(store, [listed], transfer):
+        if listed and not ask_first and _matches(bucket, [listed], transfer):
             return True
         # A listing tells neither checksum nor encryption, and an ETag of KMS only looks like MD5.
-        response = _head(store, transfer.key)
-        if store.encryption not in (None, response.get("ServerSideEncryption")):
+        response = _head(bucket, transfer.key)
+        if bucket.encryption not in (None, response.get("ServerSideEncryption")):
             return False
         found = proofs(response)
         if not response and listed and ask_first:
@@ -109,7 +109,7 @@ def _is_there(
         elif listed in found and not ask_first:
             return False  # as has just been seen
         found = agreement.needed(found, transfer.size)
-        if _matches(store, found, transfer):
+        if _matches(bucket, found, transfer):
             agreement.note(found)
             return True
     except OSError:  # told when it is sent
@@ -117,7 +117,7 @@ def _is_there(
     return False
 
 
-def _matches(store: BucketClient, found: Sequence[ExpectedDigest], transfer: FileTransfer) -> bool:
+def _matches(bucket: BucketClient, found: Sequence[ExpectedDigest], transfer: FileTransfer) -> bool:
     numbers = {proof.parts for proof in found} - {None}
     if not numbers:
         return proves(found, transfer.source)
@@ -125,12 +125,12 @@ def _matches(store: BucketClient, found: Sequence[ExpectedDigest], transfer: Fil
     if ours and proves(found, transfer.source, ours):
         return True
     # Somebody else's parts may have another size.
-    theirs = _head(store, transfer.key, PartNumber=1).get("ContentLength", 0)
+    theirs = _head(bucket, transfer.key, PartNumber=1).get("ContentLength", 0)
     return theirs > 0 and theirs != ours and proves(found, transfer.source, theirs)
 
 
-def _head(store: BucketClient, key: str, **extra: Any) -> Mapping[str, Any]:
+def _head(bucket: BucketClient, key: str, **extra: Any) -> Mapping[str, Any]:
     try:
-        return store.head(key, **extra)
+        return bucket.head(key, **extra)
     except ClientError:
         return {}

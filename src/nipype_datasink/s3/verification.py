@@ -159,12 +159,12 @@ class Verifier:
 
     Parameters
     ----------
-    store
+    bucket
         Where the files were sent.
     """
 
-    def __init__(self, store: BucketClient) -> None:
-        self._store = store
+    def __init__(self, bucket: BucketClient) -> None:
+        self._bucket = bucket
         self._agreement = Agreement()
         # What this store's answers are worth. The lock guards them, and lets one object be read
         # back while other threads wait for what that shows.
@@ -211,7 +211,7 @@ class Verifier:
         botocore has tried again by then. What the store has taken is not lost for that.
         """
         try:
-            return self._store.head(transfer.key)
+            return self._bucket.head(transfer.key)
         except (ClientError, BotoCoreError) as error:
             _refuse_absence(error)
             return None
@@ -241,7 +241,7 @@ class Verifier:
             return True
 
     def _judge(self, transfer: FileTransfer, size: int, fields: Mapping[str, object]) -> Verdict:
-        if self._store.encryption and not fields.get("ServerSideEncryption"):
+        if self._bucket.encryption and not fields.get("ServerSideEncryption"):
             self._warn_of_no_encryption()
         etags, known = self._etags_count, self._agreement
         return judge(fields, transfer.source, size, agreement=known, etags=etags)
@@ -251,8 +251,8 @@ class Verifier:
             self._has_warned = True
             _logger.warning(
                 "%s: this store does not confirm the encryption that was asked for (%s)",
-                self._store.bucket,
-                self._store.encryption,
+                self._bucket.name,
+                self._bucket.encryption,
             )
 
     def _ignore_etags(self) -> None:
@@ -260,7 +260,7 @@ class Verifier:
         _logger.warning(
             "%s: this store's ETags are not the MD5 of the bytes; they are not used to verify "
             "files in this run",
-            self._store.bucket,
+            self._bucket.name,
         )
 
     def _read_back(self, transfer: FileTransfer, size: int) -> bool | None:
@@ -268,7 +268,7 @@ class Verifier:
         if not self._may_read:
             return None
         try:
-            return holds_file(self._store, transfer, size)
+            return holds_file(self._bucket, transfer, size)
         except Exception as error:  # noqa: BLE001 - also where a user's handlers make up answers
             _refuse_absence(error)
             self._may_read = code_of(error) not in (*DENIED, _ARCHIVED)

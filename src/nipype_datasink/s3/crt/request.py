@@ -83,12 +83,12 @@ def _keep(params: Mapping[str, Any], **_: Any) -> tuple[Any, dict[str, Any]] | N
     return SimpleNamespace(status_code=200), {}
 
 
-def make_template(store: BucketClient) -> RequestTemplate:
-    """Let botocore make a request for `store`.
+def make_template(bucket: BucketClient) -> RequestTemplate:
+    """Let botocore make a request for `bucket`.
 
     Parameters
     ----------
-    store
+    bucket
         Its client has learnt to `register_probe`.
 
     Raises
@@ -97,7 +97,7 @@ def make_template(store: BucketClient) -> RequestTemplate:
         If an upload argument is none that a request can carry.
     """
     probe = _Probe()
-    store.client.put_object(Bucket=store.bucket, Key=_KEY, Body=probe, **store.upload_args)
+    bucket.client.put_object(Bucket=bucket.name, Key=_KEY, Body=probe, **bucket.upload_args)
     request, context = probe.request, probe.request["context"]
     address = urlsplit(request["url"])
     checksum: dict[str, str] | None = (context.get("checksum") or {}).get("request_algorithm")
@@ -109,7 +109,7 @@ def make_template(store: BucketClient) -> RequestTemplate:
         headers=(("Host", address.netloc), *_common(request["headers"])),
         authentication=str(context.get("auth_type")),
         service=signing.get("signing_name", "s3"),
-        region=signing.get("region") or store.client.meta.region_name,
+        region=signing.get("region") or bucket.client.meta.region_name,
         checksum_algorithm=checksum["algorithm"].upper() if checksum else None,
         checksum_in_trailer=checksum is not None and checksum["in"] == "trailer",
     )

@@ -68,7 +68,7 @@ class CrtTransport:
 
     Parameters
     ----------
-    store
+    bucket
         Where they go.
     client
         The runtime's.
@@ -82,23 +82,23 @@ class CrtTransport:
 
     def __init__(
         self,
-        store: BucketClient,
+        bucket: BucketClient,
         client: CrtClient,
         template: RequestTemplate,
         *,
         pace: ConcurrencyEstimator,
         progress: Progress,
     ) -> None:
-        self._store = store
+        self._bucket = bucket
         self._client = client
         self._template = template
         self.progress = progress
-        self.attempts = attempts_of(store.client)
+        self.attempts = attempts_of(bucket.client)
         self._pace = pace
-        self._verifier = Verifier(store)
+        self._verifier = Verifier(bucket)
         self._requests = self._parts = 1
         self._checksum = checksum_of(
-            template, dialect_of(store), chosen="ChecksumAlgorithm" in store.upload_args
+            template, dialect_of(bucket), chosen="ChecksumAlgorithm" in bucket.upload_args
         )
 
     def send(self, transfers: Sequence[FileTransfer], breaker: CircuitBreaker) -> list[Outcome]:
@@ -134,7 +134,7 @@ class CrtTransport:
         headers = [*self._template.headers, ("Content-Length", str(size))]
         # The template's headers are those of all files.
         content_type = content_type_of(upload.transfer.key)
-        if content_type and "ContentType" not in self._store.upload_args:
+        if content_type and "ContentType" not in self._bucket.upload_args:
             headers.append(("Content-Type", content_type))
         if self._checksum and not large:
             headers.append(("x-amz-sdk-checksum-algorithm", self._checksum.algorithm.name))
@@ -153,7 +153,7 @@ class CrtTransport:
 
     def translate(self, error: Exception) -> Exception:
         """Return what boto3 would have raised."""
-        return translated(error, self._store.client)
+        return translated(error, self._bucket.client)
 
     def prove(self, upload: _Upload) -> Outcome:
         """Return what became of a file that the store has taken."""
