@@ -1,4 +1,4 @@
-"""Threads that share work."""
+"""Calls in several threads, and how an interrupt ends them."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ from pathlib import Path
 
 import pytest
 
-from nipype_datasink.parallel import Interrupted, Pool, checkpoint, parallel_map
+from nipype_datasink.parallel import Pool, WorkCancelled, parallel_map, raise_if_cancelled
 from nipype_datasink.planning.sources import same_bytes
 from nipype_datasink.s3.comparison import ExpectedDigest, matches
 
 
 @pytest.mark.parametrize("threads", [1, 2, 7, 100])
 @pytest.mark.parametrize("count", [0, 1, 2, 50])
-def test_results_have_the_order_of_pieces(threads: int, count: int) -> None:
-    assert parallel_map(lambda piece: piece * 2, range(count), threads=threads) == [
-        piece * 2 for piece in range(count)
+def test_results_have_the_order_of_items(threads: int, count: int) -> None:
+    assert parallel_map(lambda item: item * 2, range(count), threads=threads) == [
+        item * 2 for item in range(count)
     ]
 
 
-def test_so_many_pieces_are_worked_on_at_a_time() -> None:
+def test_as_many_threads_run_as_asked_for() -> None:
     together = threading.Barrier(3, timeout=10)
     parallel_map(lambda _: together.wait(), range(6), threads=3)
 
 
-def test_a_single_piece_needs_no_thread() -> None:
+def test_a_single_item_needs_no_thread() -> None:
     assert parallel_map(lambda _: threading.current_thread(), [0], threads=9) == [
         threading.main_thread()
     ]
 
 
-def test_an_error_ends_all() -> None:
+def test_after_an_error_no_thread_takes_another_item() -> None:
     seen = []
 
-    def work(piece: int) -> None:
-        seen.append(piece)
+    def work(item: int) -> None:
+        seen.append(item)
         threading.Event().wait(0.01)
-        if piece == 3:
-            raise ValueError(piece)
+        if item == 3:
+            raise ValueError(item)
 
     with pytest.raises(ValueError, match="3"):
         parallel_map(work, range(1000), threads=2)
     assert len(seen) < 100
 
 
-def test_a_single_piece_may_have_a_thread() -> None:
-    (thread,) = parallel_map(lambda _: threading.current_thread(), [0], threads=1, apart=True)
+def test_a_single_item_may_have_its_own_thread() -> None:
+    (thread,) = parallel_map(lambda _: threading.current_thread(), [0], threads=1, own_thread=True)
     assert thread is not threading.main_thread()
 
 
-@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("own_thread", [False, True])
 def test_an_interrupt_while_a_thread_is_started_waits_for_it(
-    apart: bool, monkeypatch: pytest.MonkeyPatch
+    own_thread: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start, ended = threading.Thread.start, []
 
@@ -74,15 +74,15 @@ def test_an_interrupt_while_a_thread_is_started_waits_for_it(
 
     monkeypatch.setattr(threading.Thread, "start", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        parallel_map(work, range(4), threads=1 if apart else 2, apart=apart)
+        parallel_map(work, range(4), threads=1 if own_thread else 2, own_thread=own_thread)
     assert ended == [True]
 
 
 @pytest.mark.parametrize("in_pool", [False, True])
-def test_two_interrupts_while_a_thread_is_started_are_no_lack_of_threads(
+def test_a_second_interrupt_while_a_thread_starts_is_raised_as_interrupt(
     in_pool: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second one interrupts a lock of `threading`, which then raises an error of its own."""
+    """The second one interrupts a lock of `threading`, which then raises a RuntimeError."""
     start = threading.Thread.start
 
     def interrupted(thread: threading.Thread) -> None:
@@ -110,24 +110,24 @@ def wake_main() -> None:
 
 
 @pytest.mark.parametrize("interrupt", [wake_main, interrupt_main])
-def test_an_interrupt_lets_no_thread_begin_another_piece(interrupt: Callable[[], None]) -> None:
-    """Even one that does not wake the thread that waits."""
-    begun, told, ended = [], [], threading.Event()
+def test_after_an_interrupt_no_thread_takes_another_item(interrupt: Callable[[], None]) -> None:
+    """Also an interrupt that does not wake the main thread from its wait."""
+    begun, called, ended = [], [], threading.Event()
 
-    def work(piece: int) -> None:
-        begun.append(piece)
-        if piece == 0:
+    def work(item: int) -> None:
+        begun.append(item)
+        if item == 0:
             threading.Event().wait(0.2)  # until all that is left is to wait
             interrupt()
-        told.append(ended.wait(10))
+        called.append(ended.wait(10))
 
     with pytest.raises(KeyboardInterrupt):
-        parallel_map(work, range(100), threads=2, interrupt=ended.set)
+        parallel_map(work, range(100), threads=2, on_interrupt=ended.set)
     assert len(begun) <= 3
-    assert all(told)
+    assert all(called)
 
 
-def test_an_interrupt_does_not_wait_for_work_that_changes_nothing() -> None:
+def test_an_interrupt_does_not_wait_for_abandoned_work() -> None:
     begun, end = threading.Event(), threading.Event()
 
     def read(_: int) -> None:
@@ -136,7 +136,7 @@ def test_an_interrupt_does_not_wait_for_work_that_changes_nothing() -> None:
 
     threading.Thread(target=interrupt_once, args=[begun]).start()
     with pytest.raises(KeyboardInterrupt):
-        parallel_map(read, [0], threads=1, apart=True, abandon=True)
+        parallel_map(read, [0], threads=1, own_thread=True, abandon=True)
     assert not end.is_set()
     end.set()
 
@@ -154,16 +154,18 @@ def few_threads(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.setattr(threading.Thread, "start", limited)
 
 
-@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("own_thread", [False, True])
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_few_threads_do_all_the_work(
-    *, number: int, apart: bool, monkeypatch: pytest.MonkeyPatch
+    *, number: int, own_thread: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few_threads(monkeypatch, number)
     try:
         raise ZeroDivisionError
-    except ZeroDivisionError:  # what the caller handles meanwhile changes nothing
-        seen = parallel_map(lambda _: threading.current_thread(), range(50), threads=4, apart=apart)
+    except ZeroDivisionError:  # an error that the caller handles changes nothing
+        seen = parallel_map(
+            lambda _: threading.current_thread(), range(50), threads=4, own_thread=own_thread
+        )
     assert len(seen) == 50
     assert (threading.main_thread() in seen) is (number == 0)
 
@@ -180,7 +182,7 @@ def test_a_pool_of_few_threads_does_all_the_work(
     assert isinstance(error, ValueError)
 
 
-def test_work_goes_on_when_the_interpreter_ends() -> None:
+def test_calls_are_made_while_the_interpreter_shuts_down() -> None:
     code = """
 import atexit, threading
 from nipype_datasink.parallel import Pool, parallel_map
@@ -199,7 +201,7 @@ atexit.register(last)
 def endless(begun: threading.Event) -> None:
     begun.set()
     while True:
-        checkpoint()
+        raise_if_cancelled()
         threading.Event().wait(0.01)
 
 
@@ -214,19 +216,19 @@ def interrupt_once(begun: threading.Event) -> None:
     threading.Thread(target=wait).start()
 
 
-def test_an_interrupt_ends_work_at_its_next_checkpoint() -> None:
+def test_an_interrupt_ends_work_at_its_next_check() -> None:
     begun = threading.Event()
     interrupt_once(begun)
     with pytest.raises(KeyboardInterrupt):
         parallel_map(endless, [begun] * 3, threads=2)
-    checkpoint()  # the main thread is not stopped
+    raise_if_cancelled()  # the main thread is not stopped
 
 
 def test_an_interrupt_ends_work_in_threads_of_threads() -> None:
     def outer(begun: threading.Event) -> None:
         try:
             parallel_map(endless, [begun] * 3, threads=2)
-        except Interrupted:
+        except WorkCancelled:
             ended.append(True)
             raise
 
@@ -234,35 +236,35 @@ def test_an_interrupt_ends_work_in_threads_of_threads() -> None:
     begun = threading.Event()
     interrupt_once(begun)
     with pytest.raises(KeyboardInterrupt):
-        parallel_map(outer, [begun], threads=1, apart=True)
+        parallel_map(outer, [begun], threads=1, own_thread=True)
     assert ended == [True]
 
 
-def test_an_error_of_inner_threads_does_not_stop_outer_ones() -> None:
+def test_an_error_in_inner_threads_does_not_cancel_outer_ones() -> None:
     def fail(_: int) -> None:
         raise ValueError
 
     def outer(_: int) -> str:
         with suppress(ValueError):
             parallel_map(fail, range(4), threads=2)
-        checkpoint()
+        raise_if_cancelled()
         return "went on"
 
     assert parallel_map(outer, range(2), threads=2) == ["went on"] * 2
 
 
-def test_an_interrupt_drops_what_a_pool_has_not_begun() -> None:
+def test_an_interrupt_cancels_calls_that_a_pool_has_not_begun() -> None:
     begun = threading.Event()
     interrupt_once(begun)
     pool = Pool(1)
     futures = [pool.submit(endless, begun) for _ in range(5)]
     with pytest.raises(KeyboardInterrupt):
         pool.shutdown()
-    assert isinstance(futures[0].exception(), Interrupted)
+    assert isinstance(futures[0].exception(), WorkCancelled)
     assert all(future.cancelled() for future in futures[1:])
 
 
-def test_an_error_drops_what_a_pool_has_not_begun() -> None:
+def test_an_error_cancels_calls_that_a_pool_has_not_begun() -> None:
     begun = threading.Event()
     with suppress(ZeroDivisionError), Pool(1) as pool:
         futures = [pool.submit(endless, begun) for _ in range(5)]
@@ -282,14 +284,14 @@ def test_an_error_drops_what_a_pool_has_not_begun() -> None:
     ],
     ids=["comparing", "hashing"],
 )
-def test_reading_a_file_passes_checkpoints(
+def test_reading_a_file_can_be_cancelled(
     module: str, read: Callable[[str], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop() -> None:
-        raise Interrupted
+        raise WorkCancelled
 
     for name in ("a", "a.twin"):
         (tmp_path / name).write_bytes(bytes(1 << 20))
-    monkeypatch.setattr(f"nipype_datasink.{module}.checkpoint", stop)
-    with pytest.raises(Interrupted):
+    monkeypatch.setattr(f"nipype_datasink.{module}.raise_if_cancelled", stop)
+    with pytest.raises(WorkCancelled):
         read(str(tmp_path / "a"))

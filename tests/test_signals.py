@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 from nipype_datasink import DataSink, DeliveryError, signals
-from nipype_datasink.signals import Terminated, error_of_handler, sigterm_interrupts
+from nipype_datasink.signals import Terminated, error_from_signal_handler, graceful_shutdown
 
 BEGINNING = """
 import os, signal
 signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whoever measures coverage handles it
-from nipype_datasink.signals import Terminated, sigterm_interrupts
+from nipype_datasink.signals import Terminated, graceful_shutdown
 """
 
 
@@ -49,7 +49,7 @@ def test_what_is_half_done_is_undone_and_the_process_dies_of_the_signal() -> Non
     done = run(
         """
 try:
-    with sigterm_interrupts():
+    with graceful_shutdown():
         try:
             os.kill(os.getpid(), signal.SIGTERM)
         except KeyboardInterrupt as error:
@@ -68,7 +68,7 @@ finally:
 def test_the_process_dies_even_if_somebody_swallows_what_was_raised() -> None:
     done = run(
         """
-with sigterm_interrupts():
+with graceful_shutdown():
     try:
         os.kill(os.getpid(), signal.SIGTERM)
     except:
@@ -84,7 +84,7 @@ print("not reached", flush=True)
 def test_a_second_signal_ends_at_once() -> None:
     done = run(
         """
-with sigterm_interrupts():
+with graceful_shutdown():
     try:
         os.kill(os.getpid(), signal.SIGTERM)
     finally:
@@ -102,7 +102,7 @@ def test_a_block_that_is_not_left_is_ended_all_the_same() -> None:
 import time
 from nipype_datasink import signals
 signals._GRACE = 0.1
-with sigterm_interrupts():
+with graceful_shutdown():
     try:
         os.kill(os.getpid(), signal.SIGTERM)
     finally:
@@ -117,7 +117,7 @@ with sigterm_interrupts():
 def test_a_child_that_was_forked_meanwhile_dies_as_ever() -> None:
     done = run(
         """
-with sigterm_interrupts():
+with graceful_shutdown():
     child = os.fork()
     if not child:
         try:
@@ -132,10 +132,10 @@ with sigterm_interrupts():
 
 
 def test_the_handler_is_there_for_the_block_only() -> None:
-    with sigterm_interrupts():
+    with graceful_shutdown():
         assert callable(signal.getsignal(signal.SIGTERM))
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    with suppress(ZeroDivisionError), sigterm_interrupts():
+    with suppress(ZeroDivisionError), graceful_shutdown():
         raise ZeroDivisionError
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
@@ -143,7 +143,7 @@ def test_the_handler_is_there_for_the_block_only() -> None:
 @pytest.mark.parametrize("theirs", [signal.SIG_IGN, lambda *_: None])
 def test_somebody_elses_handler_stays(theirs: signal.Handlers) -> None:
     signal.signal(signal.SIGTERM, theirs)
-    with sigterm_interrupts():
+    with graceful_shutdown():
         assert signal.getsignal(signal.SIGTERM) is theirs
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is theirs
@@ -153,7 +153,7 @@ def test_other_threads_handle_no_signals() -> None:
     seen: list[object] = []
 
     def enter() -> None:
-        with sigterm_interrupts():
+        with graceful_shutdown():
             seen.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=enter)
@@ -168,9 +168,9 @@ def test_a_block_in_a_block_leaves_the_end_to_the_outer_one(
     ended: list[int] = []
 
     def deliver_twice() -> None:
-        with sigterm_interrupts():
+        with graceful_shutdown():
             monkeypatch.setattr(os, "kill", lambda _, number: ended.append(number))
-            with sigterm_interrupts():
+            with graceful_shutdown():
                 signal.raise_signal(signal.SIGTERM)
 
     with pytest.raises(Terminated):
@@ -201,7 +201,7 @@ def test_sigterm_after_an_interrupt_waits_until_what_is_half_done_is_undone() ->
     done = run(
         """
 try:
-    with sigterm_interrupts():
+    with graceful_shutdown():
         try:
             os.kill(os.getpid(), signal.SIGINT)
         finally:
@@ -216,7 +216,7 @@ finally:
     assert done.returncode == -signal.SIGTERM
 
 
-@sigterm_interrupts()
+@graceful_shutdown()
 def interrupt_twice(first: signal.Signals, undone: list[bool]) -> None:
     try:
         signal.raise_signal(first)
@@ -247,7 +247,7 @@ def test_an_impatient_person_can_interrupt_the_undoing(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda each: each.name)
 def test_a_handler_that_was_set_meanwhile_stays(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    with sigterm_interrupts():
+    with graceful_shutdown():
         ours = signal.getsignal(number)
         signal.signal(number, theirs)
     assert ours != before
@@ -262,7 +262,7 @@ def theirs(*_: object) -> None:
 def test_a_handler_that_calls_the_one_before_it_ends_the_process_too() -> None:
     done = run(
         """
-with sigterm_interrupts():
+with graceful_shutdown():
     ours = signal.getsignal(signal.SIGTERM)
     signal.signal(signal.SIGTERM, lambda *what: (print("theirs", flush=True), ours(*what)))
     try:
@@ -316,8 +316,8 @@ def test_what_a_handler_raises_is_told_from_other_errors(alarm: None, handler: A
     signal.signal(signal.SIGALRM, handler)
     with pytest.raises(OSError, match="a library's") as caught:
         wrap_what_the_handler_raises()
-    assert type(error_of_handler(caught.value)) is Late
-    assert error_of_handler(OSError("disk full")) is None
+    assert type(error_from_signal_handler(caught.value)) is Late
+    assert error_from_signal_handler(OSError("disk full")) is None
 
 
 def wrap_what_the_handler_raises() -> None:
@@ -331,7 +331,7 @@ def test_an_error_with_the_traceback_of_another_is_not_the_handlers(alarm: None)
     signal.signal(signal.SIGALRM, too_late)
     with pytest.raises(OSError, match="a library's") as caught:
         wrap_with_the_handlers_traceback()
-    assert type(error_of_handler(caught.value)) is Late
+    assert type(error_from_signal_handler(caught.value)) is Late
 
 
 def wrap_with_the_handlers_traceback() -> None:
@@ -352,7 +352,7 @@ def test_a_handler_may_raise_because_of_an_error_of_its_own(alarm: None) -> None
     signal.signal(signal.SIGALRM, look_up)
     with pytest.raises(Late) as caught:
         signal.raise_signal(signal.SIGALRM)
-    assert error_of_handler(caught.value) is caught.value
+    assert error_from_signal_handler(caught.value) is caught.value
 
 
 @pytest.mark.parametrize("handler", [too_late, no_time])
@@ -421,7 +421,8 @@ def test_a_time_limit_while_sources_are_compared_is_no_error_of_theirs(
 ) -> None:
     signal.signal(signal.SIGALRM, no_time)
     monkeypatch.setattr(
-        "nipype_datasink.planning.sources.checkpoint", lambda: signal.raise_signal(signal.SIGALRM)
+        "nipype_datasink.planning.sources.raise_if_cancelled",
+        lambda: signal.raise_signal(signal.SIGALRM),
     )
     for name in "ab":
         (workdir / name).mkdir()

@@ -1,4 +1,9 @@
-"""Threads that share work, and end soon if whoever started them is interrupted."""
+"""Run calls in several threads so that an interrupt ends all of them within a short time.
+
+`concurrent.futures.ThreadPoolExecutor` cannot be used: its threads go on with queued calls after
+Ctrl-C, it refuses calls while the interpreter shuts down (where nodes may still deliver), and it
+raises an error where the limit of threads is reached.
+"""
 
 from __future__ import annotations
 
@@ -10,158 +15,171 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, TypeVar
 
-__all__ = ["Interrupted", "Pool", "checkpoint", "parallel_map", "result_of"]
+__all__ = ["Pool", "WorkCancelled", "parallel_map", "raise_if_cancelled", "wait_for_result"]
 
-_Piece = TypeVar("_Piece")
+_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
+# Longest time for which a wait does not see an interrupt. Each poll costs some microseconds.
 _POLL_SECONDS = 0.1
 
 
-class Interrupted(BaseException):
-    """Ends the work of a thread after an interrupt.
+class WorkCancelled(BaseException):
+    """Ends the work of a thread whose result is no longer needed.
 
-    Whoever catches it to clean up raises it again.
+    It is not an `Exception`, so that code that catches the errors of single files lets it pass.
+    Code that catches it to clean up must raise it again.
     """
 
 
-# In each thread of this module, the events that end its work: its own, and those of the thread
-# that started it. No lock: only the thread itself sees them, and it sets them once.
-_here = threading.local()
+# The events that cancel the work of the current thread: its own event, and those of the threads
+# above it. Only the thread itself reads and sets this value, so no lock is needed.
+_current_thread = threading.local()
 
 
-def checkpoint() -> None:
-    """Raise `Interrupted` if the work of this thread is of no use any more.
+def raise_if_cancelled() -> None:
+    """Raise `WorkCancelled` if the result of this thread is no longer needed.
 
-    To be called between blocks of bytes. An interrupt comes to the main thread only, where it is
-    an exception by itself.
+    Long work calls this between blocks of bytes. In the main thread it does nothing: Python
+    raises `KeyboardInterrupt` there.
     """
-    if any(event.is_set() for event in _stops()):
-        raise Interrupted
+    if any(event.is_set() for event in _cancel_events()):
+        raise WorkCancelled
 
 
-def _stops() -> tuple[threading.Event, ...]:
-    stops: tuple[threading.Event, ...] = getattr(_here, "stops", ())
-    return stops
+def _cancel_events() -> tuple[threading.Event, ...]:
+    events: tuple[threading.Event, ...] = getattr(_current_thread, "cancel_events", ())
+    return events
 
 
-def result_of(future: Future[_Result]) -> _Result:
-    """Wait for a future, ready to be interrupted.
+def wait_for_result(future: Future[_Result]) -> _Result:
+    """Return the result of a future, or raise its error; an interrupt ends the wait.
 
-    Python notices a signal that comes in the moment before it waits for a lock only when that wait
-    ends, so this one ends and begins again.
+    Python does not see a signal that arrives just before it waits for a lock until that wait
+    ends. Therefore this function waits in short steps.
     """
     while not wait([future], timeout=_POLL_SECONDS).done:
-        checkpoint()
+        raise_if_cancelled()
     return future.result()
 
 
 def parallel_map(
-    work: Callable[[_Piece], _Result],
-    pieces: Sequence[_Piece],
+    function: Callable[[_Item], _Result],
+    items: Sequence[_Item],
     *,
     threads: int,
-    apart: bool = False,
+    own_thread: bool = False,
     abandon: bool = False,
-    interrupt: Callable[[], object] = lambda: None,
+    on_interrupt: Callable[[], object] = lambda: None,
 ) -> list[_Result]:
-    """Return what `work` makes of each piece, in order.
+    """Call `function` with each item, in several threads; return the results in order.
 
-    An interrupt lets no thread begin another piece, and is raised when all have ended theirs, at
-    the next `checkpoint`. Where no more threads can be started, fewer work, or the calling one.
+    After an interrupt, or an error of `function`, no thread takes another item. The exception is
+    raised when all threads have ended, which they do at their next `raise_if_cancelled`. Where
+    the system allows no more threads, fewer are used, or only the calling one.
 
     Parameters
     ----------
-    work
-        Called in several threads. If it raises, so does this function.
-    pieces
-        What it is called with.
+    function
+        Called in several threads. Its first error is raised here.
+    items
+        Arguments of the calls.
     threads
-        At the most; with one, or a single piece, no thread is started.
-    apart
-        Start one even then, which no interrupt can reach.
+        Largest number of threads. With one thread, or one item, the calling thread does the work.
+    own_thread
+        Start a thread even then. Interrupts never reach it, as Python raises them in the main
+        thread.
     abandon
-        Do not wait for the threads after an interrupt: what they do changes nothing.
-    interrupt
-        Called on an interrupt, so that what has begun can end soon.
+        Do not wait for the threads after an interrupt. Only for work that changes nothing.
+    on_interrupt
+        Called after an interrupt or an error, so that work that has begun can end early.
     """
-    threads = min(threads, len(pieces))
-    if threads < 2 and not apart:
-        return [work(piece) for piece in pieces]
-    shared = _Shared(work, pieces, daemon=abandon)
+    threads = min(threads, len(items))
+    if threads < 2 and not own_thread:
+        return [function(item) for item in items]
+    work = _SharedWork(function, items, daemon=abandon)
     try:
-        shared.start(max(threads, 1))
-        for taker in shared.takers:
-            result_of(taker)
+        work.start(max(threads, 1))
+        for worker in work.workers:
+            wait_for_result(worker)
     except BaseException:
-        shared.stop()
-        interrupt()
+        work.cancel()
+        on_interrupt()
         if not abandon:
-            shared.wait()
+            work.wait()
         raise
-    return [shared.results[index] for index in range(len(pieces))]
+    return [work.results[index] for index in range(len(items))]
 
 
-class _Shared:
-    """Pieces of work that several threads share."""
+class _SharedWork:
+    """Items that several threads work on; each thread takes the next item when it is free."""
 
-    def __init__(self, work: Callable[[Any], Any], pieces: Sequence[Any], *, daemon: bool) -> None:
+    def __init__(
+        self, function: Callable[[Any], Any], items: Sequence[Any], *, daemon: bool
+    ) -> None:
+        # No lock guards these values. Setting a key, appending to a list, and `next` of `enumerate`
+        # are each one operation, which neither another thread nor a signal can interrupt.
         self.results: dict[int, Any] = {}
-        self.takers: list[Future[None]] = []
-        self._running: list[Future[None]] = []  # appended to by the threads themselves
-        self._work = work
+        self.workers: list[Future[None]] = []
+        self._running: list[Future[None]] = []
+        self._remaining = iter(enumerate(items))
+        self._function = function
         self._daemon = daemon
-        self._rest = iter(enumerate(pieces))  # shared: taking the next one cannot be interrupted
-        self._stopped = threading.Event()
-        self._stops = (*_stops(), self._stopped)
+        self._cancelled = threading.Event()
+        self._cancel_events = (*_cancel_events(), self._cancelled)
 
     def start(self, threads: int) -> None:
-        """Start so many threads, or as many as can be started; without any, do the work here."""
+        """Start the threads, or as many as the system allows; with none, do the work here."""
         for _ in range(threads):
-            taker: Future[None] = Future()
+            worker: Future[None] = Future()
             thread = threading.Thread(
-                target=self._run, args=[taker], name="datasink", daemon=self._daemon
+                target=self._run, args=[worker], name="datasink", daemon=self._daemon
             )
             if not _start(thread):
                 break
-            self.takers.append(taker)
-        if not self.takers:
-            self._take()
+            self.workers.append(worker)
+        if not self.workers:
+            self._work()
 
-    def stop(self) -> None:
-        """Let no thread take another piece."""
-        self._stopped.set()
-        _drain(self._rest)
+    def cancel(self) -> None:
+        """Cancel the items in work, and let no thread take another."""
+        self._cancelled.set()
+        _exhaust(self._remaining)
 
     def wait(self) -> None:
-        """Wait for the threads; one that was being started during an interrupt finds no work."""
+        """Wait for the threads.
+
+        An interrupt may come after a thread was started and before `start` knows it. Therefore
+        each thread registers itself in `_running`; one that does so later finds no items.
+        """
         wait(self._running)
 
-    def _run(self, taker: Future[None]) -> None:
-        self._running.append(taker)
-        _here.stops = self._stops
+    def _run(self, worker: Future[None]) -> None:
+        self._running.append(worker)
+        _current_thread.cancel_events = self._cancel_events
         try:
-            self._take()
+            self._work()
         except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
-            taker.set_exception(error)
+            worker.set_exception(error)
         else:
-            taker.set_result(None)
+            worker.set_result(None)
 
-    def _take(self) -> None:
+    def _work(self) -> None:
         try:
-            for index, piece in self._rest:
-                self.results[index] = self._work(piece)
+            for index, item in self._remaining:
+                self.results[index] = self._function(item)
         finally:
-            _drain(self._rest)  # after an error, nobody takes another
+            _exhaust(self._remaining)  # after an error, no thread takes another item
 
 
 def _start(thread: threading.Thread) -> bool:
-    """Start a thread; return False where there can be no more, as when the interpreter ends.
+    """Start a thread; return False where the system allows no more, or the interpreter ends.
 
-    A second interrupt while `Thread.start` waits leaves its lock open, and a `RuntimeError` about
-    that hides the interrupt. The thread then runs: what is raised here is the interrupt.
+    `Thread.start` waits for the new thread. If a second interrupt arrives in that wait, Python
+    raises a `RuntimeError` ("release unlocked lock") whose context is the interrupt. It looks like
+    the error for too many threads, but the thread runs. This function then raises the interrupt.
     """
-    handled = sys.exc_info()[1]
+    handled = sys.exc_info()[1]  # the context of every error here, if the caller handles one
     try:
         thread.start()
     except RuntimeError as error:
@@ -173,40 +191,41 @@ def _start(thread: threading.Thread) -> bool:
     raise interrupt
 
 
-def _drain(rest: Iterator[object]) -> None:
-    for _ in rest:
+def _exhaust(iterator: Iterator[object]) -> None:
+    """Take all that is left, so that no thread finds another item."""
+    for _ in iterator:
         pass
 
 
 class Pool(Executor):
-    """A pool of threads; where none can be started, calls are made in the thread that submits.
+    """A pool of threads; where no thread can be started, `submit` makes the call at once.
 
     Parameters
     ----------
     max_workers
-        Threads at the most.
+        Largest number of threads.
     """
 
     def __init__(self, max_workers: int) -> None:
         self._max_workers = max_workers
-        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()  # None ends a thread
         self._threads: list[threading.Thread] = []  # guarded by the lock
         self._lock = threading.Lock()
-        self._stopped = threading.Event()
-        self._stops = (*_stops(), self._stopped)
+        self._cancelled = threading.Event()
+        self._cancel_events = (*_cancel_events(), self._cancelled)
 
     def submit(self, fn: Callable[..., _Result], /, *args: Any, **kwargs: Any) -> Future[_Result]:
         """Return a future of `fn(*args, **kwargs)`."""
         future: Future[_Result] = Future()
 
         def call() -> None:
-            if self._stopped.is_set():
+            if self._cancelled.is_set():
                 future.cancel()
             if not future.set_running_or_notify_cancel():
                 return
             try:
                 future.set_result(fn(*args, **kwargs))
-            except BaseException as error:  # noqa: BLE001 - raised where the result is taken
+            except BaseException as error:  # noqa: BLE001 - raised by the future
                 future.set_exception(error)
 
         if self._has_threads():
@@ -216,23 +235,25 @@ class Pool(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002
-        """End the threads when they have worked off all calls."""
+        """End the threads after all calls that were submitted."""
         if cancel_futures:
-            self._stopped.set()
+            self._cancelled.set()
         for _ in self._threads:
             self._calls.put(None)
         if not wait:
             return
         try:
             self._join()
-        except BaseException:
-            self._stopped.set()
+        except BaseException:  # an interrupt: cancel the calls, then wait for their threads
+            self._cancelled.set()
             self._join()
             raise
 
     def _join(self) -> None:
         for thread in self._threads:
-            while thread.is_alive():  # one whose start was interrupted cannot be joined
+            # `join` raises an error if an interrupt has ended the start of the thread; then it is
+            # not alive.
+            while thread.is_alive():
                 thread.join(_POLL_SECONDS)
 
     def __exit__(
@@ -241,21 +262,22 @@ class Pool(Executor):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        """End the threads; after an error, drop the calls that have not begun."""
+        """End the threads; after an error, cancel the calls that have not begun."""
         self.shutdown(cancel_futures=kind is not None)
         return None
 
     def _has_threads(self) -> bool:
-        """Start another thread, if there may be more; return whether there is one."""
+        """Start another thread unless there are enough; return whether there is any."""
         with self._lock:
             if len(self._threads) < self._max_workers:
                 thread = threading.Thread(target=self._run, name="datasink")
-                self._threads.append(thread)  # before: an interrupt may come while it is started
+                # Before the start: an interrupt may arrive in it, and `_join` must know the thread.
+                self._threads.append(thread)
                 if not _start(thread):
                     self._threads.remove(thread)
             return bool(self._threads)
 
     def _run(self) -> None:
-        _here.stops = self._stops
+        _current_thread.cancel_events = self._cancel_events
         while call := self._calls.get():
             call()

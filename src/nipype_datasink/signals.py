@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
-__all__ = ["Terminated", "error_of_handler", "is_time_limit", "sigterm_interrupts"]
+__all__ = ["Terminated", "error_from_signal_handler", "graceful_shutdown", "is_time_limit"]
 
 _logger = logging.getLogger("nipype.interface")
 
@@ -30,7 +30,7 @@ class Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def sigterm_interrupts() -> Iterator[None]:
+def graceful_shutdown() -> Iterator[None]:
     """Let SIGTERM raise `Terminated` in the block, and end the process when the block is left.
 
     Batch systems end jobs by SIGTERM, which Python does not turn into an exception: uploads in
@@ -121,7 +121,7 @@ def is_time_limit(error: BaseException) -> bool:
     return isinstance(error, TimeoutError) and error.errno is None
 
 
-def error_of_handler(error: BaseException) -> BaseException | None:
+def error_from_signal_handler(error: BaseException) -> BaseException | None:
     """Return the exception that a signal handler has raised, if that is what led to `error`.
 
     It is meant for whoever has set the handler, as in ``signal.alarm`` for a time limit, and says

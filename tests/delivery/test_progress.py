@@ -1,4 +1,4 @@
-"""A bar where a person watches, and silence elsewhere."""
+"""A progress bar on a terminal, and nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from contextlib import suppress
 import pytest
 import tqdm
 
-from nipype_datasink.delivery.progress import progress_for
+from nipype_datasink.delivery.progress import progress_bar
 
 
-class Screen(io.StringIO):
-    """Standard error that a person watches."""
+class Terminal(io.StringIO):
+    """Standard error that is a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
-def watch(monkeypatch: pytest.MonkeyPatch) -> Screen:
-    screen = Screen()
-    monkeypatch.setattr(sys, "stderr", screen)
-    return screen
+def use_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    return terminal
 
 
-def test_nothing_is_shown_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress_for(10, "s3://bucket") as progress:
-        progress.advance(10)
+def test_no_bar_is_shown_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar(10, "s3://bucket") as progress:
+        progress(10)
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_person_sees_how_many_bytes_go_where(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = watch(monkeypatch)
-    with progress_for(2048, "s3://bucket") as progress:
-        progress.advance(2048)
-    assert "s3://bucket" in screen.getvalue()
-    assert "/2.05k" in screen.getvalue()
+def test_a_bar_shows_the_bytes_and_the_destination(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch)
+    with progress_bar(2048, "s3://bucket") as progress:
+        progress(2048)
+    assert "s3://bucket" in terminal.getvalue()
+    assert "/2.05k" in terminal.getvalue()
 
 
-def test_a_bar_counts_and_may_go_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    watch(monkeypatch)
+def test_a_bar_counts_bytes_back_on_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_terminal(monkeypatch)
     bars: list[tqdm.tqdm[object]] = []
 
     class Kept(tqdm.tqdm):
@@ -49,18 +49,18 @@ def test_a_bar_counts_and_may_go_back(monkeypatch: pytest.MonkeyPatch) -> None:
             bars.append(self)
 
     monkeypatch.setattr(tqdm, "tqdm", Kept)
-    with progress_for(100, "x") as progress:
+    with progress_bar(100, "x") as progress:
         for count in (60, -60, 100):
-            progress.advance(count)
+            progress(count)
     assert [(bar.n, bar.total) for bar in bars] == [(100, 100)]
 
 
 def test_a_bar_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = watch(monkeypatch)
-    with suppress(OSError), progress_for(10, "x") as progress:
-        progress.advance(5)
+    terminal = use_terminal(monkeypatch)
+    with suppress(OSError), progress_bar(10, "x") as progress:
+        progress(5)
         raise OSError
-    *_, shown, blank, end = screen.getvalue().split("\r")
+    *_, shown, blank, end = terminal.getvalue().split("\r")
     assert "10.0" in shown
     assert (blank.strip(), end) == ("", "")
 
@@ -79,40 +79,51 @@ def closed() -> io.StringIO:
 
 
 @pytest.mark.parametrize("stream", [None, closed(), Tee()], ids=["none", "closed", "no isatty"])
-def test_a_standard_error_that_cannot_show_a_bar_does_not_matter(
+def test_a_standard_error_without_a_terminal_stops_no_delivery(
     stream: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stream)
-    with progress_for(10, "x") as progress:
-        progress.advance(10)
+    with progress_bar(10, "x") as progress:
+        progress(10)
 
 
-def test_a_bar_that_fails_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bar_that_fails_stops_no_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(tqdm.tqdm):
         def update(self, n: float | None = 1) -> bool | None:
-            calls.append(n)
+            if not self.disable:
+                calls.append(n)
             raise OSError
 
+    calls: list[object] = []
+    use_terminal(monkeypatch)
+    monkeypatch.setattr(tqdm, "tqdm", Broken)
+    with progress_bar(10, "x") as progress:
+        progress(4)
+        progress(6)
+    assert calls == [4]
+
+
+def test_a_bar_that_cannot_be_closed_stops_no_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(tqdm.tqdm):
         def close(self) -> None:
             super().close()
-            if "close" not in calls:  # not when it is collected
+            if "close" not in calls:  # tqdm closes itself again when it is collected
                 calls.append("close")
                 raise OSError
 
     calls: list[object] = []
-    watch(monkeypatch)
+    use_terminal(monkeypatch)
     monkeypatch.setattr(tqdm, "tqdm", Broken)
-    with progress_for(10, "x") as progress:
-        progress.advance(4)
-        progress.advance(6)
-    assert calls == [4, "close"]
+    with progress_bar(10, "x") as progress:
+        progress(10)
+    assert calls == ["close"]
 
 
-def test_a_bar_that_cannot_be_opened_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bar_that_cannot_be_opened_stops_no_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(**_: object) -> None:
         raise OSError
 
-    watch(monkeypatch)
+    use_terminal(monkeypatch)
     monkeypatch.setattr(tqdm, "tqdm", fail)
-    with progress_for(10, "x") as progress:
-        progress.advance(10)
+    with progress_bar(10, "x") as progress:
+        progress(10)

@@ -101,7 +101,7 @@ class Count:
     def __init__(self) -> None:
         self.bytes = 0
 
-    def advance(self, count: int) -> None:
+    def __call__(self, count: int) -> None:
         self.bytes += count
 
 

@@ -20,7 +20,7 @@ from s3transfer.manager import TransferManager
 
 from nipype_datasink import FileTransfer, Outcome, S3Error, Status
 from nipype_datasink.delivery.progress import Progress
-from nipype_datasink.parallel import Interrupted
+from nipype_datasink.parallel import WorkCancelled
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.choice import choose_transport
 from nipype_datasink.s3.client import ClientOptions, open_bucket
@@ -438,7 +438,7 @@ def test_an_interrupt_while_a_file_is_proved_aborts_the_uploads_under_way(
 
     def prove(self: Any, upload: Any) -> Outcome:
         assert opened.wait(10)
-        raise Interrupted
+        raise WorkCancelled
 
     def hang(_: Request) -> None:
         opened.set()
@@ -447,7 +447,7 @@ def test_an_interrupt_while_a_file_is_proved_aborts_the_uploads_under_way(
     monkeypatch.setattr("nipype_datasink.s3.crt.transport.CrtTransport.prove", prove)
     script.rule("UploadPart", hang)
     large = replace(transfer_of(tmp_path / "l", bytes(4 * PART_SIZE)), destination="s3://b/large")
-    with pytest.raises(Interrupted):
+    with pytest.raises(WorkCancelled):
         make(script.url, concurrency=4).send([large, *many(tmp_path, 2)], CircuitBreaker())
     assert len(script.asked("AbortMultipartUpload")) == 1
 

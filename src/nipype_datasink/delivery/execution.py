@@ -16,7 +16,7 @@ from nipype_datasink.errors import DeliveryError, MissingSourceError, S3Error
 from nipype_datasink.planning.location import Location
 from nipype_datasink.planning.plan import FileTransfer, Plan
 from nipype_datasink.planning.sources import Problem
-from nipype_datasink.signals import error_of_handler, is_time_limit, sigterm_interrupts
+from nipype_datasink.signals import error_from_signal_handler, graceful_shutdown, is_time_limit
 
 __all__ = ["Outcome", "Status", "Target", "Unreachable", "deliver", "name_missing"]
 
@@ -73,7 +73,7 @@ class Outcome:
         outcome lives on. What a signal handler of the user's has raised concerns no file, and is
         raised.
         """
-        if raised := error_of_handler(error):
+        if raised := error_from_signal_handler(error):
             raise raised
         link: BaseException | None = error
         seen: list[BaseException] = []
@@ -171,7 +171,7 @@ def deliver(plan: Plan, targets: Sequence[Target]) -> list[Outcome]:
         plan = plan.without_removals()
     outcomes: list[Outcome] = []
     errors: list[DeliveryError] = []
-    with sigterm_interrupts():
+    with graceful_shutdown():
         for target in targets:
             done = _deliver_part(plan.for_location(target.location), target)
             outcomes += done

@@ -144,7 +144,7 @@ class _Work:
         for transfer in transfers:
             if transfer.size < _WORTH_A_THREAD:
                 self._copy_one(transfer)
-        parallel_map(self._copy_one, large, threads=_THREADS, interrupt=self._stopped.set)
+        parallel_map(self._copy_one, large, threads=_THREADS, on_interrupt=self._stopped.set)
 
     def _status_unread(self, transfer: FileTransfer) -> Status | None:
         source, place = transfer.source, transfer.destination

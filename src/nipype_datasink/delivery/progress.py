@@ -1,78 +1,49 @@
-"""Showing how far a delivery to S3 has come."""
+"""Show how many bytes of a delivery to S3 have been sent."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Protocol
+from typing import Any
 
-__all__ = ["Progress", "progress_for"]
+__all__ = ["Progress", "progress_bar"]
 
-
-class Progress(Protocol):
-    """Told of bytes on their way, from any thread.
-
-    The count may go back: a request that is sent again starts from zero.
-    """
-
-    def advance(self, count: int) -> None:
-        """Count bytes that were sent, or take back those that must be sent again."""
-
-
-class _Silence:
-    def advance(self, count: int) -> None:
-        pass
-
-
-class _Bar:
-    """A bar of tqdm whose failures do not matter: standard error may be closed at any time."""
-
-    def __init__(self, bar: Any) -> None:
-        self._bar = bar
-        self._failed = False
-
-    def advance(self, count: int) -> None:
-        if self._failed:
-            return
-        try:
-            self._bar.update(count)
-        except Exception:  # noqa: BLE001 - whatever stands for standard error may raise it
-            self._failed = True
-
-    def close(self) -> None:
-        with suppress(Exception):
-            self._bar.close()
+Progress = Callable[[int], object]
+"""Adds to the number of bytes sent; can be called from any thread. The argument is negative where
+bytes must be sent again, as in a retry."""
 
 
 @contextmanager
-def progress_for(size: int, label: str) -> Iterator[Progress]:
-    """Show a bar on standard error where a person watches, otherwise nothing.
+def progress_bar(size: int, label: str) -> Iterator[Progress]:
+    """Show a progress bar on standard error if that is a terminal.
 
-    A bar that cannot be shown is left out; it never keeps files from being sent.
+    No error of the bar stops a delivery: standard error may be closed at any time, or replaced by
+    an object that raises errors of any kind.
 
     Parameters
     ----------
     size
-        Bytes to come.
+        Total number of bytes.
     label
-        What they belong to.
+        Text before the bar.
     """
-    bar = _open_bar(size, label)
+    bar: Any = None
+    with suppress(Exception):  # sys.stderr may be None (pythonw), or an object without `isatty`
+        if sys.stderr.isatty():
+            from tqdm import tqdm  # here, because importing it takes time
+
+            bar = tqdm(total=size, desc=label, unit="B", unit_scale=True, leave=False)
+
+    def update(count: int) -> None:
+        try:
+            bar.update(count)
+        except Exception:  # noqa: BLE001 - see above
+            bar.disable = True  # tqdm then writes nothing more
+
     try:
-        yield bar or _Silence()
+        yield update if bar is not None else lambda _: None
     finally:
-        if bar:
-            bar.close()
-
-
-def _open_bar(size: int, label: str) -> _Bar | None:
-    try:
-        # None under pythonw and in some services; a stand-in may have no `isatty`.
-        if not sys.stderr.isatty():
-            return None
-        from tqdm import tqdm
-
-        return _Bar(tqdm(total=size, desc=label, unit="B", unit_scale=True, leave=False))
-    except Exception:  # noqa: BLE001 - see above
-        return None
+        with suppress(Exception):
+            if bar is not None:
+                bar.close()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from traits.trait_base import Undefined
 
 from nipype_datasink.display import escaped
-from nipype_datasink.parallel import checkpoint
+from nipype_datasink.parallel import raise_if_cancelled
 from nipype_datasink.signals import is_time_limit
 
 __all__ = ["Problem", "Source", "SourceContents", "SourceFile", "flatten", "same_bytes", "scan"]
@@ -333,7 +333,7 @@ def same_bytes(path: str, other: str) -> bool:
         if os.fstat(one.fileno()).st_size != os.fstat(two.fileno()).st_size:
             return False
         while block := one.read(_BLOCK):
-            checkpoint()
+            raise_if_cancelled()
             if block != two.read(_BLOCK):
                 return False
         return not two.read(1)

@@ -47,7 +47,7 @@ def choose_transport(
     pace
         Of requests.
     progress
-        Told of bytes on their way.
+        Called with the number of bytes sent.
 
     Raises
     ------

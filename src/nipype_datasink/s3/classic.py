@@ -13,7 +13,7 @@ from s3transfer.subscribers import BaseSubscriber
 
 from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.delivery.progress import Progress
-from nipype_datasink.parallel import Pool, checkpoint, parallel_map, result_of
+from nipype_datasink.parallel import Pool, parallel_map, raise_if_cancelled, wait_for_result
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3 import has_crt
 from nipype_datasink.s3.bucket_client import BucketClient
@@ -52,7 +52,7 @@ class ClassicTransport:
     pace
         Of requests.
     progress
-        Told of bytes on their way.
+        Called with the number of bytes sent.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ClassicTransport:
             lambda item: self._send_small(item, breaker),
             small,
             threads=threads,
-            interrupt=breaker.stop,
+            on_interrupt=breaker.stop,
         )
         outcomes = {outcome.transfer: outcome for outcome in sent}
         if large:
@@ -94,7 +94,7 @@ class ClassicTransport:
             breaker.refuse(error)
             return Outcome.failure(transfer, error)
         breaker.accept()
-        self._progress.advance(transfer.size)
+        self._progress(transfer.size)
         return Outcome(transfer=transfer, status=Status.SENT, verified=verified)
 
     def _send_large(
@@ -113,7 +113,7 @@ class ClassicTransport:
             sent = []
             for transfer, before, future, ended in begun:
                 try:
-                    result_of(ended)
+                    wait_for_result(ended)
                     future.result()
                 except CancelledError:
                     outcomes[transfer] = cancelled(transfer)
@@ -160,7 +160,7 @@ class ClassicTransport:
     def _prove(
         self, transfer: FileTransfer, before: Version, completions: Mapping[str, Mapping[str, Any]]
     ) -> Outcome:
-        checkpoint()
+        raise_if_cancelled()
         try:
             refuse_change(transfer.source, before)
             answer = Answer.of_completion(completions.get(transfer.key, {}))
@@ -241,4 +241,4 @@ class _Watch(BaseSubscriber):
         bytes_transferred: int,
         **_: Any,
     ) -> None:
-        self._progress.advance(bytes_transferred)
+        self._progress(bytes_transferred)

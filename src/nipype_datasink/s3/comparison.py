@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from io import FileIO
 from typing import Protocol
 
-from nipype_datasink.parallel import checkpoint
+from nipype_datasink.parallel import raise_if_cancelled
 from nipype_datasink.s3 import has_crt
 
 __all__ = [
@@ -238,7 +238,7 @@ def _digest(file: FileIO, digests: Sequence[_Hash], size: int | None) -> int:
         count = file.readinto(buffer if size is None else buffer[: size - total])
         if not count:
             break
-        checkpoint()
+        raise_if_cancelled()
         for digest in digests:
             digest.update(buffer[:count])
         total += count

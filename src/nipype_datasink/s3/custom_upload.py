@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nipype_datasink.delivery.execution import Outcome, Status
+from nipype_datasink.delivery.progress import Progress
 from nipype_datasink.planning.plan import Delivery
 from nipype_datasink.s3.comparison import etag_proof, matches
 
@@ -35,7 +36,7 @@ def send_by_hook(
 
 
 def send_as_nipype(
-    bucket: Any, delivery: Delivery, upload_args: Mapping[str, Any], advance: Callable[[int], None]
+    bucket: Any, delivery: Delivery, upload_args: Mapping[str, Any], progress: Progress
 ) -> list[Outcome]:
     """Send one delivery to anything that has the three members nipype uses of a bucket.
 
@@ -48,7 +49,7 @@ def send_as_nipype(
         What to send.
     upload_args
         ``ExtraArgs``.
-    advance
+    progress
         ``Callback``.
     """
     outcomes = []
@@ -58,7 +59,7 @@ def send_as_nipype(
                 outcomes.append(Outcome(transfer=transfer, status=Status.UNCHANGED))
                 continue
             bucket.upload_file(
-                transfer.source, transfer.key, ExtraArgs=dict(upload_args), Callback=advance
+                transfer.source, transfer.key, ExtraArgs=dict(upload_args), Callback=progress
             )
             outcomes.append(Outcome(transfer=transfer, status=Status.SENT, verified=False))
         except Exception as error:  # noqa: BLE001

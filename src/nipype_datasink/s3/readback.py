@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any
 
-from nipype_datasink.parallel import checkpoint
+from nipype_datasink.parallel import raise_if_cancelled
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
 
@@ -39,7 +39,7 @@ def holds_file(bucket: BucketClient, transfer: FileTransfer, size: int) -> bool:
 def _are_same(body: Any, file: Any, size: int) -> bool:
     left = size  # botocore compares checksums at the end, but these bytes are what counts
     while left:
-        checkpoint()
+        raise_if_cancelled()
         block = body.read(min(left, _BLOCK))
         if not block or block != file.read(len(block)):
             return False

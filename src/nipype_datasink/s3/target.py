@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from nipype_datasink.delivery.execution import Outcome, Status, not_tried
-from nipype_datasink.delivery.progress import Progress, progress_for
+from nipype_datasink.delivery.progress import Progress, progress_bar
 from nipype_datasink.errors import DeliveryError, S3Error
 from nipype_datasink.parallel import parallel_map
 from nipype_datasink.planning.location import S3Prefix
@@ -100,7 +100,7 @@ class S3Target:
         except Exception as error:  # noqa: BLE001 - subclasses open buckets in their own way
             outcomes = not_tried(plan, error)
         else:
-            with progress_for(plan.size, self.location.label) as progress:
+            with progress_bar(plan.size, self.location.label) as progress:
                 outcomes = self._way(bucket)(plan, bucket, progress)
         # Most files have no cause, and many may have the same one.
         for cause in {id(item.cause): item.cause for item in outcomes if item.cause}.values():
@@ -151,8 +151,7 @@ class S3Target:
     def _one_by_one(self, plan: Plan, bucket: Any, progress: Progress) -> list[Outcome]:
         self._warn_of_removal(plan)
         sent = [
-            send_as_nipype(bucket, delivery, self._args, progress.advance)
-            for delivery in plan.deliveries
+            send_as_nipype(bucket, delivery, self._args, progress) for delivery in plan.deliveries
         ]
         return [outcome for outcomes in sent for outcome in outcomes]
 
@@ -255,7 +254,7 @@ def _apart(
     botocore would take it for an error of its own, and try again.
     """
     (result,) = parallel_map(
-        work, [piece], threads=1, apart=True, abandon=abandon, interrupt=breaker.stop
+        work, [piece], threads=1, own_thread=True, abandon=abandon, on_interrupt=breaker.stop
     )
     return result
 

@@ -21,7 +21,7 @@ from awscrt.s3 import (
 
 from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.delivery.progress import Progress
-from nipype_datasink.parallel import Interrupted, Pool, checkpoint, parallel_map
+from nipype_datasink.parallel import Pool, WorkCancelled, parallel_map, raise_if_cancelled
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.comparison import CHECKSUMS, PART_SIZE, part_size_for
@@ -77,7 +77,7 @@ class CrtTransport:
     pace
         Of requests.
     progress
-        Told of bytes on their way.
+        Called with the number of bytes sent.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class CrtTransport:
         # An interrupt comes to the main thread; none may come between a request and our note of it.
         with Pool(_PROVERS) as provers:
             run = _Run(self, breaker, provers)
-            parallel_map(run.send, [transfers], threads=1, apart=True, interrupt=run.cancel)
+            parallel_map(run.send, [transfers], threads=1, own_thread=True, on_interrupt=run.cancel)
         return [run.outcome(transfer) for transfer in transfers]
 
     def weight(self, transfer: FileTransfer) -> tuple[int, int]:
@@ -157,7 +157,7 @@ class CrtTransport:
 
     def prove(self, upload: _Upload) -> Outcome:
         """Return what became of a file that the store has taken."""
-        checkpoint()  # many may be waiting for their turn
+        raise_if_cancelled()  # many may be waiting for their turn
         transfer, size = upload.transfer, upload.version[0]
         try:
             refuse_change(transfer.source, upload.version)
@@ -165,7 +165,7 @@ class CrtTransport:
         except Exception as error:  # noqa: BLE001
             return Outcome.failure(transfer, error)
         if size <= PART_SIZE:
-            self.progress.advance(size)
+            self.progress(size)
         return Outcome(transfer=transfer, status=Status.SENT, verified=verified)
 
 
@@ -253,7 +253,7 @@ class _Upload:
 
     def on_progress(self, count: int) -> None:
         self._opened.set()  # a part has arrived
-        self._progress.advance(count)
+        self._progress(count)
 
     def on_done(self, error: Exception | None = None, **_: Any) -> None:
         self._opened.set()
@@ -289,7 +289,7 @@ class _Run:
                     self._begin(transfer)
                 self._finish()
                 waiting = self._refused
-        except Interrupted:
+        except WorkCancelled:
             self.cancel()
             raise
         finally:
@@ -297,11 +297,11 @@ class _Run:
 
     def _finish(self) -> None:
         """Wait for what is under way, also where an interrupt ends the proof of a file."""
-        interrupted: Interrupted | None = None
+        interrupted: WorkCancelled | None = None
         while self._under_way:
             try:
                 self._settle(self._done.get())
-            except Interrupted as error:
+            except WorkCancelled as error:
                 interrupted = error
                 self.cancel()
         if interrupted:
