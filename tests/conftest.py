@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
 
 _STORES = {"moto": moto, "seaweedfs": seaweedfs, "radosgw": radosgw}
-_LACKING = {  # what tests need, and a store does not have
-    "seaweedfs": {"requester pays"},
-    "radosgw": {"AES256", "checksums", "part sizes", "storage classes"},  # of Ceph 16
+# Features that tests may need (mark `needs`) and that a store does not have.
+_MISSING_FEATURES = {
+    "moto": set[str](),
+    "seaweedfs": {"moto", "IAM", "KMS", "any credentials", "empty path parts", "requester pays"},
+    "radosgw": {"moto", "IAM", "KMS", "any credentials"}
+    | {"AES256", "checksums", "part sizes", "storage classes"},  # Ceph 16
 }
 _INTEGRATION = Path(__file__).parent / "integration"
 
@@ -56,11 +59,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Leave out what needs a cluster, and what the store cannot do."""
     if "distributed" in item.path.parts and not item.config.getoption("--cluster"):
         pytest.skip("needs --cluster")
-    if item.get_closest_marker("moto") and item.config.getoption("--store") != "moto":
-        pytest.skip("needs what only moto can be made to do")
     needed = {feature for mark in item.iter_markers("needs") for feature in mark.args}
-    if lacking := needed & _LACKING.get(item.config.getoption("--store"), set()):
-        pytest.skip(f"the store lacks {lacking}")
+    if missing := needed & _MISSING_FEATURES[item.config.getoption("--store")]:
+        pytest.skip(f"this store does not have: {', '.join(sorted(missing))}")
 
 
 @pytest.fixture(autouse=True)

@@ -56,7 +56,7 @@ def lab(workdir: Path, endpoint: str, bucket: Bucket, monkeypatch: pytest.Monkey
     return bucket
 
 
-@pytest.mark.moto  # the examples use a key of KMS
+@pytest.mark.needs("KMS")
 @pages_with("python")
 def test_the_examples_of_a_page_run(page: Path, lab: Bucket) -> None:
     code = "".join(blocks(page, "python"))
@@ -80,7 +80,7 @@ def test_the_first_example_does_what_its_comments_say(
     assert all(f"s3://mybucket/path/to/output/dir/{name}" in output for name in files)
 
 
-@pytest.mark.moto
+@pytest.mark.needs("KMS")
 def test_the_page_on_s3_says_how_objects_are_encrypted(lab: Bucket) -> None:
     code = blocks(ROOT / "docs" / "s3.md", "python")
     (kms,) = [block for block in code if "aws:kms" in block]

@@ -27,7 +27,7 @@ from tests.tls import behind_tls
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
 
-pytestmark = pytest.mark.moto
+pytestmark = pytest.mark.needs("moto")
 ALL = {row: trial for group in TRIALS.values() for trial in group for row in trial.rows}
 
 

@@ -868,7 +868,7 @@ def fakes3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         bucket.delete()
 
 
-@pytest.mark.moto
+@pytest.mark.needs("any credentials")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("name", NIPYPE_TESTS)
 def test_nipypes_own_test_passes(

@@ -403,7 +403,7 @@ def elsewhere(code: str, *args: str, **environment: str) -> subprocess.Completed
     )
 
 
-@pytest.mark.moto
+@pytest.mark.needs("any credentials")
 def test_another_process_uses_its_own_credentials(
     injected: DataSink, bucket: Bucket, workdir: Path, endpoint: str
 ) -> None:

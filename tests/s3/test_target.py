@@ -215,7 +215,7 @@ def test_what_is_not_encrypted_is_sent_again(
     assert sendings(requests) == {}
 
 
-@pytest.mark.moto
+@pytest.mark.needs("KMS")
 def test_an_object_under_kms_is_recognised_by_its_checksum(
     sink: DataSink, files: list[str], bucket: Bucket, requests: Counter[str]
 ) -> None:
@@ -229,7 +229,7 @@ def test_an_object_under_kms_is_recognised_by_its_checksum(
     assert sendings(requests) == {"PutObject": 1}
 
 
-@pytest.mark.moto
+@pytest.mark.needs("KMS")
 def test_a_bucket_that_encrypts_by_kms_itself_is_recognised(
     sink: DataSink, files: list[str], lone_bucket: Bucket, requests: Counter[str]
 ) -> None:
@@ -254,7 +254,7 @@ def test_a_bucket_that_encrypts_by_kms_itself_is_recognised(
     assert sendings(requests) == {"PutObject": 1}
 
 
-@pytest.mark.moto
+@pytest.mark.needs("KMS")
 def test_arguments_of_s3_win_over_encrypt_bucket_keys(
     sink: DataSink, files: list[str], bucket: Bucket
 ) -> None:
@@ -449,7 +449,6 @@ def replacing(sink: DataSink, workdir: Path, bucket: Bucket) -> DataSink:
 NEIGHBOURS = {"out/d/dX/keep", "out/d/keep"}
 
 
-@pytest.mark.moto
 def test_an_object_called_like_the_folder_stays(replacing: DataSink, bucket: Bucket) -> None:
     bucket.put_object(Key="out/d/d", Body=b"old")
     replacing.run()

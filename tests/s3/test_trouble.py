@@ -232,7 +232,7 @@ def test_an_endpoint_that_is_not_there_is_named(
 # What S3 refuses, with a server that checks.
 
 
-@pytest.mark.moto
+@pytest.mark.needs("IAM")
 @pytest.mark.parametrize(
     ("key", "code", "why"),
     [
@@ -284,7 +284,7 @@ def unsigned_requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-@pytest.mark.moto
+@pytest.mark.needs("IAM")
 def test_who_may_do_nothing_is_stopped_at_once(
     sick: DataSink, workdir: Path, user: Callable[..., str], requests: Counter[str]
 ) -> None:
@@ -299,7 +299,7 @@ def test_who_may_do_nothing_is_stopped_at_once(
     assert len(tree(workdir / "copy/motion")) == 3
 
 
-@pytest.mark.moto
+@pytest.mark.needs("IAM")
 def test_who_may_only_put_can_sink(
     sick: DataSink, bucket: Bucket, endpoint: str, user: Callable[..., str]
 ) -> None:
