@@ -850,7 +850,7 @@ BAD_INPUTS: list[Any] = [
         {"x": "d"},
         {"substitutions": [("x/d", "file")]},
         DestinationError,
-        ["needs the directory", "out/file is none", "move it away"],
+        ["needs the directory", "out/file is not a directory", "move it away"],
     ),
 ]
 

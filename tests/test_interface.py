@@ -294,7 +294,7 @@ def test_a_plan_is_what_happens_and_writes_nothing(workdir: Path) -> None:
     plan = sink.plan()
     assert tree(workdir) == before
     assert [item.destination for item in plan.deliveries] == sink.run().outputs.out_file
-    assert str(plan) == (f"x: {workdir}/d/a -> {workdir}/out/c/x/d/a (1 bytes)\n1 files, 1 bytes")
+    assert str(plan) == (f"x: {workdir}/d/a -> {workdir}/out/c/x/d/a (1 byte)\n1 file, 1 byte")
 
 
 def test_a_plan_for_s3_asks_nobody(workdir: Path, requests: dict[str, int]) -> None:

@@ -20,7 +20,7 @@ from nipype_datasink.errors import S3Error, SettingsError
 from nipype_datasink.inputs import DataSinkInputSpec, DataSinkOutputSpec
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix, parse
 from nipype_datasink.planning.plan import Plan
-from nipype_datasink.planning.routing import logged, relative_destination
+from nipype_datasink.planning.routing import Rules, log_changes, relative_destination
 from nipype_datasink.planning.validation import make_valid_plan
 from nipype_datasink.s3.pickling import enable_pickling, resolve_bucket, warn_of_moto
 from nipype_datasink.settings import (
@@ -131,18 +131,17 @@ class DataSink(upstream.DataSink):
         fields = fields_of(self.inputs)
         locations = self._locations()
         check(self.inputs, locations)
-        return make_valid_plan(
-            fields,
-            locations,
+        rules = Rules(
+            locations=tuple(locations),
             relative=self._get_dst,
             substitute=substitute,
             remove_dest_dir=self.inputs.remove_dest_dir,
-            inputs=known_inputs(self.inputs),
         )
+        return make_valid_plan(fields, rules, inputs=known_inputs(self.inputs))
 
     def _list_outputs(self) -> dict[str, Any]:
         """Sink, and report where everything is now."""
-        plan = self._without_optional(self._plan(logged(self._substitute)))
+        plan = self._without_optional(self._plan(log_changes(self._substitute)))
         self._warn_of_places()
         try:
             deliver(plan, self._targets(self._locations()))
@@ -309,12 +308,10 @@ class DataSink(upstream.DataSink):
         location = bucket_override(parse(dst, "dst"), bucket)
         if not isinstance(location, S3Prefix):
             raise SettingsError(f"{dst!r} is no destination in S3")
-        plan = make_valid_plan(
-            {"_upload_to_s3": src},
-            [location],
-            relative=lambda _: "",
-            substitute=lambda _: str(location),
+        rules = Rules(
+            locations=(location,), relative=lambda _: "", substitute=lambda _: str(location)
         )
+        plan = make_valid_plan({"_upload_to_s3": src}, rules)
         target = S3Target(
             location,
             lambda: bucket,

@@ -21,7 +21,7 @@ from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.delivery.local import LocalTarget
 from nipype_datasink.planning.location import LocalDirectory
 from nipype_datasink.planning.plan import Plan
-from nipype_datasink.planning.routing import Substitutions
+from nipype_datasink.planning.routing import Rules, Substitutions
 from nipype_datasink.planning.validation import make_valid_plan
 from tests.conftest import tree
 
@@ -49,13 +49,14 @@ def aged(path: Path, hours: float = 25) -> Path:
 
 
 def plan_for(workdir: Path, fields: dict[str, object], **options: Any) -> Plan:
-    rules = Substitutions(literal=options.pop("rules", ()))
     return make_valid_plan(
         fields,
-        [LocalDirectory(str(workdir / "out"))],
-        relative=lambda source: source.rstrip("/").rpartition("/")[2],
-        substitute=rules.apply,
-        **options,
+        Rules(
+            locations=(LocalDirectory(str(workdir / "out")),),
+            relative=lambda source: source.rstrip("/").rpartition("/")[2],
+            substitute=Substitutions(literal=options.pop("rules", ())).apply,
+            **options,
+        ),
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from nipype_datasink.errors import DestinationError
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.plan import Delivery, FileTransfer, Plan, make_plan
-from nipype_datasink.planning.routing import Substitutions
+from nipype_datasink.planning.routing import Rules, Substitutions
 from nipype_datasink.planning.sources import Source, scan
 
 
@@ -22,10 +22,12 @@ def plan_for(
     sources = [Source("x", str(path)) for path in paths]
     return make_plan(
         [(source, scan(source)) for source in sources],
-        locations,
-        relative=lambda source: source.rstrip("/").rpartition("/")[2],
-        substitute=Substitutions(literal=rules).apply,
-        remove_dest_dir=remove_dest_dir,
+        Rules(
+            locations=locations,
+            relative=lambda source: source.rstrip("/").rpartition("/")[2],
+            substitute=Substitutions(literal=rules).apply,
+            remove_dest_dir=remove_dest_dir,
+        ),
     )
 
 
@@ -140,7 +142,7 @@ def test_equal_destinations_are_transferred_once(tmp_path: Path) -> None:
 def test_a_plan_shows_where_everything_goes(tmp_path: Path) -> None:
     path = file(tmp_path / "a", b"x" * 1234)
     assert str(plan_for([path], S3Prefix("b", "p"))) == (
-        f"x: {path} -> s3://b/p/x/a (1,234 bytes)\n1 files, 1,234 bytes"
+        f"x: {path} -> s3://b/p/x/a (1,234 bytes)\n1 file, 1,234 bytes"
     )
 
 
@@ -168,10 +170,10 @@ def test_all_names_that_cannot_be_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(DestinationError) as caught:
         plan_for(paths, LocalDirectory("/o"), S3Prefix("b"), rules=rules)
     assert [line.partition("; ")[0] for line in str(caught.value).splitlines()] == [
-        "'/o/\\x00' holds a NUL character",
-        "'s3://b/x/d/\\udcfe' is not UTF-8, which S3 keys must be",
-        "'s3://b/x/d/\\udcff' is not UTF-8, which S3 keys must be",
-        "'s3://b/../up' leaves its bucket by '..'",
+        "x: '/o/\\x00' holds a NUL character",
+        "x: 's3://b/x/d/\\udcfe' is not UTF-8, which S3 keys must be",
+        "x: 's3://b/x/d/\\udcff' is not UTF-8, which S3 keys must be",
+        "x: 's3://b/../up' leaves its bucket by '..'",
     ]
 
 

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from nipype_datasink.errors import SettingsError
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
-from nipype_datasink.planning.routing import Substitutions, logged, relative_destination, route
+from nipype_datasink.planning.routing import (
+    Rules,
+    Substitutions,
+    log_changes,
+    relative_destination,
+    route,
+)
 
 NAMES = st.text("abX_.-@ é", min_size=1, max_size=8).filter(lambda name: name not in (".", ".."))
 TEXTS = st.text("s3:/bucket.x", max_size=6)
@@ -63,9 +69,8 @@ def test_strip_dir_is_cut_out_of_the_directory(strip_dir: str, expected: str) ->
 
 
 def routed(field: str, location: Location, relative: str = "a.nii") -> str:
-    return route(
-        "/w/a.nii", field, location, relative=lambda _: relative, substitute=lambda path: path
-    )
+    rules = Rules(locations=(location,), relative=lambda _: relative, substitute=lambda path: path)
+    return route("/w/a.nii", field, location, rules)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +121,8 @@ def test_both_steps_are_given_what_they_need() -> None:
         return "elsewhere"
 
     place = LocalDirectory("/o")
-    assert route("/w/d/", "x", place, relative=relative, substitute=substitute) == "elsewhere"
+    rules = Rules(locations=(place,), relative=relative, substitute=substitute)
+    assert route("/w/d/", "x", place, rules) == "elsewhere"
     assert seen == ["/w/d/", "/o/x/_p/d"]
 
 
@@ -210,7 +216,7 @@ def test_good_rules_pass_the_check() -> None:
 
 
 def test_a_changed_path_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    substitute = logged(Substitutions(literal=(("a", "b"), ("b", "c\n"), ("/", "/"))).apply)
+    substitute = log_changes(Substitutions(literal=(("a", "b"), ("b", "c\n"), ("/", "/"))).apply)
     assert [substitute(path) for path in ("/a", "/a", "/x")] == ["/c\n", "/c\n", "/x"]
     assert caplog.record_tuples == [("nipype.interface", logging.INFO, r"sub: /a -> /c\n")]
 

@@ -16,7 +16,7 @@ from nipype_datasink.errors import (
 )
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.plan import Plan, make_plan
-from nipype_datasink.planning.routing import Substitutions
+from nipype_datasink.planning.routing import Rules, Substitutions
 from nipype_datasink.planning.validation import make_valid_plan
 from tests.conftest import tree
 
@@ -35,10 +35,12 @@ def plan_for(
 ) -> Plan:
     return make_valid_plan(
         fields,
-        [location],
-        relative=lambda source: source.rstrip("/").rpartition("/")[2],
-        substitute=Substitutions(literal=rules).apply,
-        remove_dest_dir=remove_dest_dir,
+        Rules(
+            locations=(location,),
+            relative=lambda source: source.rstrip("/").rpartition("/")[2],
+            substitute=Substitutions(literal=rules).apply,
+            remove_dest_dir=remove_dest_dir,
+        ),
     )
 
 
@@ -146,7 +148,7 @@ def test_a_directory_where_a_file_must_go_is_refused(rule: tuple[str, str], work
         plan_for({"x": "a"}, out(workdir), rule)
     assert str(caught.value) == (
         f"x: {workdir}/a cannot become the file {workdir}/out/{rule[1]}, "
-        "which is a directory; remove it, or change it by a substitution"
+        "which is a directory; remove the directory, or change the destination by a substitution"
     )
 
 
@@ -193,7 +195,7 @@ def test_a_file_where_a_directory_must_be_is_refused(
         plan_for({"x": source}, out(workdir))
     assert str(caught.value) == (
         f"x: {workdir}/out/x/{source} needs the directory {workdir}/{needed}, "
-        f"but {workdir}/{obstacle} is none; move it away or change the destination"
+        f"but {workdir}/{obstacle} is not a directory; move it away or change the destination"
     )
 
 
@@ -307,7 +309,7 @@ def test_the_base_is_never_emptied(kind: str, target: str, tmp_path: Path) -> No
         plan_for({"x": str(tmp_path / "in/d")}, base, rule, remove_dest_dir=True)
     assert str(caught.value) == (
         f"x: remove_dest_dir would empty the base directory {base}; "
-        "change the destination by a substitution, or do not set it"
+        "change the destination by a substitution, or unset remove_dest_dir"
     )
 
 
@@ -341,7 +343,7 @@ def test_a_folder_is_not_emptied_through_a_link(workdir: Path) -> None:
     (workdir / "out/x").mkdir(parents=True)
     (workdir / "out/x/d").symlink_to(workdir / "else")
     (workdir / "else").mkdir()
-    with pytest.raises(DestinationError, match=f"not empty {workdir}/out/x/d through a link"):
+    with pytest.raises(DestinationError, match=f"cannot empty {workdir}/out/x/d, which is a link"):
         plan_for({"x": "d"}, out(workdir), remove_dest_dir=True)
 
 
@@ -380,10 +382,15 @@ def test_what_goes_to_the_other_location_is_never_removed(
     with pytest.raises(DestinationError, match=f"would empty .*{workdir}/copy/x/d/"):
         make_valid_plan(
             {"x": "d"},
-            [LocalDirectory(str(workdir / base)), LocalDirectory(str(workdir / "copy"))],
-            relative=lambda source: source.rstrip("/").rpartition("/")[2],
-            substitute=lambda path: path.replace(*rule) if rule[0] else path,
-            remove_dest_dir=True,
+            Rules(
+                locations=(
+                    LocalDirectory(str(workdir / base)),
+                    LocalDirectory(str(workdir / "copy")),
+                ),
+                relative=lambda source: source.rstrip("/").rpartition("/")[2],
+                substitute=lambda path: path.replace(*rule) if rule[0] else path,
+                remove_dest_dir=True,
+            ),
         )
 
 

@@ -6,13 +6,14 @@ import os
 import posixpath
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from nipype_datasink.display import escaped
 from nipype_datasink.errors import DestinationError
 from nipype_datasink.planning.location import LocalDirectory, Location
 from nipype_datasink.planning.path_limits import PathLimits
 from nipype_datasink.planning.places import RealDirectories
-from nipype_datasink.planning.routing import route
+from nipype_datasink.planning.routing import Rules, route
 from nipype_datasink.planning.sources import Problem, Source, SourceContents, split_extension
 
 __all__ = ["Delivery", "FileTransfer", "Plan", "make_plan", "resolve_parent"]
@@ -113,7 +114,7 @@ class Plan:
         lines: list[str] = []
         for item in self.deliveries:
             lines += [
-                f"{item.field}: {file.source} -> {file.destination} ({file.size:,} bytes)"
+                f"{item.field}: {file.source} -> {file.destination} ({_in_bytes(file.size)})"
                 for file in item.transfers
             ]
             if not item.transfers:
@@ -123,114 +124,130 @@ class Plan:
         lines += [f"missing: {problem}" for problem in self.missing]
         lines += [f"left out: {problem}" for problem in self.left_out]
         missing = f", {len(self.missing)} missing" if self.missing else ""
-        lines.append(f"{len(self.transfers)} files, {self.size:,} bytes{missing}")
+        count = "1 file" if len(self.transfers) == 1 else f"{len(self.transfers):,} files"
+        lines.append(f"{count}, {_in_bytes(self.size)}{missing}")
         return "\n".join(map(escaped, lines))
 
 
-def make_plan(
-    sources: Sequence[tuple[Source, SourceContents]],
-    locations: Sequence[Location],
-    *,
-    relative: Callable[[str], str],
-    substitute: Callable[[str], str],
-    remove_dest_dir: bool = False,
-) -> Plan:
+def _in_bytes(size: int) -> str:
+    return "1 byte" if size == 1 else f"{size:,} bytes"
+
+
+def make_plan(sources: Sequence[tuple[Source, SourceContents]], rules: Rules) -> Plan:
     """Decide where every file goes.
 
     Parameters
     ----------
     sources
-        In the order of the sink's inputs, each with what it holds.
-    locations
-        Base directory and local copy, each with its container. Every source goes to all.
-    relative, substitute
-        The two steps of `nipype_datasink.planning.routing.route`.
-    remove_dest_dir
-        Let nothing remain beside what is delivered in the folder of a directory.
+        Sources in the order of the sink's inputs, each with its files and directories.
+    rules
+        Everything that decides where the sources go.
 
     Raises
     ------
     DestinationError
-        Naming every destination that no file or no object of S3 can have.
+        Naming every destination that cannot be a file name or the key of an S3 object.
     """
-    # The cache is this plan's own: links may be moved between two plans.
-    real_directory = RealDirectories()
-    refused: dict[str, None] = {}
-
-    def report(location: Location, destination: str) -> str:
-        try:
-            return location.report(destination)
-        except DestinationError as error:
-            refused[str(error)] = None
-            return ""
-
-    limits = PathLimits()
-
-    def place(location: Location, destination: str) -> str:
-        reported = report(location, destination)
-        if not isinstance(location, LocalDirectory):
-            return reported
-        found = resolve_parent(reported, real_directory)
-        try:
-            limits.check(found)
-        except DestinationError as error:
-            refused[str(error)] = None
-        return found
-
-    def delivery(source: Source, tree: SourceContents, location: Location) -> Delivery:
-        path = f"{source.path}/" if tree.is_directory else source.path
-        destination = route(path, source.field, location, relative=relative, substitute=substitute)
-        folders = tuple(place(location, item) for item in _folders(tree, destination))
-        return Delivery(
-            field=source.field,
-            source=source.path,
-            destination=report(location, destination),
-            location=location,
-            transfers=tuple(
-                FileTransfer(
-                    source=item.path,
-                    destination=place(location, target),
-                    size=item.size,
-                    linkable=not tree.is_directory,
-                )
-                for item, target in zip(tree.files, _targets(tree, destination), strict=True)
-            ),
-            directories=folders,
-            cleared_folder=folders[0] if folders and remove_dest_dir else None,
-        )
-
+    resolver = _Resolver()
     plan = Plan(
         tuple(
-            delivery(source, tree, location) for source, tree in sources for location in locations
+            _make_delivery(source, contents, location, rules, resolver)
+            for source, contents in sources
+            for location in rules.locations
         )
     )
-    if refused:
-        raise DestinationError("\n".join(refused))
+    if resolver.errors:
+        raise DestinationError("\n".join(resolver.errors))
     return plan
 
 
-def _targets(tree: SourceContents, destination: str) -> list[str]:
-    """Return where each file of `tree` goes; a companion keeps its own extension."""
-    if tree.is_directory:
-        return [posixpath.join(destination.rstrip("/"), item.below) for item in tree.files]
-    _, *companions = tree.files
+def _make_delivery(
+    source: Source,
+    contents: SourceContents,
+    location: Location,
+    rules: Rules,
+    resolver: _Resolver,
+) -> Delivery:
+    path = f"{source.path}/" if contents.is_directory else source.path
+    destination = route(path, source.field, location, rules)
+    resolve = partial(resolver.resolve, source.field, location)
+    folders = tuple(map(resolve, _folders(contents, destination)))
+    return Delivery(
+        field=source.field,
+        source=source.path,
+        destination=resolver.report(source.field, location, destination),
+        location=location,
+        transfers=tuple(
+            FileTransfer(
+                source=item.path,
+                destination=resolve(file_destination),
+                size=item.size,
+                linkable=not contents.is_directory,
+            )
+            for item, file_destination in zip(
+                contents.files, _file_destinations(contents, destination), strict=True
+            )
+        ),
+        directories=folders,
+        cleared_folder=folders[0] if folders and rules.remove_dest_dir else None,
+    )
+
+
+class _Resolver:
+    """Turn destinations into paths and keys; collect the errors of those that cannot exist."""
+
+    def __init__(self) -> None:
+        self.errors: dict[str, None] = {}  # in the order of the sources, each once
+        # Links may change between two plans, so every plan has its own caches.
+        self._real_directory = RealDirectories()
+        self._limits = PathLimits()
+
+    def report(self, field: str, location: Location, destination: str) -> str:
+        """Return a destination as ``out_file`` reports it; empty text if it cannot exist."""
+        try:
+            return location.report(destination)
+        except DestinationError as error:
+            self.errors[f"{field}: {error}"] = None
+            return ""
+
+    def resolve(self, field: str, location: Location, destination: str) -> str:
+        """Return the path or address that a file or directory really gets."""
+        reported = self.report(field, location, destination)
+        if not isinstance(location, LocalDirectory):
+            return reported
+        path = resolve_parent(reported, self._real_directory)
+        try:
+            self._limits.check(path)
+        except DestinationError as error:
+            self.errors[f"{field}: {error}"] = None
+        return path
+
+
+def _file_destinations(contents: SourceContents, destination: str) -> list[str]:
+    """Return the destination of each file; a companion keeps its own extension."""
+    if contents.is_directory:
+        return [posixpath.join(destination.rstrip("/"), item.below) for item in contents.files]
+    _, *companions = contents.files
     if not companions:
         return [destination]
     stem, _ = split_extension(destination)
     return [destination, *(stem + split_extension(item.path)[1] for item in companions)]
 
 
-def _folders(tree: SourceContents, destination: str) -> list[str]:
-    if not tree.is_directory:
+def _folders(contents: SourceContents, destination: str) -> list[str]:
+    if not contents.is_directory:
         return []
     top = destination.rstrip("/")
-    return [top, *(posixpath.join(top, below) for below in tree.directories)]
+    return [top, *(posixpath.join(top, folder) for folder in contents.directories)]
 
 
-def resolve_parent(destination: str, real_directory: Callable[[str], str]) -> str:
-    """Return the path of `destination` without links in its directories: one place, one name."""
-    path = destination if destination.startswith("/") else os.path.join(os.getcwd(), destination)
+def resolve_parent(path: str, real_directory: Callable[[str], str]) -> str:
+    """Return `path` with the links in its directories resolved, but not a link at its end.
+
+    A file then has one name, whatever links lead to it.
+    """
+    path = path if path.startswith("/") else os.path.join(os.getcwd(), path)
     head, _, name = path.rpartition("/")
-    if name in (".", ".."):  # a directory, whatever it is called
+    if name in (".", ".."):  # always a directory
         return real_directory(path)
     return f"{real_directory(head or '/').rstrip('/')}/{name}"

@@ -1,7 +1,7 @@
-"""Where a source goes: container, field, parameterization and substitutions.
+"""Compute the destination of a source: container, field, parameterization and substitutions.
 
-Nothing here reads a disk or a bucket. The two steps that subclasses of the sink override
-(`relative_destination` and `Substitutions.apply`) reach `route` as callables.
+Nothing here reads a disk or a bucket. Subclasses of the sink may override two of the steps, so
+these steps (`relative_destination` and `Substitutions.apply`) reach `route` as callables.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from nipype_datasink.display import escaped
 from nipype_datasink.errors import SettingsError
 from nipype_datasink.planning.location import Location
 
-__all__ = ["Substitutions", "logged", "relative_destination", "route"]
+__all__ = ["Rules", "Substitutions", "log_changes", "relative_destination", "route"]
 
 _logger = logging.getLogger("nipype.interface")
 
 
 def relative_destination(source: str, *, parameterization: bool, strip_dir: str | None) -> str:
-    """Return the part of a destination that the source's own path decides.
+    """Return the part of a destination that depends only on the path of the source.
 
     Parameters
     ----------
     source
-        Absolute path of a file or directory; trailing slashes do not count.
+        Absolute path of a file or directory; trailing slashes are ignored.
     parameterization
-        Keep the folders whose names start with ``_``: nipype names the working directories of
-        iterables so (``_subject_id_sub001``).
+        Keep the folders whose names start with ``_``, such as ``_subject_id_sub001``. nipype gives
+        such names to the working directories of iterables.
     strip_dir
-        Text to cut out of the source's directory before those folders are sought.
+        Text to remove from the source's directory before these folders are searched.
 
     Returns
     -------
     str
-        Never absolute: the source's name, below its parameterization folders.
+        Relative path: the parameterization folders and the name of the source.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def relative_destination(source: str, *, parameterization: bool, strip_dir: str 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Substitutions:
-    """Rules that rewrite a destination, each seeing what the one before it left."""
+    """Substitutions that rewrite a destination, each applied to the result of the one before."""
 
     literal: tuple[tuple[str, str], ...] = ()
     """Pairs of a text and its replacement, applied first."""
@@ -77,24 +77,42 @@ class Substitutions:
             _replace_regular(pair, "")
 
     def apply(self, path: str, *, root: str = "") -> str:
-        """Rewrite `path` by every rule.
+        """Apply every substitution to `path`.
 
         Parameters
         ----------
         path
-            Whole destination: people anchor on its beginning.
+            Whole destination, because regular expressions may match its beginning.
         root
-            Beginning that no rule may change (``s3://bucket``). A rule that would is applied
-            only to what follows, which starts with its slash.
+            Beginning that must not change (``s3://bucket``). A substitution that would change it
+            is applied only to the rest, which starts with a slash.
         """
         for rule, pairs in ((_replace_literal, self.literal), (_replace_regular, self.regular)):
             for pair in pairs:
-                path = _below(root, path, rule, pair)
+                path = _apply_below(root, path, rule, pair)
         return path
 
 
-def logged(substitute: Callable[[str], str]) -> Callable[[str], str]:
-    """Return `substitute` that logs each path that it changes, once and as nipype does."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """Everything that decides where the sources of a sink go."""
+
+    locations: tuple[Location, ...]
+    """Base directory and local copy, each with its container. Every source goes to all of them."""
+
+    relative: Callable[[str], str]
+    """Return the part of a destination that depends only on the path of the source, as
+    `relative_destination` does."""
+
+    substitute: Callable[[str], str]
+    """Rewrite a whole destination, as `Substitutions.apply` does."""
+
+    remove_dest_dir: bool = False
+    """Remove all other files from the destination folder of a directory."""
+
+
+def log_changes(substitute: Callable[[str], str]) -> Callable[[str], str]:
+    """Return a function that does what `substitute` does, and logs each changed path once."""
     seen: set[str] = set()
 
     def substitute_and_log(path: str) -> str:
@@ -121,7 +139,7 @@ def _replace_regular(pair: tuple[str, str], text: str) -> str:
         ) from error
 
 
-def _below(
+def _apply_below(
     root: str,
     path: str,
     rule: Callable[[tuple[str, str], str], str],
@@ -133,39 +151,33 @@ def _below(
     return f"{root}/{rule(pair, path.removeprefix(root)).lstrip('/')}"
 
 
-def route(
-    source: str,
-    field: str,
-    location: Location,
-    *,
-    relative: Callable[[str], str],
-    substitute: Callable[[str], str],
-) -> str:
-    """Return the whole destination of `source`.
+def route(source: str, field: str, location: Location, rules: Rules) -> str:
+    """Return the whole destination of `source` below one location.
 
     Parameters
     ----------
     source
-        Absolute path; a directory's ends in a slash.
+        Absolute path; that of a directory ends in a slash.
     field
-        Name of the sink's input: dots separate folders, parts that start with ``@`` and empty
-        ones add none.
+        Name of the sink's input: dots separate folders; empty parts and parts that start with
+        ``@`` add no folder.
     location
-        Base directory and container.
-    relative
-        Gives the part that the source's own path decides, as `relative_destination` does.
-    substitute
-        Rewrites a whole destination, as `Substitutions.apply` does.
+        Base directory and container; one of ``rules.locations``.
+    rules
+        Their two steps are applied.
 
     Examples
     --------
     >>> from nipype_datasink.planning.location import S3Prefix
-    >>> route("/w/a.par", "motion.@par", S3Prefix("bucket", "out/sub001"),
-    ...       relative=lambda source: "a.par", substitute=lambda path: path)
+    >>> location = S3Prefix("bucket", "out/sub001")
+    >>> rules = Rules(
+    ...     locations=(location,), relative=os.path.basename, substitute=lambda path: path
+    ... )
+    >>> route("/w/a.par", "motion.@par", location, rules)
     's3://bucket/out/sub001/motion/a.par'
     """
     destination = str(location)
     for part in field.split("."):
         if part and not part.startswith("@"):
             destination = location.join(destination, part)
-    return substitute(location.join(destination, relative(source)))
+    return rules.substitute(location.join(destination, rules.relative(source)))

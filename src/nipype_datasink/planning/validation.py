@@ -1,12 +1,12 @@
-"""Making a plan that is sound: no file lost, none overwritten by another.
+"""Make plans that are safe to carry out: no file is lost or overwritten by another.
 
-Everything here reads the disk and writes nothing.
+The functions here read the disk, and write nothing.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from nipype_datasink.display import escaped
@@ -16,99 +16,84 @@ from nipype_datasink.planning.hints import likely_input
 from nipype_datasink.planning.location import LocalDirectory, Location
 from nipype_datasink.planning.places import Places, RealDirectories, same_place, with_ancestors
 from nipype_datasink.planning.plan import Delivery, Plan, make_plan
+from nipype_datasink.planning.routing import Rules
 from nipype_datasink.planning.sources import Problem, Source, SourceContents, flatten, scan
 
 __all__ = ["make_valid_plan"]
 
 
 def make_valid_plan(
-    fields: Mapping[str, object],
-    locations: Sequence[Location],
-    *,
-    relative: Callable[[str], str],
-    substitute: Callable[[str], str],
-    remove_dest_dir: bool = False,
-    inputs: Collection[str] = (),
+    fields: Mapping[str, object], rules: Rules, *, inputs: Collection[str] = ()
 ) -> Plan:
-    """Decide where every file goes, or say everything that stands against it.
+    """Decide where every file goes, or name everything that makes the plan invalid.
 
-    Sources that do not exist do not make a plan invalid: it names them (`Plan.missing`), and text
-    that is no path at all (`Plan.left_out`).
+    Sources that do not exist do not make a plan invalid; they are listed in `Plan.missing`. Text
+    that is not a path, such as the identifier of a subject, is listed in `Plan.left_out`.
 
     Parameters
     ----------
     fields
         Names of the sink's inputs and their values, in order.
-    locations
-        Base directory and local copy, each with its container. Every source goes to all.
-    relative, substitute
-        The two steps of `nipype_datasink.planning.routing.route`.
-    remove_dest_dir
-        Let nothing remain beside what is delivered in the folder of a directory.
+    rules
+        Everything that decides where the sources go.
     inputs
-        Names that a field may be a misspelling of.
+        Names of known inputs; a field may be a misspelling of one of them.
 
     Raises
     ------
     SourceError
         Naming everything that cannot be sunk.
     CollisionError
-        If different bytes would end at one destination, or if one file is the source of a
+        If different bytes would get the same destination, or if one file is the source of a
         delivery and the destination of another.
     DestinationError
-        If a destination cannot hold what should go there, or if `remove_dest_dir` would empty
+        If a destination cannot hold its file or directory, or if `remove_dest_dir` would empty
         the base directory.
     """
-
-    def plan_of(sources: Sequence[tuple[Source, SourceContents]]) -> Plan:
-        return make_plan(
-            sources,
-            locations,
-            relative=relative,
-            substitute=substitute,
-            remove_dest_dir=remove_dest_dir,
-        )
-
     paths, problems = flatten(fields)
-    examined = [(source, scan(source)) for source in paths]
-    left_out = [_without_path(source) for source, tree in examined if _is_identifier(source, tree)]
-    sources = [item for item in examined if not _is_identifier(*item)]
+    scanned = [(source, scan(source)) for source in paths]
+    left_out = [_not_a_file(source) for source, tree in scanned if _is_identifier(source, tree)]
+    sources = [item for item in scanned if not _is_identifier(*item)]
     problems += [problem for _, tree in sources for problem in tree.problems]
     if not all(problem.missing for problem in problems):
-        _refuse(problems, inputs)
+        raise _source_error(problems, inputs)
     sources = [item for item in sources if item[1].exists]
-    plan = plan_of(sources)
-    trees = {source.path: tree for source, tree in sources}
-    on_disk = [item for item in plan.deliveries if isinstance(item.location, LocalDirectory)]
-    for delivery in on_disk:
-        _refuse_recursion(delivery, trees[delivery.source])
-    _refuse_obstacles(on_disk)
-    _refuse_removals(plan)
-    links = {file.path for _, tree in sources for file in tree.files if file.is_link}
-    refuse_collisions(plan, links)
+    plan = make_plan(sources, rules)
+    _check_plan(plan, sources)
     missing = [_with_hint(problem, inputs) for problem in _explained(problems, plan)]
     return replace(
         plan, missing=tuple(dict.fromkeys(missing)), left_out=tuple(dict.fromkeys(left_out))
     )
 
 
+def _check_plan(plan: Plan, sources: Sequence[tuple[Source, SourceContents]]) -> None:
+    contents = {source.path: tree for source, tree in sources}
+    on_disk = [item for item in plan.deliveries if isinstance(item.location, LocalDirectory)]
+    for delivery in on_disk:
+        _check_recursion(delivery, contents[delivery.source])
+    _check_obstacles(on_disk)
+    _check_removals(plan)
+    links = {file.path for _, tree in sources for file in tree.files if file.is_link}
+    refuse_collisions(plan, links)
+
+
 def _is_identifier(source: Source, tree: SourceContents) -> bool:
-    """Return whether a source is no path: pipelines connect the identifiers of subjects, too."""
+    """Return whether a source is not a path; pipelines also connect identifiers of subjects."""
     return source.is_bare_text and not tree.exists and not os.path.lexists(source.path)
 
 
-def _without_path(source: Source) -> Problem:
+def _not_a_file(source: Source) -> Problem:
     return Problem(source.field, repr(os.path.basename(source.path)), "is not the name of a file")
 
 
-def _refuse(problems: Sequence[Problem], inputs: Collection[str]) -> None:
-    """Raise one error that names everything that cannot be sunk."""
+def _source_error(problems: Sequence[Problem], inputs: Collection[str]) -> SourceError:
+    """Return one error that names everything that cannot be sunk."""
     lines = [f"  {_with_hint(problem, inputs)}" for problem in dict.fromkeys(problems)]
-    raise SourceError("\n".join(["nothing was written, because this cannot be sunk:", *lines]))
+    return SourceError("\n".join(["nothing was written, because this cannot be sunk:", *lines]))
 
 
 def _explained(problems: Sequence[Problem], plan: Plan) -> list[Problem]:
-    """Say of a missing source that the same run delivers it, if so."""
+    """Explain each missing source that the same run would deliver."""
     delivered = {transfer.destination for transfer in plan.transfers}
     why = "did not exist before this same sink delivered it; use two sinks, one after the other"
     return [replace(item, why=why) if item.what in delivered else item for item in problems]
@@ -123,13 +108,13 @@ def _with_hint(problem: Problem, inputs: Collection[str]) -> Problem:
     )
 
 
-def _refuse_recursion(delivery: Delivery, tree: SourceContents) -> None:
-    """Refuse to write into a directory that is being read, unless it is sunk in its own place."""
+def _check_recursion(delivery: Delivery, contents: SourceContents) -> None:
+    """Raise an error if a directory would be written into itself; onto itself is allowed."""
     folders = list(map(RealDirectories(), delivery.directories))
     if not folders or same_place(folders[0], os.path.realpath(delivery.source)):
         return
-    read = Places((directory, directory) for directory in tree.real_directories)
-    if any(map(read.find, with_ancestors(folders))):
+    sources = Places((directory, directory) for directory in contents.real_directories)
+    if any(map(sources.find, with_ancestors(folders))):
         raise SourceError(
             escaped(
                 f"{delivery.field}: {delivery.source} contains its own destination "
@@ -138,40 +123,41 @@ def _refuse_recursion(delivery: Delivery, tree: SourceContents) -> None:
         )
 
 
-def _refuse_obstacles(deliveries: Sequence[Delivery]) -> None:
-    """Refuse a directory where a file must go, and a file where a directory must be."""
+def _check_obstacles(deliveries: Sequence[Delivery]) -> None:
+    """Raise an error if a directory is where a file must go, or a file where a directory must."""
     needed: dict[str, Delivery] = {}
     for delivery in deliveries:
         needed |= {folder: delivery for folder in delivery.directories if folder not in needed}
         for transfer in delivery.transfers:
-            place = transfer.destination
+            path = transfer.destination
             if (
-                place.endswith("/")
+                path.endswith("/")
                 or (not delivery.directories and delivery.destination.endswith(("/.", "/..")))
-                or (os.path.isdir(place) and not os.path.islink(place))
+                or (os.path.isdir(path) and not os.path.islink(path))
             ):
                 raise DestinationError(
                     escaped(
-                        f"{delivery.field}: {transfer.source} cannot become the file {place}, "
-                        "which is a directory; remove it, or change it by a substitution"
+                        f"{delivery.field}: {transfer.source} cannot become the file {path}, "
+                        "which is a directory; remove the directory, or change the destination by "
+                        "a substitution"
                     )
                 )
-            needed.setdefault(os.path.dirname(place), delivery)
+            needed.setdefault(os.path.dirname(path), delivery)
     missing: set[str] = set()
     for directory, delivery in needed.items():
         if found := _obstacle(directory, missing):
             raise DestinationError(
                 escaped(
                     f"{delivery.field}: {delivery.destination} needs the directory {directory}, "
-                    f"but {found} is none; move it away or change the destination"
+                    f"but {found} is not a directory; move it away or change the destination"
                 )
             )
 
 
 def _obstacle(directory: str, missing: set[str]) -> str | None:
-    """Return what keeps `directory` from being one, or from being made.
+    """Return the file that is in the way of `directory`; None if it exists or can be created.
 
-    The directories that can be made are added to `missing`; what is above them is known.
+    Directories that can be created are added to `missing`, so that their parents are checked once.
     """
     path = directory
     found: list[str] = []
@@ -184,37 +170,45 @@ def _obstacle(directory: str, missing: set[str]) -> str | None:
     return None
 
 
-def _refuse_removals(plan: Plan) -> None:
-    """Refuse to empty a base directory, or a folder in which the other location's files are."""
-    emptied = [(item, item.cleared_folder) for item in plan.deliveries if item.cleared_folder]
-    if not emptied:
+def _check_removals(plan: Plan) -> None:
+    """Raise an error if `remove_dest_dir` would empty a base directory or remove delivered files.
+
+    A folder of one location may hold the files of the other location.
+    """
+    cleared = [(item, item.cleared_folder) for item in plan.deliveries if item.cleared_folder]
+    if not cleared:
         return
     locations = {item.location for item in plan.deliveries}
-    bases = _inside({f"the base directory {base}": base for base in map(_real_base, locations)})
+    bases = _folders_around(
+        {f"the base directory {base}": base for base in map(_real_base, locations)}
+    )
     files = {
-        location: _inside({item.destination: item.destination for item in part.transfers})
+        location: _folders_around({item.destination: item.destination for item in part.transfers})
         for location, part in zip(locations, map(plan.for_location, locations), strict=True)
     }
-    for item, folder in emptied:
+    for item, folder in cleared:
         if os.path.islink(folder):
             raise DestinationError(
-                escaped(f"{item.field}: remove_dest_dir does not empty {folder} through a link")
+                escaped(
+                    f"{item.field}: remove_dest_dir cannot empty {folder}, which is a link; "
+                    "replace the link by a directory, or unset remove_dest_dir"
+                )
             )
-        others = [inside for location, inside in files.items() if location != item.location]
-        for inside in (bases, *others):
-            if found := inside.find(folder):
+        others = [around for location, around in files.items() if location != item.location]
+        for around in (bases, *others):
+            if found := around.find(folder):
                 raise DestinationError(
                     escaped(
                         f"{item.field}: remove_dest_dir would empty {found}; "
-                        "change the destination by a substitution, or do not set it"
+                        "change the destination by a substitution, or unset remove_dest_dir"
                     )
                 )
 
 
-def _inside(places: Mapping[str, str]) -> Places[str]:
-    """Return every folder in which one of `places` lies, itself included, and that one's name."""
-    names = {place: name for name, place in places.items()}
-    return Places((folder, names[place]) for folder, place in with_ancestors(names).items())
+def _folders_around(paths: Mapping[str, str]) -> Places[str]:
+    """Return every folder that holds one of `paths` (by name), that path included."""
+    names = {path: name for name, path in paths.items()}
+    return Places((folder, names[path]) for folder, path in with_ancestors(names).items())
 
 
 def _real_base(location: Location) -> str:
