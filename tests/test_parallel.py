@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from nipype_datasink.parallel import Pool, WorkCancelled, parallel_map, raise_if_cancelled
-from nipype_datasink.planning.sources import same_bytes
+from nipype_datasink.planning.contents import same_bytes
 from nipype_datasink.s3.comparison import ExpectedDigest, matches
 
 

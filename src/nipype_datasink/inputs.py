@@ -10,7 +10,7 @@ from typing import Any
 from nipype.interfaces import io as upstream
 from nipype.interfaces.base import Str, Undefined, isdefined, traits
 
-from nipype_datasink.planning.location import refuse_password
+from nipype_datasink.planning.addresses import check_no_password
 from nipype_datasink.s3.arguments import refuse_secrets
 from nipype_datasink.s3.pickling import describe, enable_pickling
 
@@ -98,7 +98,7 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
             return value
         text = _text(value)
         if name == "s3_endpoint_url" or "://" in text:
-            refuse_password(text, name)
+            check_no_password(text, name)
         return text
 
     @classmethod

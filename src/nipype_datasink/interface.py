@@ -14,11 +14,12 @@ from nipype.interfaces import io as upstream
 
 from nipype_datasink.attributes import add_input_attributes
 from nipype_datasink.configuration import calling_node
-from nipype_datasink.delivery.execution import Target, Unreachable, deliver, name_missing
+from nipype_datasink.delivery.execution import Target, Unreachable, deliver, describe_missing
 from nipype_datasink.delivery.local import LocalTarget
 from nipype_datasink.errors import S3Error, SettingsError
 from nipype_datasink.inputs import DataSinkInputSpec, DataSinkOutputSpec
-from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix, parse
+from nipype_datasink.planning.addresses import parse_location
+from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.plan import Plan
 from nipype_datasink.planning.routing import Rules, log_changes, relative_destination
 from nipype_datasink.planning.validation import make_valid_plan
@@ -156,7 +157,7 @@ class DataSink(upstream.DataSink):
             names = "; ".join(map(str, plan.left_out))
             _logger.warning("left out of what is sunk: %s", names)
         if plan.missing and self._value("sink_missing") == "skip":
-            _logger.warning("%s", name_missing(plan.missing))
+            _logger.warning("%s", describe_missing(plan.missing))
             return replace(plan, missing=())
         return plan
 
@@ -207,7 +208,7 @@ class DataSink(upstream.DataSink):
 
     def _locations(self) -> list[Location]:
         base_directory = self._value("base_directory") or "."
-        base = parse(base_directory)
+        base = parse_location(base_directory)
         if isinstance(base, S3Prefix) and not self._check_s3_base_dir()[0]:
             base = LocalDirectory(os.path.abspath(base_directory))  # a subclass will have it so
         return locations_of(self.inputs, base)
@@ -263,7 +264,7 @@ class DataSink(upstream.DataSink):
 
     def _check_s3_base_dir(self) -> tuple[bool, str]:
         """Return whether ``base_directory`` is one of S3, and the name of its bucket."""
-        location = parse(self._value("base_directory") or "")
+        location = parse_location(self._value("base_directory") or "")
         if isinstance(location, S3Prefix):
             return True, location.bucket
         return False, "<N/A>"
@@ -305,7 +306,7 @@ class DataSink(upstream.DataSink):
         """Send a file or directory to `dst`, a destination below ``s3://``."""
         from nipype_datasink.s3.target import S3Target
 
-        location = bucket_override(parse(dst, "dst"), bucket)
+        location = bucket_override(parse_location(dst, "dst"), bucket)
         if not isinstance(location, S3Prefix):
             raise SettingsError(f"{dst!r} is no destination in S3")
         rules = Rules(

@@ -14,15 +14,9 @@ from nipype.utils.misc import str2bool
 from nipype_datasink.configuration import configured, explicit_value, warn_of_unknown_options
 from nipype_datasink.errors import SettingsError
 from nipype_datasink.inputs import EVENTS, DataSinkInputSpec
+from nipype_datasink.planning.addresses import check_bucket_name, check_container, parse_location
 from nipype_datasink.planning.hints import likely_input
-from nipype_datasink.planning.location import (
-    LocalDirectory,
-    Location,
-    S3Prefix,
-    check_bucket_name,
-    check_container,
-    parse,
-)
+from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.routing import Substitutions
 from nipype_datasink.s3.arguments import check_crt, check_upload_args
 from nipype_datasink.s3.endpoint import check_endpoint, endpoint_of
@@ -96,12 +90,12 @@ def bucket_override(location: Location, bucket: Any) -> Location:
     """Return `location` in an injected bucket, which has its own name."""
     name = getattr(bucket, "name", None)
     if isinstance(location, S3Prefix) and isinstance(name, str):
-        return replace(location, bucket_override=name)
+        return replace(location, injected_bucket=name)
     return location
 
 
 def _on_disk(local_copy: str) -> LocalDirectory:
-    location = parse(local_copy, "local_copy")
+    location = parse_location(local_copy, "local_copy")
     if not isinstance(location, LocalDirectory):
         raise SettingsError(f"local_copy {local_copy!r} must be a directory on disk")
     return location
@@ -175,7 +169,7 @@ def warn_of_relative_places(inputs: DataSinkInputSpec) -> None:
         path = value_of(inputs, name)
         if not path or os.path.isabs(os.path.expanduser(path)):
             continue
-        if isinstance(location := parse(path, name), LocalDirectory):
+        if isinstance(location := parse_location(path, name), LocalDirectory):
             _logger.warning(
                 "%s %r is relative, and a node runs in its own directory: it means %r. "
                 "Give it a whole path",
@@ -188,7 +182,7 @@ def warn_of_relative_places(inputs: DataSinkInputSpec) -> None:
 def warn_of_absolute_container(inputs: DataSinkInputSpec) -> None:
     """Warn that an absolute container does not replace a base directory in S3, as on disk."""
     container, base = value_of(inputs, "container"), value_of(inputs, "base_directory") or ""
-    if container and os.path.isabs(container) and isinstance(parse(base), S3Prefix):
+    if container and os.path.isabs(container) and isinstance(parse_location(base), S3Prefix):
         _logger.warning(
             "container %r is a whole path, and becomes part of every key below %s; "
             "give it a relative one",

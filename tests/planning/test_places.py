@@ -15,10 +15,10 @@ from nipype_datasink import CollisionError, DataSink, DestinationError, SourceEr
 from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.errors import DeliveryError
 from nipype_datasink.planning.places import (
-    Places,
-    RealDirectories,
-    alike,
-    alike_groups,
+    PathMap,
+    RealPathCache,
+    group_similar_names,
+    normalize_name,
     same_place,
     stored_name,
     with_ancestors,
@@ -70,11 +70,11 @@ def two_files(workdir: Path, first: str = "Bold.nii", second: str = "bold.nii") 
 
 
 def test_names_are_alike_that_differ_in_case_or_normal_form() -> None:
-    assert alike("/a/T1.nii") == alike("/A/t1.NII")
-    assert alike(f"/{COMPOSED}") == alike(f"/{DECOMPOSED}".upper())
-    assert alike("/a/b") != alike("/a/c")
+    assert normalize_name("/a/T1.nii") == normalize_name("/A/t1.NII")
+    assert normalize_name(f"/{COMPOSED}") == normalize_name(f"/{DECOMPOSED}".upper())
+    assert normalize_name("/a/b") != normalize_name("/a/c")
     paths = ["/a", "/b", "/A", "s3://b/x", "s3://b/X"]
-    assert alike_groups(paths) == [["/a", "/A"]]
+    assert group_similar_names(paths) == [["/a", "/A"]]
 
 
 def test_places_that_differ_are_never_one_where_case_counts(workdir: Path) -> None:
@@ -146,7 +146,7 @@ def test_where_nothing_is_clear_nothing_is_removed(
 
 
 def test_places_find_the_value_of_a_path() -> None:
-    places = Places([("/a", 1), ("/a", 2), ("/b", 3)])
+    places = PathMap([("/a", 1), ("/a", 2), ("/b", 3)])
     assert [places.find(path) for path in ("/a", "/b", "/c")] == [1, 3, None]
 
 
@@ -178,7 +178,7 @@ def test_links_are_resolved_as_by_the_system(path: str, workdir: Path) -> None:
     (workdir / "link").symlink_to("real/sub/..")
     (workdir / "up").symlink_to("link")
     (workdir / "loop").symlink_to("loop")
-    real = RealDirectories()
+    real = RealPathCache()
     for each in (f"{workdir}/real/sub", f"{workdir}/{path}", f"{workdir}/{path}"):
         assert real(each) == os.path.realpath(each)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from nipype_datasink.errors import DestinationError
+from nipype_datasink.planning.contents import scan
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.plan import Delivery, FileTransfer, Plan, make_plan
 from nipype_datasink.planning.routing import Rules, Substitutions
-from nipype_datasink.planning.sources import Source, scan
+from nipype_datasink.planning.sources import Source
 
 
 def plan_for(

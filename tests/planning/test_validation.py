@@ -363,7 +363,7 @@ def test_nothing_is_a_sound_plan(workdir: Path) -> None:
 
 def test_the_base_in_an_injected_bucket_of_another_name_is_never_emptied(workdir: Path) -> None:
     file(workdir / "d/a")
-    where = S3Prefix("written", "base", bucket_override="real")
+    where = S3Prefix("written", "base", injected_bucket="real")
     with pytest.raises(DestinationError, match="would empty the base directory s3://real/base"):
         plan_for({"x": "d"}, where, ("/x/d", ""), remove_dest_dir=True)
 

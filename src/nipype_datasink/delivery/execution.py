@@ -18,7 +18,7 @@ from nipype_datasink.planning.plan import FileTransfer, Plan
 from nipype_datasink.planning.sources import Problem
 from nipype_datasink.signals import error_from_signal_handler, graceful_shutdown, is_time_limit
 
-__all__ = ["Outcome", "Status", "Target", "Unreachable", "deliver", "name_missing"]
+__all__ = ["Outcome", "Status", "Target", "Unreachable", "deliver", "describe_missing"]
 
 _logger = logging.getLogger("nipype.interface")
 
@@ -245,14 +245,14 @@ def _merged(
     for other in others:
         error.args = (f"{error}\n{other}",)
     if missing:
-        error.args = (f"{error}\n{name_missing(missing)}",)
+        error.args = (f"{error}\n{describe_missing(missing)}",)
     error.outcomes = tuple(outcomes)
     return error
 
 
 def _missing_error(missing: Sequence[Problem], outcomes: Sequence[Outcome]) -> MissingSourceError:
     error = MissingSourceError(
-        f"{name_missing(missing)}\nEverything else was delivered. Run again when nothing is "
+        f"{describe_missing(missing)}\nEverything else was delivered. Run again when nothing is "
         "missing. If these outputs are optional, set sink_missing to 'skip' (datasink_missing in "
         "nipype's configuration, or nipype-datasink run --missing skip)"
     )
@@ -260,7 +260,7 @@ def _missing_error(missing: Sequence[Problem], outcomes: Sequence[Outcome]) -> M
     return error
 
 
-def name_missing(missing: Sequence[Problem]) -> str:
+def describe_missing(missing: Sequence[Problem]) -> str:
     """Return a text that names every missing source."""
     count = "1 source is" if len(missing) == 1 else f"{len(missing)} sources are"
     return "\n".join([f"{count} missing:", *(f"  {problem}" for problem in missing)])

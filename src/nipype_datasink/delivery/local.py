@@ -13,11 +13,11 @@ from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.delivery.removal import remove_others
 from nipype_datasink.errors import CollisionError, DeliveryError, LateCollisionError
 from nipype_datasink.parallel import parallel_map
-from nipype_datasink.planning.collisions import name_collision
+from nipype_datasink.planning.collisions import describe_collision
+from nipype_datasink.planning.contents import same_bytes
 from nipype_datasink.planning.location import LocalDirectory
-from nipype_datasink.planning.places import alike_groups, same_place
+from nipype_datasink.planning.places import group_similar_names, same_place
 from nipype_datasink.planning.plan import FileTransfer, Plan, resolve_parent
-from nipype_datasink.planning.sources import same_bytes
 from nipype_datasink.signals import is_time_limit
 
 __all__ = ["LocalTarget"]
@@ -118,7 +118,7 @@ class _Work:
             for other in others:
                 if self._replaces(transfer, other):
                     raise CollisionError(
-                        name_collision(
+                        describe_collision(
                             other.source,
                             transfer.source,
                             other.destination,
@@ -190,7 +190,7 @@ class _Work:
 def _doubtful(transfers: Sequence[FileTransfer]) -> dict[FileTransfer, list[FileTransfer]]:
     """Return the files whose names a file system may take for those of files before them."""
     by_place = {transfer.destination: transfer for transfer in transfers}
-    groups = [[by_place[place] for place in group] for group in alike_groups(by_place)]
+    groups = [[by_place[place] for place in group] for group in group_similar_names(by_place)]
     return {group[index]: group[:index] for group in groups for index in range(1, len(group))}
 
 

@@ -15,8 +15,8 @@ from functools import cache
 
 from nipype_datasink.errors import DestinationError
 from nipype_datasink.planning.places import (
-    Places,
-    RealDirectories,
+    PathMap,
+    RealPathCache,
     ancestors,
     same_place,
     stored_name,
@@ -81,7 +81,7 @@ class _StoredNames:
         """Directories that hold something that is to stay, and do not list it."""
         self._folders: dict[str, str | None] = {"/": None}
         self._roots: dict[tuple[int, int], str] = {}
-        self._spelled: Places[str] = Places()
+        self._spelled: PathMap[str] = PathMap()
         self._listed = cache(_names)
         for folder in sorted(folders, key=len):
             if self._folder(folder) is None:
@@ -136,7 +136,7 @@ def _names(directory: str) -> frozenset[str]:
 
 def _kept(plan: Plan) -> Collection[str]:
     """Return the paths that `plan` delivers or reads, links on the way to them included."""
-    real_directory = RealDirectories()
+    real_directory = RealPathCache()
     kept: set[str] = set()
 
     def keep(path: str) -> None:

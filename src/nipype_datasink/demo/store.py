@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nipype_datasink.planning.location import S3Prefix, parse
+from nipype_datasink.planning.addresses import parse_location
+from nipype_datasink.planning.location import S3Prefix
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -61,7 +62,7 @@ class StoredObject:
 
 def users_store(to: str, endpoint_url: str | None) -> Store:
     """Return the place that `to` names, in a bucket that exists."""
-    place = parse(to)
+    place = parse_location(to)
     if not isinstance(place, S3Prefix):
         raise click.UsageError(f"{to!r} is not of the form s3://bucket/prefix")
     return Store(place=place, endpoint_url=endpoint_url)

@@ -11,21 +11,21 @@ from itertools import combinations
 
 from nipype_datasink.display import escaped
 from nipype_datasink.errors import CollisionError, SourceError
+from nipype_datasink.planning.contents import same_bytes
 from nipype_datasink.planning.places import (
-    Places,
-    RealDirectories,
-    alike_groups,
+    PathMap,
+    RealPathCache,
+    group_similar_names,
     same_place,
     with_ancestors,
 )
 from nipype_datasink.planning.plan import FileTransfer, Plan, resolve_parent
-from nipype_datasink.planning.sources import same_bytes
 from nipype_datasink.signals import is_time_limit
 
-__all__ = ["name_collision", "refuse_collisions"]
+__all__ = ["check_collisions", "describe_collision"]
 
 
-def refuse_collisions(plan: Plan, links: Collection[str]) -> None:
+def check_collisions(plan: Plan, links: Collection[str]) -> None:
     """Refuse a plan in which one file would replace another.
 
     Parameters
@@ -56,7 +56,7 @@ def refuse_collisions(plan: Plan, links: Collection[str]) -> None:
                     )
                 )
     _refuse_names_that_are_one(taken)
-    files = Places(taken.items())
+    files = PathMap(taken.items())
     for folder in sorted(_folders(plan)):
         if file := files.find(folder):
             raise CollisionError(
@@ -69,16 +69,16 @@ def refuse_collisions(plan: Plan, links: Collection[str]) -> None:
 
 
 def _refuse_names_that_are_one(taken: Mapping[str, FileTransfer]) -> None:
-    for group in alike_groups(taken):
+    for group in group_similar_names(taken):
         for place, other in combinations(group, 2):
             sources = taken[place].source, taken[other].source
             if same_place(place, other) and not _same_bytes(*sources):
                 raise CollisionError(
-                    f"nothing was written: {name_collision(*sources, place, other)}"
+                    f"nothing was written: {describe_collision(*sources, place, other)}"
                 )
 
 
-def name_collision(source: str, another: str, place: str, other: str) -> str:
+def describe_collision(source: str, another: str, place: str, other: str) -> str:
     """Say that two different sources would become one file because their names are one."""
     return escaped(
         f"{source} and {another} differ, but {place} and {other} are one file there: the file "
@@ -88,9 +88,9 @@ def name_collision(source: str, another: str, place: str, other: str) -> str:
 
 
 def _refuse_overwritten_sources(
-    taken: Mapping[str, FileTransfer], files: Places[FileTransfer], links: Collection[str]
+    taken: Mapping[str, FileTransfer], files: PathMap[FileTransfer], links: Collection[str]
 ) -> None:
-    real_directory = RealDirectories()
+    real_directory = RealPathCache()
     for place, transfer in taken.items():
         if not os.path.isabs(place):
             continue

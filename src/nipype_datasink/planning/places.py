@@ -15,11 +15,11 @@ from contextlib import suppress
 from typing import Generic, TypeVar
 
 __all__ = [
-    "Places",
-    "RealDirectories",
-    "alike",
-    "alike_groups",
+    "PathMap",
+    "RealPathCache",
     "ancestors",
+    "group_similar_names",
+    "normalize_name",
     "same_place",
     "stored_name",
     "with_ancestors",
@@ -30,12 +30,12 @@ _Value = TypeVar("_Value")
 _TO_ASCII_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
 
-def alike(path: str) -> str:
+def normalize_name(path: str) -> str:
     """Return what `path` has in common with all names that a file system may take for it.
 
     Examples
     --------
-    >>> alike("/out/Re\u0301sum\u00e9.nii") == alike("/out/r\u00e9sume\u0301.NII")
+    >>> normalize_name("/out/Re\u0301sum\u00e9.nii") == normalize_name("/out/r\u00e9sume\u0301.NII")
     True
     """
     if path.isascii():
@@ -43,12 +43,12 @@ def alike(path: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", path).casefold())
 
 
-def alike_groups(paths: Iterable[str]) -> list[list[str]]:
+def group_similar_names(paths: Iterable[str]) -> list[list[str]]:
     """Return the paths on disk that differ in spelling only, together, in order."""
     groups: dict[str, list[str]] = {}
     for path in paths:
         if path.startswith("/"):
-            groups.setdefault(alike(path), []).append(path)
+            groups.setdefault(normalize_name(path), []).append(path)
     return [group for group in groups.values() if len(group) > 1]
 
 
@@ -65,7 +65,7 @@ def same_place(path: str, other: str) -> bool:
     """
     if path == other:
         return True
-    if not path.startswith("/") or alike(path) != alike(other):
+    if not path.startswith("/") or normalize_name(path) != normalize_name(other):
         return False
     directory = "/"
     for name, another in zip(path.split("/"), other.split("/"), strict=True):
@@ -111,7 +111,7 @@ def stored_name(directory: str, name: str, names: Collection[str]) -> str | None
     path = os.path.join(directory, name)
     if name in names or not os.path.lexists(path):
         return name
-    candidates = [each for each in names if alike(each) == alike(name)]
+    candidates = [each for each in names if normalize_name(each) == normalize_name(name)]
     if len(candidates) == 1:
         return candidates[0]
     # Stored in a way of the file system's own (without a dot at its end, say); or the file system
@@ -170,7 +170,7 @@ def with_ancestors(paths: Iterable[str]) -> dict[str, str]:
     return found
 
 
-class RealDirectories:
+class RealPathCache:
     """Resolves links in paths of directories, and looks at no directory twice.
 
     `os.path.realpath` looks at all directories above one: for a deep tree, a look at each pair.
@@ -207,7 +207,7 @@ class RealDirectories:
         return path
 
 
-class Places(Generic[_Value]):
+class PathMap(Generic[_Value]):
     """Values by place: a path finds what another path to the same place was given.
 
     Parameters
@@ -218,7 +218,7 @@ class Places(Generic[_Value]):
 
     def __init__(self, items: Iterable[tuple[str, _Value]] = ()) -> None:
         self._values: dict[str, _Value] = {}
-        self._alike: dict[str, list[str]] = {}
+        self._spellings: dict[str, list[str]] = {}
         for path, value in items:
             self.add(path, value)
 
@@ -226,13 +226,13 @@ class Places(Generic[_Value]):
         """Give a place its value, unless this path has one."""
         if path not in self._values:
             self._values[path] = value
-            self._alike.setdefault(alike(path), []).append(path)
+            self._spellings.setdefault(normalize_name(path), []).append(path)
 
     def find(self, path: str) -> _Value | None:
         """Return the value of the place that `path` leads to."""
         if path in self._values:
             return self._values[path]
-        for other in self._alike.get(alike(path), ()):
+        for other in self._spellings.get(normalize_name(path), ()):
             if same_place(path, other):
                 return self._values[other]
         return None

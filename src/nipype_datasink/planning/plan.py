@@ -10,11 +10,12 @@ from functools import partial
 
 from nipype_datasink.display import escaped
 from nipype_datasink.errors import DestinationError
+from nipype_datasink.planning.contents import SourceContents, split_extension
 from nipype_datasink.planning.location import LocalDirectory, Location
 from nipype_datasink.planning.path_limits import PathLimits
-from nipype_datasink.planning.places import RealDirectories
+from nipype_datasink.planning.places import RealPathCache
 from nipype_datasink.planning.routing import Rules, route
-from nipype_datasink.planning.sources import Problem, Source, SourceContents, split_extension
+from nipype_datasink.planning.sources import Problem, Source
 
 __all__ = ["Delivery", "FileTransfer", "Plan", "make_plan", "resolve_parent"]
 
@@ -199,13 +200,13 @@ class _Resolver:
     def __init__(self) -> None:
         self.errors: dict[str, None] = {}  # in the order of the sources, each once
         # Links may change between two plans, so every plan has its own caches.
-        self._real_directory = RealDirectories()
+        self._real_directory = RealPathCache()
         self._limits = PathLimits()
 
     def report(self, field: str, location: Location, destination: str) -> str:
         """Return a destination as ``out_file`` reports it; empty text if it cannot exist."""
         try:
-            return location.report(destination)
+            return location.resolve(destination)
         except DestinationError as error:
             self.errors[f"{field}: {error}"] = None
             return ""
@@ -226,7 +227,9 @@ class _Resolver:
 def _file_destinations(contents: SourceContents, destination: str) -> list[str]:
     """Return the destination of each file; a companion keeps its own extension."""
     if contents.is_directory:
-        return [posixpath.join(destination.rstrip("/"), item.below) for item in contents.files]
+        return [
+            posixpath.join(destination.rstrip("/"), item.relative_path) for item in contents.files
+        ]
     _, *companions = contents.files
     if not companions:
         return [destination]

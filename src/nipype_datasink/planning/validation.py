@@ -11,13 +11,14 @@ from dataclasses import replace
 
 from nipype_datasink.display import escaped
 from nipype_datasink.errors import DestinationError, SourceError
-from nipype_datasink.planning.collisions import refuse_collisions
+from nipype_datasink.planning.collisions import check_collisions
+from nipype_datasink.planning.contents import SourceContents, scan
 from nipype_datasink.planning.hints import likely_input
 from nipype_datasink.planning.location import LocalDirectory, Location
-from nipype_datasink.planning.places import Places, RealDirectories, same_place, with_ancestors
+from nipype_datasink.planning.places import PathMap, RealPathCache, same_place, with_ancestors
 from nipype_datasink.planning.plan import Delivery, Plan, make_plan
 from nipype_datasink.planning.routing import Rules
-from nipype_datasink.planning.sources import Problem, Source, SourceContents, flatten, scan
+from nipype_datasink.planning.sources import Problem, Source, flatten
 
 __all__ = ["make_valid_plan"]
 
@@ -74,7 +75,7 @@ def _check_plan(plan: Plan, sources: Sequence[tuple[Source, SourceContents]]) ->
     _check_obstacles(on_disk)
     _check_removals(plan)
     links = {file.path for _, tree in sources for file in tree.files if file.is_link}
-    refuse_collisions(plan, links)
+    check_collisions(plan, links)
 
 
 def _is_identifier(source: Source, tree: SourceContents) -> bool:
@@ -110,10 +111,10 @@ def _with_hint(problem: Problem, inputs: Collection[str]) -> Problem:
 
 def _check_recursion(delivery: Delivery, contents: SourceContents) -> None:
     """Raise an error if a directory would be written into itself; onto itself is allowed."""
-    folders = list(map(RealDirectories(), delivery.directories))
+    folders = list(map(RealPathCache(), delivery.directories))
     if not folders or same_place(folders[0], os.path.realpath(delivery.source)):
         return
-    sources = Places((directory, directory) for directory in contents.real_directories)
+    sources = PathMap((directory, directory) for directory in contents.real_directories)
     if any(map(sources.find, with_ancestors(folders))):
         raise SourceError(
             escaped(
@@ -205,10 +206,10 @@ def _check_removals(plan: Plan) -> None:
                 )
 
 
-def _folders_around(paths: Mapping[str, str]) -> Places[str]:
+def _folders_around(paths: Mapping[str, str]) -> PathMap[str]:
     """Return every folder that holds one of `paths` (by name), that path included."""
     names = {path: name for name, path in paths.items()}
-    return Places((folder, names[path]) for folder, path in with_ancestors(names).items())
+    return PathMap((folder, names[path]) for folder, path in with_ancestors(names).items())
 
 
 def _real_base(location: Location) -> str:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from nipype_datasink.errors import CredentialsError, S3Error
-from nipype_datasink.planning.location import expand_home, refuse_password, without_password
+from nipype_datasink.planning.addresses import check_no_password, expand_home, remove_passwords
 from nipype_datasink.s3.concurrency import MAX_CLASSIC_REQUESTS, SECONDS_PER_REQUEST
 from nipype_datasink.s3.credentials import Keys, parse_credentials
 from nipype_datasink.s3.crt.request import register_probe
@@ -108,7 +108,7 @@ def open_bucket(name: str, connection: ClientOptions) -> Bucket:
     try:
         return _resource(connection).Bucket(name)
     except (BotoCoreError, ValueError) as error:
-        text = without_password(str(error))  # botocore shows addresses as they are
+        text = remove_passwords(str(error))  # botocore shows addresses as they are
         cause = error if text == str(error) else None
         raise S3Error(f"cannot prepare a client for S3: {text}") from cause
 
@@ -209,7 +209,7 @@ def _make_resource(connection: ClientOptions) -> S3ServiceResource:
     with _uncollected():
         resource = session.resource("s3", endpoint_url=connection.endpoint_url, config=config)
     client = resource.meta.client
-    refuse_password(client.meta.endpoint_url, "the endpoint in AWS's configuration")
+    check_no_password(client.meta.endpoint_url, "the endpoint in AWS's configuration")
     if not _is_aws(client, session) and not _checksums_chosen(session):
         # Other stores answer 411 to the trailers that boto3 adds by default, or corrupt the body.
         client.meta.config.request_checksum_calculation = "when_required"  # type: ignore[attr-defined]

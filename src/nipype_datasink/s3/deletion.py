@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from nipype_datasink.delivery.execution import Outcome
 from nipype_datasink.errors import S3Error
 from nipype_datasink.parallel import parallel_map
-from nipype_datasink.planning.places import alike
+from nipype_datasink.planning.places import normalize_name
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.concurrency import (
@@ -68,13 +68,17 @@ def exclude_alike(
     """
     spellings: dict[str, list[str]] = {}
     for key in delivered:
-        spellings.setdefault(alike(key), []).append(key)
-    doubtful = [key for key in keys if alike(key) in spellings]
+        spellings.setdefault(normalize_name(key), []).append(key)
+    doubtful = [key for key in keys if normalize_name(key) in spellings]
     if not doubtful:
         return list(keys)
-    others = {other for key in doubtful for other in spellings[alike(key)]}
+    others = {other for key in doubtful for other in spellings[normalize_name(key)]}
     listed = look_up(bucket.client, bucket.name, others, bucket.request_args)
-    stay = {key for key in doubtful if not all(other in listed for other in spellings[alike(key)])}
+    stay = {
+        key
+        for key in doubtful
+        if not all(other in listed for other in spellings[normalize_name(key)])
+    }
     for key in stay:
         _logger.warning("%s: %r stays: the store takes it for what was sent", bucket.name, key)
     return [key for key in keys if key not in stay]

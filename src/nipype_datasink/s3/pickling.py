@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from nipype_datasink.errors import CredentialsError, S3Error
-from nipype_datasink.planning.location import without_password
+from nipype_datasink.planning.addresses import remove_passwords
 from nipype_datasink.s3.client import is_mocked
 from nipype_datasink.worker import describe_process
 
@@ -180,7 +180,7 @@ def _reference(token: str, bucket: Any) -> Reference:
     return Reference(
         token,
         bucket.name,
-        without_password(meta.endpoint_url),
+        remove_passwords(meta.endpoint_url),
         meta.region_name,
         signed=credentials_of(bucket) is not None,
         mocked=is_mocked(),

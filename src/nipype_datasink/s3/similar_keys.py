@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from nipype_datasink.delivery.execution import Outcome
 from nipype_datasink.display import escaped
 from nipype_datasink.errors import S3Error
-from nipype_datasink.planning.places import alike_groups
+from nipype_datasink.planning.places import group_similar_names
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.readback import holds_file
@@ -26,7 +26,7 @@ def fail_replaced(bucket: BucketClient, outcomes: Sequence[Outcome]) -> list[Out
     """
     arrived = {f"/{each.transfer.key}": each for each in outcomes if each.status.arrived}
     failures: dict[FileTransfer, Outcome] = {}
-    for group in alike_groups(arrived):
+    for group in group_similar_names(arrived):
         for path in group:
             transfer = arrived[path].transfer
             others = [arrived[other].transfer for other in group if other != path]

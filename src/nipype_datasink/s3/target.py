@@ -131,9 +131,9 @@ class S3Target:
 
     def _check_name(self, bucket: Any) -> None:
         name = getattr(bucket, "name", None)
-        if isinstance(name, str) and name != self.location.receiver:
+        if isinstance(name, str) and name != self.location.actual_bucket:
             raise S3Error(
-                f"the bucket that was opened is {name!r}, not {self.location.receiver!r}; "
+                f"the bucket that was opened is {name!r}, not {self.location.actual_bucket!r}; "
                 "give base_directory its name, or inject it as the input 'bucket'"
             )
 

@@ -1,0 +1,191 @@
+"""Read base directories and addresses as users write them."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from nipype_datasink.errors import SettingsError
+from nipype_datasink.planning.location import (
+    LocalDirectory,
+    Location,
+    S3Prefix,
+    is_encodable,
+    normalize_prefix,
+)
+
+__all__ = [
+    "check_bucket_name",
+    "check_container",
+    "check_no_password",
+    "expand_home",
+    "parse_location",
+    "remove_passwords",
+]
+
+# Names as buckets may have had since 2006: today's rules are narrower, but old buckets and other
+# stores keep theirs. Access points are addressed by the form of their ARN that holds no slash.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
+_ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:[0-9]{12}:accesspoint:[\w.-]+")
+
+_SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
+
+# What a path holds where an address was taken for one: os.path.abspath and pathlib turn
+# "s3://bucket" into "s3:/bucket", and put the working directory before it.
+_ADDRESS_IN_PATH = re.compile(
+    r"(?:^|/)\s*(?:(?P<scheme>s3[an]?|gs|gcs|az|abfss?|https?|s?ftp|file|hdfs):/+(?P<rest>.*)"
+    r"|(?P<arn>arn:aws[a-z-]*:s3[a-z-]*:.*))",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def parse_location(text: str, name: str = "base_directory") -> Location:
+    """Read a location as users write it.
+
+    Parameters
+    ----------
+    text
+        A directory, relative to the working directory or absolute, ``~`` allowed; or
+        ``s3://bucket/prefix`` (the scheme in any case, as nipype takes it).
+    name
+        Of the input, for errors.
+
+    Raises
+    ------
+    SettingsError
+        For an ``s3://`` without a bucket, any other scheme, a path that was made of an address,
+        and a home directory that is not known.
+    """
+    if "\0" in text:
+        raise SettingsError(f"{name} {text!r} holds a NUL character")
+    if not is_encodable(text):
+        raise SettingsError(f"{name} {text!r} holds half a character (a lone surrogate)")
+    match = _SCHEME.match(text)
+    if match is None:
+        _refuse_address_in_path(text, name)
+        return LocalDirectory(os.path.abspath(expand_home(text, name)))
+    if match["scheme"].lower() != "s3":
+        raise SettingsError(
+            f"{name} {text!r} has the unknown scheme {match[0]!r}; "
+            "use a directory or 's3://bucket/prefix'"
+        )
+    bucket, _, prefix = text[match.end() :].partition("/")
+    if not bucket:
+        raise SettingsError(f"{name} {text!r} names no bucket; write 's3://bucket/prefix'")
+    return S3Prefix(bucket, normalize_prefix(prefix, text))
+
+
+def expand_home(path: str, name: str) -> str:
+    """Replace ``~`` or ``~user`` at the beginning of a path.
+
+    Parameters
+    ----------
+    path
+        As users write it.
+    name
+        Of the input, for errors.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such home directory.
+    """
+    expanded = os.path.expanduser(path)
+    if path.startswith("~") and expanded == path:
+        user = path.partition("/")[0]
+        raise SettingsError(
+            f"{name} {path!r} begins with {user!r}, and no home directory of that name is known; "
+            f"write the whole path, or './{user}' for a folder of that name"
+        )
+    return expanded
+
+
+def remove_passwords(text: str) -> str:
+    """Return `text` with whatever stands before an ``@`` in its addresses left out.
+
+    Examples
+    --------
+    >>> remove_passwords("cannot reach https://me:secret@minio.example.org:9000/b")
+    'cannot reach https://minio.example.org:9000/b'
+    """
+    return re.sub(r"(?<=://)[^\s\"'<>]*@", "", text)
+
+
+def check_no_password(address: str, name: str) -> None:
+    """Refuse an address that holds a user's name or password.
+
+    Parameters
+    ----------
+    address
+        Of a store, or a base directory.
+    name
+        Of the input, for errors.
+
+    Raises
+    ------
+    SettingsError
+        Naming the host only.
+    """
+    match = _SCHEME.match(address.strip())
+    rest = address.strip()[match.end() :] if match else address
+    if match and match["scheme"].lower() == "s3":  # keys may hold any character
+        rest = rest.partition("/")[0]
+    if "@" in rest:
+        host = rest.rpartition("@")[2].partition("/")[0]
+        raise SettingsError(
+            f"{name}: the address of {host!r} holds a user name or password, which nipype would "
+            "write into reports and pickles; use creds_path, s3_profile or the environment"
+        )
+
+
+def check_container(container: str) -> None:
+    """Refuse a container that is a place of its own, and not a folder in the base directory.
+
+    Raises
+    ------
+    SettingsError
+        For a NUL character, and for an address.
+    """
+    if "\0" in container:
+        raise SettingsError(f"container {container!r} holds a NUL character")
+    if _SCHEME.match(container.strip()) or _ADDRESS_IN_PATH.search(container):
+        raise SettingsError(
+            f"container {container!r} is an address, and not a folder in the base directory; "
+            "set base_directory to it"
+        )
+
+
+def _refuse_address_in_path(text: str, name: str) -> None:
+    """Refuse to make a folder called ``s3:``."""
+    match = _ADDRESS_IN_PATH.search(text)
+    if match is None:
+        return
+    if match["arn"]:
+        _, _, meant = match["arn"].rpartition(":::")  # an access point's ARN has none
+    elif match["scheme"].lower() == "s3":
+        meant = match["rest"]
+    else:
+        raise SettingsError(
+            f"{name} {text!r} holds the unknown scheme {match['scheme']!r}; "
+            "use a directory or 's3://bucket/prefix'"
+        )
+    raise SettingsError(
+        f"{name} {text!r} is no directory; if {f's3://{meant}'!r} is meant, write it as text, "
+        "without blanks before it: os.path.abspath and pathlib.Path damage addresses"
+    )
+
+
+def check_bucket_name(bucket: str) -> None:
+    """Refuse what can be no bucket's name, before anything is written.
+
+    Raises
+    ------
+    SettingsError
+        If neither a bucket nor an access point can have this name.
+    """
+    if not _BUCKET.fullmatch(bucket) and not _ACCESS_POINT.fullmatch(bucket):
+        raise SettingsError(
+            f"{bucket!r} cannot be a bucket: names have 3 to 255 letters, digits, dots, hyphens "
+            "and underscores, and start with a letter or digit"
+        )

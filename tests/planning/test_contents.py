@@ -1,0 +1,238 @@
+"""What sources hold on disk: files, companions and directories."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from nipype_datasink.planning.contents import (
+    SourceContents,
+    SourceFile,
+    same_bytes,
+    scan,
+    split_extension,
+)
+from nipype_datasink.planning.sources import Problem, Source
+
+
+def look(path: Path) -> SourceContents:
+    return scan(Source("x", str(path)))
+
+
+def problems(path: Path) -> list[str]:
+    return [str(problem) for problem in look(path).problems]
+
+
+def test_a_file_is_a_tree_of_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"12345")
+    assert look(path) == SourceContents(files=(SourceFile(str(path), "", 5),))
+
+
+@pytest.mark.parametrize(
+    ("name", "present", "companions"),
+    [
+        ("a.img", ["a.hdr", "a.mat"], ["a.hdr", "a.mat"]),
+        ("a.hdr", ["a.img", "a.mat", "a.nii"], ["a.img", "a.mat"]),
+        ("a.mat", ["a.hdr", "a.img", "a.nii"], ["a.hdr", "a.img", "a.nii"]),
+        ("a.nii", ["a.mat", "a.hdr"], ["a.mat"]),
+        ("a.BRIK", ["a.HEAD"], ["a.HEAD"]),
+        ("a.HEAD", ["a.BRIK"], ["a.BRIK"]),
+        ("a.b.img", ["a.b.hdr", "a.hdr"], ["a.b.hdr"]),
+        ("a.nii.gz", ["a.mat", "a.nii.mat"], []),
+        ("a.IMG", ["a.hdr", "a.HDR"], []),
+        ("a.txt", ["a.mat", "a.img"], []),
+        ("img", ["hdr", "mat"], []),
+    ],
+)
+def test_a_file_comes_with_its_companions(
+    name: str, present: list[str], companions: list[str], tmp_path: Path
+) -> None:
+    for item in [name, *present]:
+        (tmp_path / item).write_bytes(b"x")
+    found = [os.path.basename(item.path) for item in look(tmp_path / name).files]
+    assert found == [name, *companions]
+
+
+def test_a_directory_is_no_companion(tmp_path: Path) -> None:
+    (tmp_path / "a.nii").write_bytes(b"x")
+    (tmp_path / "a.mat").mkdir()
+    assert [item.path for item in look(tmp_path / "a.nii").files] == [str(tmp_path / "a.nii")]
+    assert problems(tmp_path / "a.nii") == []
+
+
+def test_a_dangling_companion_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.nii").write_bytes(b"x")
+    (tmp_path / "a.mat").symlink_to("gone")
+    assert problems(tmp_path / "a.nii") == [
+        f"x: {tmp_path / 'a.mat'} links to gone, which is not there"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/w/a.nii", ("/w/a", ".nii")),
+        ("/w/a.nii.gz", ("/w/a", ".nii.gz")),
+        ("/w/a.TAR.GZ", ("/w/a", ".TAR.GZ")),
+        ("/w/a.niml.dset", ("/w/a", ".niml.dset")),
+        ("/w/a.b.gz", ("/w/a.b", ".gz")),
+        ("/w/.nii.gz", ("/w/.nii", ".gz")),
+        ("/w.x/a", ("/w.x/a", "")),
+        ("/w/.a", ("/w/.a", "")),
+    ],
+)
+def test_double_extensions_stay_whole(path: str, expected: tuple[str, str]) -> None:
+    assert split_extension(path) == expected
+
+
+def test_a_directory_is_walked_in_order_through_links(tmp_path: Path) -> None:
+    top, other = tmp_path / "top", tmp_path / "other"
+    (top / "b" / "empty").mkdir(parents=True)
+    other.mkdir()
+    for path, size in [(top / "z", 1), (top / "a", 2), (top / "b" / "c", 3), (other / "d", 4)]:
+        path.write_bytes(b"x" * size)
+    (top / "link").symlink_to(other)
+    (top / "file").symlink_to(top / "a")
+    tree = look(top)
+    assert tree.is_directory
+    assert [(item.path, item.relative_path, item.size) for item in tree.files] == [
+        (str(top / relative_path), relative_path, size)
+        for relative_path, size in [("a", 2), ("b/c", 3), ("file", 2), ("link/d", 4), ("z", 1)]
+    ]
+    assert tree.directories == ("b", "b/empty", "link")
+    assert tree.real_directories == tuple(map(str, [top, top / "b", top / "b" / "empty", other]))
+
+
+def test_a_directory_may_be_reached_twice_but_not_in_a_circle(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    (top / "a").mkdir(parents=True)
+    (top / "a" / "f").write_bytes(b"x")
+    (top / "b").symlink_to(top / "a")
+    assert [item.relative_path for item in look(top).files] == ["a/f", "b/f"]
+    (top / "a" / "up").symlink_to(top)
+    assert problems(top) == [
+        f"x: {top}/{below} links to {top}, a directory that contains it"
+        for below in ("a/up", "b/up")
+    ]
+
+
+def test_a_missing_source_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "gone"
+    assert look(path).problems == (Problem("x", str(path), "does not exist", True),)
+    assert look(path).files == ()
+
+
+def test_a_source_below_a_file_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"")
+    assert look(tmp_path / "f" / "a").problems[0].missing
+
+
+def test_a_dangling_link_is_named_with_its_aim(tmp_path: Path) -> None:
+    path = tmp_path / "link"
+    path.symlink_to("gone")
+    why = "links to gone, which is not there"
+    assert look(path).problems == (Problem("x", str(path), why, True),)
+
+
+def test_a_link_in_a_circle_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "link"
+    path.symlink_to("link")
+    assert look(path).problems == (Problem("x", str(path), "is a link in a circle", True),)
+
+
+def test_a_name_that_no_file_can_have_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 300)
+    assert look(path).problems == (Problem("x", str(path), "does not exist", True),)
+
+
+@pytest.mark.parametrize("place", ["x", "d/x"], ids=["itself", "in-a-directory"])
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_what_is_no_file_is_never_opened(
+    kind: str, place: str, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = workdir / place
+    path.parent.mkdir(exist_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(place)
+    assert problems(workdir / place.partition("/")[0]) == [f"x: {path} is a {kind}"]
+
+
+def test_a_device_is_named() -> None:
+    assert problems(Path("/dev/null")) == ["x: /dev/null is a device"]
+
+
+def test_every_problem_of_a_directory_is_named(tmp_path: Path) -> None:
+    (tmp_path / "good").write_bytes(b"x")
+    (tmp_path / "null").symlink_to("/dev/null")
+    (tmp_path / "link").symlink_to("gone")
+    assert problems(tmp_path) == [
+        f"x: {tmp_path}/link links to gone, which is not there",
+        f"x: {tmp_path}/null is a device",
+    ]
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"x")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK)
+    assert problems(path) == [f"x: {path} may not be read"]
+
+
+def test_an_unreadable_directory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> list[str]:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    assert problems(tmp_path) == [f"x: {tmp_path} cannot be reached: Permission denied"]
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "same"),
+    [
+        pytest.param(b"", b"", True, id="empty"),
+        pytest.param(b"a", b"a", True, id="equal"),
+        pytest.param(b"a", b"b", False, id="different"),
+        pytest.param(b"a", b"ab", False, id="longer"),
+        pytest.param(b"x" * 300_000, b"x" * 300_000, True, id="blocks"),
+        pytest.param(b"x" * 300_000, b"x" * 299_999 + b"y", False, id="last-block"),
+    ],
+)
+def test_files_are_compared_by_their_bytes(
+    one: bytes, two: bytes, same: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "1").write_bytes(one)
+    (tmp_path / "2").write_bytes(two)
+    os.utime(tmp_path / "1", (0, 0))
+    assert same_bytes(str(tmp_path / "1"), str(tmp_path / "2")) is same
+
+
+def test_links_of_one_file_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "1").write_bytes(b"x")
+    os.link(tmp_path / "1", tmp_path / "2")
+    monkeypatch.setattr("builtins.open", lambda *_: pytest.fail("was opened"))
+    assert same_bytes(str(tmp_path / "1"), str(tmp_path / "2"))
+
+
+def test_directories_may_be_nested_deeper_than_calls(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    for _ in range(200):
+        folder += "/d"
+        os.mkdir(folder)
+    Path(folder, "a").write_bytes(b"x")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 100)
+    try:
+        found = look(tmp_path)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert [item.path for item in found.files] == [f"{folder}/a"]
+    assert found.problems == ()
