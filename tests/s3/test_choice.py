@@ -37,7 +37,7 @@ def choose(wanted: str, bucket: Any = "mybucket", **args: Any) -> object:
     if isinstance(bucket, str):
         bucket = open_bucket(bucket, ClientOptions(endpoint_url=args.pop("endpoint", ENDPOINT)))
     reached = BucketClient(client=bucket.meta.client, name=bucket.name, upload_args=args)
-    return choose_transport(wanted, reached, pace=ConcurrencyEstimator(), progress=Count())
+    return choose_transport(wanted, reached, estimator=ConcurrencyEstimator(), progress=Count())
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ LARGE = PART_SIZE + 1
 
 def send(client: Any, transfer: FileTransfer, **args: Any) -> Outcome:
     bucket = BucketClient(client=client, name="mybucket", upload_args=args)
-    transport = ClassicTransport(bucket, pace=ConcurrencyEstimator(2), progress=Count())
+    transport = ClassicTransport(bucket, estimator=ConcurrencyEstimator(2), progress=Count())
     (outcome,) = transport.send([transfer], CircuitBreaker())
     return outcome
 
@@ -190,7 +190,7 @@ def test_small_and_large_files_share_the_requests_at_a_time(
 
     monkeypatch.setattr(BaseClient, "_make_request", watch)
     reached = BucketClient(client=bucket.meta.client, name="mybucket", upload_args={})
-    transport = ClassicTransport(reached, pace=ConcurrencyEstimator(2), progress=Count())
+    transport = ClassicTransport(reached, estimator=ConcurrencyEstimator(2), progress=Count())
     others = [replace(small, destination=f"s3://mybucket/{number}") for number in range(8)]
     transport.send([large, *others], CircuitBreaker())
     assert len(at_once) >= len(others) + 3

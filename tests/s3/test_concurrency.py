@@ -1,4 +1,4 @@
-"""How many requests at a time hide the time that the network takes."""
+"""The estimated number of concurrent requests, for stores of known latency."""
 
 from __future__ import annotations
 
@@ -7,49 +7,53 @@ import time
 
 import pytest
 
-from nipype_datasink.s3.concurrency import ConcurrencyEstimator
+from nipype_datasink.s3.concurrency import ConcurrencyEstimator, RequestProfile
+
+PROFILE = RequestProfile(cpu_seconds=1e-3, minimum=2, maximum=32)
 
 
-def paced(monkeypatch: pytest.MonkeyPatch, wall: float, work: float) -> ConcurrencyEstimator:
-    """Return the pace after a request of so many seconds, some of them work."""
-    pace, clock = ConcurrencyEstimator(), iter([100.0, 100.0 + wall])
-    own = iter([5.0, 5.0 + work])
+def estimator_after(
+    monkeypatch: pytest.MonkeyPatch, elapsed: float, cpu: float
+) -> ConcurrencyEstimator:
+    """Return an estimator that has measured a request; both times are in seconds."""
+    estimator, clock = ConcurrencyEstimator(), iter([100.0, 100.0 + elapsed])
+    cpu_clock = iter([5.0, 5.0 + cpu])
     with monkeypatch.context() as patch:
         patch.setattr(time, "perf_counter", lambda: next(clock))
-        patch.setattr(time, "thread_time", lambda: next(own))
-        with pace.timed():
+        patch.setattr(time, "thread_time", lambda: next(cpu_clock))
+        with estimator.measure_latency():
             pass
-    return pace
+    return estimator
 
 
 @pytest.mark.parametrize(
-    ("wall", "work", "expected"),
+    ("elapsed", "cpu", "expected"),
     [(0.010, 0.010, 2), (0.010, 0.005, 6), (0.021, 0.001, 21), (0.900, 0.001, 32)],
-    ids=["nothing but work", "half of it waiting", "20 ms", "far away"],
+    ids=["no latency", "5 ms", "20 ms", "900 ms"],
 )
-def test_as_many_requests_as_fit_into_the_time_of_waiting(
-    monkeypatch: pytest.MonkeyPatch, wall: float, work: float, expected: int
+def test_requests_fill_the_latency(
+    monkeypatch: pytest.MonkeyPatch, elapsed: float, cpu: float, expected: int
 ) -> None:
-    pace = paced(monkeypatch, wall, work)
-    assert pace.requests(work=1e-3, least=2, most=32) == expected
+    estimator = estimator_after(monkeypatch, elapsed, cpu)
+    assert estimator.estimate(PROFILE) == expected
 
 
-def test_an_unknown_store_is_far_away() -> None:
-    assert ConcurrencyEstimator().requests(work=1e-3, least=2, most=32) == 32
+def test_an_unknown_latency_is_taken_as_high() -> None:
+    assert ConcurrencyEstimator().estimate(PROFILE) == 32
 
 
-def test_a_limit_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ConcurrencyEstimator(1).requests(work=1e-3, least=2, most=32) == 1
-    assert ConcurrencyEstimator(99).requests(work=1e-3, least=2, most=32) == 99
+def test_a_limit_of_the_user_is_returned_as_it_is() -> None:
+    assert ConcurrencyEstimator(1).estimate(PROFILE) == 1
+    assert ConcurrencyEstimator(99).estimate(PROFILE) == 99
 
 
-def test_sleeping_is_waiting() -> None:
-    pace = ConcurrencyEstimator()
-    with pace.timed():
+def test_only_time_without_computing_is_latency() -> None:
+    estimator = ConcurrencyEstimator()
+    with estimator.measure_latency():
         threading.Event().wait(0.05)
-    assert pace.requests(work=1e-3, least=2, most=10_000) >= 50
-    with pace.timed():
+    assert estimator.estimate(RequestProfile(1e-3, 2, 10_000)) >= 50
+    with estimator.measure_latency():
         end = time.thread_time() + 0.05
         while time.thread_time() < end:
             pass
-    assert pace.requests(work=1.0, least=2, most=10_000) == 2
+    assert estimator.estimate(RequestProfile(1.0, 2, 10_000)) == 2

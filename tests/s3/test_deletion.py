@@ -40,7 +40,7 @@ def remaining(outcomes: list[Outcome]) -> dict[str, str]:
 
 
 def run(bucket: BucketClient) -> dict[str, str]:
-    return remaining(delete(bucket, KEYS, pace=ConcurrencyEstimator()))
+    return remaining(delete(bucket, KEYS, estimator=ConcurrencyEstimator()))
 
 
 def test_one_request_deletes_many_and_carries_content_md5(

@@ -52,7 +52,7 @@ def make(credentials: None, transfer_client: str) -> Make:
         return choose_transport(
             transfer_client,
             bucket,
-            pace=ConcurrencyEstimator(concurrency),
+            estimator=ConcurrencyEstimator(concurrency),
             progress=progress or Count(),
         )
 

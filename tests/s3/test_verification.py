@@ -447,7 +447,7 @@ def send(
         client = open_bucket("mybucket", connection).meta.client
         bucket = BucketClient(client=client, name="mybucket", upload_args={})
         transport = choose_transport(
-            transfer_client, bucket, pace=ConcurrencyEstimator(limit), progress=Count()
+            transfer_client, bucket, estimator=ConcurrencyEstimator(limit), progress=Count()
         )
         return transport.send(transfers, CircuitBreaker())
 

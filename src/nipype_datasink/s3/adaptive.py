@@ -55,7 +55,7 @@ class AdaptiveTransport:
                     raise
                 sent = [Outcome.failure(item, error) for item in waiting]
             outcomes.update((outcome.transfer, outcome) for outcome in sent)
-            if attempt.learnt is None or breaker.stopped:
+            if attempt.learnt is None or breaker.is_open:
                 break
             self._adapt(attempt.dialect, attempt.learnt)
             failed = [outcome for outcome in sent if _may_be_sent(outcome, attempt)]
@@ -78,31 +78,31 @@ class AdaptiveTransport:
 
 
 class _Attempt(CircuitBreaker):
-    """The trouble of one attempt: a lesson ends it, and does not count as trouble of the run."""
+    """End one attempt when it shows a dialect; pass every other result on to the run's breaker."""
 
     def __init__(self, breaker: CircuitBreaker, dialect: Dialect) -> None:
         super().__init__()
         self.dialect = dialect
         self.learnt: Dialect | None = None
-        self._of_run = breaker
+        self._run_breaker = breaker
         self._learning = threading.Lock()  # guards `learnt`
 
     @property
-    def stopped(self) -> bool:
-        return self.learnt is not None or self._of_run.stopped
+    def is_open(self) -> bool:
+        return self.learnt is not None or self._run_breaker.is_open
 
-    def stop(self) -> None:
-        self._of_run.stop()
+    def open(self) -> None:
+        self._run_breaker.open()
 
-    def accept(self) -> None:
-        self._of_run.accept()
+    def record_success(self) -> None:
+        self._run_breaker.record_success()
 
-    def suspect(self) -> None:
-        self._of_run.suspect()
+    def record_listing_failure(self) -> None:
+        self._run_breaker.record_listing_failure()
 
-    def refuse(self, error: BaseException) -> None:
+    def record_failure(self, error: BaseException) -> None:
         if not self.teaches(error):
-            self._of_run.refuse(error)
+            self._run_breaker.record_failure(error)
             return
         with self._learning:
             self.learnt = self.learnt or learn(error, self.dialect)

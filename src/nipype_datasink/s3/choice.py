@@ -33,7 +33,7 @@ class CrtUnavailable(Exception):
 
 
 def choose_transport(
-    wanted: str, bucket: BucketClient, *, pace: ConcurrencyEstimator, progress: Progress
+    wanted: str, bucket: BucketClient, *, estimator: ConcurrencyEstimator, progress: Progress
 ) -> Transport:
     """Return what sends files to `bucket`.
 
@@ -44,7 +44,7 @@ def choose_transport(
         answers it did not understand gets ``classic`` in any case.
     bucket
         Where they go.
-    pace
+    estimator
         Of requests.
     progress
         Called with the number of bytes sent.
@@ -57,17 +57,19 @@ def choose_transport(
     transport: Transport | None = None
     if wanted != "classic" and dialect_of(bucket).suits_crt:
         try:
-            transport = _crt(bucket, pace, progress)
+            transport = _crt(bucket, estimator, progress)
         except CrtUnavailable as why:
             if wanted == "crt":
                 raise S3Error(
                     f"s3_transfer_client 'crt' cannot be used: {why}. Set 'auto' or 'classic'"
                 ) from None
             _logger.debug("%s: boto3 sends: %s", bucket.name, why)
-    return transport or ClassicTransport(bucket, pace=pace, progress=progress)
+    return transport or ClassicTransport(bucket, estimator=estimator, progress=progress)
 
 
-def _crt(bucket: BucketClient, pace: ConcurrencyEstimator, progress: Progress) -> Transport | None:
+def _crt(
+    bucket: BucketClient, estimator: ConcurrencyEstimator, progress: Progress
+) -> Transport | None:
     """Return None where the runtime could send, were this process not a fork of its own."""
     session = _session(bucket)
     from nipype_datasink.s3.crt.client import crt_client, started_before_fork
@@ -81,12 +83,12 @@ def _crt(bucket: BucketClient, pace: ConcurrencyEstimator, progress: Progress) -
         _logger.info("%s: boto3 sends, as the parent process uses the AWS CRT", bucket.name)
         return None
     try:
-        client = crt_client(bucket.client, session, template, concurrency=pace.limit)
+        client = crt_client(bucket.client, session, template, concurrency=estimator.limit)
     except Exception as error:
         raise CrtUnavailable(
             f"its client cannot be made: {error}"
         ) from error  # no descriptors, no threads
-    return CrtTransport(bucket, client, template, pace=pace, progress=progress)
+    return CrtTransport(bucket, client, template, estimator=estimator, progress=progress)
 
 
 def close_idle_connections() -> None:

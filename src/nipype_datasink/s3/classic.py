@@ -17,9 +17,9 @@ from nipype_datasink.parallel import Pool, parallel_map, raise_if_cancelled, wai
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3 import has_crt
 from nipype_datasink.s3.bucket_client import BucketClient
-from nipype_datasink.s3.client import MAX_CLASSIC_REQUESTS, SECONDS_PER_REQUEST, session_of
+from nipype_datasink.s3.client import session_of
 from nipype_datasink.s3.comparison import PART_SIZE
-from nipype_datasink.s3.concurrency import ConcurrencyEstimator
+from nipype_datasink.s3.concurrency import CLASSIC_REQUESTS, MAX_CLASSIC_PARTS, ConcurrencyEstimator
 from nipype_datasink.s3.content_md5 import DigestingClient
 from nipype_datasink.s3.content_type import content_type_of
 from nipype_datasink.s3.dialect import dialect_of
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ClassicTransport"]
 
-_PARTS = 10  # at a time, as boto3 by itself
-
 
 class ClassicTransport:
     """Sends files through boto3: small ones first, then large ones in parts.
@@ -49,20 +47,20 @@ class ClassicTransport:
     ----------
     bucket
         Where they go.
-    pace
+    estimator
         Of requests.
     progress
         Called with the number of bytes sent.
     """
 
     def __init__(
-        self, bucket: BucketClient, *, pace: ConcurrencyEstimator, progress: Progress
+        self, bucket: BucketClient, *, estimator: ConcurrencyEstimator, progress: Progress
     ) -> None:
         self._bucket = bucket
         self._args = {**_fastest_checksum(bucket), **bucket.upload_args}
         digest = dialect_of(bucket).needs_digest
         self._client: Any = DigestingClient(bucket.client) if digest else bucket.client
-        self._pace = pace
+        self._estimator = estimator
         self._progress = progress
         self._verifier = Verifier(bucket)
 
@@ -70,12 +68,12 @@ class ClassicTransport:
         """Send every file that can be sent; return what became of each, in order."""
         small = [transfer for transfer in transfers if transfer.size <= PART_SIZE]
         large = [transfer for transfer in transfers if transfer.size > PART_SIZE]
-        threads = self._pace.requests(work=SECONDS_PER_REQUEST, least=2, most=MAX_CLASSIC_REQUESTS)
+        threads = self._estimator.estimate(CLASSIC_REQUESTS)
         sent = parallel_map(
             lambda item: self._send_small(item, breaker),
             small,
             threads=threads,
-            on_interrupt=breaker.stop,
+            on_interrupt=breaker.open,
         )
         outcomes = {outcome.transfer: outcome for outcome in sent}
         if large:
@@ -83,7 +81,7 @@ class ClassicTransport:
         return [outcomes[transfer] for transfer in transfers]
 
     def _send_small(self, transfer: FileTransfer, breaker: CircuitBreaker) -> Outcome:
-        if breaker.stopped:
+        if breaker.is_open:
             return Outcome(transfer=transfer, status=Status.NOT_TRIED)
         try:
             before = version_of(transfer.source)
@@ -91,16 +89,16 @@ class ClassicTransport:
             refuse_change(transfer.source, before)
             verified = self._verifier.verify(transfer, before[0], _answer(response))
         except Exception as error:  # noqa: BLE001 - a client may carry handlers of the user's
-            breaker.refuse(error)
+            breaker.record_failure(error)
             return Outcome.failure(transfer, error)
-        breaker.accept()
+        breaker.record_success()
         self._progress(transfer.size)
         return Outcome(transfer=transfer, status=Status.SENT, verified=verified)
 
     def _send_large(
         self, transfers: Sequence[FileTransfer], breaker: CircuitBreaker
     ) -> dict[FileTransfer, Outcome]:
-        at_once = self._pace.limit or min(_PARTS, self._pace.affordable)
+        at_once = self._estimator.limit or min(MAX_CLASSIC_PARTS, self._estimator.affordable)
         config = TransferConfig(
             multipart_threshold=PART_SIZE,
             multipart_chunksize=PART_SIZE,
@@ -118,12 +116,12 @@ class ClassicTransport:
                 except CancelledError:
                     outcomes[transfer] = cancelled(transfer)
                 except Exception as error:  # noqa: BLE001
-                    breaker.refuse(error)
+                    breaker.record_failure(error)
                     outcomes[transfer] = Outcome.failure(transfer, error)
-                    if breaker.stopped:
+                    if breaker.is_open:
                         _cancel(begun)
                 else:
-                    breaker.accept()
+                    breaker.record_success()
                     sent.append((transfer, before))
         answers = client.completions
         for outcome in parallel_map(
@@ -138,7 +136,7 @@ class ClassicTransport:
         begun: list[_Begun] = []
         outcomes: dict[FileTransfer, Outcome] = {}
         for transfer in transfers:
-            if breaker.stopped:
+            if breaker.is_open:
                 outcomes[transfer] = Outcome(transfer=transfer, status=Status.NOT_TRIED)
                 continue
             watch = _Watch(self._progress)

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 from nipype_datasink.errors import CredentialsError, S3Error
 from nipype_datasink.planning.addresses import check_no_password, expand_home, remove_passwords
-from nipype_datasink.s3.concurrency import MAX_CLASSIC_REQUESTS, SECONDS_PER_REQUEST
+from nipype_datasink.s3.concurrency import CLASSIC_REQUESTS
 from nipype_datasink.s3.credentials import Keys, parse_credentials
 from nipype_datasink.s3.crt.request import register_probe
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket, S3ServiceResource
 
 __all__ = [
-    "MAX_CLASSIC_REQUESTS",
-    "SECONDS_PER_REQUEST",
     "ClientOptions",
     "forget_clients",
     "is_mocked",
@@ -226,7 +224,7 @@ def _settings(session: boto3.session.Session, connection: ClientOptions) -> dict
     from botocore import UNSIGNED
 
     settings: dict[str, Any] = {
-        "max_pool_connections": connection.concurrency or MAX_CLASSIC_REQUESTS,
+        "max_pool_connections": connection.concurrency or CLASSIC_REQUESTS.maximum,
         # Composing the default takes a third of the time of a small request.
         "user_agent": f"nipype-datasink Boto3/{boto3.__version__}",
     }

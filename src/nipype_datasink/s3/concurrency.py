@@ -1,54 +1,81 @@
-"""How many requests at a time hide the time that the network takes."""
+"""Estimate how many concurrent requests hide the network's latency."""
 
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
-__all__ = ["MAX_CLASSIC_REQUESTS", "SECONDS_PER_REQUEST", "ConcurrencyEstimator"]
+__all__ = [
+    "CLASSIC_REQUESTS",
+    "CRT_PARTS",
+    "CRT_REQUESTS",
+    "MAX_CLASSIC_PARTS",
+    "ConcurrencyEstimator",
+    "RequestProfile",
+]
 
-# Requests at a time through boto3, at the most; they hide round trips of 30 ms.
-MAX_CLASSIC_REQUESTS = 32
-# Seconds that botocore needs for one: all threads share one interpreter lock.
-SECONDS_PER_REQUEST = 1e-3
+
+class RequestProfile(NamedTuple):
+    """What one kind of request costs, and how many of them are sent at a time."""
+
+    cpu_seconds: float
+    """Processor time of one request."""
+
+    minimum: int
+    """Number of concurrent requests where the store answers at once."""
+
+    maximum: int
+    """Number of concurrent requests where the store is far away."""
+
+
+# boto3: all threads share one interpreter lock. 32 requests hide round trips of 30 ms.
+CLASSIC_REQUESTS = RequestProfile(cpu_seconds=1e-3, minimum=2, maximum=32)
+MAX_CLASSIC_PARTS = 10  # of large files; boto3's own default
+
+# The AWS Common Runtime, as measured: whole files, and parts of large ones. Where the store is
+# near, two parts for each processor are fastest; more than 16 take memory for little gain.
+CRT_REQUESTS = RequestProfile(cpu_seconds=1 / 6000, minimum=64, maximum=500)
+CRT_PARTS = RequestProfile(
+    cpu_seconds=4e-3, minimum=max(4, min(8, 2 * (os.cpu_count() or 1))), maximum=16
+)
 
 
 class ConcurrencyEstimator:
-    """The pace of one run: what the user allows, and how long the store takes to answer.
+    """Estimate the number of concurrent requests from the store's latency.
 
     Parameters
     ----------
     limit
-        Requests at a time; None leaves it to what is seen.
+        Number of concurrent requests that the user has set; None to estimate it.
     affordable
-        Requests at a time for which this process has descriptors; it bounds the limit, too.
+        Number of requests for which this process has file descriptors; it also bounds the limit.
     """
 
     def __init__(self, limit: int | None = None, *, affordable: int | None = None) -> None:
         self.affordable = sys.maxsize if affordable is None else affordable
         self.limit = None if limit is None else min(limit, self.affordable)
-        self._wait = math.inf  # seconds
+        self._latency_seconds = math.inf  # nothing is known yet: assume a distant store
 
     @contextmanager
-    def timed(self) -> Iterator[None]:
-        """Take the time of a request: what is no work of this thread is waiting."""
-        begin, work = time.perf_counter(), time.thread_time()
+    def measure_latency(self) -> Iterator[None]:
+        """Measure how long this thread waits, and does not compute, during a request."""
+        begin, cpu_begin = time.perf_counter(), time.thread_time()
         yield
-        self._wait = time.perf_counter() - begin - (time.thread_time() - work)
+        elapsed, cpu = time.perf_counter() - begin, time.thread_time() - cpu_begin
+        self._latency_seconds = elapsed - cpu
 
-    def requests(self, *, work: float, least: int, most: int) -> int:
-        """Return how many requests at a time keep the processor busy; more would only contend.
+    def estimate(self, profile: RequestProfile) -> int:
+        """Return how many concurrent requests keep one processor busy.
 
-        Parameters
-        ----------
-        work
-            Seconds that the processor needs for one.
-        least, most
-            Bounds of the result, unless the user has set a limit.
+        More would only compete for it. A limit that the user has set is returned as it is.
         """
         if self.limit is not None:
             return self.limit
-        return int(min(self.affordable, max(least, min(most, 1 + self._wait / work))))
+        cpu_seconds, minimum, maximum = profile
+        wanted = 1 + self._latency_seconds / cpu_seconds
+        return int(min(self.affordable, max(minimum, min(maximum, wanted))))

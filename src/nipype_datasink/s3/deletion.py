@@ -16,11 +16,7 @@ from nipype_datasink.parallel import parallel_map
 from nipype_datasink.planning.places import normalize_name
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
-from nipype_datasink.s3.concurrency import (
-    MAX_CLASSIC_REQUESTS,
-    SECONDS_PER_REQUEST,
-    ConcurrencyEstimator,
-)
+from nipype_datasink.s3.concurrency import CLASSIC_REQUESTS, ConcurrencyEstimator
 from nipype_datasink.s3.errors import DENIED, code_of, concerns_bucket
 from nipype_datasink.s3.listing import look_up
 
@@ -85,7 +81,7 @@ def exclude_alike(
 
 
 def delete(
-    bucket: BucketClient, keys: Sequence[str], *, pace: ConcurrencyEstimator
+    bucket: BucketClient, keys: Sequence[str], *, estimator: ConcurrencyEstimator
 ) -> list[Outcome]:
     """Delete objects; return an outcome for each that remains.
 
@@ -106,7 +102,7 @@ def delete(
             break
         remaining.update(errors)
         unconfirmed += [key for key in batch if key not in confirmed and key not in errors]
-    threads = pace.requests(work=SECONDS_PER_REQUEST, least=2, most=MAX_CLASSIC_REQUESTS)
+    threads = estimator.estimate(CLASSIC_REQUESTS)
     singly = parallel_map(lambda key: _delete_one(bucket, key), unconfirmed, threads=threads)
     found = zip(unconfirmed, singly, strict=True)
     remaining.update({key: error for key, error in found if error})

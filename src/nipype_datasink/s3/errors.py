@@ -97,38 +97,41 @@ def concerns_bucket(error: BaseException) -> bool:
 
 
 class CircuitBreaker:
-    """Whether going on makes sense, as the requests so far have shown; for any thread."""
+    """Stop sending when further requests would fail too; any thread may call its methods."""
 
     def __init__(self) -> None:
+        # The lock guards the count of denied objects. The two flags only change from False to
+        # True, so threads may read and set them without it.
         self._lock = threading.Lock()
-        self._stopped = False
-        self._accepted = False
-        self._patience = _DENIED_BEFORE_ANY
+        self._is_open = False
+        self._has_succeeded = False
+        self._denials_left = _DENIED_BEFORE_ANY
 
     @property
-    def stopped(self) -> bool:
-        """Whether nothing more should be begun."""
-        return self._stopped
+    def is_open(self) -> bool:
+        """Whether no further request should be started."""
+        return self._is_open
 
-    def stop(self) -> None:
-        """Begin nothing more."""
-        self._stopped = True
+    def open(self) -> None:
+        """Let no further request be started."""
+        self._is_open = True
 
-    def accept(self) -> None:
-        """Take note that the bucket holds an object of ours."""
-        self._accepted = True
+    def record_success(self) -> None:
+        """Record that the bucket holds an object that this run delivers."""
+        self._has_succeeded = True
 
-    def suspect(self) -> None:
-        """Take note that the bucket could not be listed."""
-        self._patience = 1
+    def record_listing_failure(self) -> None:
+        """Record that the bucket could not be listed: then one denied upload is enough."""
+        self._denials_left = 1
 
-    def refuse(self, error: BaseException) -> None:
-        """Take note of an error; stop if it concerns the whole bucket and not one object."""
+    def record_failure(self, error: BaseException) -> None:
+        """Record an error; open if it concerns the whole bucket and not one object."""
         with self._lock:
-            # Denied objects among others are their own affair; many before any is stored are not.
-            self._patience -= code_of(error) in DENIED
-            if concerns_bucket(error) or (self._patience <= 0 and not self._accepted):
-                self.stop()
+            # A policy may deny single objects while others arrive. Where many are denied and none
+            # has arrived, the credentials may not write at all.
+            self._denials_left -= code_of(error) in DENIED
+            if concerns_bucket(error) or (self._denials_left <= 0 and not self._has_succeeded):
+                self.open()
 
 
 def forget_secrets(error: BaseException | None, secrets: Iterable[str | None] = ()) -> None:

@@ -20,7 +20,7 @@ from nipype_datasink.s3.adaptive import AdaptiveTransport
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.choice import choose_transport, close_idle_connections
 from nipype_datasink.s3.client import is_signed
-from nipype_datasink.s3.concurrency import ConcurrencyEstimator
+from nipype_datasink.s3.concurrency import CRT_REQUESTS, ConcurrencyEstimator
 from nipype_datasink.s3.custom_upload import send_as_nipype, send_by_hook
 from nipype_datasink.s3.deletion import delete, exclude_alike
 from nipype_datasink.s3.descriptors import reserved_requests
@@ -50,7 +50,6 @@ _logger = logging.getLogger("nipype.interface")
 
 # What a library, the store or the machine raises where nothing has been sent yet.
 _OF_THE_STORE = (BotoCoreError, ClientError, ResponseParserError, S3Error, OSError)
-_MOST_REQUESTS = 500  # at a time, through any transport
 
 
 class S3Target:
@@ -167,14 +166,14 @@ class S3Target:
         bucket = BucketClient(
             client=boto3_bucket.meta.client, name=boto3_bucket.name, upload_args=self._args
         )
-        with reserved_requests(self._concurrency or _MOST_REQUESTS) as affordable:
-            pace = ConcurrencyEstimator(self._concurrency, affordable=affordable)
-            outcomes = self._complete(plan, bucket, pace, progress)
+        with reserved_requests(self._concurrency or CRT_REQUESTS.maximum) as affordable:
+            estimator = ConcurrencyEstimator(self._concurrency, affordable=affordable)
+            outcomes = self._complete(plan, bucket, estimator, progress)
         close_idle_connections()
         return outcomes
 
     def _complete(
-        self, plan: Plan, bucket: BucketClient, pace: ConcurrencyEstimator, progress: Progress
+        self, plan: Plan, bucket: BucketClient, estimator: ConcurrencyEstimator, progress: Progress
     ) -> list[Outcome]:
         """Find out what is missing, send it, and delete what must not remain."""
         breaker = CircuitBreaker()
@@ -183,7 +182,7 @@ class S3Target:
             def look(_: None) -> tuple[list[str], set[FileTransfer]]:
                 superfluous = _keys_to_delete(plan, bucket)
                 return superfluous, find_unchanged(
-                    bucket, files.transfers, pace=pace, breaker=breaker
+                    bucket, files.transfers, estimator=estimator, breaker=breaker
                 )
 
             try:
@@ -195,12 +194,14 @@ class S3Target:
             absent = [transfer for transfer in files.transfers if transfer not in present]
             if absent:
                 outcomes += self._send(
-                    absent, bucket, pace=pace, breaker=breaker, progress=progress
+                    absent, bucket, estimator=estimator, breaker=breaker, progress=progress
                 )
                 outcomes = _apart(partial(fail_replaced, bucket), outcomes, breaker)
             outcomes = [files.original(outcome) for outcome in outcomes] + files.failures
         if superfluous and all(outcome.status.arrived for outcome in outcomes):
-            outcomes += _apart(lambda keys: _delete(bucket, keys, plan, pace), superfluous, breaker)
+            outcomes += _apart(
+                lambda keys: _delete(bucket, keys, plan, estimator), superfluous, breaker
+            )
         return outcomes
 
     def _tell_of_what_is_not_compared(self, bucket: BucketClient, unchanged: int) -> None:
@@ -217,7 +218,7 @@ class S3Target:
         transfers: Sequence[FileTransfer],
         bucket: BucketClient,
         *,
-        pace: ConcurrencyEstimator,
+        estimator: ConcurrencyEstimator,
         breaker: CircuitBreaker,
         progress: Progress,
     ) -> list[Outcome]:
@@ -226,7 +227,7 @@ class S3Target:
             transport = AdaptiveTransport(
                 bucket,
                 lambda: choose_transport(
-                    self._transfer_client, bucket, pace=pace, progress=progress
+                    self._transfer_client, bucket, estimator=estimator, progress=progress
                 ),
             )
         except _OF_THE_STORE as error:
@@ -254,17 +255,17 @@ def _apart(
     botocore would take it for an error of its own, and try again.
     """
     (result,) = parallel_map(
-        work, [piece], threads=1, own_thread=True, abandon=abandon, on_interrupt=breaker.stop
+        work, [piece], threads=1, own_thread=True, abandon=abandon, on_interrupt=breaker.open
     )
     return result
 
 
 def _delete(
-    bucket: BucketClient, keys: Sequence[str], plan: Plan, pace: ConcurrencyEstimator
+    bucket: BucketClient, keys: Sequence[str], plan: Plan, estimator: ConcurrencyEstimator
 ) -> list[Outcome]:
     try:
         others = exclude_alike(bucket, keys, {transfer.key for transfer in plan.transfers})
-        return delete(bucket, others, pace=pace)
+        return delete(bucket, others, estimator=estimator)
     except Exception as error:  # noqa: BLE001 - what was sent stays known
         places = [f"s3://{bucket.name}/{key}" for key in keys]
         transfers = [FileTransfer(source="", destination=place, size=0) for place in places]

@@ -34,7 +34,7 @@ class Transport(Protocol):
         ----------
         transfers
             What to send.
-        trouble
+        breaker
             Tells whether going on makes sense.
         """
 

@@ -12,7 +12,6 @@ from nipype_datasink.parallel import parallel_map
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3 import has_crt
 from nipype_datasink.s3.bucket_client import BucketClient
-from nipype_datasink.s3.client import MAX_CLASSIC_REQUESTS, SECONDS_PER_REQUEST
 from nipype_datasink.s3.comparison import (
     PART_SIZE,
     ExpectedDigest,
@@ -20,7 +19,7 @@ from nipype_datasink.s3.comparison import (
     part_size_of,
     proofs,
 )
-from nipype_datasink.s3.concurrency import ConcurrencyEstimator
+from nipype_datasink.s3.concurrency import CLASSIC_REQUESTS, ConcurrencyEstimator
 from nipype_datasink.s3.errors import CircuitBreaker, concerns_bucket
 from nipype_datasink.s3.listing import StoredObject, look_up
 from nipype_datasink.s3.verification import Agreement, proves
@@ -35,7 +34,7 @@ def find_unchanged(
     bucket: BucketClient,
     transfers: Sequence[FileTransfer],
     *,
-    pace: ConcurrencyEstimator,
+    estimator: ConcurrencyEstimator,
     breaker: CircuitBreaker,
 ) -> set[FileTransfer]:
     """Return those of `transfers` that need not be sent.
@@ -48,9 +47,9 @@ def find_unchanged(
         Where they go.
     transfers
         What is to be there.
-    pace
+    estimator
         Told how long a listing takes.
-    trouble
+    breaker
         Told whether the bucket may be listed, and holds files of ours.
 
     Raises
@@ -58,7 +57,7 @@ def find_unchanged(
     botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError
         If S3 refuses or is not there at all.
     """
-    with pace.timed():
+    with estimator.measure_latency():
         stored = _listed(bucket, transfers, breaker)
     candidates = [
         transfer
@@ -69,11 +68,11 @@ def find_unchanged(
     same = parallel_map(
         lambda item: _is_there(bucket, item, stored[item.key], agreement),
         candidates,
-        threads=pace.requests(work=SECONDS_PER_REQUEST, least=_READERS, most=MAX_CLASSIC_REQUESTS),
+        threads=estimator.estimate(CLASSIC_REQUESTS._replace(minimum=_READERS)),
     )
     present = {item for item, is_same in zip(candidates, same, strict=True) if is_same}
     if present:
-        breaker.accept()
+        breaker.record_success()
     return present
 
 
@@ -86,7 +85,7 @@ def _listed(
     except ClientError as error:
         if concerns_bucket(error):
             raise
-        breaker.suspect()
+        breaker.record_listing_failure()
         return {}  # may not look, or the store cannot list so
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -25,7 +24,7 @@ from nipype_datasink.parallel import Pool, WorkCancelled, parallel_map, raise_if
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.comparison import CHECKSUMS, PART_SIZE, part_size_for
-from nipype_datasink.s3.concurrency import ConcurrencyEstimator
+from nipype_datasink.s3.concurrency import CRT_PARTS, CRT_REQUESTS, ConcurrencyEstimator
 from nipype_datasink.s3.content_type import content_type_of
 from nipype_datasink.s3.crt.errors import is_cancellation, translated
 from nipype_datasink.s3.crt.request import RequestTemplate
@@ -45,12 +44,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CrtTransport", "checksum_of"]
 
-_REQUEST = 1 / 6000  # seconds that the runtime needs for a small one
-_FEWEST, _MOST = 64, 500  # at a time, unless the user says otherwise
-_PART = 4e-3  # seconds for a large one
-# At a time: where the store is near, two for each processor; more are slower there.
-_FEWEST_PARTS = max(4, min(8, 2 * (os.cpu_count() or 1)))
-_MOST_PARTS = 16  # more take memory, which costs more than it gains
 _PROVERS = 2  # files at a time
 _TOO_MANY_REQUESTS = 429
 # Headers of answers, and what boto3 calls them.
@@ -74,7 +67,7 @@ class CrtTransport:
         The runtime's.
     template
         Of its requests.
-    pace
+    estimator
         Of requests.
     progress
         Called with the number of bytes sent.
@@ -86,7 +79,7 @@ class CrtTransport:
         client: CrtClient,
         template: RequestTemplate,
         *,
-        pace: ConcurrencyEstimator,
+        estimator: ConcurrencyEstimator,
         progress: Progress,
     ) -> None:
         self._bucket = bucket
@@ -94,7 +87,7 @@ class CrtTransport:
         self._template = template
         self.progress = progress
         self.attempts = attempts_of(bucket.client)
-        self._pace = pace
+        self._estimator = estimator
         self._verifier = Verifier(bucket)
         self._requests = self._parts = 1
         self._checksum = checksum_of(
@@ -103,10 +96,10 @@ class CrtTransport:
 
     def send(self, transfers: Sequence[FileTransfer], breaker: CircuitBreaker) -> list[Outcome]:
         """Send every file that can be sent; return what became of each, in order."""
-        pace = self._pace
-        self._requests = pace.requests(work=_REQUEST, least=_FEWEST, most=_MOST)
-        parts = pace.requests(work=_PART, least=_FEWEST_PARTS, most=_MOST_PARTS)
-        self._parts = min(parts, _MOST_PARTS)
+        estimator = self._estimator
+        self._requests = estimator.estimate(CRT_REQUESTS)
+        parts = estimator.estimate(CRT_PARTS)
+        self._parts = min(parts, CRT_PARTS.maximum)
         # An interrupt comes to the main thread; none may come between a request and our note of it.
         with Pool(_PROVERS) as provers:
             run = _Run(self, breaker, provers)
@@ -266,7 +259,7 @@ class _Run:
 
     def __init__(self, transport: CrtTransport, breaker: CircuitBreaker, pool: Pool) -> None:
         self._transport = transport
-        self._trouble = breaker
+        self._breaker = breaker
         self._pool = pool
         self._done: SimpleQueue[_Upload | None] = SimpleQueue()
         self._under_way: dict[FileTransfer, _Upload] = {}
@@ -309,13 +302,13 @@ class _Run:
 
     def cancel(self) -> None:
         """Begin nothing more, and end what is under way; from any thread."""
-        self._trouble.stop()
+        self._breaker.open()
         self._done.put(None)
 
     def _make_room(self, weight: tuple[int, int]) -> None:
         while self._under_way and not self._fits(*_sum(self._weight, weight)):
             self._settle(self._done.get())
-        while self._throttle.pause and not self._trouble.stopped:
+        while self._throttle.pause and not self._breaker.is_open:
             with suppress(Empty):
                 self._settle(self._done.get(timeout=self._throttle.pause))
 
@@ -323,7 +316,7 @@ class _Run:
         return requests <= self._throttle.limit and self._transport.fits(requests, size)
 
     def _begin(self, transfer: FileTransfer) -> None:
-        if self._trouble.stopped:
+        if self._breaker.is_open:
             self._outcomes[transfer] = Outcome(transfer=transfer, status=Status.NOT_TRIED)
             return
         try:
@@ -347,7 +340,7 @@ class _Run:
         requests, size = self._transport.weight(transfer)
         self._weight = _sum(self._weight, (-requests, -size))
         if upload.error is None:
-            self._trouble.accept()
+            self._breaker.record_success()
             self._outcomes[transfer] = self._proof(upload)
         elif is_cancellation(upload.error):
             self._outcomes[transfer] = cancelled(transfer)
@@ -364,8 +357,8 @@ class _Run:
         return self._pool.submit(self._transport.prove, upload)  # may have to be read again
 
     def _refuse(self, error: Exception) -> None:
-        self._trouble.refuse(error)
-        if self._trouble.stopped:
+        self._breaker.record_failure(error)
+        if self._breaker.is_open:
             for other in self._under_way.values():
                 if other.transfer.size > PART_SIZE:  # small ones end soon by themselves
                     other.cancel()
