@@ -276,7 +276,7 @@ def test_an_error_cancels_calls_that_a_pool_has_not_begun() -> None:
 @pytest.mark.parametrize(
     ("module", "read"),
     [
-        ("planning.sources", lambda path: same_bytes(path, f"{path}.twin")),
+        ("planning.contents", lambda path: same_bytes(path, f"{path}.twin")),
         (
             "s3.comparison",
             lambda path: matches(ExpectedDigest("ETag", hashlib.sha256, b"", None), path),

@@ -1,4 +1,4 @@
-"""What SIGTERM does to a delivery, to the process, and to those who handle it themselves."""
+"""What SIGTERM and Ctrl-C do to a delivery, to the process, and to other handlers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nipype_datasink.signals import Terminated, error_from_signal_handler, grace
 
 BEGINNING = """
 import os, signal
-signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whoever measures coverage handles it
+signal.signal(signal.SIGTERM, signal.SIG_DFL)  # coverage sets a handler
 from nipype_datasink.signals import Terminated, graceful_shutdown
 """
 
@@ -39,13 +39,13 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(autouse=True)
 def handler() -> Iterator[None]:
-    """Puts back whatever handled SIGTERM before; in a test nothing does."""
+    """Give SIGTERM its default handler in a test, and restore the one before."""
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGTERM, before)
 
 
-def test_what_is_half_done_is_undone_and_the_process_dies_of_the_signal() -> None:
+def test_sigterm_lets_the_block_clean_up_and_then_ends_the_process() -> None:
     done = run(
         """
 try:
@@ -53,35 +53,35 @@ try:
         try:
             os.kill(os.getpid(), signal.SIGTERM)
         except KeyboardInterrupt as error:
-            print("undone", type(error).__name__, flush=True)
+            print("cleaned up", type(error).__name__, flush=True)
             raise
 finally:
     print("not reached", flush=True)
 """
     )
-    assert "undone Terminated\n" in done.stdout
+    assert "cleaned up Terminated\n" in done.stdout
     assert "ended by SIGTERM; run again" in done.stdout
     assert "not reached" not in done.stdout
     assert done.returncode == -signal.SIGTERM
 
 
-def test_the_process_dies_even_if_somebody_swallows_what_was_raised() -> None:
+def test_sigterm_ends_the_process_even_if_the_exception_is_caught() -> None:
     done = run(
         """
 with graceful_shutdown():
     try:
         os.kill(os.getpid(), signal.SIGTERM)
     except:
-        print("swallowed", flush=True)
+        print("caught", flush=True)
 print("not reached", flush=True)
 """
     )
-    assert "swallowed" in done.stdout
+    assert "caught" in done.stdout
     assert "not reached" not in done.stdout
     assert done.returncode == -signal.SIGTERM
 
 
-def test_a_second_signal_ends_at_once() -> None:
+def test_a_second_sigterm_ends_the_process_at_once() -> None:
     done = run(
         """
 with graceful_shutdown():
@@ -96,25 +96,25 @@ with graceful_shutdown():
     assert done.returncode == -signal.SIGTERM
 
 
-def test_a_block_that_is_not_left_is_ended_all_the_same() -> None:
+def test_a_block_that_is_not_left_in_time_is_ended() -> None:
     done = run(
         """
 import time
 from nipype_datasink import signals
-signals._GRACE = 0.1
+signals._GRACE_SECONDS = 0.1
 with graceful_shutdown():
     try:
         os.kill(os.getpid(), signal.SIGTERM)
     finally:
-        print("undoing", flush=True)
+        print("cleaning up", flush=True)
         time.sleep(600)
 """
     )
-    assert done.stdout == "undoing\n"
+    assert done.stdout == "cleaning up\n"
     assert done.returncode == -signal.SIGTERM
 
 
-def test_a_child_that_was_forked_meanwhile_dies_as_ever() -> None:
+def test_sigterm_ends_a_forked_child_at_once() -> None:
     done = run(
         """
 with graceful_shutdown():
@@ -131,7 +131,7 @@ with graceful_shutdown():
     assert done.returncode == 0
 
 
-def test_the_handler_is_there_for_the_block_only() -> None:
+def test_the_handler_is_set_for_the_block_only() -> None:
     with graceful_shutdown():
         assert callable(signal.getsignal(signal.SIGTERM))
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
@@ -141,7 +141,7 @@ def test_the_handler_is_there_for_the_block_only() -> None:
 
 
 @pytest.mark.parametrize("theirs", [signal.SIG_IGN, lambda *_: None])
-def test_somebody_elses_handler_stays(theirs: signal.Handlers) -> None:
+def test_a_handler_of_other_code_stays(theirs: signal.Handlers) -> None:
     signal.signal(signal.SIGTERM, theirs)
     with graceful_shutdown():
         assert signal.getsignal(signal.SIGTERM) is theirs
@@ -149,7 +149,7 @@ def test_somebody_elses_handler_stays(theirs: signal.Handlers) -> None:
     assert signal.getsignal(signal.SIGTERM) is theirs
 
 
-def test_other_threads_handle_no_signals() -> None:
+def test_a_block_in_another_thread_sets_no_handler() -> None:
     seen: list[object] = []
 
     def enter() -> None:
@@ -162,7 +162,7 @@ def test_other_threads_handle_no_signals() -> None:
     assert seen == [signal.SIG_DFL]
 
 
-def test_a_block_in_a_block_leaves_the_end_to_the_outer_one(
+def test_an_inner_block_lets_the_outer_one_end_the_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ended: list[int] = []
@@ -178,7 +178,7 @@ def test_a_block_in_a_block_leaves_the_end_to_the_outer_one(
     assert ended == [signal.SIGTERM]
 
 
-def test_a_delivery_is_such_a_block(workdir: Path) -> None:
+def test_a_delivery_cleans_up_after_sigterm(workdir: Path) -> None:
     (workdir / "a").write_text("a")
     done = run(
         """
@@ -188,16 +188,16 @@ class Killed(DataSink):
         try:
             os.kill(os.getpid(), signal.SIGTERM)
         except KeyboardInterrupt:
-            print("undone", flush=True)
+            print("cleaned up", flush=True)
             raise
 Killed(base_directory="s3://mybucket", infields=["x"], x="a").run()
 """
     )
-    assert "undone\n" in done.stdout
+    assert "cleaned up\n" in done.stdout
     assert done.returncode == -signal.SIGTERM
 
 
-def test_sigterm_after_an_interrupt_waits_until_what_is_half_done_is_undone() -> None:
+def test_sigterm_after_ctrl_c_waits_for_the_cleanup() -> None:
     done = run(
         """
 try:
@@ -206,46 +206,46 @@ try:
             os.kill(os.getpid(), signal.SIGINT)
         finally:
             os.kill(os.getpid(), signal.SIGTERM)
-            print("undone", flush=True)
+            print("cleaned up", flush=True)
 finally:
     print("not reached", flush=True)
 """
     )
-    assert done.stdout.startswith("undone\n")
+    assert done.stdout.startswith("cleaned up\n")
     assert "not reached" not in done.stdout
     assert done.returncode == -signal.SIGTERM
 
 
 @graceful_shutdown()
-def interrupt_twice(first: signal.Signals, undone: list[bool]) -> None:
+def interrupt_twice(first: signal.Signals, cleaned_up: list[bool]) -> None:
     try:
         signal.raise_signal(first)
     finally:
         signal.raise_signal(signal.SIGINT)
-        undone.append(True)
+        cleaned_up.append(True)
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_does_not_stop_the_undoing(
+def test_a_second_ctrl_c_does_not_stop_the_cleanup(
     first: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "kill", lambda *_: None)
-    undone: list[bool] = []
+    cleaned_up: list[bool] = []
     with pytest.raises(KeyboardInterrupt):
-        interrupt_twice(first, undone)
-    assert undone == [True]
+        interrupt_twice(first, cleaned_up)
+    assert cleaned_up == [True]
 
 
-def test_an_impatient_person_can_interrupt_the_undoing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signals, "_UNDOING", 0.0)
-    undone: list[bool] = []
+def test_a_later_ctrl_c_stops_the_cleanup(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "_CLEANUP_SECONDS", 0.0)
+    cleaned_up: list[bool] = []
     with pytest.raises(KeyboardInterrupt):
-        interrupt_twice(signal.SIGINT, undone)
-    assert undone == []
+        interrupt_twice(signal.SIGINT, cleaned_up)
+    assert cleaned_up == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda each: each.name)
-def test_a_handler_that_was_set_meanwhile_stays(number: signal.Signals) -> None:
+def test_a_handler_that_was_set_in_the_block_stays(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with graceful_shutdown():
         ours = signal.getsignal(number)
@@ -259,7 +259,7 @@ def theirs(*_: object) -> None:
     """Handle a signal by doing nothing."""
 
 
-def test_a_handler_that_calls_the_one_before_it_ends_the_process_too() -> None:
+def test_a_handler_that_calls_the_previous_one_ends_the_process_too() -> None:
     done = run(
         """
 with graceful_shutdown():
@@ -268,21 +268,21 @@ with graceful_shutdown():
     try:
         os.kill(os.getpid(), signal.SIGTERM)
     except KeyboardInterrupt:
-        print("undone", flush=True)
+        print("cleaned up", flush=True)
 print("not reached", flush=True)
 """
     )
-    assert done.stdout.startswith("theirs\nundone\n")
+    assert done.stdout.startswith("theirs\ncleaned up\n")
     assert done.stdout.endswith("theirs\n")
     assert done.returncode == -signal.SIGTERM
 
 
 class Late(Exception):
-    """What somebody's time limit raises."""
+    """An error that a time limit raises."""
 
 
 class Limit:
-    """A time limit that is an object."""
+    """A signal handler that is an object."""
 
     def __call__(self, *_: object) -> None:
         raise Late
@@ -301,7 +301,7 @@ def no_time(*_: object) -> None:
 
 @pytest.fixture
 def alarm() -> Iterator[None]:
-    """Puts back whatever handled SIGALRM before."""
+    """Restore the handler of SIGALRM after a test."""
     before = signal.getsignal(signal.SIGALRM)
     yield
     signal.signal(signal.SIGALRM, before)
@@ -312,7 +312,7 @@ def alarm() -> Iterator[None]:
     [too_late, Limit(), Limit().bound, partial(too_late, 1)],
     ids=["function", "object", "method", "partial"],
 )
-def test_what_a_handler_raises_is_told_from_other_errors(alarm: None, handler: Any) -> None:
+def test_an_exception_of_a_handler_is_found_in_a_chain(alarm: None, handler: Any) -> None:
     signal.signal(signal.SIGALRM, handler)
     with pytest.raises(OSError, match="a library's") as caught:
         wrap_what_the_handler_raises()
@@ -327,14 +327,14 @@ def wrap_what_the_handler_raises() -> None:
         raise OSError("a library's") from late
 
 
-def test_an_error_with_the_traceback_of_another_is_not_the_handlers(alarm: None) -> None:
+def test_an_error_that_shares_the_traceback_of_another_is_not_from_the_handler(alarm: None) -> None:
     signal.signal(signal.SIGALRM, too_late)
     with pytest.raises(OSError, match="a library's") as caught:
-        wrap_with_the_handlers_traceback()
+        wrap_with_the_same_traceback()
     assert type(error_from_signal_handler(caught.value)) is Late
 
 
-def wrap_with_the_handlers_traceback() -> None:
+def wrap_with_the_same_traceback() -> None:
     try:
         signal.raise_signal(signal.SIGALRM)
     except Late as late:
@@ -342,7 +342,7 @@ def wrap_with_the_handlers_traceback() -> None:
         raise error  # noqa: B904 - as urllib3 does
 
 
-def test_a_handler_may_raise_because_of_an_error_of_its_own(alarm: None) -> None:
+def test_an_exception_of_a_handler_may_have_a_cause(alarm: None) -> None:
     def look_up(*_: object) -> None:
         try:
             int("no number")
@@ -357,7 +357,7 @@ def test_a_handler_may_raise_because_of_an_error_of_its_own(alarm: None) -> None
 
 @pytest.mark.parametrize("handler", [too_late, no_time])
 @pytest.mark.parametrize("size", [10, 9 << 20], ids=["small", "large"])
-def test_a_time_limit_is_no_failure_of_a_file(
+def test_a_time_limit_ends_the_delivery(
     alarm: None,
     workdir: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -389,7 +389,7 @@ def test_a_time_limit_is_no_failure_of_a_file(
         ("rmdir", {"remove_dest_dir": True}),
     ],
 )
-def test_a_time_limit_is_taken_for_no_error_of_the_system(
+def test_a_time_limit_in_a_system_call_ends_the_delivery(
     alarm: None,
     workdir: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -416,7 +416,7 @@ def test_a_time_limit_is_taken_for_no_error_of_the_system(
     assert type(caught.value) is TimeoutError
 
 
-def test_a_time_limit_while_sources_are_compared_is_no_error_of_theirs(
+def test_a_time_limit_while_sources_are_compared_ends_the_delivery(
     alarm: None, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signal.signal(signal.SIGALRM, no_time)
@@ -433,7 +433,7 @@ def test_a_time_limit_while_sources_are_compared_is_no_error_of_theirs(
     assert type(caught.value) is TimeoutError
 
 
-def test_a_time_limit_of_the_system_is_a_failure_of_its_file(
+def test_a_timeout_of_the_system_is_a_failure_of_its_file(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def hang(source: str, *_: object) -> None:

@@ -1,4 +1,9 @@
-"""Ending on SIGTERM as on Ctrl-C, and only once: nothing half done is left behind."""
+"""Handle SIGTERM and Ctrl-C so that a delivery cleans up before the process ends.
+
+Python turns SIGINT into `KeyboardInterrupt`, but SIGTERM ends a process at once: multipart uploads
+would stay open and temporary files would remain. Signal handlers run in the main thread only,
+between any two instructions of it, also in the middle of cleaning up after an earlier signal.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ import signal
 import threading
 import time
 from _thread import start_new_thread
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import CodeType, FrameType, TracebackType
 from typing import Any
@@ -17,138 +22,155 @@ __all__ = ["Terminated", "error_from_signal_handler", "graceful_shutdown", "is_t
 
 _logger = logging.getLogger("nipype.interface")
 
-_Handler = Callable[[int, FrameType | None], Any]
-
-# Seconds; SLURM and Kubernetes kill after 30.
-_GRACE = 20.0
-# Seconds in which another Ctrl-C does not interrupt what the first one began to undo.
-_UNDOING = 5.0
+# Time to clean up after SIGTERM. SLURM and Kubernetes send SIGKILL after 30 seconds.
+_GRACE_SECONDS = 20.0
+# Time in which a second Ctrl-C is ignored. Long enough to abort uploads in most cases, and short
+# enough for a person who presses Ctrl-C again because nothing seems to happen.
+_CLEANUP_SECONDS = 5.0
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM has arrived; whoever undoes things on Ctrl-C undoes them now."""
+    """SIGTERM has arrived. Code that cleans up after Ctrl-C cleans up after SIGTERM, too."""
 
 
 @contextmanager
 def graceful_shutdown() -> Iterator[None]:
-    """Let SIGTERM raise `Terminated` in the block, and end the process when the block is left.
+    """Let the block clean up after SIGTERM or Ctrl-C, then let the signal end the process.
 
-    Batch systems end jobs by SIGTERM, which Python does not turn into an exception: uploads in
-    parts would stay open, and temporary files lie about. The process still dies of the signal,
-    and of a second one at once. It sends itself one if the block is not left in time, as where a
-    store is silent. A signal that follows another does not interrupt the undoing: SIGTERM waits
-    until the block is left, and Ctrl-C is ignored for some seconds. Outside the main thread, and
-    where somebody else handles the signal, nothing changes.
+    SIGTERM raises `Terminated` in the block. When the block is left, the process sends SIGTERM to
+    itself, so that its parent sees the usual exit status. A second SIGTERM ends it at once, and so
+    does a block that is not left in time, as where a server does not answer.
+
+    One signal does not interrupt the cleanup after another: SIGTERM after Ctrl-C waits until the
+    block is left, and Ctrl-C is ignored for some seconds. Signals that already have a handler, and
+    blocks outside the main thread, are left alone.
     """
-    ending = _Ending()
+    shutdown = _Shutdown()
     try:
-        ending.begin()
+        shutdown.install_handlers()
         yield
     finally:
-        ending.end()
+        shutdown.finish()
 
 
-class _Ending:
-    """What has arrived since the block began. Handlers run in the main thread only: no lock."""
+class _Shutdown:
+    """The signals that have arrived in one block, and the handlers that were there before it.
+
+    The main thread alone changes this state, because handlers run in it; so no lock is needed.
+    `_left` is an event, as the timer thread reads it.
+    """
 
     def __init__(self) -> None:
-        self._owner = os.getpid()
+        self._process = os.getpid()
         self._left = threading.Event()
-        self._interrupted_at: float | None = None
+        self._interrupted_at: float | None = None  # of time.monotonic
         self._terminated = False
-        self._before: dict[int, Any] = {}
+        self._previous: dict[int, Any] = {}
 
-    def begin(self) -> None:
+    def install_handlers(self) -> None:
+        """Handle each signal that has its default handler."""
         if threading.current_thread() is not threading.main_thread():
-            return
-        for number, free, handler in (
+            return  # Python lets only the main thread set handlers
+        for number, default, handler in (
             (signal.SIGINT, signal.default_int_handler, self._interrupt),
             (signal.SIGTERM, signal.SIG_DFL, self._terminate),
         ):
-            if signal.getsignal(number) is free:
-                self._before[number] = free
+            if signal.getsignal(number) is default:
+                # Before the handler is set: a signal may arrive in between.
+                self._previous[number] = default
                 signal.signal(number, handler)
 
-    def end(self) -> None:
+    def finish(self) -> None:
+        """Restore the handlers; end the process if SIGTERM has arrived."""
         self._left.set()
         try:
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._restore(number)
         finally:
-            if self._terminated:  # even if somebody has swallowed what was raised
+            if self._terminated:  # also where other code has caught `Terminated`
                 _logger.warning("ended by SIGTERM; run again to complete what is missing")
                 os.kill(os.getpid(), signal.SIGTERM)
 
     def _restore(self, number: int) -> None:
-        """Put back the handler that was there, unless somebody has set another one meanwhile."""
+        """Restore a handler, unless other code has set a new one in the meantime."""
         handler = self._terminate if number == signal.SIGTERM else self._interrupt
-        if number in self._before and signal.getsignal(number) == handler:
-            signal.signal(number, self._before[number])
+        if number in self._previous and signal.getsignal(number) == handler:
+            signal.signal(number, self._previous[number])
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        undoing = self._interrupted_at is not None and now < self._interrupted_at + _UNDOING
-        if undoing and not self._left.is_set() and os.getpid() == self._owner:
+        cleaning = (
+            self._interrupted_at is not None and now < self._interrupted_at + _CLEANUP_SECONDS
+        )
+        # A forked child has its own cleanup, and must not inherit that Ctrl-C is ignored.
+        if cleaning and not self._left.is_set() and os.getpid() == self._process:
             return
         self._interrupted_at = now
         signal.default_int_handler(number, frame)
 
     def _terminate(self, number: int, _: FrameType | None) -> None:
+        # First of all: from here on, another SIGTERM ends the process at once.
         self._restore(number)
-        if os.getpid() != self._owner or self._left.is_set():
-            # A child that was forked in the block; or somebody's own handler calls this one.
+        if os.getpid() != self._process or self._left.is_set():
+            # This is a child that was forked in the block, or another handler, set in the block
+            # and still there, calls this one. There is nothing to clean up.
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         self._terminated = True
-        with suppress(RuntimeError):  # no more threads
-            # `threading` takes locks that may be held just now.
+        with suppress(RuntimeError):  # the limit of threads is reached: then without a timer
+            # Not `threading.Thread` or `Timer`: they take locks of the `threading` module, which
+            # the interrupted code may hold.
             start_new_thread(self._kill_after_grace, ())
         if self._interrupted_at is None:
             self._interrupted_at = time.monotonic()
             raise Terminated
+        # Otherwise Ctrl-C has already started the cleanup; `finish` ends the process.
 
     def _kill_after_grace(self) -> None:
-        if not self._left.wait(_GRACE):
+        if not self._left.wait(_GRACE_SECONDS):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
 def is_time_limit(error: BaseException) -> bool:
-    """Return whether an error is a time limit of the user's, which ends everything at once.
+    """Return whether an error is a time limit that the user has set.
 
-    Such a limit is a `TimeoutError` that a handler of SIGALRM has raised. It also is an `OSError`,
-    as are those of the system, but these have a number.
+    Users set a time limit by a handler of SIGALRM that raises `TimeoutError`. It ends the whole
+    delivery. `TimeoutError` is an `OSError`, too, but only those of the system have a number.
     """
     return isinstance(error, TimeoutError) and error.errno is None
 
 
 def error_from_signal_handler(error: BaseException) -> BaseException | None:
-    """Return the exception that a signal handler has raised, if that is what led to `error`.
+    """Return the exception that a signal handler has raised, if it has led to `error`.
 
-    It is meant for whoever has set the handler, as in ``signal.alarm`` for a time limit, and says
-    nothing about the file that was worked on when the signal came.
+    Libraries wrap such an exception in errors of their own. It is meant for the code that has set
+    the handler (as with ``signal.alarm`` for a time limit), and says nothing about the file that
+    was being delivered when the signal came.
     """
-    codes = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
+    handler_codes = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()}
+    handler_codes.discard(None)
     found: BaseException | None = None
-    entry: TracebackType | None = None
+    found_entry: TracebackType | None = None
     for link in _chain(error):
-        for each in _entries(link):
-            # urllib3 gives its own errors the very traceback of what they wrap: the last one has
-            # it by right.
-            if each.tb_frame.f_code in codes and entry in (None, each):
-                found, entry = link, each
+        for entry in _traceback_entries(link):
+            # urllib3 gives its own errors the traceback object of the error that they wrap. Only
+            # the innermost error with that object was raised there.
+            if entry.tb_frame.f_code in handler_codes and found_entry in (None, entry):
+                found, found_entry = link, entry
     return found
 
 
 def _chain(error: BaseException) -> list[BaseException]:
+    """Return an error and the errors that have led to it, the latest first."""
     links: list[BaseException] = []
     link: BaseException | None = error
-    while link and link not in links:
+    while link and link not in links:  # other code may have linked errors in a circle
         links.append(link)
         link = link.__cause__ or link.__context__
     return links
 
 
-def _entries(error: BaseException) -> Iterator[TracebackType]:
+def _traceback_entries(error: BaseException) -> Iterator[TracebackType]:
     entry = error.__traceback__
     while entry:
         yield entry
@@ -156,7 +178,9 @@ def _entries(error: BaseException) -> Iterator[TracebackType]:
 
 
 def _code_of(handler: Any) -> CodeType | None:
-    handler = getattr(handler, "func", handler)  # of functools.partial
-    method = getattr(type(handler), "__call__", None)  # noqa: B004 - of an object that is called
+    """Return the code that runs when a handler is called; None for SIG_DFL and SIG_IGN."""
+    handler = getattr(handler, "func", handler)  # of a functools.partial
+    # `__call__` of the type: a handler may be an object with that method.
+    method = getattr(type(handler), "__call__", None)  # noqa: B004
     code = getattr(handler, "__code__", getattr(method, "__code__", None))
     return code if isinstance(code, CodeType) else None
