@@ -1,4 +1,4 @@
-"""What the documentation says: its examples run, its tables point at tests that exist."""
+"""The documentation: its examples run, its links and tables are complete."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import nipype_datasink
+from docs.inputs import inputs_as_markdown
+from nipype_datasink import DataSinkInputSpec
 from tests.conftest import contents, tree
 from tests.stores import ACCESS_KEY, SECRET_KEY
 
@@ -39,7 +41,7 @@ def pages_with(language: str) -> pytest.MarkDecorator:
 
 
 def run(page: Path) -> None:
-    """Run the Python of a page from top to bottom, as a reader would type it in."""
+    """Run all Python examples of a page, from top to bottom, with the same variables."""
     names: dict[str, object] = {}
     for code in blocks(page, "python"):
         exec(compile(code, page.name, "exec"), names)
@@ -47,7 +49,7 @@ def run(page: Path) -> None:
 
 @pytest.fixture
 def lab(workdir: Path, endpoint: str, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    """What the examples find: sources, keys, a profile, and a store behind ``s3://``."""
+    """Make what the examples need: sources, keys, a profile, and a store for ``s3://``."""
     for name in ("sub001_bold.nii.gz", "sub001_motion.par"):
         Path(name).write_text(name)
     Path("credentials.csv").write_text(KEYS)
@@ -60,7 +62,7 @@ def lab(workdir: Path, endpoint: str, bucket: Bucket, monkeypatch: pytest.Monkey
 @pages_with("python")
 def test_the_examples_of_a_page_run(page: Path, lab: Bucket) -> None:
     code = "".join(blocks(page, "python"))
-    # In a Python of their own: install() is for a whole process.
+    # In a new process, because install() changes the whole process.
     command = [sys.executable, "-W", "error::RuntimeWarning", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
@@ -81,7 +83,7 @@ def test_the_first_example_does_what_its_comments_say(
 
 
 @pytest.mark.needs("KMS")
-def test_the_page_on_s3_says_how_objects_are_encrypted(lab: Bucket) -> None:
+def test_the_encryption_example_uses_its_kms_key(lab: Bucket) -> None:
     code = blocks(ROOT / "docs" / "s3.md", "python")
     (kms,) = [block for block in code if "aws:kms" in block]
 
@@ -92,7 +94,7 @@ def test_the_page_on_s3_says_how_objects_are_encrypted(lab: Bucket) -> None:
     assert str(stored.ssekms_key_id) in kms
 
 
-def test_the_page_on_s3_shows_uploads_that_were_cut_off(
+def test_the_listing_example_prints_incomplete_uploads(
     lab: Bucket, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client, key = lab.meta.client, "path/to/output/dir/cut-off.dat"
@@ -111,6 +113,20 @@ def test_the_page_on_s3_shows_uploads_that_were_cut_off(
 def test_the_json_of_a_page_can_be_read(page: Path) -> None:
     for text in blocks(page, "json"):
         json.loads(text)
+
+
+def test_links_of_the_readme_are_absolute_on_pypi() -> None:
+    tomllib = pytest.importorskip("tomllib")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    hook = project["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    text = README.read_text()
+
+    for rule in hook["substitutions"]:
+        text = re.sub(rule["pattern"], rule["replacement"], text)
+
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert f"{project['project']['urls']['Homepage']}/blob/main/docs/s3.md" in links
+    assert all(link.startswith("https://") for link in links)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
@@ -132,7 +148,7 @@ def test_the_commands_of_the_readme_are_targets_of_the_makefile() -> None:
 
 
 def rows(page: Path, heading: str) -> list[list[str]]:
-    """Return the cells of the table whose first column has that heading."""
+    """Return the cells of the table whose first column has this heading."""
     table = page.read_text().split(f"\n| {heading} |")[1].split("\n\n")[0]
     lines = table.splitlines()[2:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
@@ -147,6 +163,24 @@ def test_the_readme_lists_every_error_with_its_base() -> None:
         bases = [kind.__name__ for kind in getattr(nipype_datasink, name).__mro__]
         assert base in bases
         assert "DataSinkError" in bases
+
+
+def test_the_api_page_has_every_public_name() -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    names = set(re.findall(r"nipype_datasink\.(\w+)", page))
+
+    assert set(nipype_datasink.__all__) <= names
+
+
+def test_the_api_page_describes_every_input() -> None:
+    traits = DataSinkInputSpec().traits()
+    listed = dict(re.findall(r"^`(\w+)`\n: \*.+\*\n\n  (.+)$", inputs_as_markdown(), re.MULTILINE))
+
+    events = {"trait_added", "trait_modified", "_outputs"}
+    assert set(listed) == set(traits) - events
+    for name, text in listed.items():
+        assert traits[name].desc[1:] in text
+    assert "<!-- inputs -->" in (ROOT / "docs" / "api.md").read_text()
 
 
 def test_every_difference_names_tests_that_exist() -> None:

@@ -55,7 +55,7 @@ _SECRETS = (
 )
 
 
-class DataSink(upstream.DataSink):
+class DataSink(upstream.DataSink):  # type: ignore[misc]
     """Put a pipeline's outputs where they belong, on disk or in S3.
 
     A drop-in replacement of `nipype.interfaces.io.DataSink`: every input, method and folder name

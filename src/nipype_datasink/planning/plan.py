@@ -34,7 +34,7 @@ class FileTransfer:
     """In bytes, when the plan was made."""
 
     linkable: bool = False
-    """Whether nipype would make a hard link of it: a file sunk by itself, or its companion."""
+    """Whether nipype would make a hard link. True for single files and their companions."""
 
     def __hash__(self) -> int:
         return hash(self.destination)  # text keeps its hash, and a plan has each destination once
