@@ -20,7 +20,7 @@ from nipype.scripts.cli import cli
 import nipype_datasink
 import nipype_datasink.io
 from nipype_datasink import DataSink
-from nipype_datasink.s3.pickling import describe
+from nipype_datasink.s3.pickling import describe_bucket
 from tests.conftest import tree
 from tests.stores import SECRET_KEY
 
@@ -376,7 +376,7 @@ def test_provenance_is_written_of_an_injected_bucket(
     alone(workdir, sink, mapped, write_provenance="true").run(plugin="Linear")
 
     (written,) = (workdir / "work").glob("workflow_provenance_*.provn")
-    told = describe(inputs["bucket"])
+    told = describe_bucket(inputs["bucket"])
     assert written.read_text().count(f'value="{told}"') == 3
     assert SECRET_KEY not in written.read_text()
 

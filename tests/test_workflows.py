@@ -962,14 +962,14 @@ def test_a_mock_whose_calls_nobody_sees_is_warned_of(
 
     assert done.returncode == 0, done.stderr
     assert f"seen: {seen}" in done.stdout
-    assert done.stdout.count(f"{who} is a copy in worker process") == 1 - seen
+    assert done.stdout.count(f"{who} was copied into worker process") == 1 - seen
 
 
 def test_a_bucket_of_moto_never_becomes_a_real_one(workdir: Path, credentials: None) -> None:
     inputs = "bucket=bucket, "
     done = run_in_a_worker(make="moto", inputs=inputs, plugin="MultiProc", context="spawn")
 
-    assert "the injected bucket 'mybucket' is moto's and stays in the process" in done.stderr
+    assert "the injected bucket 'mybucket' is moto's, and exists only in the process" in done.stderr
     assert "seen: 0" in done.stdout
 
 
@@ -996,7 +996,7 @@ def test_trouble_with_s3_says_where_it_was_and_whose_credentials_were_used(
         sink.run()
 
     where = f"this was process {os.getpid()} on {socket.gethostname()}"
-    assert f"{where}, with the credentials of {source}" in str(caught.value)
+    assert f"{where}; credentials: {source}" in str(caught.value)
     assert SECRET_KEY not in str(caught.value)
 
 

@@ -12,7 +12,7 @@ from nipype.interfaces.base import Str, Undefined, isdefined, traits
 
 from nipype_datasink.planning.addresses import check_no_password
 from nipype_datasink.s3.arguments import refuse_secrets
-from nipype_datasink.s3.pickling import describe, enable_pickling
+from nipype_datasink.s3.pickling import describe_bucket, enable_pickling
 
 __all__ = ["DataSinkInputSpec", "DataSinkOutputSpec"]
 
@@ -138,7 +138,7 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
         """Return the inputs that are set; while the sink runs, a text in place of a bucket."""
         inputs: dict[str, Any] = super().get_traitsfree(**kwargs)
         if "_telling" in self.__dict__ and "bucket" in inputs:
-            inputs["bucket"] = describe(inputs["bucket"])
+            inputs["bucket"] = describe_bucket(inputs["bucket"])
         return inputs
 
     def _own_fields(self) -> list[str]:
@@ -151,7 +151,7 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
     def _get_sorteddict(self, objekt: Any, *args: Any, **kwargs: Any) -> Any:
         """Hash a bucket by what it is; the representation of a mock changes with every run."""
         if objekt is self.bucket and isdefined(objekt):
-            objekt = describe(objekt)
+            objekt = describe_bucket(objekt)
         return super()._get_sorteddict(objekt, *args, **kwargs)
 
 

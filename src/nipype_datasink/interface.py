@@ -23,7 +23,9 @@ from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.plan import Plan
 from nipype_datasink.planning.routing import Rules, log_changes, relative_destination
 from nipype_datasink.planning.validation import make_valid_plan
-from nipype_datasink.s3.pickling import enable_pickling, resolve_bucket, warn_of_moto
+from nipype_datasink.s3.mocking import warn_if_mocked_in_worker
+from nipype_datasink.s3.pickling import enable_pickling
+from nipype_datasink.s3.resolution import resolve_bucket
 from nipype_datasink.settings import (
     bucket_override,
     check,
@@ -189,9 +191,7 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
 
     def _error_context(self) -> str:
         source = self._credential_source()
-        return f"this was {describe_process()}" + (
-            f", with the credentials of {source}" if source else ""
-        )
+        return f"this was {describe_process()}" + (f"; credentials: {source}" if source else "")
 
     def _credential_source(self) -> str | None:
         """Return whose credentials were used; None where no client could be made."""
@@ -199,7 +199,7 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
             if (value := self._value(name)) is not None:
                 return "the injected bucket" if name == "bucket" else f"{name} {value!r}"
         with suppress(Exception):  # the error is about something else, and must not be replaced
-            from nipype_datasink.s3.identity import credential_source
+            from nipype_datasink.s3.boto3_bucket import credential_source
 
             return credential_source(self._open_bucket())
         return None
@@ -241,7 +241,7 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         injected = self._value("bucket")
         if injected is not None:
             return resolve_bucket(injected)
-        warn_of_moto()
+        warn_if_mocked_in_worker()
         return self._fetch_bucket(self._check_s3_base_dir()[1])
 
     # What subclasses of nipype's class call and override.

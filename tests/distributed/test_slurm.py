@@ -107,7 +107,7 @@ def test_a_job_without_credentials_says_whose_it_used(
     assert "no credentials were found" in report
     assert "s3://mybucket/out" in report
     assert "(SLURM job " in report
-    assert "credentials of nobody: neither the environment" in report
+    assert "credentials: none found in the environment" in report
     assert "study.datasink" in report
 
 
@@ -126,7 +126,7 @@ def test_a_job_that_cannot_reach_the_store_says_so(source: Path, credentials: No
 
     assert "http://127.0.0.1:9" in report
     assert "check s3_endpoint_url" in report
-    assert "with the credentials of the environment (AWS_ACCESS_KEY_ID)" in report
+    assert "credentials: the environment (AWS_ACCESS_KEY_ID)" in report
 
 
 def test_a_job_that_lacks_the_package_says_so(source: Path, workdir: Path) -> None:

@@ -13,11 +13,12 @@ from nipype_datasink.errors import S3Error
 from nipype_datasink.s3 import has_crt
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.classic import ClassicTransport
-from nipype_datasink.s3.client import is_mocked, session_of
+from nipype_datasink.s3.client import session_of
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from nipype_datasink.s3.crt.request import RequestTemplate, make_template
 from nipype_datasink.s3.descriptors import are_scarce
 from nipype_datasink.s3.dialect import dialect_of
+from nipype_datasink.s3.mocking import is_mocked
 from nipype_datasink.s3.transport import Transport
 
 if TYPE_CHECKING:

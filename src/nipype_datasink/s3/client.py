@@ -6,7 +6,6 @@ import gc
 import hashlib
 import logging
 import os
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +16,11 @@ from weakref import WeakKeyDictionary
 
 from nipype_datasink.errors import CredentialsError, S3Error
 from nipype_datasink.planning.addresses import check_no_password, expand_home, remove_passwords
+from nipype_datasink.s3.boto3_bucket import is_signed
 from nipype_datasink.s3.concurrency import CLASSIC_REQUESTS
 from nipype_datasink.s3.credentials import Keys, parse_credentials
 from nipype_datasink.s3.crt.request import register_probe
+from nipype_datasink.s3.mocking import is_mocked
 
 if TYPE_CHECKING:
     import boto3.session
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 __all__ = [
     "ClientOptions",
     "forget_clients",
-    "is_mocked",
-    "is_signed",
     "open_bucket",
     "read_credentials",
     "session_of",
@@ -134,14 +133,6 @@ def session_of(client: S3Client) -> boto3.session.Session | None:
     return _sessions.get(client)
 
 
-def is_signed(resource: Bucket | S3ServiceResource) -> bool:
-    """Return whether the requests of this resource's client are signed."""
-    from botocore import UNSIGNED
-
-    config = resource.meta.client.meta.config
-    return getattr(config, "signature_version", None) is not UNSIGNED
-
-
 def _resource(connection: ClientOptions) -> S3ServiceResource:
     fingerprint = _fingerprint(connection)
     with _lock:
@@ -180,12 +171,6 @@ def _version(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size
-
-
-def is_mocked() -> bool:
-    """Return whether moto's ``mock_aws`` intercepts botocore now."""
-    models = sys.modules.get("moto.core.models")
-    return bool(models and models.botocore_stubber.enabled)
 
 
 def _make_resource(connection: ClientOptions) -> S3ServiceResource:

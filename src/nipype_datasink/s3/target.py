@@ -17,9 +17,9 @@ from nipype_datasink.parallel import parallel_map
 from nipype_datasink.planning.location import S3Prefix
 from nipype_datasink.planning.plan import FileTransfer, Plan
 from nipype_datasink.s3.adaptive import AdaptiveTransport
+from nipype_datasink.s3.boto3_bucket import is_boto3_resource, is_signed, secrets_of
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.choice import choose_transport, close_idle_connections
-from nipype_datasink.s3.client import is_signed
 from nipype_datasink.s3.concurrency import CRT_REQUESTS, ConcurrencyEstimator
 from nipype_datasink.s3.custom_upload import send_as_nipype, send_by_hook
 from nipype_datasink.s3.deletion import delete, exclude_alike
@@ -33,7 +33,6 @@ from nipype_datasink.s3.errors import (
     forget_secrets,
 )
 from nipype_datasink.s3.listing import list_below
-from nipype_datasink.s3.pickling import is_boto3, secrets_of
 from nipype_datasink.s3.similar_keys import fail_replaced
 from nipype_datasink.s3.unchanged import find_unchanged
 from nipype_datasink.s3.unknown_size import measured
@@ -123,7 +122,7 @@ class S3Target:
     def _open(self) -> Any:
         bucket = self._open_bucket()
         self._check_name(bucket)
-        if is_boto3(bucket):
+        if is_boto3_resource(bucket):
             self._signed = is_signed(bucket)
             self._secrets = secrets_of(bucket)
         return bucket
@@ -139,7 +138,7 @@ class S3Target:
     def _way(self, bucket: Any) -> Callable[[Plan, Any, Progress], list[Outcome]]:
         if self._hook:
             return self._by_hook
-        return self._together if is_boto3(bucket) else self._one_by_one
+        return self._together if is_boto3_resource(bucket) else self._one_by_one
 
     def _by_hook(self, plan: Plan, bucket: Any, _progress: Progress) -> list[Outcome]:
         assert self._hook

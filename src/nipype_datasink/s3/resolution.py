@@ -1,0 +1,121 @@
+"""Make the bucket that a user has injected usable in this process.
+
+A node that runs in a worker has one of three things: the very bucket (no worker, or a thread), a
+bucket of the parent's memory (a forked worker), or a reference (any other process). What it gets
+must use this process's own sockets, and credentials of the same kind: a bucket whose requests were
+signed never becomes one whose requests are not.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from nipype_datasink.errors import CredentialsError, S3Error
+from nipype_datasink.s3.boto3_bucket import is_boto3_resource
+from nipype_datasink.s3.mocking import warn_if_mocked_in_worker, warn_of_copied_mock
+from nipype_datasink.s3.pickling import BucketReference, bucket_for, reference_to
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+
+__all__ = ["resolve_bucket"]
+
+# In a forked child: for each client of the parent, its copy with sockets of this process. Guarded
+# by the lock, so that two threads do not make two copies.
+_copies: WeakKeyDictionary[S3Client, S3Client] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def _forget_copies() -> None:
+    """In a forked child, forget the copies of its parent, and the lock that may never be free."""
+    global _copies, _lock
+    _copies, _lock = WeakKeyDictionary(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_copies)
+
+
+def resolve_bucket(bucket: Any) -> Any:
+    """Return `bucket`, or the bucket that it refers to, with sockets that only this process uses.
+
+    Raises
+    ------
+    CredentialsError
+        If requests were signed in the process where it was made, and this one has no credentials.
+    S3Error
+        If it was made in another process and cannot be opened here: a mock that cannot be pickled,
+        or a bucket of moto.
+    """
+    reference = bucket if isinstance(bucket, BucketReference) else reference_to(bucket)
+    process, known = bucket_for(reference)
+    if known is None and reference.pickled:
+        known = pickle.loads(reference.pickled)
+    if known is None:
+        return _open(reference)
+    if process == os.getpid():
+        return known
+    if not is_boto3_resource(known):
+        warn_of_copied_mock(f"the injected {type(known).__name__}")
+        return known
+    warn_if_mocked_in_worker()
+    return type(known)(known.name, client=_own_copy(known.meta.client))
+
+
+def _own_copy(client: S3Client) -> S3Client:
+    with _lock:
+        if client not in _copies:
+            _copies[client] = _with_new_sockets(client)
+        return _copies[client]
+
+
+def _with_new_sockets(client: Any) -> Any:
+    """Return a copy of the parent's client that opens sockets of its own.
+
+    Two processes that write to one socket mix their requests. botocore cannot give a client new
+    sockets, so they are replaced inside a copy, by private names. A new client instead would lack
+    the handlers that the user has registered with the old one, and would hold credentials as they
+    are now: it could not refresh temporary ones.
+    """
+    client = _shallow_copy(client)
+    client._endpoint = _shallow_copy(client._endpoint)
+    session = _shallow_copy(client._endpoint.http_session)
+    session._proxy_managers = {}
+    session._manager = type(session._manager)(**session._get_pool_manager_kwargs())
+    session._manager.pool_classes_by_scheme = session._pool_classes_by_scheme
+    client._endpoint.http_session = session
+    return client
+
+
+def _shallow_copy(thing: Any) -> Any:
+    """Return a copy that shares every attribute; `copy.copy` would call methods of the class."""
+    copied = object.__new__(type(thing))
+    copied.__dict__.update(thing.__dict__)
+    return copied
+
+
+def _open(reference: BucketReference) -> Any:
+    """Open the bucket with the credentials of this process."""
+    if reference.endpoint_url is None or reference.mocked:
+        what = "is moto's" if reference.mocked else "is not a boto3 bucket"
+        raise S3Error(
+            f"the injected bucket {reference.name!r} {what}, and exists only in the process that "
+            "made it; run the workflow in one process"
+        )
+    import boto3.session
+    from botocore import UNSIGNED
+    from botocore.config import Config
+
+    session = boto3.session.Session(region_name=reference.region)
+    if reference.signed and session.get_credentials() is None:
+        raise CredentialsError(
+            f"this process has no credentials for the injected bucket {reference.name!r} at "
+            f"{reference.endpoint_url}; set them in the worker's environment, or use creds_path"
+        )
+    config = None if reference.signed else Config(signature_version=UNSIGNED)
+    resource = session.resource("s3", endpoint_url=reference.endpoint_url, config=config)
+    return resource.Bucket(reference.name)
