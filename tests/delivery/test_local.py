@@ -402,7 +402,7 @@ def test_a_source_that_changes_while_it_is_copied_fails(
     monkeypatch.setattr(os, "copy_file_range", write_on, raising=False)
     (outcome,) = sink(workdir, x="a")
     assert outcome.status is Status.FAILED
-    assert "changed while it was read" in str(outcome.cause)
+    assert "the file changed while it was read" in str(outcome.cause)
     assert tree(workdir / "out/x") == {"a": b"old"}
 
 
@@ -410,7 +410,7 @@ def test_a_copy_that_is_not_whole_fails(workdir: Path, monkeypatch: pytest.Monke
     file(workdir / "a")
     monkeypatch.setattr(os, "copy_file_range", lambda source, target, count: count, raising=False)
     (outcome,) = sink(workdir, x="a")
-    assert "was not copied whole" in str(outcome.cause)
+    assert "the copy is incomplete" in str(outcome.cause)
     assert tree(workdir / "out") == {"x": None}
 
 
@@ -542,7 +542,7 @@ def test_temporary_files_that_keep_disappearing_are_a_failure(
 
     monkeypatch.setattr(os, "replace", steal)
     (outcome,) = sink(workdir, link, x="a")
-    assert "temporary files keep disappearing" in str(outcome.cause)
+    assert "its temporary file was removed repeatedly" in str(outcome.cause)
     assert tree(workdir / "out/x") == {"a": b"old"}
 
 

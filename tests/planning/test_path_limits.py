@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nipype_datasink import DataSink, DestinationError, MissingSourceError, SettingsError
-from nipype_datasink.delivery.atomic import _temporary_name
+from nipype_datasink.delivery.atomic import _temporary_path
 from nipype_datasink.planning.path_limits import TEMPORARY_BYTES, PathLimits
 from tests.conftest import tree
 
@@ -71,7 +71,7 @@ def test_a_local_copy_is_checked_before_anything_is_written(workdir: Path) -> No
 
 
 def test_a_temporary_file_fits_beside_the_longest_path() -> None:
-    assert len(_temporary_name("/a/b")) == len("/a") + TEMPORARY_BYTES
+    assert len(_temporary_path("/a/b")) == len("/a") + TEMPORARY_BYTES
     longest = "/" + "/".join(["n" * 99] * 40)
     longest += "/" + "n" * (4095 - TEMPORARY_BYTES - len(longest) - 1)
     PathLimits().check(f"{longest}/a")

@@ -450,7 +450,7 @@ def test_what_is_to_stay_must_be_known(workdir: Path, monkeypatch: pytest.Monkey
     def fail(_: object) -> set[str]:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr("nipype_datasink.delivery.removal._kept", fail)
+    monkeypatch.setattr("nipype_datasink.delivery.removal._paths_to_keep", fail)
     with pytest.raises(DeliveryError, match="Input/output error"):
         sink(workdir / "out", x=workdir / "d", remove_dest_dir=True)
     assert (workdir / "out/x/d/old").exists()

@@ -1,4 +1,7 @@
-"""Putting a file in its place: whole or not at all, and without litter."""
+"""Write a file so that its destination always holds either the old file or the whole new one.
+
+Each file is written under a temporary name in the directory of its destination, then renamed.
+"""
 
 from __future__ import annotations
 
@@ -15,43 +18,53 @@ from io import FileIO
 
 from nipype_datasink.signals import is_time_limit
 
-__all__ = ["Directories", "copy", "hard_link", "make_directory"]
+__all__ = ["copy", "hard_link", "make_directory", "prepare_directory"]
 
-# What the kernel may say in the middle of a file when it cannot copy by itself. Before the first
-# byte any error may mean that: CIFS, old CephFS and FUSE answer EIO, EACCES, EBADF or ENOENT.
-_KERNEL_CANNOT = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)
+# Errors of `copy_file_range` in the middle of a file after which a copy in user space may succeed.
+# Before the first byte that holds for every error: CIFS, old CephFS and FUSE answer EIO, EACCES,
+# EBADF or ENOENT where they do not support the call.
+_NOT_SUPPORTED = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)
 
-_TEMPORARY = re.compile(r"\.datasink-[0-9a-f]{16}")
+_TEMPORARY_NAME = re.compile(r"\.datasink-[0-9a-f]{16}")
 _ATTEMPTS = 10
-_BLOCK = 1 << 20  # bytes
-_AT_ONCE = 1 << 24  # bytes that the kernel copies; an interrupt waits for them
+_BLOCK_BYTES = 1 << 20
+_KERNEL_COPY_BYTES = 1 << 24  # for one call: an interrupt waits until the call returns
 
-# Where `flock` does not reach other nodes, only its age tells that nobody writes a file any more.
-_LITTER_SECONDS = 24 * 60 * 60
+# Age of a temporary file that a crash has left behind. Its lock alone does not show that: on some
+# network file systems, other machines do not see locks.
+_ABANDONED_SECONDS = 24 * 60 * 60
 
 
-def hard_link(source: str, place: str) -> bool:
-    """Make `place` a hard link to what `source` is or links to, if the file system can."""
-    real = os.path.realpath(source) if os.path.islink(source) else source
-    linked = _linked(real, place)
+def hard_link(source: str, destination: str) -> bool:
+    """Make `destination` a hard link to a file; return False where that is not possible.
+
+    Parameters
+    ----------
+    source
+        File, or a link to it; the hard link is made to the file.
+    destination
+        Path of the hard link; a file there is replaced.
+    """
+    file = os.path.realpath(source) if os.path.islink(source) else source
+    linked = _link(file, destination)
     if linked is not None:
         return linked
     for _ in range(_ATTEMPTS):
-        temporary = _temporary_name(place)
-        try:  # a signal may interrupt as soon as the link is there
-            if not _linked(real, temporary):
+        temporary = _temporary_path(destination)
+        try:  # before the link is made: a signal may arrive directly after it
+            if not _link(file, temporary):
                 return False
-            if _moved(temporary, place):
+            if _rename(temporary, destination):
                 return True
-        finally:  # renaming one link of a file to another link of the same file does nothing
+        finally:  # `os.replace` does nothing if both names are links to the same file (POSIX)
             _unlink(temporary)
     return False
 
 
-def _linked(real: str, place: str) -> bool | None:
-    """Return whether a hard link could be made; None if something is there already."""
+def _link(file: str, destination: str) -> bool | None:
+    """Make a hard link; return False where that fails, None where the destination exists."""
     try:
-        os.link(real, place)
+        os.link(file, destination)
     except FileExistsError:
         return None
     except OSError as error:
@@ -61,45 +74,46 @@ def _linked(real: str, place: str) -> bool | None:
     return True
 
 
-def copy(source: str, place: str, stopped: threading.Event) -> None:
-    """Make `place` a copy of `source`; what is there stays until the copy is whole.
+def copy(source: str, destination: str, cancelled: threading.Event) -> None:
+    """Copy a file; what is at the destination stays until the copy is complete.
 
     Parameters
     ----------
     source
-        File to be read.
-    place
+        Path of the file.
+    destination
         Path of the copy; its directory exists.
-    stopped
-        Once set, the copy is given up.
+    cancelled
+        Stops the copy when it is set.
 
     Raises
     ------
     OSError
-        If it cannot be made, is given up, or the source changes meanwhile. No litter remains.
+        If the copy fails or is stopped, or if the source changes during the copy. No temporary
+        file remains.
     """
     for _ in range(_ATTEMPTS):
-        temporary = _temporary_name(place)
-        with _held(temporary) as output:
-            _copy_bytes(source, output, stopped)
-            os.close(os.dup(output))  # some servers tell only now that the disk is full
-            if _moved(temporary, place):
+        temporary = _temporary_path(destination)
+        with _locked_temporary_file(temporary) as output:
+            _copy_bytes(source, output, cancelled)
+            os.close(os.dup(output))  # closing a descriptor makes NFS report a full disk
+            if _rename(temporary, destination):
                 return
-    raise FileNotFoundError(errno.ENOENT, "temporary files keep disappearing", place)
+    raise FileNotFoundError(errno.ENOENT, "its temporary file was removed repeatedly", destination)
 
 
-def _temporary_name(place: str) -> str:
-    # Short, and in the same directory: the name itself may already be as long as names can be.
-    return os.path.join(os.path.dirname(place), f".datasink-{secrets.token_hex(8)}")
+def _temporary_path(destination: str) -> str:
+    # A short name of its own, as the name of the destination may already have the largest length.
+    return os.path.join(os.path.dirname(destination), f".datasink-{secrets.token_hex(8)}")
 
 
 @contextmanager
-def _held(path: str) -> Iterator[int]:
-    """Create a file that nobody takes for litter while it is written, and leave none behind."""
-    try:  # a signal may interrupt as soon as the file is there
+def _locked_temporary_file(path: str) -> Iterator[int]:
+    """Create a file, lock it so that no other run removes it, and remove it after an error."""
+    try:  # before the file is created: a signal may arrive directly after it
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
-            with suppress(OSError):  # some mounts know no locks
+            with suppress(OSError):  # some file systems have no locks
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield descriptor
         finally:
@@ -110,43 +124,44 @@ def _held(path: str) -> Iterator[int]:
         raise
 
 
-def _copy_bytes(source: str, output: int, stopped: threading.Event) -> None:
+def _copy_bytes(source: str, output: int, cancelled: threading.Event) -> None:
     with FileIO(source) as file:
         before = os.fstat(file.fileno())
-        copied = _copy_in_kernel(file.fileno(), output, before.st_size, stopped)
-        # Nothing is left now, unless the kernel cannot copy here or does not know the size.
-        while (block := file.read(_BLOCK)) and not stopped.is_set():
+        copied = _copy_in_kernel(file.fileno(), output, before.st_size, cancelled)
+        # This reads what the kernel has not copied. Files in /proc have the size 0, so the size
+        # does not tell whether anything is left.
+        while (block := file.read(_BLOCK_BYTES)) and not cancelled.is_set():
             copied += len(block)
             while block:
                 block = block[os.write(output, block) :]
         after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise OSError(errno.EIO, "changed while it was read", source)
+        raise OSError(errno.EIO, "the file changed while it was read", source)
     if os.fstat(output).st_size != copied or copied < after.st_size:
-        raise OSError(errno.EIO, "was not copied whole", source)
+        raise OSError(errno.EIO, "the copy is incomplete", source)
 
 
-def _copy_in_kernel(source: int, output: int, size: int, stopped: threading.Event) -> int:
-    """Copy inside the kernel, which may share blocks; return how many bytes went that way."""
+def _copy_in_kernel(source: int, output: int, size: int, cancelled: threading.Event) -> int:
+    """Copy by `os.copy_file_range`, which may share blocks; return the number of bytes copied."""
     copied = 0
-    if not hasattr(os, "copy_file_range"):
+    if not hasattr(os, "copy_file_range"):  # as on macOS
         return copied
     try:
-        while copied < size and not stopped.is_set():
-            count = os.copy_file_range(source, output, min(size - copied, _AT_ONCE))
+        while copied < size and not cancelled.is_set():
+            count = os.copy_file_range(source, output, min(size - copied, _KERNEL_COPY_BYTES))
             if not count:
                 break
             copied += count
     except OSError as error:
-        if copied and error.errno not in _KERNEL_CANNOT:
+        if copied and error.errno not in _NOT_SUPPORTED:
             raise
     return copied
 
 
-def _moved(temporary: str, place: str) -> bool:
-    """Give `temporary` its final name; return False if somebody took it for litter."""
+def _rename(temporary: str, destination: str) -> bool:
+    """Rename a temporary file; return False if another run has removed it."""
     try:
-        os.replace(temporary, place)
+        os.replace(temporary, destination)
     except FileNotFoundError:
         return False
     except BaseException:
@@ -160,28 +175,20 @@ def _unlink(path: str) -> None:
         os.unlink(path)
 
 
-class Directories:
-    """Makes directories, and clears each once of what a crash has left there."""
-
-    def __init__(self) -> None:
-        self._made: set[str] = set()
-
-    def __call__(self, directory: str) -> None:
-        """Make `directory`, unless it was made before."""
-        if directory in self._made:
-            return
-        make_directory(directory)
-        with suppress(PermissionError):  # a drop box takes files and shows none
-            for name in os.listdir(directory):
-                if _TEMPORARY.fullmatch(name):
-                    _remove_litter(os.path.join(directory, name))
-        self._made.add(directory)
+def prepare_directory(directory: str) -> None:
+    """Make a directory unless it exists, and remove temporary files that a crash has left in it."""
+    make_directory(directory)
+    with suppress(PermissionError):  # a directory may be writable but not readable
+        for name in os.listdir(directory):
+            if _TEMPORARY_NAME.fullmatch(name):
+                _remove_if_abandoned(os.path.join(directory, name))
 
 
 def make_directory(directory: str) -> None:
-    """Make `directory`, and those above it, unless they exist.
+    """Make a directory and its parents unless they exist.
 
-    `os.makedirs` calls itself for each level, and so ends where calls can be nested no deeper.
+    `os.makedirs` calls itself for each level, and fails where the path has more levels than
+    Python allows nested calls.
     """
     missing = [directory]
     tried: set[str] = set()
@@ -190,7 +197,7 @@ def make_directory(directory: str) -> None:
             os.mkdir(missing[-1])
         except FileNotFoundError:
             parent = os.path.dirname(missing[-1])
-            if parent in tried:  # it is there, and takes no directory, as in /proc
+            if parent in tried:  # it exists, but takes no directories, as /proc
                 raise
             tried.add(parent)
             missing.append(parent)
@@ -201,12 +208,12 @@ def make_directory(directory: str) -> None:
         missing.pop()
 
 
-def _remove_litter(path: str) -> None:
-    """Remove a temporary file that is old and that nobody holds."""
+def _remove_if_abandoned(path: str) -> None:
+    """Remove a temporary file that is old and that no process has locked."""
     with suppress(OSError):
         descriptor = _open_for_lock(path)
         try:
-            if time.time() - os.fstat(descriptor).st_mtime < _LITTER_SECONDS:
+            if time.time() - os.fstat(descriptor).st_mtime < _ABANDONED_SECONDS:
                 return
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.unlink(path)
@@ -217,6 +224,6 @@ def _remove_litter(path: str) -> None:
 def _open_for_lock(path: str) -> int:
     flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        return os.open(path, os.O_RDWR | flags)  # NFS locks only what can be written
+        return os.open(path, os.O_RDWR | flags)  # NFS locks only files that are open for writing
     except PermissionError:
         return os.open(path, os.O_RDONLY | flags)

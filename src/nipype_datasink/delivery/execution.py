@@ -1,4 +1,4 @@
-"""Carrying out a plan: every target does its part, then one word about the whole."""
+"""Carry out a plan: each target delivers its part, then one error names all failures."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["Outcome", "Status", "Target", "Unreachable", "deliver", "describe_mi
 
 _logger = logging.getLogger("nipype.interface")
 
-
-_ARRIVED_SHOWN = 20  # files in an error's message; those that did not arrive are all named
+# Files that an error's message names of those that arrived; it names all others.
+_MAX_ARRIVED_SHOWN = 20
 
 
 class Status(Enum):
-    """What became of one file."""
+    """State of one file after a delivery."""
 
     SENT = "sent"
     UNCHANGED = "unchanged"
@@ -42,24 +42,23 @@ class Status(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one file of a plan."""
+    """Result for one file of a plan."""
 
     transfer: FileTransfer
-    """The file and the place it should go to."""
+    """The file and its destination."""
 
     status: Status
-    """Whether it is there."""
+    """Whether it arrived."""
 
     cause: Exception | None = None
-    """Why it is not."""
+    """Why it did not arrive."""
 
     verified: bool = True
-    """Whether the bytes at the destination are known to be right; False where a store confirms
-    neither a checksum nor an ETag that says something about the content, and of files that did
-    not arrive."""
+    """Whether the bytes at the destination are known to be correct. False for a file that did not
+    arrive, and where a store confirms neither a checksum nor an ETag computed from the content."""
 
     def __post_init__(self) -> None:
-        """Call nothing verified that did not arrive."""
+        """Mark a file that did not arrive as not verified."""
         if not self.status.arrived:
             object.__setattr__(self, "verified", False)
 
@@ -69,9 +68,9 @@ class Outcome:
     ) -> Outcome:
         """Return the outcome of a file that did not arrive.
 
-        What the error's frames hold is let go: it may be the whole body of a request, and an
-        outcome lives on. What a signal handler of the user's has raised concerns no file, and is
-        raised.
+        The frames of the error are cleared: their variables may hold the whole body of a request,
+        which an outcome would keep in memory. An exception that a signal handler of the user has
+        raised is no outcome of a file, and is raised again.
         """
         if raised := error_from_signal_handler(error):
             raise raised
@@ -85,21 +84,23 @@ class Outcome:
 
 
 def _picklable(error: Exception) -> Exception:
-    text = "(its text cannot be made)"
+    """Return an error, or its text in a `DeliveryError` where it cannot be pickled."""
+    text = "(the error has no text)"
     try:
         text = str(error)
         pickle.loads(pickle.dumps(error))
-    except Exception:  # noqa: BLE001 - an exception of somebody's own
+    except Exception:  # noqa: BLE001 - an exception class of other code
         return DeliveryError(f"{type(error).__name__}: {text}")
     return error
 
 
 def not_tried(plan: Plan, cause: Exception) -> list[Outcome]:
-    """Return that nothing of `plan` was tried, not even what a directory without files asks."""
+    """Return outcomes for a plan of which nothing was tried."""
     return _not_arrived(plan, cause, Status.NOT_TRIED)
 
 
 def _not_arrived(plan: Plan, cause: Exception, status: Status) -> list[Outcome]:
+    # An empty directory has no transfers. If its folder was to be cleared, that has failed, too.
     empty = [
         FileTransfer(source=item.source, destination=item.cleared_folder, size=0)
         for item in plan.deliveries
@@ -116,10 +117,10 @@ class Target(Protocol):
         """Base directory and container."""
 
     def deliver(self, plan: Plan) -> list[Outcome]:
-        """Bring every file of `plan` there; return what became of each, and raise nothing."""
+        """Deliver every file of `plan`; return the outcome of each, and raise no errors."""
 
     def error(self, message: str, causes: Sequence[Exception], /) -> DeliveryError:
-        """Return the error to be raised where some files did not arrive."""
+        """Return the error to raise if some files did not arrive."""
 
 
 class Unreachable:
@@ -154,18 +155,18 @@ def deliver(plan: Plan, targets: Sequence[Target]) -> list[Outcome]:
     Parameters
     ----------
     plan
-        A sound plan.
+        A valid plan.
     targets
-        In the order in which they work: what fails in one does not keep the next from trying.
+        In the order in which they deliver. A failure in one does not stop the next.
 
     Raises
     ------
     DeliveryError
-        If any file did not arrive, after all targets have done what they could. Its message
-        names each file and what became of it; `error.outcomes` holds the same as values.
+        If any file did not arrive, after all targets have delivered what they can. Its message
+        names each file and its status; `error.outcomes` holds the same as values.
     MissingSourceError
-        If the plan names missing sources, after everything else has arrived and without removing
-        anything. Its `outcomes` hold what has arrived.
+        If the plan has missing sources, after all other files have arrived. Nothing is removed
+        then. Its `outcomes` hold the files that arrived.
     """
     if plan.missing:
         plan = plan.without_removals()
@@ -176,9 +177,9 @@ def deliver(plan: Plan, targets: Sequence[Target]) -> list[Outcome]:
             done = _deliver_part(plan.for_location(target.location), target)
             outcomes += done
             if not all(outcome.status.arrived for outcome in done):
-                errors.append(_error(target, done))
+                errors.append(_make_error(target, done))
     if errors:
-        raise _merged(errors, plan.missing, outcomes)
+        raise _combine(errors, plan.missing, outcomes)
     if plan.missing:
         raise _missing_error(plan.missing, outcomes)
     return outcomes
@@ -188,10 +189,10 @@ def _deliver_part(part: Plan, target: Target) -> list[Outcome]:
     begin = time.monotonic()
     try:
         done = target.deliver(part)
-    except Exception as error:  # a fault of ours or of a library
+    except Exception as error:  # a bug in the target or in a library
         if is_time_limit(error):
             raise
-        # Nobody knows what became of these files, but what is known of other places stays.
+        # The state of these files is not known. The outcomes of other targets must not be lost.
         done = _not_arrived(part, error, Status.FAILED)
         if not done:
             raise DeliveryError(
@@ -201,9 +202,9 @@ def _deliver_part(part: Plan, target: Target) -> list[Outcome]:
     return done
 
 
-def _error(target: Target, outcomes: Sequence[Outcome]) -> DeliveryError:
+def _make_error(target: Target, outcomes: Sequence[Outcome]) -> DeliveryError:
     causes = [outcome.cause for outcome in outcomes if outcome.cause]
-    error = target.error(_account(target.location, outcomes), causes)
+    error = target.error(_describe_outcomes(target.location, outcomes), causes)
     if causes and error.__cause__ is None:
         error.__cause__ = causes[0]
     return error
@@ -224,11 +225,11 @@ def _log(location: Location, outcomes: Sequence[Outcome], seconds: float) -> Non
         _logger.warning("%s: sent, not verified%s", first, more)
 
 
-def _account(location: Location, outcomes: Sequence[Outcome]) -> str:
+def _describe_outcomes(location: Location, outcomes: Sequence[Outcome]) -> str:
     lines = [f"not everything arrived at {escaped(location.label)}:"]
     for status in (Status.FAILED, Status.NOT_TRIED, Status.SENT, Status.UNCHANGED):
         matching = [outcome for outcome in outcomes if outcome.status is status]
-        shown = matching[:_ARRIVED_SHOWN] if status.arrived else matching
+        shown = matching[:_MAX_ARRIVED_SHOWN] if status.arrived else matching
         for outcome in shown:
             why = f": {escaped_lines(str(outcome.cause))}" if status is Status.FAILED else ""
             lines.append(f"  {status.value}: {escaped(outcome.transfer.destination)}{why}")
@@ -237,10 +238,10 @@ def _account(location: Location, outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def _merged(
+def _combine(
     errors: Sequence[DeliveryError], missing: Sequence[Problem], outcomes: Sequence[Outcome]
 ) -> DeliveryError:
-    """Return the last error, which speaks for all: S3's, where a local copy failed too."""
+    """Return the last error, with the messages of the others: that of S3 if there is one."""
     *others, error = errors
     for other in others:
         error.args = (f"{error}\n{other}",)
@@ -261,6 +262,6 @@ def _missing_error(missing: Sequence[Problem], outcomes: Sequence[Outcome]) -> M
 
 
 def describe_missing(missing: Sequence[Problem]) -> str:
-    """Return a text that names every missing source."""
+    """Return a message that names every missing source."""
     count = "1 source is" if len(missing) == 1 else f"{len(missing)} sources are"
     return "\n".join([f"{count} missing:", *(f"  {problem}" for problem in missing)])

@@ -1,4 +1,4 @@
-"""Delivery to a directory on disk: each file whole or not at all."""
+"""Deliver the files of a plan to a directory on disk."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import stat
 import threading
 from collections.abc import Sequence
 
-from nipype_datasink.delivery.atomic import Directories, copy, hard_link, make_directory
+from nipype_datasink.delivery.atomic import copy, hard_link, make_directory, prepare_directory
 from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.delivery.removal import remove_others
 from nipype_datasink.errors import CollisionError, DeliveryError, LateCollisionError
@@ -22,11 +22,12 @@ from nipype_datasink.signals import is_time_limit
 
 __all__ = ["LocalTarget"]
 
-# What makes every further attempt pointless.
-_HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# Errors after which no other file can be written either.
+_FATAL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 _THREADS = 4
-_WORTH_A_THREAD = 1 << 20  # bytes of a file; smaller ones only wait for Python's lock
+# Smaller files are copied in the calling thread: their threads would mostly wait for Python's lock.
+_LARGE_FILE_BYTES = 1 << 20
 
 
 class LocalTarget:
@@ -45,29 +46,32 @@ class LocalTarget:
         self._link = link
 
     def deliver(self, plan: Plan) -> list[Outcome]:
-        """Bring every file of `plan` there; return what became of each."""
+        """Deliver every file of `plan`; return the outcome of each."""
         transfers = plan.transfers
-        doubtful = _doubtful(transfers)
-        work = _Work(link=self._link)
-        certain = [transfer for transfer in transfers if transfer not in doubtful]
-        work.copy([transfer for transfer in certain if not work.link(transfer)])
-        for transfer, others in doubtful.items():
-            work.deliver_unless_collision(transfer, others)
-        outcomes = [work.outcomes[transfer] for transfer in transfers]
+        similar = _similarly_named(transfers)
+        writer = _FileWriter(link=self._link)
+        others = [transfer for transfer in transfers if transfer not in similar]
+        writer.copy([transfer for transfer in others if not writer.deliver_unread(transfer)])
+        # After the others: whether the file system takes two names for one is only certain when
+        # one of the files exists.
+        for transfer, earlier in similar.items():
+            writer.deliver_unless_collision(transfer, earlier)
+        outcomes = [writer.outcomes[transfer] for transfer in transfers]
         if all(outcome.status.arrived for outcome in outcomes):
             outcomes += self._finish(plan)
         return outcomes
 
     def error(self, message: str, causes: Sequence[Exception], /) -> DeliveryError:
-        """Return the error to be raised where some files did not arrive."""
+        """Return the error to raise if some files were not delivered."""
         collided = any(isinstance(cause, CollisionError) for cause in causes)
         return LateCollisionError(message) if collided else DeliveryError(message)
 
     def _finish(self, plan: Plan) -> list[Outcome]:
-        """Make the directories that hold no file, then remove what must not remain."""
+        """Make the directories without files, then clear folders; return the failures."""
         folders = {folder: item.source for item in plan.deliveries for folder in item.directories}
         for item in plan.deliveries:
-            if "/../" in item.destination:  # as spelled it leads through a folder of its own
+            # `out_file` reports this path, so every directory that it goes through must exist.
+            if "/../" in item.destination:
                 folders.setdefault(os.path.dirname(item.destination), item.source)
         failures: dict[str, OSError] = {}
         for folder in [self.location.path, *folders]:
@@ -79,44 +83,47 @@ class LocalTarget:
             failures = remove_others(plan, os.path.realpath(self.location.path))
         return [
             Outcome.failure(
-                FileTransfer(source=folders.get(place, place), destination=place, size=0), error
+                FileTransfer(source=folders.get(path, path), destination=path, size=0), error
             )
-            for place, error in failures.items()
+            for path, error in failures.items()
         ]
 
 
-class _Work:
-    """One delivery, in two passes: what needs no reading; then all else, large files in threads."""
+class _FileWriter:
+    """Writes the files of one delivery: first those that need no reading, then the others.
+
+    Several threads set `outcomes` and `_fatal_error`; each is one operation, so no lock is needed.
+    """
 
     def __init__(self, *, link: bool) -> None:
         self.outcomes: dict[FileTransfer, Outcome] = {}
         self._link = link
-        self._prepare = Directories()
+        self._prepared: set[str] = set()  # directories
         self._fatal_error: OSError | None = None
-        self._stopped = threading.Event()
+        self._cancelled = threading.Event()
 
-    def link(self, transfer: FileTransfer) -> bool:
-        """Deliver a file if that takes no reading; return whether an outcome is known."""
+    def deliver_unread(self, transfer: FileTransfer) -> bool:
+        """Deliver a file if it need not be read; return whether its outcome is known."""
         if self._fatal_error is None:
             try:
                 self._prepare(os.path.dirname(transfer.destination))
                 status = self._status_unread(transfer)
                 if status:
-                    self._note(transfer, status)
-            except Exception as error:  # noqa: BLE001 - at most the outcome of this file
-                self._fail(transfer, error)
+                    self._record(transfer, status)
+            except Exception as error:  # noqa: BLE001 - recorded as the outcome of this file
+                self._record_failure(transfer, error)
         return transfer in self.outcomes
 
     def deliver_unless_collision(
         self, transfer: FileTransfer, others: Sequence[FileTransfer]
     ) -> None:
-        """Deliver a file unless it would replace one of `others`, which have been tried.
+        """Deliver a file unless it would replace one of `others`, which were delivered before.
 
         Its name differs from theirs in case or Unicode form only.
         """
         try:
             for other in others:
-                if self._replaces(transfer, other):
+                if self._would_replace(transfer, other):
                     raise CollisionError(
                         describe_collision(
                             other.source,
@@ -128,86 +135,94 @@ class _Work:
         except (CollisionError, OSError) as error:
             self.outcomes[transfer] = Outcome.failure(transfer, error)
             return
-        if not self.link(transfer):
+        if not self.deliver_unread(transfer):
             self._copy_one(transfer)
 
-    def _replaces(self, transfer: FileTransfer, other: FileTransfer) -> bool:
+    def copy(self, transfers: Sequence[FileTransfer]) -> None:
+        """Compare files with what is at their destinations; copy those that differ."""
+        large = [transfer for transfer in transfers if transfer.size >= _LARGE_FILE_BYTES]
+        for transfer in transfers:
+            if transfer.size < _LARGE_FILE_BYTES:
+                self._copy_one(transfer)
+        parallel_map(self._copy_one, large, threads=_THREADS, on_interrupt=self._cancelled.set)
+
+    def _prepare(self, directory: str) -> None:
+        if directory not in self._prepared:
+            prepare_directory(directory)
+            self._prepared.add(directory)
+
+    def _would_replace(self, transfer: FileTransfer, other: FileTransfer) -> bool:
         return (
             self.outcomes[other].status.arrived
             and same_place(transfer.destination, other.destination)
             and not same_bytes(transfer.source, other.source)
         )
 
-    def copy(self, transfers: Sequence[FileTransfer]) -> None:
-        """Compare files with what is there, and copy those that differ."""
-        large = [transfer for transfer in transfers if transfer.size >= _WORTH_A_THREAD]
-        for transfer in transfers:
-            if transfer.size < _WORTH_A_THREAD:
-                self._copy_one(transfer)
-        parallel_map(self._copy_one, large, threads=_THREADS, on_interrupt=self._stopped.set)
-
     def _status_unread(self, transfer: FileTransfer) -> Status | None:
-        source, place = transfer.source, transfer.destination
-        there = _lstat(place)
-        if there and _is_source(there, place, source):
+        """Make a hard link, or find the source itself at its destination; None if neither."""
+        source, destination = transfer.source, transfer.destination
+        existing = _lstat(destination)
+        if existing and _is_source(existing, destination, source):
             return Status.UNCHANGED
-        if there and _may_equal(there, transfer):
+        if existing and _may_equal(existing, transfer):
             return None
-        linked = self._link and transfer.linkable and hard_link(source, place)
+        linked = self._link and transfer.linkable and hard_link(source, destination)
         return Status.SENT if linked else None
 
     def _copy_one(self, transfer: FileTransfer) -> None:
         if self._fatal_error:
-            self._note(transfer, Status.NOT_TRIED, self._fatal_error)
+            self._record(transfer, Status.NOT_TRIED, self._fatal_error)
             return
         try:
-            self._note(transfer, self._copy(transfer))
-        except Exception as error:  # noqa: BLE001 - at most the outcome of this file
-            self._fail(transfer, error)
+            self._record(transfer, self._copy_if_different(transfer))
+        except Exception as error:  # noqa: BLE001 - recorded as the outcome of this file
+            self._record_failure(transfer, error)
 
-    def _copy(self, transfer: FileTransfer) -> Status:
-        source, place = transfer.source, transfer.destination
-        there = _lstat(place)
-        if there and _may_equal(there, transfer):
-            if same_bytes(source, place):
+    def _copy_if_different(self, transfer: FileTransfer) -> Status:
+        source, destination = transfer.source, transfer.destination
+        existing = _lstat(destination)
+        if existing and _may_equal(existing, transfer):
+            if same_bytes(source, destination):
                 return Status.UNCHANGED
-            if self._link and transfer.linkable and hard_link(source, place):
+            if self._link and transfer.linkable and hard_link(source, destination):
                 return Status.SENT
-        copy(source, place, self._stopped)
+        copy(source, destination, self._cancelled)
         return Status.SENT
 
-    def _note(self, transfer: FileTransfer, status: Status, cause: OSError | None = None) -> None:
+    def _record(self, transfer: FileTransfer, status: Status, cause: OSError | None = None) -> None:
         self.outcomes[transfer] = Outcome(transfer=transfer, status=status, cause=cause)
 
-    def _fail(self, transfer: FileTransfer, error: Exception) -> None:
+    def _record_failure(self, transfer: FileTransfer, error: Exception) -> None:
         if is_time_limit(error):
             raise error
         self.outcomes[transfer] = Outcome.failure(transfer, error)
-        if isinstance(error, OSError) and error.errno in _HOPELESS:
+        if isinstance(error, OSError) and error.errno in _FATAL_ERRORS:
             self._fatal_error = error
 
 
-def _doubtful(transfers: Sequence[FileTransfer]) -> dict[FileTransfer, list[FileTransfer]]:
-    """Return the files whose names a file system may take for those of files before them."""
-    by_place = {transfer.destination: transfer for transfer in transfers}
-    groups = [[by_place[place] for place in group] for group in group_similar_names(by_place)]
+def _similarly_named(transfers: Sequence[FileTransfer]) -> dict[FileTransfer, list[FileTransfer]]:
+    """Return the files whose names some file systems take for names of earlier files."""
+    by_destination = {transfer.destination: transfer for transfer in transfers}
+    groups = [
+        [by_destination[path] for path in group] for group in group_similar_names(by_destination)
+    ]
     return {group[index]: group[:index] for group in groups for index in range(1, len(group))}
 
 
-def _lstat(place: str) -> os.stat_result | None:
+def _lstat(path: str) -> os.stat_result | None:
     try:
-        return os.lstat(place)
+        return os.lstat(path)
     except FileNotFoundError:
         return None
 
 
-def _is_source(there: os.stat_result, place: str, source: str) -> bool:
-    """Return whether what is `there` is the source itself."""
-    if stat.S_ISLNK(there.st_mode):
-        # A link to somewhere else is replaced by the file, unless the link is what is sunk.
-        return same_place(resolve_parent(source, os.path.realpath), place)
-    return os.path.samestat(there, os.stat(source))
+def _is_source(existing: os.stat_result, destination: str, source: str) -> bool:
+    """Return whether the file at the destination is the source itself."""
+    if stat.S_ISLNK(existing.st_mode):
+        # A link at the destination is replaced, unless this link is the source.
+        return same_place(resolve_parent(source, os.path.realpath), destination)
+    return os.path.samestat(existing, os.stat(source))
 
 
-def _may_equal(there: os.stat_result, transfer: FileTransfer) -> bool:
-    return stat.S_ISREG(there.st_mode) and there.st_size == transfer.size
+def _may_equal(existing: os.stat_result, transfer: FileTransfer) -> bool:
+    return stat.S_ISREG(existing.st_mode) and existing.st_size == transfer.size

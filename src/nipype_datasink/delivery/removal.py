@@ -1,7 +1,8 @@
-"""Removing what must not remain in a folder (``remove_dest_dir``), and nothing else.
+"""Remove everything else from the folders that a plan delivers to (``remove_dest_dir``).
 
-Other processes may move things meanwhile, so every directory is entered from the one above it, by
-descriptor and never through a link: a directory that is swapped for a link leads nowhere.
+Other processes may move files and directories at the same time. Therefore each directory is opened
+relative to the descriptor of its parent and never through a link (``O_NOFOLLOW``). A path of text
+could lead to another place by the time it is used: a directory may have been replaced by a link.
 """
 
 from __future__ import annotations
@@ -28,32 +29,32 @@ __all__ = ["remove_others"]
 
 _logger = logging.getLogger("nipype.interface")
 
-_ENTER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)
 
 
 def remove_others(plan: Plan, base: str) -> dict[str, OSError]:
-    """Remove everything that `plan` neither delivers nor reads from the folders it replaces.
+    """Remove everything from the folders that `plan` clears, but not what it delivers or reads.
 
     Parameters
     ----------
     plan
-        Delivered as a whole.
+        Delivered completely.
     base
-        Directory that is never emptied.
+        Directory that is never cleared.
 
     Returns
     -------
     dict
-        Paths that could not be removed, and why. One of them does not keep others from going.
+        Paths that could not be removed, and the errors. Other paths are removed all the same.
     """
     folders = {item.cleared_folder: None for item in plan.deliveries if item.cleared_folder}
     if not folders:
         return {}
     try:
         names = _StoredNames(folders)
-        stay = {path for path in map(names.stored, _kept(plan)) if path}
-    except OSError as error:  # what is to stay is not known, so everything does
+        kept = {path for path in map(names.stored_path, _paths_to_keep(plan)) if path}
+    except OSError as error:  # it is not known which files to keep, so all are kept
         if is_time_limit(error):
             raise
         return dict.fromkeys(folders, error)
@@ -63,22 +64,22 @@ def remove_others(plan: Plan, base: str) -> dict[str, OSError]:
             why = f"remove_dest_dir would empty the base directory {base}"
             failures[folder] = DestinationError(errno.EINVAL, why, folder)
         else:
-            failures |= _Emptying(folder, stay, names.unclear).run()
+            failures |= _FolderClearer(folder, kept, names.unlisted).run()
     return failures
 
 
 class _StoredNames:
-    """Paths below some folders, spelled as these directories list their names.
+    """Translates paths into the spelling by which the directories in some folders list them.
 
-    A file system may list a name in another form than it was written, and one folder may have
-    been spelled in several ways.
+    A file system may list a name in another form than it was created with (case, Unicode form), and
+    the paths of a plan may spell one folder in several ways.
     """
 
     def __init__(self, folders: Collection[str]) -> None:
         self.outermost: list[str] = []
-        """Folders that lie in no other."""
-        self.unclear: set[str] = set()
-        """Directories that hold something that is to stay, and do not list it."""
+        """Folders that are not inside another of the folders."""
+        self.unlisted: set[str] = set()
+        """Directories with a file to keep that they do not list under any known name."""
         self._folders: dict[str, str | None] = {"/": None}
         self._roots: dict[tuple[int, int], str] = {}
         self._spelled: PathMap[str] = PathMap()
@@ -91,25 +92,26 @@ class _StoredNames:
                 status = os.stat(folder)
                 self._roots[status.st_dev, status.st_ino] = folder
 
-    def stored(self, path: str) -> str | None:
-        """Return `path` as it is listed; None if it lies in none of the folders."""
+    def stored_path(self, path: str) -> str | None:
+        """Return `path` as it is listed; None if it is in none of the folders."""
         directory, name = os.path.split(path)
         found = self._folder(directory)
         return None if found is None else self._listed_path(found, name)
 
     def _folder(self, path: str) -> str | None:
-        way = []
-        while path not in self._folders:
-            way.append(path)
-            path = os.path.dirname(path)
-        for each in reversed(way):
-            above = self._folders[os.path.dirname(each)]
+        """Return a directory as it is listed; None if it is in none of the folders."""
+        unknown = [path]
+        while unknown[-1] not in self._folders:
+            unknown.append(os.path.dirname(unknown[-1]))
+        for each in reversed(unknown[:-1]):
+            parent = self._folders[os.path.dirname(each)]
             self._folders[each] = (
-                self._listed_path(above, os.path.basename(each)) if above else self._root(each)
+                self._listed_path(parent, os.path.basename(each)) if parent else self._root(each)
             )
-        return self._folders[way[0] if way else path]
+        return self._folders[path]
 
     def _root(self, path: str) -> str | None:
+        """Return the outermost folder that `path` is, by name or by inode; None if it is none."""
         if found := self._spelled.find(path):
             return found
         try:
@@ -121,21 +123,21 @@ class _StoredNames:
     def _listed_path(self, directory: str, name: str) -> str:
         listed = stored_name(directory, name, self._listed(directory))
         if listed is None:
-            self.unclear.add(directory)
+            self.unlisted.add(directory)
         return os.path.join(directory, listed or name)
 
 
 def _names(directory: str) -> frozenset[str]:
     try:
         return frozenset(os.listdir(directory))
-    except OSError as error:  # then nothing in it can be removed, either
+    except OSError as error:  # then nothing in it can be removed either
         if is_time_limit(error):
             raise
         return frozenset()
 
 
-def _kept(plan: Plan) -> Collection[str]:
-    """Return the paths that `plan` delivers or reads, links on the way to them included."""
+def _paths_to_keep(plan: Plan) -> Collection[str]:
+    """Return the paths that `plan` delivers or reads, and the links that they go through."""
     real_directory = RealPathCache()
     kept: set[str] = set()
 
@@ -150,8 +152,10 @@ def _kept(plan: Plan) -> Collection[str]:
 
     for delivery in plan.deliveries:
         kept.update(delivery.directories)
-        keep(os.path.abspath(delivery.destination))  # perhaps spelled through a link
-        for transfer in delivery.transfers:  # not the plan's: two may have one destination
+        keep(os.path.abspath(delivery.destination))  # it may go through a link
+        for (
+            transfer
+        ) in delivery.transfers:  # not `plan.transfers`: several sources may have one destination
             kept.add(transfer.destination)
             keep(transfer.source)
             keep(resolve_parent(transfer.source, real_directory))
@@ -160,7 +164,7 @@ def _kept(plan: Plan) -> Collection[str]:
 
 @dataclass(slots=True)
 class _Level:
-    """A directory that is being emptied."""
+    """A directory that is being cleared."""
 
     path: str
     identity: tuple[int, int]
@@ -168,44 +172,46 @@ class _Level:
     """Names of the directories in it that have not been entered."""
 
 
-class _Emptying:
-    """One walk through a folder, from the bottom up, with one open directory at a time.
+class _FolderClearer:
+    """Clears a folder from the bottom up, with one open directory at a time.
+
+    Only one: a deep tree would need more descriptors than a process may have.
 
     Parameters
     ----------
     folder
         A directory, spelled without links.
-    stay
+    kept
         Paths that are not removed.
-    unclear
+    unlisted
         Directories in which nothing is removed.
     """
 
-    def __init__(self, folder: str, stay: Collection[str], unclear: Collection[str]) -> None:
+    def __init__(self, folder: str, kept: Collection[str], unlisted: Collection[str]) -> None:
         self._folder = folder
-        self._stay = stay
-        self._unclear = unclear
+        self._kept = kept
+        self._unlisted = unlisted
         self._failures: dict[str, OSError] = {}
         self._descriptor = -1
 
     def run(self) -> dict[str, OSError]:
-        """Empty the folder; return what could not be removed."""
+        """Clear the folder; return the paths that could not be removed."""
         try:
-            self._descriptor = os.open(self._folder, _ENTER)
+            self._descriptor = os.open(self._folder, _OPEN_DIRECTORY)
         except OSError as error:
             return {self._folder: error}
         try:
             if os.path.realpath(self._folder) != self._folder:
-                raise OSError(errno.ELOOP, "was replaced by a link, or lies below one")
+                raise OSError(errno.ELOOP, "was replaced by a link, or is below one")
             self._walk()
         except OSError as error:
-            self._note(self._folder, error)
+            self._record(self._folder, error)
         finally:
             os.close(self._descriptor)
         return self._failures
 
     def _walk(self) -> None:
-        levels = [self._look(self._folder)]
+        levels = [self._remove_files(self._folder)]
         while levels:
             level = levels[-1]
             if level.pending:
@@ -213,11 +219,12 @@ class _Emptying:
                 continue
             levels.pop()
             if levels:
+                # ".." leads elsewhere if another process has moved the directory.
                 self._move("..", identity=levels[-1].identity)
                 self._remove(os.rmdir, level.path)
 
-    def _look(self, path: str) -> _Level:
-        """Remove the files in the open directory."""
+    def _remove_files(self, path: str) -> _Level:
+        """Remove the files in the open directory; return the directories in it."""
         status = os.fstat(self._descriptor)
         with os.scandir(self._descriptor) as entries:
             found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
@@ -228,41 +235,42 @@ class _Emptying:
         return _Level(path, (status.st_dev, status.st_ino), directories)
 
     def _enter(self, path: str) -> Iterator[_Level]:
+        """Open a directory in the open one, unless it is gone; remove its files."""
         try:
             self._move(os.path.basename(path))
         except FileNotFoundError:
             return
         except OSError as error:
-            self._note(path, error)
+            self._record(path, error)
             return
-        yield self._look(path)
+        yield self._remove_files(path)
 
     def _move(self, name: str, identity: tuple[int, int] | None = None) -> None:
-        """Open the directory `name` of the open one in its place."""
-        descriptor = os.open(name, _ENTER, dir_fd=self._descriptor)
+        """Open the directory `name` in the open one, which is closed."""
+        descriptor = os.open(name, _OPEN_DIRECTORY, dir_fd=self._descriptor)
         status = os.fstat(descriptor)
         if identity and identity != (status.st_dev, status.st_ino):
             os.close(descriptor)
-            raise OSError(errno.ESTALE, "a directory was moved while the folder was emptied")
+            raise OSError(errno.ESTALE, "a directory was moved while the folder was cleared")
         os.close(self._descriptor)
         self._descriptor = descriptor
 
     def _remove(self, remove: Callable[..., None], path: str) -> None:
         directory, name = os.path.split(path)
-        if path in self._stay or directory in self._unclear:
+        if path in self._kept or directory in self._unlisted:
             return
         try:
             remove(name, dir_fd=self._descriptor)
-        except FileNotFoundError:  # another process may empty the folder, too
+        except FileNotFoundError:  # another process may clear the folder, too
             pass
         except OSError as error:
             if name.startswith(".nfs") and error.errno == errno.EBUSY:
-                # NFS keeps a removed file by such a name while somebody has it open.
-                _logger.debug("%s stays until those who have it open close it", path)
+                # NFS keeps a removed file under such a name while a process has it open.
+                _logger.debug("%s remains until all processes have closed it", path)
             elif remove is not os.rmdir or error.errno not in _NOT_EMPTY:
-                self._note(path, error)
+                self._record(path, error)
 
-    def _note(self, path: str, error: OSError) -> None:
+    def _record(self, path: str, error: OSError) -> None:
         if is_time_limit(error):
             raise error
         self._failures[path] = OSError(error.errno, error.strerror, path)
