@@ -1,4 +1,4 @@
-"""Sending through boto3, and what it takes for proved."""
+"""Sending through boto3, and what it takes for verified."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def stubber() -> Iterator[Stubber]:
 
 
 @pytest.mark.parametrize(
-    ("response", "proved"),
+    ("response", "verified"),
     [
         ({"ETag": f'"{MD5_OF_ABC}"'}, True),
         ({"ETag": f'"{MD5_OF_ABC}"', "ServerSideEncryption": "AES256"}, True),
@@ -63,16 +63,16 @@ def stubber() -> Iterator[Stubber]:
         ({"ETag": f'"{"0" * 32}"', "ServerSideEncryption": "aws:kms"}, False),
         ({"ETag": '"opaque"'}, False),
     ],
-    ids=["MD5", "MD5 under AES-256", "checksum", "CRC32", "KMS", "an ETag of its own"],
+    ids=["MD5", "MD5 under AES-256", "checksum", "CRC32", "KMS", "opaque ETag"],
 )
-def test_only_what_the_store_confirms_is_proved(
-    tmp_path: Path, stubber: Stubber, response: dict[str, str], proved: bool
+def test_a_small_file_is_verified_by_a_strong_digest_only(
+    tmp_path: Path, stubber: Stubber, response: dict[str, str], verified: bool
 ) -> None:
     stubber.add_response("put_object", response)
-    if not proved:
+    if not verified:
         stubber.add_client_error("get_object", "AccessDenied", http_status_code=403)
     outcome = send(stubber.client, transfer_of(tmp_path / "file", b"abc"))
-    assert sent(outcome, verified=proved)
+    assert sent(outcome, verified=verified)
 
 
 @pytest.mark.parametrize("encryption", [{}, {"ServerSideEncryption": "AES256"}], ids=str)
@@ -99,7 +99,7 @@ def test_a_small_file_is_one_request_with_all_arguments(tmp_path: Path, stubber:
     assert sent(send(stubber.client, transfer_of(tmp_path / "file", b"abc"), **args))
 
 
-def altered(client: S3Client, **changes: object) -> None:
+def alter_head_responses(client: S3Client, **changes: object) -> None:
     def alter(parsed: dict[str, Any], **_: object) -> None:
         for name in [name for name in parsed if name.startswith("Checksum")]:
             del parsed[name]
@@ -109,51 +109,51 @@ def altered(client: S3Client, **changes: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answered", "complaint"),
+    ("fields", "message"),
     [
-        ({"ContentLength": PART_SIZE}, "8,388,608 of 8,388,609 bytes"),
+        ({"ContentLength": PART_SIZE}, "8,388,608 bytes after the upload, the file 8,388,609"),
         ({"ETag": '"opaque"', "ChecksumSHA256": SHA256_OF_ABC}, "checksum mismatch after upload"),
     ],
     ids=["another size", "checksum of something else"],
 )
-def test_parts_that_the_store_confirms_wrongly_are_an_error(
+def test_a_wrong_size_or_checksum_of_a_large_file_is_an_error(
     tmp_path: Path,
     lone_bucket: Bucket,
     answer: Answer,
-    answered: dict[str, object],
-    complaint: str,
+    fields: dict[str, object],
+    message: str,
 ) -> None:
     answer("GetObject", 403, "AccessDenied")
-    altered(lone_bucket.meta.client, **answered)
+    alter_head_responses(lone_bucket.meta.client, **fields)
     transfer = transfer_of(tmp_path / "file", bytes(LARGE))
     outcome = send(lone_bucket.meta.client, transfer)
     assert outcome.status is Status.FAILED
-    assert complaint in str(outcome.cause)
+    assert message in str(outcome.cause)
 
 
 @pytest.mark.parametrize(
-    ("answered", "proved"),
+    ("fields", "verified"),
     [
         ({"ETag": '"opaque"'}, False),
         ({"ETag": f'"{"0" * 32}-2"', "ServerSideEncryption": "aws:kms"}, False),
         ({"ETag": f'"{"0" * 32}-9"'}, False),
         ({"ETag": '"opaque"', "ChecksumSHA256": "checked by the store"}, True),
     ],
-    ids=["an ETag of its own", "KMS", "parts of another size", "checksum"],
+    ids=["opaque ETag", "KMS", "parts of another size", "checksum"],
 )
-def test_parts_are_proved_only_by_what_says_something(
-    tmp_path: Path, lone_bucket: Bucket, answer: Answer, answered: dict[str, object], proved: bool
+def test_a_large_file_is_verified_by_a_strong_digest_only(
+    tmp_path: Path, lone_bucket: Bucket, answer: Answer, fields: dict[str, object], verified: bool
 ) -> None:
     answer("GetObject", 403, "AccessDenied")
-    if "ChecksumSHA256" in answered:
+    if "ChecksumSHA256" in fields:
         digest = hashlib.sha256(bytes(LARGE)).digest()
-        answered = {**answered, "ChecksumSHA256": base64.b64encode(digest).decode()}
-    altered(lone_bucket.meta.client, **answered)
+        fields = {**fields, "ChecksumSHA256": base64.b64encode(digest).decode()}
+    alter_head_responses(lone_bucket.meta.client, **fields)
     transfer = transfer_of(tmp_path / "file", bytes(LARGE))
-    assert sent(send(lone_bucket.meta.client, transfer), verified=proved)
+    assert sent(send(lone_bucket.meta.client, transfer), verified=verified)
 
 
-def test_who_may_write_but_not_look_sends_unproved(
+def test_a_large_file_is_not_verified_where_head_is_denied(
     tmp_path: Path, lone_bucket: Bucket, answer: Answer
 ) -> None:
     answer("HeadObject", 403, "AccessDenied")
@@ -161,7 +161,7 @@ def test_who_may_write_but_not_look_sends_unproved(
     assert sent(send(lone_bucket.meta.client, transfer), verified=False)
 
 
-def test_no_part_remains_of_what_was_refused(
+def test_a_rejected_multipart_upload_is_aborted(
     tmp_path: Path, lone_bucket: Bucket, answer: Answer
 ) -> None:
     answer("UploadPart", 403, "AccessDenied")
@@ -170,7 +170,7 @@ def test_no_part_remains_of_what_was_refused(
     assert "Uploads" not in lone_bucket.meta.client.list_multipart_uploads(Bucket="mybucket")
 
 
-def test_small_and_large_files_share_the_requests_at_a_time(
+def test_small_and_large_files_share_the_limit_of_concurrent_requests(
     tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = transfer_of(tmp_path / "small", b"abc")
@@ -207,7 +207,7 @@ def test_small_and_large_files_share_the_requests_at_a_time(
         ("aws:kms", True, "CRC64NVME"),
     ],
 )
-def test_each_upload_carries_a_checksum_that_proves_it(
+def test_uploads_carry_the_fastest_strong_checksum(
     encryption: str,
     has_crt: bool,
     algorithm: str,

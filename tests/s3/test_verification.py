@@ -1,4 +1,4 @@
-"""What proves that a store holds a file, and stores that say what is not so."""
+"""Verifying uploads, to stores that work and to stores with faults."""
 
 from __future__ import annotations
 
@@ -21,14 +21,20 @@ from nipype_datasink import DataSink, FileTransfer, Outcome, S3Error, Status
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.choice import choose_transport
 from nipype_datasink.s3.client import ClientOptions, open_bucket
-from nipype_datasink.s3.comparison import PART_SIZE, proofs
+from nipype_datasink.s3.comparison import PART_SIZE, digests_from_response
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from nipype_datasink.s3.errors import CircuitBreaker
-from nipype_datasink.s3.verification import Agreement, Answer, Verdict, judge, proves
+from nipype_datasink.s3.verification import (
+    DigestSelector,
+    UploadResponse,
+    Verdict,
+    compare_response,
+    has_same_bytes,
+)
 from tests.s3.conftest import Count, transfer_of
 from tests.s3.script import DONE, Reply, Request, Script, refusal
 
-PROVED, SILENT = Verdict.PROVED, Verdict.SILENT
+EQUAL, UNKNOWN = Verdict.EQUAL, Verdict.UNKNOWN
 ETAG_DIFFERS, CHECKSUM_DIFFERS = Verdict.ETAG_DIFFERS, Verdict.CHECKSUM_DIFFERS
 
 
@@ -70,46 +76,46 @@ def abc(tmp_path: Path) -> str:
 @pytest.mark.parametrize(
     ("answer", "verdict"),
     [
-        ({}, SILENT),
-        ({"ETag": "opaque"}, SILENT),
-        ({"ETag": ABC}, PROVED),
-        ({"ETag": ABC, "ServerSideEncryption": "AES256"}, PROVED),
-        ({"ETag": ABC, "ServerSideEncryption": "aws:kms"}, SILENT),
-        ({"ETag": OTHER, "ServerSideEncryption": "aws:kms"}, SILENT),
+        ({}, UNKNOWN),
+        ({"ETag": "opaque"}, UNKNOWN),
+        ({"ETag": ABC}, EQUAL),
+        ({"ETag": ABC, "ServerSideEncryption": "AES256"}, EQUAL),
+        ({"ETag": ABC, "ServerSideEncryption": "aws:kms"}, UNKNOWN),
+        ({"ETag": OTHER, "ServerSideEncryption": "aws:kms"}, UNKNOWN),
         ({"ETag": OTHER}, ETAG_DIFFERS),
-        ({"ETag": f'"{"0" * 32}-1"'}, SILENT),
-        ({"ChecksumSHA256": sha256(b"abc")}, PROVED),
+        ({"ETag": f'"{"0" * 32}-1"'}, UNKNOWN),
+        ({"ChecksumSHA256": sha256(b"abc")}, EQUAL),
         ({"ChecksumSHA256": sha256(b"abd")}, CHECKSUM_DIFFERS),
         ({"ChecksumCRC64NVME": crc64(b"abc"), "ETag": OTHER}, ETAG_DIFFERS),
         ({"ChecksumCRC64NVME": crc64(b"abd"), "ETag": ABC}, CHECKSUM_DIFFERS),
         ({"ChecksumCRC64NVME": crc64(b"abd"), "ETag": OTHER}, CHECKSUM_DIFFERS),
         ({"ChecksumCRC64NVME": crc64(b"abc"), "ChecksumSHA256": sha256(b"x")}, CHECKSUM_DIFFERS),
-        ({"ChecksumCRC32": crc32(b"abc")}, SILENT),
-        ({"ChecksumCRC32": crc32(b"abc"), "ETag": ABC}, PROVED),
+        ({"ChecksumCRC32": crc32(b"abc")}, UNKNOWN),
+        ({"ChecksumCRC32": crc32(b"abc"), "ETag": ABC}, EQUAL),
         ({"ChecksumCRC32": crc32(b"abd")}, CHECKSUM_DIFFERS),
         ({"ChecksumCRC32": crc32(b"abd"), "ETag": ABC}, CHECKSUM_DIFFERS),
-        ({"ChecksumCRC64NVME": "not base64"}, SILENT),
+        ({"ChecksumCRC64NVME": "not base64"}, UNKNOWN),
     ],
 )
-def test_an_answer_proves_denies_or_says_nothing(
+def test_digests_in_a_response_are_compared_with_the_file(
     answer: dict[str, str], verdict: Verdict, abc: str
 ) -> None:
-    assert judge(answer, abc, 3, agreement=Agreement()) is verdict
+    assert compare_response(answer, abc, 3, selector=DigestSelector()) is verdict
 
 
 @pytest.mark.parametrize(
     ("answer", "verdict"),
     [
-        ({"ETag": OTHER}, SILENT),
-        ({"ETag": ABC}, SILENT),
-        ({"ETag": OTHER, "ChecksumCRC64NVME": crc64(b"abc")}, PROVED),
+        ({"ETag": OTHER}, UNKNOWN),
+        ({"ETag": ABC}, UNKNOWN),
+        ({"ETag": OTHER, "ChecksumCRC64NVME": crc64(b"abc")}, EQUAL),
         ({"ETag": OTHER, "ChecksumCRC64NVME": crc64(b"abd")}, CHECKSUM_DIFFERS),
     ],
 )
-def test_etags_that_do_not_count_say_nothing(
+def test_etags_are_ignored_where_they_are_not_used(
     answer: dict[str, str], verdict: Verdict, abc: str
 ) -> None:
-    assert judge(answer, abc, 3, agreement=Agreement(), etags=False) is verdict
+    assert compare_response(answer, abc, 3, selector=DigestSelector(), use_etags=False) is verdict
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -119,7 +125,7 @@ def test_etags_that_do_not_count_say_nothing(
         st.booleans(),
     )
 )
-def test_one_wrong_digest_is_enough_against_any_number_of_right_ones(
+def test_a_file_is_verified_only_if_every_digest_is_equal(
     abc: str, digests: dict[str, bool]
 ) -> None:
     makers = {
@@ -129,10 +135,10 @@ def test_one_wrong_digest_is_enough_against_any_number_of_right_ones(
         "ChecksumCRC32": crc32,
     }
     answer = {name: makers[name](b"abc" if right else b"abd") for name, right in digests.items()}
-    proved = judge(answer, abc, 3, agreement=Agreement()) is PROVED
+    is_equal = compare_response(answer, abc, 3, selector=DigestSelector()) is EQUAL
     strong = any(right for name, right in digests.items() if name != "ChecksumCRC32")
-    assert proved == (strong and all(digests.values()))
-    assert proves(proofs(answer), abc) == proved
+    assert is_equal == (strong and all(digests.values()))
+    assert has_same_bytes(digests_from_response(answer), abc) == is_equal
 
 
 LARGE = bytes(range(128)) * (PART_SIZE // 128) + b"x"
@@ -153,10 +159,10 @@ def composite(content: bytes) -> str:
 @pytest.mark.parametrize(
     ("answer", "verdict"),
     [
-        ({"ETag": etag(LARGE)}, PROVED),
+        ({"ETag": etag(LARGE)}, EQUAL),
         ({"ETag": f'"{"0" * 32}-2"'}, ETAG_DIFFERS),
-        ({"ETag": f'"{"0" * 32}-3"'}, SILENT),
-        ({"ETag": "opaque-2", "ChecksumSHA256": composite(LARGE)}, PROVED),
+        ({"ETag": f'"{"0" * 32}-3"'}, UNKNOWN),
+        ({"ETag": "opaque-2", "ChecksumSHA256": composite(LARGE)}, EQUAL),
         ({"ETag": "opaque-2", "ChecksumSHA256": composite(LARGE[:-1] + b"y")}, CHECKSUM_DIFFERS),
         (
             {"ETag": etag(LARGE), "ChecksumCRC64NVME": crc64(b""), "ChecksumType": "FULL_OBJECT"},
@@ -164,41 +170,46 @@ def composite(content: bytes) -> str:
         ),
     ],
 )
-def test_an_answer_about_parts_is_judged_by_their_digests(
+def test_digests_of_parts_are_compared_with_the_file(
     answer: dict[str, str], verdict: Verdict, large: str
 ) -> None:
-    assert judge(answer, large, len(LARGE), agreement=Agreement()) is verdict
+    assert compare_response(answer, large, len(LARGE), selector=DigestSelector()) is verdict
 
 
-def test_an_etag_of_other_parts_than_ours_says_nothing(tmp_path: Path) -> None:
+def test_an_etag_of_parts_is_unknown_for_a_file_sent_whole(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content := bytes(PART_SIZE))
     answer = {"ETag": f'"{"0" * 32}-1"'}
-    verdict = judge(answer, str(tmp_path / "file"), len(content), agreement=Agreement())
-    assert verdict is SILENT
+    verdict = compare_response(
+        answer, str(tmp_path / "file"), len(content), selector=DigestSelector()
+    )
+    assert verdict is UNKNOWN
 
 
-def test_a_store_whose_two_digests_agreed_once_is_believed_by_one(large: str) -> None:
-    agreement = Agreement()
+def test_large_files_need_only_the_checksum_after_both_digests_matched(large: str) -> None:
+    selector = DigestSelector()
     whole = {"ChecksumCRC64NVME": crc64(LARGE), "ChecksumType": "FULL_OBJECT"}
     other = {**whole, "ETag": f'"{"0" * 32}-2"'}
-    assert judge(other, large, len(LARGE), agreement=agreement) is ETAG_DIFFERS
-    assert judge({**whole, "ETag": etag(LARGE)}, large, len(LARGE), agreement=agreement) is PROVED
-    assert judge(other, large, len(LARGE), agreement=agreement) is PROVED
-    assert judge({"ETag": f'"{"0" * 32}-2"'}, large, len(LARGE), agreement=agreement) is (
+    assert compare_response(other, large, len(LARGE), selector=selector) is ETAG_DIFFERS
+    assert (
+        compare_response({**whole, "ETag": etag(LARGE)}, large, len(LARGE), selector=selector)
+        is EQUAL
+    )
+    assert compare_response(other, large, len(LARGE), selector=selector) is EQUAL
+    assert compare_response({"ETag": f'"{"0" * 32}-2"'}, large, len(LARGE), selector=selector) is (
         ETAG_DIFFERS
     )
 
 
-def test_a_small_file_needs_both_digests_whatever_agreed_before(abc: str) -> None:
-    agreement = Agreement()
+def test_small_files_always_need_both_digests(abc: str) -> None:
+    selector = DigestSelector()
     both = {"ETag": etag(b"abc"), "ChecksumCRC64NVME": crc64(b"abc")}
-    assert judge(both, abc, 3, agreement=agreement) is PROVED
+    assert compare_response(both, abc, 3, selector=selector) is EQUAL
     repeated = {**both, "ETag": etag(b"xyz")}
-    assert judge(repeated, abc, 3, agreement=agreement) is ETAG_DIFFERS
+    assert compare_response(repeated, abc, 3, selector=selector) is ETAG_DIFFERS
 
 
 @pytest.mark.parametrize(
-    ("fields", "headers", "status", "is_own"),
+    ("fields", "headers", "status", "is_from_s3"),
     [
         ({"ETag": ABC}, {}, 200, True),
         ({"ETag": ABC}, {"content-length": "0"}, 200, True),
@@ -211,13 +222,13 @@ def test_a_small_file_needs_both_digests_whatever_agreed_before(abc: str) -> Non
         ({}, {"content-length": "0"}, 200, False),
     ],
 )
-def test_an_answer_of_s3_has_an_etag_and_no_body(
-    fields: dict[str, str], headers: dict[str, str], status: int, is_own: bool
+def test_a_response_from_s3_has_an_etag_and_no_body(
+    fields: dict[str, str], headers: dict[str, str], status: int, is_from_s3: bool
 ) -> None:
-    assert Answer.of_put(fields, headers, status).is_own is is_own
+    assert UploadResponse.of_put_object(fields, headers, status).is_from_s3 is is_from_s3
 
 
-# Stores that lie.
+# Stores with faults.
 
 
 def other_than(content: bytes) -> bytes:
@@ -225,27 +236,27 @@ def other_than(content: bytes) -> bytes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lie:
-    """What a store does with a file, and what it says of it."""
+class Fault:
+    """What a store does with a file, and how it answers."""
 
     keep: Callable[[bytes], bytes | None] = lambda content: content
-    """What is there afterwards."""
+    """Returns the bytes that are stored; None for no object."""
 
     answer: str = ""
-    """To the upload: ``empty``, ``page``, ``page with ETag``; otherwise as S3 does."""
+    """Response to the upload: ``empty``, ``page`` or ``page with ETag``; otherwise as S3's."""
 
     etag: Callable[[bytes, bytes], str] = lambda _sent, kept: etag(kept)
     checksums: Callable[[bytes, bytes], dict[str, str]] = lambda _sent, _kept: {}
-    """Headers that tell checksums of the whole."""
+    """Headers that state checksums of all bytes."""
 
     kms: bool = False
     head: Reply | None = None
     read: Reply | None = None
-    """Instead of what is there."""
+    """Replies to HEAD and GET requests, in place of the right ones."""
 
 
 DENIED = refusal("AccessDenied")
-TROUBLE = refusal("InternalError", 500)
+SERVER_ERROR = refusal("InternalError", 500)
 PAGE = '<html lang="en">Sign in</html>'
 
 
@@ -253,20 +264,20 @@ def opaque(_sent: bytes, kept: bytes) -> str:
     return f'"opaque{(len(kept) > PART_SIZE and "-2") or ""}"'
 
 
-def no_md5(_sent: bytes, kept: bytes) -> str:
+def not_md5(_sent: bytes, kept: bytes) -> str:
     return f'"{"0" * 32}{(len(kept) > PART_SIZE and "-2") or ""}"'
 
 
-def of_kept(_sent: bytes, kept: bytes) -> dict[str, str]:
+def crc64_of_kept(_sent: bytes, kept: bytes) -> dict[str, str]:
     return {"x-amz-checksum-crc64nvme": crc64(kept), "x-amz-checksum-type": "FULL_OBJECT"}
 
 
-def of_sent(sent: bytes, _kept: bytes) -> dict[str, str]:
-    return of_kept(sent, sent)
+def crc64_of_sent(sent: bytes, _kept: bytes) -> dict[str, str]:
+    return crc64_of_kept(sent, sent)
 
 
-def of_others(sent: bytes, _kept: bytes) -> dict[str, str]:
-    return of_kept(sent, other_than(sent))
+def crc64_of_other(sent: bytes, _kept: bytes) -> dict[str, str]:
+    return crc64_of_kept(sent, other_than(sent))
 
 
 def crc32_of_sent(sent: bytes, _kept: bytes) -> dict[str, str]:
@@ -282,98 +293,106 @@ def all_but_the_end(content: bytes) -> bytes:
 
 
 VERIFIED, UNVERIFIED, FAILED = "verified", "sent, not verified", "failed"
-LIES: dict[str, tuple[Lie, str, str]] = {
-    # What it does: small files, files in parts.
-    "none": (Lie(), VERIFIED, VERIFIED),
-    "none, with checksums": (Lie(checksums=of_kept), VERIFIED, VERIFIED),
-    "other bytes": (Lie(keep=other_than), FAILED, FAILED),
-    "other bytes, ETag of ours": (
-        Lie(keep=other_than, etag=lambda sent, _: etag(sent), checksums=of_kept),
+FAULTS: dict[str, tuple[Fault, str, str]] = {
+    # Name: the fault, the outcome of a small file, the outcome of a file in parts.
+    "no fault": (Fault(), VERIFIED, VERIFIED),
+    "no fault, with checksums": (Fault(checksums=crc64_of_kept), VERIFIED, VERIFIED),
+    "other bytes": (Fault(keep=other_than), FAILED, FAILED),
+    "other bytes, ETag of the sent": (
+        Fault(keep=other_than, etag=lambda sent, _: etag(sent), checksums=crc64_of_kept),
         FAILED,
         FAILED,
     ),
-    "other bytes, checksum of ours": (Lie(keep=other_than, checksums=of_sent), FAILED, FAILED),
-    "other bytes, CRC32 of ours, ETag opaque": (
-        Lie(keep=other_than, etag=opaque, checksums=crc32_of_sent),
+    "other bytes, checksum of the sent": (
+        Fault(keep=other_than, checksums=crc64_of_sent),
         FAILED,
         FAILED,
     ),
-    "other bytes, CRC32 of ours, ETag opaque, no reading": (
-        Lie(keep=other_than, etag=opaque, checksums=crc32_of_sent, read=DENIED),
-        UNVERIFIED,
-        UNVERIFIED,
-    ),
-    "other bytes, ETag opaque": (Lie(keep=other_than, etag=opaque), FAILED, FAILED),
-    "other bytes, ETag no MD5": (Lie(keep=other_than, etag=no_md5), FAILED, FAILED),
-    "other bytes, their checksum, no reading": (
-        Lie(keep=other_than, etag=opaque, checksums=of_kept, read=DENIED),
+    "other bytes, CRC32 of the sent, ETag opaque": (
+        Fault(keep=other_than, etag=opaque, checksums=crc32_of_sent),
         FAILED,
         FAILED,
     ),
-    "right bytes, ETag no MD5": (Lie(etag=no_md5), VERIFIED, VERIFIED),
-    "right bytes, ETag no MD5, checksum": (Lie(etag=no_md5, checksums=of_kept), VERIFIED, VERIFIED),
-    "right bytes, ETag no MD5, no reading": (
-        Lie(etag=no_md5, read=DENIED),
+    "other bytes, CRC32 of the sent, ETag opaque, GET denied": (
+        Fault(keep=other_than, etag=opaque, checksums=crc32_of_sent, read=DENIED),
         UNVERIFIED,
         UNVERIFIED,
     ),
-    "right bytes, ETag no MD5, trouble with reading": (
-        Lie(etag=no_md5, read=TROUBLE),
+    "other bytes, ETag opaque": (Fault(keep=other_than, etag=opaque), FAILED, FAILED),
+    "other bytes, ETag not MD5": (Fault(keep=other_than, etag=not_md5), FAILED, FAILED),
+    "other bytes, their checksum, GET denied": (
+        Fault(keep=other_than, etag=opaque, checksums=crc64_of_kept, read=DENIED),
+        FAILED,
+        FAILED,
+    ),
+    "right bytes, ETag not MD5": (Fault(etag=not_md5), VERIFIED, VERIFIED),
+    "right bytes, ETag not MD5, checksum": (
+        Fault(etag=not_md5, checksums=crc64_of_kept),
+        VERIFIED,
+        VERIFIED,
+    ),
+    "right bytes, ETag not MD5, GET denied": (
+        Fault(etag=not_md5, read=DENIED),
         UNVERIFIED,
         UNVERIFIED,
     ),
-    "right bytes, ETag opaque": (Lie(etag=opaque), VERIFIED, VERIFIED),
-    "right bytes, ETag opaque, no reading": (
-        Lie(etag=opaque, read=DENIED),
+    "right bytes, ETag not MD5, GET fails": (
+        Fault(etag=not_md5, read=SERVER_ERROR),
+        UNVERIFIED,
+        UNVERIFIED,
+    ),
+    "right bytes, ETag opaque": (Fault(etag=opaque), VERIFIED, VERIFIED),
+    "right bytes, ETag opaque, GET denied": (
+        Fault(etag=opaque, read=DENIED),
         UNVERIFIED,
         UNVERIFIED,
     ),
     "right bytes, KMS, checksum": (
-        Lie(etag=no_md5, checksums=of_kept, kms=True, read=DENIED),
+        Fault(etag=not_md5, checksums=crc64_of_kept, kms=True, read=DENIED),
         VERIFIED,
         VERIFIED,
     ),
-    "right bytes, wrong checksum": (Lie(checksums=of_others), VERIFIED, VERIFIED),
-    "nothing, ETag opaque": (Lie(keep=nothing, etag=opaque), FAILED, FAILED),
-    "nothing, ETag no MD5": (Lie(keep=nothing, etag=no_md5), FAILED, FAILED),
-    "nothing, empty answer": (Lie(keep=nothing, answer="empty"), FAILED, FAILED),
-    "nothing, a page": (Lie(keep=nothing, answer="page"), FAILED, FAILED),
-    "nothing, a page with an ETag": (Lie(keep=nothing, answer="page with ETag"), FAILED, FAILED),
-    "nothing, a page for everything": (
-        Lie(keep=nothing, answer="page", head=Reply(body=PAGE), read=Reply(body=PAGE)),
+    "right bytes, wrong checksum": (Fault(checksums=crc64_of_other), VERIFIED, VERIFIED),
+    "nothing, ETag opaque": (Fault(keep=nothing, etag=opaque), FAILED, FAILED),
+    "nothing, ETag not MD5": (Fault(keep=nothing, etag=not_md5), FAILED, FAILED),
+    "nothing, empty answer": (Fault(keep=nothing, answer="empty"), FAILED, FAILED),
+    "nothing, a page": (Fault(keep=nothing, answer="page"), FAILED, FAILED),
+    "nothing, a page with an ETag": (Fault(keep=nothing, answer="page with ETag"), FAILED, FAILED),
+    "nothing, a page for every request": (
+        Fault(keep=nothing, answer="page", head=Reply(body=PAGE), read=Reply(body=PAGE)),
         FAILED,
         FAILED,
     ),
-    "nothing, empty answer, no looking": (
-        Lie(keep=nothing, answer="empty", head=DENIED, read=DENIED),
+    "nothing, empty answer, HEAD denied": (
+        Fault(keep=nothing, answer="empty", head=DENIED, read=DENIED),
         FAILED,
         FAILED,
     ),
-    "an older object, empty answer": (Lie(keep=other_than, answer="empty"), FAILED, FAILED),
-    "an older object, empty answer, ETag opaque": (
-        Lie(keep=other_than, answer="empty", etag=opaque),
+    "older object, empty answer": (Fault(keep=other_than, answer="empty"), FAILED, FAILED),
+    "older object, empty answer, ETag opaque": (
+        Fault(keep=other_than, answer="empty", etag=opaque),
         FAILED,
         FAILED,
     ),
-    "an older object, a page": (Lie(keep=other_than, answer="page"), FAILED, FAILED),
-    "right bytes, empty answer": (Lie(answer="empty"), VERIFIED, VERIFIED),
+    "older object, a page": (Fault(keep=other_than, answer="page"), FAILED, FAILED),
+    "right bytes, empty answer": (Fault(answer="empty"), VERIFIED, VERIFIED),
     "right bytes, empty answer, ETag opaque": (
-        Lie(answer="empty", etag=opaque),
+        Fault(answer="empty", etag=opaque),
         VERIFIED,
         VERIFIED,
     ),
-    "right bytes, no looking": (Lie(head=DENIED), VERIFIED, UNVERIFIED),
-    "right bytes, trouble with looking": (Lie(head=TROUBLE), VERIFIED, UNVERIFIED),
-    "a part is lost": (Lie(keep=all_but_the_end), FAILED, FAILED),
-    "a part is lost, ETag opaque": (Lie(keep=all_but_the_end, etag=opaque), FAILED, FAILED),
+    "right bytes, HEAD denied": (Fault(head=DENIED), VERIFIED, UNVERIFIED),
+    "right bytes, HEAD fails": (Fault(head=SERVER_ERROR), VERIFIED, UNVERIFIED),
+    "a part is lost": (Fault(keep=all_but_the_end), FAILED, FAILED),
+    "a part is lost, ETag opaque": (Fault(keep=all_but_the_end, etag=opaque), FAILED, FAILED),
 }
 
 
-class Liar:
-    """Keeps what it is sent, as far as a lie lets it."""
+class FaultyStore:
+    """Answer requests as a store with one fault does."""
 
-    def __init__(self, script: Script, lie: Lie) -> None:
-        self.lie = lie
+    def __init__(self, script: Script, fault: Fault) -> None:
+        self.fault = fault
         self._parts: dict[str, dict[str, bytes]] = {}
         self._sent: dict[str, bytes] = {}
         rules = {
@@ -388,24 +407,24 @@ class Liar:
 
     def kept(self, path: str) -> bytes | None:
         sent = self._sent.get(path)
-        return None if sent is None else self.lie.keep(sent)
+        return None if sent is None else self.fault.keep(sent)
 
     def _headers(self, path: str) -> dict[str, str]:
         sent, kept = self._sent[path], self.kept(path)
         headers = {
-            "ETag": self.lie.etag(sent, kept or sent),
-            **self.lie.checksums(sent, kept or sent),
+            "ETag": self.fault.etag(sent, kept or sent),
+            **self.fault.checksums(sent, kept or sent),
         }
-        if self.lie.kms:
+        if self.fault.kms:
             headers["x-amz-server-side-encryption"] = "aws:kms"
         return headers
 
     def _put(self, request: Request) -> Reply:
         self._sent[request.path] = request.body
         headers = self._headers(request.path)
-        if self.lie.answer:
-            body = "" if self.lie.answer == "empty" else PAGE
-            headers = {"ETag": '"65f-267"'} if self.lie.answer == "page with ETag" else {}
+        if self.fault.answer:
+            body = "" if self.fault.answer == "empty" else PAGE
+            headers = {"ETag": '"65f-267"'} if self.fault.answer == "page with ETag" else {}
             return Reply(body=body, headers=headers)
         return Reply(headers=headers)
 
@@ -415,15 +434,15 @@ class Liar:
     def _complete(self, request: Request) -> Reply:
         parts = self._parts[request.path]
         self._sent[request.path] = b"".join(parts[name] for name in sorted(parts))
-        if self.lie.answer:
-            return Reply(body="" if self.lie.answer == "empty" else PAGE)
+        if self.fault.answer:
+            return Reply(body="" if self.fault.answer == "empty" else PAGE)
         return Reply(body=DONE.replace('"opaque-2"', self._headers(request.path)["ETag"]))
 
     def _head(self, request: Request) -> Reply:
-        return self.lie.head or self._object(request)
+        return self.fault.head or self._object(request)
 
     def _read(self, request: Request) -> Reply:
-        return self.lie.read or self._object(request)
+        return self.fault.read or self._object(request)
 
     def _object(self, request: Request) -> Reply:
         kept = self.kept(request.path)
@@ -436,7 +455,7 @@ class Liar:
 def send(
     script: Script, credentials: None, monkeypatch: pytest.MonkeyPatch, transfer_client: str
 ) -> Callable[..., list[Outcome]]:
-    """Sends files to the scripted store."""
+    """Return a function that sends files to the scripted store."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
 
     def send(
@@ -463,24 +482,24 @@ def name_of(outcome: Outcome) -> str:
 
 
 @pytest.mark.parametrize("checksums", ["when_supported", "when_required"])
-@pytest.mark.parametrize("lie", LIES)
-def test_a_small_file_is_told_as_what_it_is(
-    tmp_path: Path, script: Script, send: Callable[..., list[Outcome]], lie: str, checksums: str
+@pytest.mark.parametrize("fault", FAULTS)
+def test_outcome_of_a_small_file_sent_to_a_faulty_store(
+    tmp_path: Path, script: Script, send: Callable[..., list[Outcome]], fault: str, checksums: str
 ) -> None:
-    Liar(script, LIES[lie][0])
+    FaultyStore(script, FAULTS[fault][0])
     (outcome,) = send([transfer_of(tmp_path / "file", b"some bytes")], checksums)
-    assert name_of(outcome) == LIES[lie][1]
+    assert name_of(outcome) == FAULTS[fault][1]
 
 
 @pytest.mark.parametrize("checksums", ["when_supported", "when_required"])
-@pytest.mark.parametrize("lie", LIES)
-def test_a_file_in_parts_is_told_as_what_it_is(
-    large: str, script: Script, send: Callable[..., list[Outcome]], lie: str, checksums: str
+@pytest.mark.parametrize("fault", FAULTS)
+def test_outcome_of_a_large_file_sent_to_a_faulty_store(
+    large: str, script: Script, send: Callable[..., list[Outcome]], fault: str, checksums: str
 ) -> None:
-    Liar(script, LIES[lie][0])
+    FaultyStore(script, FAULTS[fault][0])
     transfer = FileTransfer(source=large, destination="s3://mybucket/key", size=len(LARGE))
     (outcome,) = send([transfer], checksums)
-    assert name_of(outcome) == LIES[lie][2]
+    assert name_of(outcome) == FAULTS[fault][2]
 
 
 def several(tmp_path: Path, count: int = 5) -> list[FileTransfer]:
@@ -488,13 +507,13 @@ def several(tmp_path: Path, count: int = 5) -> list[FileTransfer]:
     return [replace(first, destination=f"s3://mybucket/{number}") for number in range(count)]
 
 
-def test_one_object_tells_what_the_etags_of_a_store_are_worth(
+def test_one_object_is_read_back_where_etags_are_not_md5(
     tmp_path: Path,
     script: Script,
     send: Callable[..., list[Outcome]],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    Liar(script, Lie(etag=no_md5))
+    FaultyStore(script, Fault(etag=not_md5))
     with caplog.at_level(logging.WARNING, logger="nipype.interface"):
         names = [name_of(outcome) for outcome in send(several(tmp_path))]
     assert sorted(names) == [UNVERIFIED] * 4 + [VERIFIED]
@@ -502,43 +521,43 @@ def test_one_object_tells_what_the_etags_of_a_store_are_worth(
     assert [record.getMessage().count("not the MD5") for record in caplog.records] == [1]
 
 
-def test_a_store_whose_etags_say_nothing_is_believed_by_its_checksums(
+def test_checksums_verify_where_etags_are_not_md5(
     tmp_path: Path, script: Script, send: Callable[..., list[Outcome]]
 ) -> None:
-    Liar(script, Lie(etag=no_md5, checksums=of_kept))
+    FaultyStore(script, Fault(etag=not_md5, checksums=crc64_of_kept))
     assert {name_of(outcome) for outcome in send(several(tmp_path))} == {VERIFIED}
     assert len(script.asked("GetObject")) == 1
 
 
 @pytest.mark.parametrize("refused", [DENIED, refusal("InvalidObjectState")])
-def test_a_role_that_may_not_read_is_asked_once(
+def test_reading_back_is_tried_once_where_it_is_denied(
     tmp_path: Path, script: Script, send: Callable[..., list[Outcome]], refused: Reply
 ) -> None:
-    Liar(script, Lie(etag=no_md5, read=refused))
+    FaultyStore(script, Fault(etag=not_md5, read=refused))
     assert {name_of(outcome) for outcome in send(several(tmp_path))} == {UNVERIFIED}
     assert len(script.asked("GetObject")) == 1
 
 
-def test_other_bytes_make_nothing_of_other_files_worse(
+def test_a_checksum_mismatch_does_not_affect_other_files(
     tmp_path: Path, script: Script, send: Callable[..., list[Outcome]]
 ) -> None:
-    liar = Liar(script, Lie())
+    store = FaultyStore(script, Fault())
     transfers = several(tmp_path)
 
-    def lie(request: Request) -> Reply | None:
-        liar.lie = Lie(keep=other_than) if request.path.endswith("/2") else Lie()
+    def fault(request: Request) -> Reply | None:
+        store.fault = Fault(keep=other_than) if request.path.endswith("/2") else Fault()
         return None
 
-    script._rules.insert(0, ("PutObject", "", lie))
-    script._rules.insert(0, ("GetObject", "", lie))
+    script._rules.insert(0, ("PutObject", "", fault))
+    script._rules.insert(0, ("GetObject", "", fault))
     names = [name_of(outcome) for outcome in send(transfers, limit=1)]
     assert names == [VERIFIED, VERIFIED, FAILED, VERIFIED, VERIFIED]
 
 
-def test_a_head_without_a_length_denies_nothing(
+def test_a_head_response_without_a_length_is_accepted(
     large: str, script: Script, send: Callable[..., list[Outcome]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Liar(script, Lie())
+    FaultyStore(script, Fault())
     head = BucketClient.head
 
     def without(self: BucketClient, key: str, **extra: Any) -> Any:
@@ -549,9 +568,9 @@ def test_a_head_without_a_length_denies_nothing(
     assert name_of(send([transfer])[0]) == VERIFIED
 
 
-@pytest.mark.parametrize("told", [False, True])
-def test_an_encryption_that_is_not_confirmed_is_warned_of_once(
-    told: bool,
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_one_warning_if_the_store_does_not_confirm_encryption(
+    confirmed: bool,
     script: Script,
     files: list[str],
     credentials: None,
@@ -559,7 +578,7 @@ def test_an_encryption_that_is_not_confirmed_is_warned_of_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def put(request: Request) -> Reply:
-        encryption = {"x-amz-server-side-encryption": "AES256"} if told else {}
+        encryption = {"x-amz-server-side-encryption": "AES256"} if confirmed else {}
         return Reply(headers={"ETag": f'"{hashlib.md5(request.body).hexdigest()}"', **encryption})
 
     script.rule("PutObject", put)
@@ -573,4 +592,4 @@ def test_an_encryption_that_is_not_confirmed_is_warned_of_once(
     sink.run()
     warnings = [item.getMessage() for item in caplog.records if item.levelname == "WARNING"]
     expected = "mybucket: this store does not confirm the encryption that was asked for (AES256)"
-    assert warnings == ([] if told else [expected])
+    assert warnings == ([] if confirmed else [expected])

@@ -30,7 +30,7 @@ from nipype_datasink.s3.transport import (
     refuse_change,
     version_of,
 )
-from nipype_datasink.s3.verification import Answer, Verifier
+from nipype_datasink.s3.verification import UploadResponse, UploadVerifier
 
 if TYPE_CHECKING:
     from s3transfer.futures import TransferFuture
@@ -62,7 +62,7 @@ class ClassicTransport:
         self._client: Any = DigestingClient(bucket.client) if digest else bucket.client
         self._estimator = estimator
         self._progress = progress
-        self._verifier = Verifier(bucket)
+        self._verifier = UploadVerifier(bucket)
 
     def send(self, transfers: Sequence[FileTransfer], breaker: CircuitBreaker) -> list[Outcome]:
         """Send every file that can be sent; return what became of each, in order."""
@@ -161,7 +161,7 @@ class ClassicTransport:
         raise_if_cancelled()
         try:
             refuse_change(transfer.source, before)
-            answer = Answer.of_completion(completions.get(transfer.key, {}))
+            answer = UploadResponse.of_complete_multipart_upload(completions.get(transfer.key, {}))
             verified = self._verifier.verify(transfer, before[0], answer)
         except Exception as error:  # noqa: BLE001
             return Outcome.failure(transfer, error)
@@ -197,9 +197,11 @@ def _fastest_checksum(bucket: BucketClient) -> dict[str, str]:
     return {"ChecksumAlgorithm": "SHA256"} if is_kms else {}
 
 
-def _answer(response: Mapping[str, Any]) -> Answer:
+def _answer(response: Mapping[str, Any]) -> UploadResponse:
     told = response.get("ResponseMetadata", {})
-    return Answer.of_put(response, told.get("HTTPHeaders", {}), told.get("HTTPStatusCode", 200))
+    return UploadResponse.of_put_object(
+        response, told.get("HTTPHeaders", {}), told.get("HTTPStatusCode", 200)
+    )
 
 
 class _Recorder:

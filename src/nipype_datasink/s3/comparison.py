@@ -1,4 +1,4 @@
-"""Is what lies in S3 already this file? ETags and checksums say so, or nothing does."""
+"""Compare files with objects in S3 by their digests: ETags and checksums."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ __all__ = [
     "CHECKSUMS",
     "PART_SIZE",
     "ExpectedDigest",
-    "etag_proof",
+    "compare_digests",
+    "digest_from_etag",
+    "digests_from_response",
     "matches",
     "part_size_for",
     "part_size_of",
-    "proofs",
-    "which_hold",
 ]
 
-PART_SIZE = 8 << 20  # bytes
+PART_SIZE = 8 << 20  # bytes; larger files are sent in parts of this size
 MAX_PARTS = 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 
-_BLOCK = 1 << 18  # bytes: stays in the cache of a processor
+_BLOCK_BYTES = 1 << 18  # small enough for a processor's cache
 _BASE64 = r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)"
-_CHECKSUM = re.compile(rf"(?P<digest>{_BASE64})(?:-(?P<parts>[0-9]+))?")
-_ETAG = re.compile(r"(?P<digest>[0-9a-f]{32})(?:-(?P<parts>[0-9]+))?")
+_PARTS = r"(?:-(?P<parts>[1-9][0-9]{0,8}))?"
+_CHECKSUM = re.compile(rf"(?P<digest>{_BASE64}){_PARTS}")
+_ETAG = re.compile(rf"(?P<digest>[0-9a-f]{{32}}){_PARTS}")
 
 
 _Data = bytes | memoryview
@@ -64,7 +65,7 @@ def _crc32() -> _Hash:
 
 
 def _crc64nvme() -> _Hash:
-    # At memory speed, where Python itself would take minutes.
+    # awscrt computes it at memory speed; in Python it would take minutes for a large file.
     from awscrt.checksums import crc64nvme
 
     return _Crc(crc64nvme, 8)
@@ -84,7 +85,7 @@ def _crc32c() -> _Hash:
     return _Crc(crc32c, 4)
 
 
-# That an answer may carry, in the order of their cost.
+# Checksums that a response may state, the cheapest first.
 CHECKSUMS: dict[str, Callable[[], _Hash]] = {
     "CRC64NVME": _crc64nvme,
     "CRC32C": _crc32c,
@@ -92,13 +93,13 @@ CHECKSUMS: dict[str, Callable[[], _Hash]] = {
     "SHA1": _sha1,
     "SHA256": hashlib.sha256,
 }
-_OF_AWSCRT = (_crc64nvme, _crc32c)
-_STRONG = 8  # bytes of a digest; of files that end in their own CRC32 all have the same one
+_NEED_AWSCRT = (_crc64nvme, _crc32c)
+_STRONG_DIGEST_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectedDigest:
-    """What a file must yield to be the object in S3."""
+    """A digest of an object in S3, which a file with the same bytes must have."""
 
     name: str
     """``ETag``, or the name of the checksum."""
@@ -107,139 +108,143 @@ class ExpectedDigest:
     """Returns an object like those of `hashlib`."""
 
     digest: bytes
-    """What it must yield: of the whole, or of the digests of all parts."""
+    """Of all bytes, or of the concatenated digests of the parts."""
 
-    parts: int | None
-    """Number of parts whose digests were digested; None for the whole."""
+    part_count: int | None
+    """Number of parts; None for a digest of all bytes."""
 
     @property
-    def strong(self) -> bool:
-        """Whether a file that yields this is the object; 32 bits only tell that a file is not."""
-        return len(self.digest) >= _STRONG
+    def is_strong(self) -> bool:
+        """Whether equal digests show that the bytes are equal.
+
+        A digest of 32 bits only shows that bytes differ. All files that end in their own CRC32,
+        for example, have the same CRC32.
+        """
+        return len(self.digest) >= _STRONG_DIGEST_BYTES
 
 
-def etag_proof(etag: str, encryption: object = None) -> ExpectedDigest | None:
-    """Read an ETag; None where it says nothing about the bytes.
+def digest_from_etag(etag: str, encryption: object = None) -> ExpectedDigest | None:
+    """Return the MD5 that an ETag states; None where the ETag is no MD5.
 
     Parameters
     ----------
     etag
-        As S3 answers it, quotes included or not.
+        As in a response, with or without quotes.
     encryption
-        The object's ``ServerSideEncryption``: with KMS an ETag is no MD5, whatever it looks like
-        (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html).
+        The object's ``ServerSideEncryption``. With KMS an ETag is not an MD5, although it has the
+        same form (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html).
     """
     match = _ETAG.fullmatch(etag.strip('"').lower())
     if match is None or encryption not in (None, "AES256"):
         return None
-    parts = int(match["parts"]) if match["parts"] else None
-    return ExpectedDigest("ETag", _md5, bytes.fromhex(match["digest"]), parts)
+    part_count = int(match["parts"]) if match["parts"] else None
+    return ExpectedDigest("ETag", _md5, bytes.fromhex(match["digest"]), part_count)
 
 
-def proofs(response: Mapping[str, object]) -> list[ExpectedDigest]:
-    """Return everything that S3's answer says about the bytes.
+def digests_from_response(response: Mapping[str, object]) -> list[ExpectedDigest]:
+    """Return every digest of the object that a response states.
 
     Parameters
     ----------
     response
-        boto3's answer to ``head_object(..., ChecksumMode='ENABLED')`` or ``put_object``.
+        boto3's response to ``head_object(..., ChecksumMode='ENABLED')`` or ``put_object``.
 
     Notes
     -----
-    A checksum of parts ends in their number. Some stores leave it out, so of an object in parts
-    only a checksum that is said to be of the whole is one
+    A checksum of parts ends with their number, but some stores leave the number out. Of an object
+    in parts, a checksum without a number therefore only counts if its type is ``FULL_OBJECT``
     (https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html).
     """
-    etag = etag_proof(str(response.get("ETag", "")), response.get("ServerSideEncryption"))
-    checksums = [_checksum_proof(response, name) for name in CHECKSUMS]
-    return [proof for proof in (etag, *checksums) if proof]
+    etag = digest_from_etag(str(response.get("ETag", "")), response.get("ServerSideEncryption"))
+    checksums = [_digest_from_checksum(response, name) for name in CHECKSUMS]
+    return [digest for digest in (etag, *checksums) if digest]
 
 
-def _checksum_proof(response: Mapping[str, object], name: str) -> ExpectedDigest | None:
+def _digest_from_checksum(response: Mapping[str, object], name: str) -> ExpectedDigest | None:
     make_hash = CHECKSUMS[name]
     match = _CHECKSUM.fullmatch(str(response.get(f"Checksum{name}", "")))
-    if match is None or (make_hash in _OF_AWSCRT and not has_crt()):
+    if match is None or (make_hash in _NEED_AWSCRT and not has_crt()):
         return None
-    parts = int(match["parts"]) if match["parts"] else None
+    part_count = int(match["parts"]) if match["parts"] else None
     in_parts = "-" in str(response.get("ETag", ""))
-    if parts or not in_parts or response.get("ChecksumType") == "FULL_OBJECT":
-        return ExpectedDigest(name, make_hash, base64.b64decode(match["digest"]), parts)
+    if part_count or not in_parts or response.get("ChecksumType") == "FULL_OBJECT":
+        return ExpectedDigest(name, make_hash, base64.b64decode(match["digest"]), part_count)
     return None
 
 
 def part_size_for(size: int) -> int:
-    """Return the size of the parts in which we send a file of `size` bytes."""
+    """Return the size in bytes of the parts in which a file of `size` bytes is sent."""
     part_size = PART_SIZE
     while -(-size // part_size) > MAX_PARTS:
         part_size *= 2
     return part_size
 
 
-def part_size_of(size: int, parts: int) -> int | None:
-    """Return the part size with which we would send a file, if that makes `parts` parts.
+def part_size_of(size: int, part_count: int) -> int | None:
+    """Return the size in bytes of an object's parts, if this library may have sent them.
 
     Parameters
     ----------
     size
         Of the file, in bytes.
-    parts
-        Number of parts in S3.
+    part_count
+        Number of the object's parts. None is returned if this library would send another number.
     """
     part_size = part_size_for(size)
-    return part_size if -(-size // part_size) == parts else None
+    return part_size if -(-size // part_size) == part_count else None
 
 
-def matches(proof: ExpectedDigest, path: str, part_size: int | None = None) -> bool:
-    """Return whether the file at `path` yields what `proof` demands; see `which_hold`."""
-    return which_hold([proof], path, part_size)[0]
+def matches(expected: ExpectedDigest, path: str, part_size: int | None = None) -> bool:
+    """Return whether the file at `path` has a digest; see `compare_digests`."""
+    return compare_digests([expected], path, part_size)[0]
 
 
-def which_hold(
-    proofs: Sequence[ExpectedDigest], path: str, part_size: int | None = None
+def compare_digests(
+    expected: Sequence[ExpectedDigest], path: str, part_size: int | None = None
 ) -> list[bool]:
-    """Return of each proof whether the file at `path` yields what it demands.
+    """Return for each digest whether the file at `path` has it.
 
-    The file is read once, to its end: not every file system knows how long a file is.
+    The file is read once and to its end, because not every file system knows the size of a file.
 
     Parameters
     ----------
-    proofs
-        Of one object in S3.
+    expected
+        Digests of one object.
     path
-        File to be read; memory use does not depend on its size.
+        File to be read. The memory that this takes does not depend on the file's size.
     part_size
-        In bytes; needed where one of the proofs is one of parts.
+        In bytes; needed where one of the digests is of parts.
     """
-    digests = [proof.make_hash() for proof in proofs]
-    in_parts = [index for index, proof in enumerate(proofs) if proof.parts is not None]
-    whole = [digest for index, digest in enumerate(digests) if index not in in_parts]
+    hashes = [item.make_hash() for item in expected]
+    in_parts = [index for index, item in enumerate(expected) if item.part_count is not None]
+    whole = [hash_ for index, hash_ in enumerate(hashes) if index not in in_parts]
     assert part_size is not None or not in_parts
-    parts, last = 0, False
+    part_count, is_last = 0, False
     with FileIO(path) as file:
-        while not last:
-            of_part = [proofs[index].make_hash() for index in in_parts]
-            count = _digest(file, [*whole, *of_part], part_size if in_parts else None)
-            last = part_size is None or count < part_size
-            if count or not parts:  # an empty file has one part
-                parts += 1
-                for index, digest in zip(in_parts, of_part, strict=True):
-                    digests[index].update(digest.digest())
+        while not is_last:
+            of_part = [expected[index].make_hash() for index in in_parts]
+            count = _hash_block(file, [*whole, *of_part], part_size if in_parts else None)
+            is_last = part_size is None or count < part_size
+            if count or not part_count:  # an empty file has one part
+                part_count += 1
+                for index, hash_ in zip(in_parts, of_part, strict=True):
+                    hashes[index].update(hash_.digest())
     return [
-        digest.digest() == proof.digest and proof.parts in (None, parts)
-        for proof, digest in zip(proofs, digests, strict=True)
+        hash_.digest() == item.digest and item.part_count in (None, part_count)
+        for item, hash_ in zip(expected, hashes, strict=True)
     ]
 
 
-def _digest(file: FileIO, digests: Sequence[_Hash], size: int | None) -> int:
-    """Digest the next `size` bytes, or all that are left; return how many there were."""
-    buffer = memoryview(bytearray(_BLOCK if size is None else min(size, _BLOCK)))
+def _hash_block(file: FileIO, hashes: Sequence[_Hash], size: int | None) -> int:
+    """Hash the next `size` bytes, or all that are left; return how many bytes there were."""
+    buffer = memoryview(bytearray(_BLOCK_BYTES if size is None else min(size, _BLOCK_BYTES)))
     total = 0
     while size is None or total < size:
         count = file.readinto(buffer if size is None else buffer[: size - total])
         if not count:
             break
         raise_if_cancelled()
-        for digest in digests:
-            digest.update(buffer[:count])
+        for hash_ in hashes:
+            hash_.update(buffer[:count])
         total += count
     return total

@@ -8,7 +8,7 @@ from typing import Any
 from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.delivery.progress import Progress
 from nipype_datasink.planning.plan import Delivery
-from nipype_datasink.s3.comparison import etag_proof, matches
+from nipype_datasink.s3.comparison import digest_from_etag, matches
 
 __all__ = ["send_as_nipype", "send_by_hook"]
 
@@ -72,5 +72,5 @@ def _is_there(bucket: Any, key: str, path: str) -> bool:
         etag = bucket.Object(key=key).e_tag
     except Exception:  # noqa: BLE001 - each fake has its own word for "not there"
         return False
-    proof = etag_proof(etag) if isinstance(etag, str) else None
-    return proof is not None and proof.parts is None and matches(proof, path)
+    digest = digest_from_etag(etag) if isinstance(etag, str) else None
+    return digest is not None and digest.part_count is None and matches(digest, path)

@@ -1,4 +1,4 @@
-"""Which files are in the bucket already, byte for byte."""
+"""Find files whose bytes are already in the bucket."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.comparison import (
     PART_SIZE,
     ExpectedDigest,
-    etag_proof,
+    digest_from_etag,
+    digests_from_response,
     part_size_of,
-    proofs,
 )
 from nipype_datasink.s3.concurrency import CLASSIC_REQUESTS, ConcurrencyEstimator
 from nipype_datasink.s3.errors import CircuitBreaker, concerns_bucket
 from nipype_datasink.s3.listing import StoredObject, look_up
-from nipype_datasink.s3.verification import Agreement, proves
+from nipype_datasink.s3.verification import DigestSelector, has_same_bytes
 
 __all__ = ["find_unchanged"]
 
-# Files at a time, where nothing is asked of the store: more than processors would only contend.
+# Files that are read at a time where no request is needed; more would only compete for processors.
 _READERS = max(2, min(4, os.cpu_count() or 1))
 
 
@@ -37,48 +37,49 @@ def find_unchanged(
     estimator: ConcurrencyEstimator,
     breaker: CircuitBreaker,
 ) -> set[FileTransfer]:
-    """Return those of `transfers` that need not be sent.
+    """Find files whose bytes are already in the bucket.
 
-    Where the bucket may not be looked at, all are sent.
+    Where the bucket may not be listed, none is found and all files will be sent.
 
     Parameters
     ----------
     bucket
-        Where they go.
+        Where the files will be sent.
     transfers
-        What is to be there.
+        Files that will be sent unless they are found.
     estimator
-        Told how long a listing takes.
+        Measures the latency of the listing.
     breaker
-        Told whether the bucket may be listed, and holds files of ours.
+        Records whether the bucket can be listed, and whether files were found.
 
     Raises
     ------
     botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError
-        If S3 refuses or is not there at all.
+        If S3 rejects every request, or cannot be reached.
     """
     with estimator.measure_latency():
-        stored = _listed(bucket, transfers, breaker)
+        stored = _list_stored(bucket, transfers, breaker)
     candidates = [
         transfer
         for transfer in transfers
         if transfer.key in stored and stored[transfer.key].size == transfer.size
     ]
-    agreement = Agreement()
-    same = parallel_map(
-        lambda item: _is_there(bucket, item, stored[item.key], agreement),
+    selector = DigestSelector()
+    unchanged = parallel_map(
+        lambda item: _is_unchanged(bucket, item, stored[item.key], selector),
         candidates,
         threads=estimator.estimate(CLASSIC_REQUESTS._replace(minimum=_READERS)),
     )
-    present = {item for item, is_same in zip(candidates, same, strict=True) if is_same}
-    if present:
+    found = {item for item, is_same in zip(candidates, unchanged, strict=True) if is_same}
+    if found:
         breaker.record_success()
-    return present
+    return found
 
 
-def _listed(
+def _list_stored(
     bucket: BucketClient, transfers: Sequence[FileTransfer], breaker: CircuitBreaker
 ) -> Mapping[str, StoredObject]:
+    """Return the objects that exist, by key; none if the bucket cannot be listed."""
     keys = {transfer.key for transfer in transfers}
     try:
         return look_up(bucket.client, bucket.name, keys, bucket.request_args)
@@ -86,49 +87,57 @@ def _listed(
         if concerns_bucket(error):
             raise
         breaker.record_listing_failure()
-        return {}  # may not look, or the store cannot list so
+        return {}
 
 
-def _is_there(
-    bucket: BucketClient, transfer: FileTransfer, there: StoredObject, agreement: Agreement
+def _is_unchanged(
+    bucket: BucketClient, transfer: FileTransfer, stored: StoredObject, selector: DigestSelector
 ) -> bool:
-    listed = etag_proof(there.etag)
-    # Of a large file one request saves more time than it costs, if S3 has a fast checksum.
-    ask_first = bool(bucket.encryption) or (transfer.size > PART_SIZE and has_crt())
+    """Return whether an object of the file's size has the file's bytes and the wanted encryption.
+
+    A small file is first compared with the listed ETag, which needs no request. For a large file a
+    HeadObject comes first: it may state a CRC64NVME, which is much faster to compute than an MD5.
+    """
+    listed = digest_from_etag(stored.etag)
+    head_first = bool(bucket.encryption) or (transfer.size > PART_SIZE and has_crt())
     try:
-        if listed and not ask_first and _matches(bucket, [listed], transfer):
+        if listed and not head_first and _has_digests(bucket, transfer, [listed]):
             return True
-        # A listing tells neither checksum nor encryption, and an ETag of KMS only looks like MD5.
+        # A listing states neither checksum nor encryption, and with KMS its ETag only looks like
+        # an MD5.
         response = _head(bucket, transfer.key)
         if bucket.encryption not in (None, response.get("ServerSideEncryption")):
             return False
-        found = proofs(response)
-        if not response and listed and ask_first:
-            found = [listed]
-        elif listed in found and not ask_first:
-            return False  # as has just been seen
-        found = agreement.needed(found, transfer.size)
-        if _matches(bucket, found, transfer):
-            agreement.note(found)
+        digests = digests_from_response(response)
+        if not response and listed and head_first:
+            digests = [listed]
+        elif listed in digests and not head_first:
+            return False  # it was just compared, and differs
+        digests = selector.select(digests, transfer.size)
+        if _has_digests(bucket, transfer, digests):
+            selector.record_match(digests)
             return True
-    except OSError:  # told when it is sent
-        pass
+    except OSError:
+        pass  # the file cannot be read: the same error will be reported when it is sent
     return False
 
 
-def _matches(bucket: BucketClient, found: Sequence[ExpectedDigest], transfer: FileTransfer) -> bool:
-    numbers = {proof.parts for proof in found} - {None}
-    if not numbers:
-        return proves(found, transfer.source)
-    ours = part_size_of(transfer.size, min(number for number in numbers if number))
-    if ours and proves(found, transfer.source, ours):
+def _has_digests(
+    bucket: BucketClient, transfer: FileTransfer, digests: Sequence[ExpectedDigest]
+) -> bool:
+    part_counts = [digest.part_count for digest in digests if digest.part_count]
+    if not part_counts:
+        return has_same_bytes(digests, transfer.source)
+    own_size = part_size_of(transfer.size, min(part_counts))
+    if own_size and has_same_bytes(digests, transfer.source, own_size):
         return True
-    # Somebody else's parts may have another size.
-    theirs = _head(bucket, transfer.key, PartNumber=1).get("ContentLength", 0)
-    return theirs > 0 and theirs != ours and proves(found, transfer.source, theirs)
+    # Another program may have sent parts of another size.
+    size = _head(bucket, transfer.key, PartNumber=1).get("ContentLength", 0)
+    return size > 0 and size != own_size and has_same_bytes(digests, transfer.source, size)
 
 
 def _head(bucket: BucketClient, key: str, **extra: Any) -> Mapping[str, Any]:
+    """Return the response to HeadObject; an empty one if S3 rejects the request."""
     try:
         return bucket.head(key, **extra)
     except ClientError:

@@ -1,9 +1,9 @@
-"""Verify uploads: what a store's answer must say before a file counts as delivered.
+"""Verify uploads: compare the digests that a store states with those of the file that was sent.
 
-An answer proves a file if it carries a digest of at least 64 bits, and every digest that it carries
-is the file's. That a checksum is *there* proves nothing.
-Where an answer proves nothing, or carries another digest than the file's, the object is read back,
-once for each store: an ETag of 32 digits need not be an MD5
+A file is verified if the store states a digest of at least 64 bits, and every digest that it states
+equals the file's. That a checksum is *present* is not enough.
+If the store states no digest, or one that differs, an object is read back and compared byte by
+byte. This is done once for each store: an ETag of 32 digits need not be an MD5
 (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html).
 """
 
@@ -24,48 +24,59 @@ from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.comparison import (
     PART_SIZE,
     ExpectedDigest,
+    compare_digests,
+    digests_from_response,
     part_size_for,
     part_size_of,
-    proofs,
-    which_hold,
 )
 from nipype_datasink.s3.errors import DENIED, code_of
 from nipype_datasink.s3.readback import holds_file
 
-__all__ = ["Agreement", "Answer", "Verdict", "Verifier", "judge", "proves"]
+__all__ = [
+    "DigestSelector",
+    "UploadResponse",
+    "UploadVerifier",
+    "Verdict",
+    "compare_response",
+    "has_same_bytes",
+]
 
 _logger = logging.getLogger("nipype.interface")
 
-_WORTH_READING = 256 << 20  # bytes, where nothing speaks against an object; this is a guess
+# Larger objects are not read back if no digest differs. The number is a guess.
+_MAX_READ_BACK_BYTES = 256 << 20
 _SUCCESS = range(200, 300)  # some stores answer 201 or 202
 _ARCHIVED = "InvalidObjectState"  # as of the storage class GLACIER: each reading is refused
-_NOT_THERE = ("404", "NoSuchKey", "NotFound", "NoSuchBucket")
+_NOT_FOUND = ("404", "NoSuchKey", "NotFound", "NoSuchBucket")
 
 
 class Verdict(Enum):
-    """What an answer says of a file."""
+    """What the digests in a response show about a file."""
 
-    PROVED = "proved"
-    SILENT = "nothing"
-    ETAG_DIFFERS = "another ETag"
-    CHECKSUM_DIFFERS = "another checksum"
+    EQUAL = "the object has the file's bytes"
+    UNKNOWN = "there is no usable digest"
+    ETAG_DIFFERS = "only the ETag differs"
+    CHECKSUM_DIFFERS = "a checksum differs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a store answered to an upload."""
+class UploadResponse:
+    """The response to an upload."""
 
     fields: Mapping[str, object]
     """As boto3 names them: ``ETag``, ``ServerSideEncryption``, ``ChecksumSHA256`` ..."""
 
-    is_own: bool
-    """Whether it is one that S3 gives: success and an ETag, and no body where S3 has none."""
+    is_from_s3: bool
+    """Whether it has the form of S3's: success and an ETag, and no body where S3 sends none.
+
+    Proxies and login pages may answer any request with success.
+    """
 
     @classmethod
-    def of_put(
+    def of_put_object(
         cls, fields: Mapping[str, object], headers: Mapping[str, str], status: int
-    ) -> Answer:
-        """Return the answer to PutObject.
+    ) -> UploadResponse:
+        """Return the response to PutObject.
 
         Parameters
         ----------
@@ -79,83 +90,104 @@ class Answer:
         is_page = headers.get("content-type", "").startswith("text/html")
         length = headers.get("content-length")
         has_body = is_page if length is None else length != "0"
-        is_own = status in _SUCCESS and bool(fields.get("ETag")) and not has_body
-        return cls(fields=fields, is_own=is_own)
+        is_from_s3 = status in _SUCCESS and bool(fields.get("ETag")) and not has_body
+        return cls(fields=fields, is_from_s3=is_from_s3)
 
     @classmethod
-    def of_completion(cls, fields: Mapping[str, object]) -> Answer:
-        """Return the answer to CompleteMultipartUpload."""
-        return cls(fields=fields, is_own=bool(fields.get("ETag")))
+    def of_complete_multipart_upload(cls, fields: Mapping[str, object]) -> UploadResponse:
+        """Return the response to CompleteMultipartUpload."""
+        return cls(fields=fields, is_from_s3=bool(fields.get("ETag")))
 
 
-class Agreement:
-    """Whether a store's ETag and its checksum of the whole have agreed before; for any thread.
+class DigestSelector:
+    """Select which digests of a store's objects must be compared; for any thread.
 
-    Of large files the checksum is enough from then on, which takes a fourth of the time of an MD5.
-    Of small ones both must hold: a store may repeat the checksum that it was sent.
+    Once a store's ETag and its checksum of all bytes were both right, the checksum is enough for
+    large files: an MD5 takes four times as long. For small files both must be right every time,
+    because a store may simply repeat the checksum that it was sent.
     """
 
     def __init__(self) -> None:
-        self._reached = False
+        # It only changes from False to True, so threads need no lock for it.
+        self._checksum_is_enough = False
 
-    def needed(self, found: Sequence[ExpectedDigest], size: int) -> list[ExpectedDigest]:
-        """Return those proofs that must hold of a file of `size` bytes."""
-        checksums = [proof for proof in found if proof.name != "ETag"]
-        if self._reached and size > PART_SIZE and any(_of_all_bytes(proof) for proof in checksums):
+    def select(self, digests: Sequence[ExpectedDigest], size: int) -> list[ExpectedDigest]:
+        """Return those of `digests` that a file of `size` bytes must have."""
+        checksums = [digest for digest in digests if digest.name != "ETag"]
+        is_large = size > PART_SIZE
+        if self._checksum_is_enough and is_large and any(map(_covers_all_bytes, checksums)):
             return checksums
-        return list(found)
+        return list(digests)
 
-    def note(self, held: Sequence[ExpectedDigest]) -> None:
-        """Take note of proofs that held together."""
-        if any(proof.name == "ETag" for proof in held) and any(map(_of_all_bytes, held)):
-            self._reached = True
-
-
-def _of_all_bytes(proof: ExpectedDigest) -> bool:
-    return proof.name != "ETag" and proof.strong and proof.parts is None
+    def record_match(self, digests: Sequence[ExpectedDigest]) -> None:
+        """Record that a file has all of these digests."""
+        if any(digest.name == "ETag" for digest in digests) and any(
+            map(_covers_all_bytes, digests)
+        ):
+            self._checksum_is_enough = True
 
 
-def proves(found: Sequence[ExpectedDigest], path: str, part_size: int | None = None) -> bool:
-    """Return whether the file at `path` is the object that all of these proofs are of."""
-    return any(proof.strong for proof in found) and all(which_hold(found, path, part_size))
+def _covers_all_bytes(digest: ExpectedDigest) -> bool:
+    """Return whether a digest is a strong checksum of the whole object, and not of its parts."""
+    return digest.name != "ETag" and digest.is_strong and digest.part_count is None
 
 
-def judge(
-    answer: Mapping[str, object], path: str, size: int, *, agreement: Agreement, etags: bool = True
+def has_same_bytes(
+    expected: Sequence[ExpectedDigest], path: str, part_size: int | None = None
+) -> bool:
+    """Return whether the digests of an object show that the file at `path` has its bytes."""
+    return any(digest.is_strong for digest in expected) and all(
+        compare_digests(expected, path, part_size)
+    )
+
+
+def compare_response(
+    response: Mapping[str, object],
+    path: str,
+    size: int,
+    *,
+    selector: DigestSelector,
+    use_etags: bool = True,
 ) -> Verdict:
-    """Return what an answer says of the file at `path`.
+    """Compare the file at `path` with the digests in a response.
 
     Parameters
     ----------
-    answer
-        boto3's answer to ``put_object`` or ``head_object``.
+    response
+        boto3's response to ``put_object`` or ``head_object``.
     path
         File that was sent.
     size
         Its size in bytes.
-    agreement
-        Of the store's digests.
-    etags
-        Whether the store's ETags count.
+    selector
+        Selects which of the digests are compared.
+    use_etags
+        Whether the store's ETags are digests.
     """
-    usable = [proof for proof in proofs(answer) if _is_usable(proof, size)]
-    counted = [proof for proof in usable if etags or proof.name != "ETag"]
-    found = agreement.needed(counted, size)
-    held = which_hold(found, path, part_size_for(size)) if found else []
-    differ = [proof.name for proof, equal in zip(found, held, strict=True) if not equal]
+    stated = [digest for digest in digests_from_response(response) if _is_usable(digest, size)]
+    counted = [digest for digest in stated if use_etags or digest.name != "ETag"]
+    expected = selector.select(counted, size)
+    equal = compare_digests(expected, path, part_size_for(size)) if expected else []
+    differ = [digest.name for digest, is_equal in zip(expected, equal, strict=True) if not is_equal]
     if differ:
         return Verdict.ETAG_DIFFERS if differ == ["ETag"] else Verdict.CHECKSUM_DIFFERS
-    agreement.note(found)
-    return Verdict.PROVED if any(proof.strong for proof in found) else Verdict.SILENT
+    selector.record_match(expected)
+    is_verified = any(digest.is_strong for digest in expected)
+    return Verdict.EQUAL if is_verified else Verdict.UNKNOWN
 
 
-def _is_usable(proof: ExpectedDigest, size: int) -> bool:
-    """Return whether we know the parts that a proof is of; what is sent whole has none."""
-    return proof.parts is None or (size > PART_SIZE and bool(part_size_of(size, proof.parts)))
+def _is_usable(digest: ExpectedDigest, size: int) -> bool:
+    """Return whether a digest can be computed from the file.
+
+    A digest of parts can if their size is known: if they are the parts that were sent. A store may
+    also give an object that was sent in one request an ETag of parts.
+    """
+    count = digest.part_count
+    return count is None or (size > PART_SIZE and bool(part_size_of(size, count)))
 
 
-class Verifier:
-    """Verifies the uploads of one run to one store; for any thread.
+class UploadVerifier:
+    """Verify the uploads of one run to one bucket; for any thread.
 
     Parameters
     ----------
@@ -165,89 +197,92 @@ class Verifier:
 
     def __init__(self, bucket: BucketClient) -> None:
         self._bucket = bucket
-        self._agreement = Agreement()
-        # What this store's answers are worth. The lock guards them, and lets one object be read
-        # back while other threads wait for what that shows.
+        self._selector = DigestSelector()
+        # The lock guards what is known of this store's ETags. A thread holds it while it reads an
+        # object back, so that the others wait for the result and do not read objects themselves.
         self._lock = threading.Lock()
-        self._etags_count = True
-        self._has_been_read = False
+        self._use_etags = True
+        self._has_read_back = False
         self._may_read = True
         self._has_warned = False
 
-    def verify(self, transfer: FileTransfer, size: int, answer: Answer) -> bool:
-        """Return whether an upload is proved; False if the store took it but nothing proves it.
+    def verify(self, transfer: FileTransfer, size: int, response: UploadResponse) -> bool:
+        """Return whether an upload is verified; False if the store took it but stated no digest.
 
         Parameters
         ----------
         transfer
             What was sent.
         size
-            How many bytes were sent.
-        answer
-            To PutObject, or, if `size` is above that of a part, to CompleteMultipartUpload.
+            Number of bytes that were sent.
+        response
+            To CompleteMultipartUpload if `size` is larger than a part, otherwise to PutObject.
 
         Raises
         ------
         S3Error
-            If the store does not hold the file, or does not answer as S3 does.
+            If the store does not hold the file, or the response is not from S3.
         """
-        if size <= PART_SIZE and answer.is_own:
-            return self._weigh(transfer, size, answer.fields, is_own=True)
-        head = self._look(transfer)
+        if size <= PART_SIZE and response.is_from_s3:
+            return self._check_digests(transfer, size, response.fields, is_from_s3=True)
+        # The response to CompleteMultipartUpload tells neither size nor, on many stores, checksum.
+        head = self._head(transfer)
         if head is None:
-            if answer.is_own:
+            if response.is_from_s3:
                 return False
-            raise _foreign()
-        length = head.get("ContentLength", size)  # something on the way may leave it out
+            raise _not_from_s3()
+        length = head.get("ContentLength", size)  # a proxy may remove it
         if length != size:
-            if not answer.is_own:
-                raise _foreign()
-            raise S3Error(f"the store holds {length:,} of {size:,} bytes")
-        return self._weigh(transfer, size, head, is_own=answer.is_own)
+            if not response.is_from_s3:
+                raise _not_from_s3()
+            raise S3Error(f"the object has {length:,} bytes after the upload, the file {size:,}")
+        return self._check_digests(transfer, size, head, is_from_s3=response.is_from_s3)
 
-    def _look(self, transfer: FileTransfer) -> Mapping[str, Any] | None:
-        """Return what HeadObject tells; None where it may not be asked, or cannot answer.
+    def _head(self, transfer: FileTransfer) -> Mapping[str, Any] | None:
+        """Return the response to HeadObject; None where it is denied or fails.
 
-        botocore has tried again by then. What the store has taken is not lost for that.
+        botocore has retried it by then. The upload itself has succeeded all the same.
         """
         try:
             return self._bucket.head(transfer.key)
         except (ClientError, BotoCoreError) as error:
-            _refuse_absence(error)
+            _raise_if_not_found(error)
             return None
 
-    def _weigh(
-        self, transfer: FileTransfer, size: int, fields: Mapping[str, object], *, is_own: bool
+    def _check_digests(
+        self, transfer: FileTransfer, size: int, fields: Mapping[str, object], *, is_from_s3: bool
     ) -> bool:
-        verdict = self._judge(transfer, size, fields)
-        if verdict is Verdict.PROVED:
+        verdict = self._compare(transfer, size, fields)
+        if verdict is Verdict.EQUAL:
             return True
         with self._lock:
-            if verdict is Verdict.ETAG_DIFFERS and not self._etags_count:  # since then
-                verdict = self._judge(transfer, size, fields)
-            if verdict is Verdict.PROVED:
+            # While this thread waited, another may have found that ETags are not MD5.
+            if verdict is Verdict.ETAG_DIFFERS and not self._use_etags:
+                verdict = self._compare(transfer, size, fields)
+            if verdict is Verdict.EQUAL:
                 return True
-            enough = self._has_been_read or size > _WORTH_READING
-            if verdict is Verdict.SILENT and is_own and enough:
+            skip_reading = self._has_read_back or size > _MAX_READ_BACK_BYTES
+            if verdict is Verdict.UNKNOWN and is_from_s3 and skip_reading:
                 return False
-            is_right = self._read_back(transfer, size)
-            if is_right is None:
-                return _unread(verdict, is_own=is_own)
-            if not is_right:
-                raise _mismatch()
-            self._has_been_read = True
+            is_same = self._read_back(transfer, size)
+            if is_same is None:
+                return _result_without_reading(verdict, is_from_s3=is_from_s3)
+            if not is_same:
+                raise _checksum_mismatch()
+            self._has_read_back = True
             if verdict is Verdict.ETAG_DIFFERS:
                 self._ignore_etags()
             return True
 
-    def _judge(self, transfer: FileTransfer, size: int, fields: Mapping[str, object]) -> Verdict:
+    def _compare(self, transfer: FileTransfer, size: int, fields: Mapping[str, object]) -> Verdict:
         if self._bucket.encryption and not fields.get("ServerSideEncryption"):
-            self._warn_of_no_encryption()
-        etags, known = self._etags_count, self._agreement
-        return judge(fields, transfer.source, size, agreement=known, etags=etags)
+            self._warn_of_missing_encryption()
+        return compare_response(
+            fields, transfer.source, size, selector=self._selector, use_etags=self._use_etags
+        )
 
-    def _warn_of_no_encryption(self) -> None:
-        if not self._has_warned:  # two threads may warn at the same time, which does no harm
+    def _warn_of_missing_encryption(self) -> None:
+        if not self._has_warned:  # without the lock: at worst two threads warn at the same time
             self._has_warned = True
             _logger.warning(
                 "%s: this store does not confirm the encryption that was asked for (%s)",
@@ -256,7 +291,7 @@ class Verifier:
             )
 
     def _ignore_etags(self) -> None:
-        self._etags_count = False
+        self._use_etags = False
         _logger.warning(
             "%s: this store's ETags are not the MD5 of the bytes; they are not used to verify "
             "files in this run",
@@ -264,34 +299,34 @@ class Verifier:
         )
 
     def _read_back(self, transfer: FileTransfer, size: int) -> bool | None:
-        """Return whether an object holds the bytes of its source; None if it cannot be read."""
+        """Return whether an object has the bytes of its source; None if it cannot be read."""
         if not self._may_read:
             return None
         try:
             return holds_file(self._bucket, transfer, size)
-        except Exception as error:  # noqa: BLE001 - also where a user's handlers make up answers
-            _refuse_absence(error)
+        except Exception as error:  # noqa: BLE001 - a user's event handlers may raise anything
+            _raise_if_not_found(error)
             self._may_read = code_of(error) not in (*DENIED, _ARCHIVED)
             return None
 
 
-def _unread(verdict: Verdict, *, is_own: bool) -> bool:
-    """Return that an object which cannot be read back is not proved, if it may be there."""
-    if not is_own:
-        raise _foreign()
+def _result_without_reading(verdict: Verdict, *, is_from_s3: bool) -> bool:
+    """Return False for an object that may be right but cannot be read; raise for all others."""
+    if not is_from_s3:
+        raise _not_from_s3()
     if verdict is Verdict.CHECKSUM_DIFFERS:
-        raise _mismatch()
+        raise _checksum_mismatch()
     return False
 
 
-def _refuse_absence(error: Exception) -> None:
-    if code_of(error) in _NOT_THERE:
-        raise S3Error("the store answered that it has the file, but does not hold it") from error
+def _raise_if_not_found(error: Exception) -> None:
+    if code_of(error) in _NOT_FOUND:
+        raise S3Error("the store confirmed the upload, but the object does not exist") from error
 
 
-def _mismatch() -> S3Error:
+def _checksum_mismatch() -> S3Error:
     return S3Error("checksum mismatch after upload: the store holds other bytes than were sent")
 
 
-def _foreign() -> S3Error:
-    return S3Error("the answer is not one of S3's; check s3_endpoint_url")
+def _not_from_s3() -> S3Error:
+    return S3Error("the response is not from S3; check s3_endpoint_url")

@@ -37,7 +37,7 @@ from nipype_datasink.s3.transport import (
     refuse_change,
     version_of,
 )
-from nipype_datasink.s3.verification import Answer, Verifier
+from nipype_datasink.s3.verification import UploadResponse, UploadVerifier
 
 if TYPE_CHECKING:
     from awscrt.s3 import S3Client as CrtClient
@@ -88,7 +88,7 @@ class CrtTransport:
         self.progress = progress
         self.attempts = attempts_of(bucket.client)
         self._estimator = estimator
-        self._verifier = Verifier(bucket)
+        self._verifier = UploadVerifier(bucket)
         self._requests = self._parts = 1
         self._checksum = checksum_of(
             template, dialect_of(bucket), chosen="ChecksumAlgorithm" in bucket.upload_args
@@ -221,12 +221,12 @@ class _Upload:
         self._progress = progress
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> UploadResponse:
         """What the store has answered; of an upload in parts, to its completion."""
         fields = {_FIELDS[name]: self.headers[name] for name in _FIELDS if name in self.headers}
         if self.version[0] > PART_SIZE:  # the runtime makes a header of the ETag that it has read
-            return Answer.of_completion(fields)
-        return Answer.of_put(fields, self.headers, self.status)
+            return UploadResponse.of_complete_multipart_upload(fields)
+        return UploadResponse.of_put_object(fields, self.headers, self.status)
 
     def cancel(self) -> None:
         if self.transfer.size > PART_SIZE:
