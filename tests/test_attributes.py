@@ -13,7 +13,7 @@ from nipype import Node
 from nipype.interfaces.base import Str, isdefined, traits
 
 from nipype_datasink import DataSink, DataSinkInputSpec, SettingsError
-from nipype_datasink.settings import known_inputs
+from nipype_datasink.inputs import known_inputs
 
 
 def made(**inputs: Any) -> DataSink:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from nipype import MapNode, Node, Workflow, config
 
 from nipype_datasink import DataSink, MissingSourceError, SettingsError
-from nipype_datasink.configuration import calling_node, configured
+from nipype_datasink.configuration import calling_node
+from nipype_datasink.settings import Settings
+
+if TYPE_CHECKING:
+    from types_boto3_s3.service_resource import Bucket
 
 SECTION = "execution"
 
@@ -29,6 +33,10 @@ def sink(**inputs: Any) -> DataSink:
     return DataSink(base_directory=str(Path("out").resolve()), **inputs)
 
 
+def configured(sink: DataSink, name: str) -> object:
+    return getattr(Settings.from_inputs(sink.inputs, for_s3=True), name)
+
+
 @pytest.mark.parametrize(
     ("option", "text", "name", "value"),
     [
@@ -40,19 +48,19 @@ def sink(**inputs: Any) -> DataSink:
         ("datasink_s3_max_concurrency", "4", "s3_max_concurrency", 4),
         ("datasink_encrypt_bucket_keys", "yes", "encrypt_bucket_keys", True),
         ("datasink_encrypt_bucket_keys", "false", "encrypt_bucket_keys", False),
-        ("datasink_missing", "", "sink_missing", None),
-        ("datasink_container", "sub01", "container", None),
+        ("datasink_missing", "", "sink_missing", "error"),
+        ("datasink_container", "sub01", "container", ""),
     ],
 )
 def test_an_option_stands_for_an_input(option: str, text: str, name: str, value: object) -> None:
     config.set(SECTION, option, text)
-    assert configured(sink().inputs, name) == value
+    assert configured(sink(), name) == value
 
 
 def test_a_value_that_cannot_be_read_is_named_and_not_shown() -> None:
     config.set(SECTION, "datasink_s3_region", "%(secret)s")
     with pytest.raises(SettingsError, match="datasink_s3_region cannot be read") as caught:
-        configured(sink().inputs, "s3_region")
+        configured(sink(), "s3_region")
     assert "secret" not in str(caught.value)
 
 
@@ -70,7 +78,7 @@ def test_a_value_that_makes_no_sense_is_named(option: str, text: str, expected: 
     config.set(SECTION, option, text)
     name = option.replace("datasink_missing", "sink_missing").removeprefix("datasink_")
     with pytest.raises(SettingsError) as caught:
-        configured(sink().inputs, name)
+        configured(sink(), name)
     assert f"section [execution]: {option} = {text!r}" in str(caught.value)
     assert expected in str(caught.value)
 
@@ -101,6 +109,18 @@ def test_what_only_s3_needs_is_not_checked_on_disk(workdir: Path) -> None:
         DataSink(base_directory="s3://bucket", x=__file__).run()
 
 
+def test_methods_called_without_a_run_read_the_options_for_s3(
+    workdir: Path, bucket: Bucket, endpoint: str
+) -> None:
+    config.set(SECTION, "datasink_s3_region", "eu-west-1")
+    config.set(SECTION, "datasink_s3_endpoint_url", endpoint)
+    config.set(SECTION, "datasink_encrypt_bucket_keys", "true")
+    opened = sink()._fetch_bucket("mybucket")
+    assert opened.meta.client.meta.region_name == "eu-west-1"
+    sink()._upload_to_s3(bucket, __file__, "s3://mybucket/a")
+    assert bucket.Object("a").server_side_encryption == "AES256"
+
+
 @pytest.mark.parametrize(
     ("name", "inputs"),
     [
@@ -115,9 +135,9 @@ def test_an_input_wins_over_a_clashing_option(
     name: str, inputs: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     config.set(SECTION, f"datasink_{name}", "crt")
-    assert configured(sink().inputs, name) == "crt"
+    assert configured(sink(), name) == "crt"
     clashing = DataSink(base_directory="s3://mybucket", **inputs)
-    assert configured(clashing.inputs, name) is None
+    assert configured(clashing, name) == (None if name != "s3_transfer_client" else "auto")
     clashing.plan()
     assert caplog.messages == []
 
@@ -220,5 +240,5 @@ def test_the_calling_node_is_found(workdir: Path) -> None:
 def test_nipype_itself_takes_the_options(workdir: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         config.update_config({SECTION: {"datasink_missing": "skip"}})
-    assert configured(sink().inputs, "sink_missing") == "skip"
+    assert configured(sink(), "sink_missing") == "skip"
     assert caplog.messages == []

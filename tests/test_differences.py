@@ -488,7 +488,7 @@ def test_absolute_container_stays_below_the_s3_base(
     inputs = {"base_directory": "s3://mybucket/o", "container": str(workdir / "sub")}
     (place,) = run_datasink({"x": "a"}, s3_endpoint_url=endpoint, **inputs)
     assert place == f"s3://mybucket/o{workdir}/sub/x/a"
-    assert sum("is a whole path" in item.getMessage() for item in caplog.records) == 1
+    assert sum("is an absolute path" in item.getMessage() for item in caplog.records) == 1
 
 
 def test_control_characters_are_escaped_in_messages(workdir: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
-import sys
 from collections.abc import Callable
 from inspect import getattr_static, signature
 from pathlib import Path
@@ -26,7 +25,7 @@ from nipype_datasink import (
     SourceError,
 )
 from nipype_datasink.s3.choice import choose_transport
-from nipype_datasink.s3.client import forget_clients
+from nipype_datasink.s3.client import forget_clients, open_bucket
 from tests.conftest import contents, tree
 from tests.stores import ACCESS_KEY, SECRET_KEY
 
@@ -479,18 +478,18 @@ def test_a_direct_upload_goes_by_the_chosen_client(
     assert choose.call_args.args[0] == "classic"
 
 
-def test_without_boto3_the_local_copy_is_made_and_the_rest_is_told(
-    workdir: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_error_opens_no_second_client(
+    workdir: Path, endpoint: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("target", "transfer"):
-        monkeypatch.setitem(sys.modules, f"nipype_datasink.s3.{name}", None)
-    sink = DataSink(base_directory="s3://bucket/p", local_copy=str(workdir / "copy"))
-    sink.inputs.s3_upload_args = {"StorageClass": "GLACIER"}
+    sink = DataSink(base_directory="s3://nowhere/p", s3_endpoint_url=endpoint)
     sink.inputs.x = file(workdir / "a")
-    with pytest.raises(S3Error, match="run 'pip install boto3'") as caught:
+    with (
+        mock.patch("nipype_datasink.s3.client.open_bucket", wraps=open_bucket) as opened,
+        pytest.raises(S3Error, match="with the credentials of"),
+    ):
         sink.run()
-    assert "not tried: s3://bucket/p/x/a" in str(caught.value)
-    assert tree(workdir / "copy/x") == {"a": b"x"}
+    opened.assert_called_once()
+    assert caplog.text.count("no credentials were found") == 1
 
 
 def test_one_line_is_logged_and_one_for_each_substitution(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from nipype import Node, config
+from nipype.interfaces.base import isdefined
 
 from nipype_datasink import DataSink, SettingsError
+from nipype_datasink.settings import Settings
 from tests.conftest import contents
 
 if TYPE_CHECKING:
@@ -24,9 +27,15 @@ def file(path: Path, content: str = "x") -> str:
     return str(path)
 
 
+def test_inputs_that_are_not_set_have_plain_defaults() -> None:
+    settings = Settings.from_inputs(DataSink().inputs)
+    assert settings == Settings(local_hardlink=settings.local_hardlink)
+    assert all(isdefined(getattr(settings, each.name)) for each in fields(settings))
+
+
 def test_a_bucket_that_is_a_name_is_named(workdir: Path) -> None:
     sink = DataSink(base_directory="s3://mybucket", bucket="mybucket")
-    with pytest.raises(SettingsError, match="it takes a boto3 Bucket"):
+    with pytest.raises(SettingsError, match="set it to a boto3 Bucket"):
         sink.plan()
 
 
@@ -85,7 +94,7 @@ def test_a_setting_beside_an_injected_bucket_is_warned_about(
     sink.inputs.x = file(workdir / "a")
     sink.run()
     warnings = [item.getMessage() for item in caplog.records if item.levelno == logging.WARNING]
-    assert warnings == [f"{name} is ignored: the injected bucket has its own"]
+    assert warnings == [f"{name} is ignored, because bucket is set and has its own"]
     assert contents(bucket) == {"x/a": b"x"}
 
 
@@ -113,7 +122,7 @@ def test_unknown_upload_args_are_refused_on_disk_too(workdir: Path) -> None:
 def test_two_answers_to_who_you_are_are_refused_everywhere(base: str, workdir: Path) -> None:
     sink = DataSink(base_directory=base, creds_path="/c", s3_profile="p")
     sink.inputs.x = file(workdir / "a")
-    with pytest.raises(SettingsError, match="creds_path and s3_profile"):
+    with pytest.raises(SettingsError, match="set either creds_path or s3_profile, not both"):
         sink.run()
     assert not (workdir / "out").exists()
 
@@ -171,7 +180,9 @@ def test_an_absolute_container_in_s3_is_warned_about_once(
 ) -> None:
     sink = DataSink(base_directory="s3://mybucket/o", bucket=bucket, container="/data/sub")
     (warning,) = warnings_of(sink, workdir, caplog, node=node)
-    assert warning.startswith("container '/data/sub' is a whole path, and becomes part of every")
+    assert warning.startswith(
+        "container '/data/sub' is an absolute path, and becomes part of every"
+    )
     assert contents(bucket) == {"o/data/sub/x/a": b"x"}
 
 

@@ -1,14 +1,14 @@
-"""Inputs that nobody has set, as nipype's configuration sets them.
+"""Read the options of sinks in nipype's configuration.
 
-Pipelines that nobody wants to edit are told what to do in nipype's own files and dictionaries:
-section ``[execution]``, option ``datasink_`` and the input's name (without ``sink_``).
+They are for pipelines that nobody wants to edit. They are in the section ``[execution]``; the name
+of an option is ``datasink_`` and the name of the input, without ``sink_``.
 """
 
 from __future__ import annotations
 
 import configparser
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nipype import config, logging
@@ -19,21 +19,23 @@ from nipype.utils.misc import str2bool
 from nipype_datasink.errors import SettingsError
 
 __all__ = [
+    "S3_INPUTS",
     "calling_node",
     "configure",
-    "configured",
     "explicit_value",
-    "option_of",
+    "hard_links_enabled",
+    "option_name",
+    "read_options",
     "warn_of_unknown_options",
 ]
 
 _logger = logging.getLogger("nipype.interface")
 
-# nipype forgets sections that it does not know, so the options stand beside its own of DataSink.
+# nipype removes sections that it does not know, so the options are in one of its own sections,
+# beside the options of its DataSink.
 SECTION = "execution"
 
-_INPUTS = (
-    "sink_missing",
+S3_INPUTS = (
     "s3_endpoint_url",
     "s3_profile",
     "s3_region",
@@ -41,9 +43,11 @@ _INPUTS = (
     "s3_max_concurrency",
     "encrypt_bucket_keys",
 )
+_INPUTS = ("sink_missing", *S3_INPUTS)
 
-# A bucket brings its own client, and a file its own identity: what clashes is not looked at.
-_CLASHES: Mapping[str, tuple[str, ...]] = {
+# An injected bucket has its own client, and a credentials file has its own identity. Where one of
+# these inputs is set, the option is ignored.
+_CONFLICTING_INPUTS: Mapping[str, tuple[str, ...]] = {
     "s3_endpoint_url": ("bucket",),
     "s3_profile": ("bucket", "creds_path"),
     "s3_region": ("bucket",),
@@ -51,79 +55,90 @@ _CLASHES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def option_of(name: str) -> str:
-    """Return the option in nipype's configuration that stands for an input.
+def option_name(name: str) -> str:
+    """Return the name of the option that sets an input.
 
     Examples
     --------
-    >>> option_of("sink_missing"), option_of("s3_region")
+    >>> option_name("sink_missing"), option_name("s3_region")
     ('datasink_missing', 'datasink_s3_region')
     """
     return f"datasink_{name.removeprefix('sink_')}"
 
 
 def explicit_value(inputs: Any, name: str) -> Any:
-    """Return the value that an input itself has; None where it is not set, or set to empty text."""
+    """Return the value of an input; None if it is Undefined or empty text."""
     value = getattr(inputs, name)
     if not isdefined(value) or (isinstance(value, str) and not value):
         return None
     return value
 
 
-def configured(inputs: Any, name: str) -> Any:
-    """Return what nipype's configuration says of an input that is not set; None if nothing.
+def read_options(inputs: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Return the values that nipype's configuration sets for inputs that are not set themselves.
 
-    The configuration of the node that runs the sink (``Workflow.config``) wins over the global one
-    (``nipype.cfg``, `nipype.config`). It travels with the node to the workers of every plugin.
+    The configuration of the node that runs the sink (``Workflow.config``) takes precedence over the
+    global one (``nipype.cfg``, `nipype.config`). It is sent with the node to the workers of every
+    plugin.
 
     Parameters
     ----------
     inputs
-        Of the sink.
-    name
-        Of the input.
+        Inputs of the sink.
+    names
+        Names of the inputs to look up.
 
     Raises
     ------
     SettingsError
-        If the value makes no sense, naming section and option.
+        If a value is not valid, naming section and option.
     """
-    clashes = [explicit_value(inputs, each) for each in _CLASHES.get(name, ())]
-    if name not in _INPUTS or any(value is not None for value in clashes):
-        return None
+    node_options = _node_options(inputs)
+    values: dict[str, Any] = {}
+    for name in names:
+        setting = (name, *_CONFLICTING_INPUTS.get(name, ()))
+        if all(explicit_value(inputs, each) is None for each in setting):
+            text = _option_text(option_name(name), node_options)
+            if text not in ("", "None"):
+                values[name] = _parse_option(inputs, name, text)
+    return values
+
+
+def _option_text(option: str, node_options: Mapping[str, Any]) -> str:
     try:
-        text = _text(inputs, option_of(name))
-    except configparser.Error:  # it cites the value, which may hold a secret
+        return str(node_options.get(option, config.get(SECTION, option, ""))).strip()
+    except configparser.Error:  # its message contains the value, which may be a secret
         raise SettingsError(
-            f"nipype's configuration, section [{SECTION}]: {option_of(name)} cannot be read; "
+            f"nipype's configuration, section [{SECTION}]: {option} cannot be read; "
             "write '%%' for each '%'"
         ) from None
-    if text in ("", "None"):
-        return None
+
+
+def _parse_option(inputs: Any, name: str, text: str) -> Any:
     try:
-        return _read(inputs.trait(name).trait_type, text)
+        return _convert(inputs.trait(name).trait_type, text)
     except ValueError as error:
         raise SettingsError(
-            f"nipype's configuration, section [{SECTION}]: {option_of(name)} = {text!r} is not "
+            f"nipype's configuration, section [{SECTION}]: {option_name(name)} = {text!r} is not "
             f"valid; write {error}"
         ) from None
 
 
-def _read(kind: object, text: str) -> Any:
-    """Return the value that a text means for an input of a kind.
+def _convert(trait_type: object, text: str) -> Any:
+    """Return the value of an input of this type that `text` stands for.
 
     Raises
     ------
     ValueError
-        Saying what it may be.
+        Listing the allowed values.
     """
-    if isinstance(kind, traits.Enum) and text not in kind.values:
-        raise ValueError(" or ".join(map(repr, kind.values)))
-    if isinstance(kind, traits.Range):
+    if isinstance(trait_type, traits.Enum) and text not in trait_type.values:
+        raise ValueError(" or ".join(map(repr, trait_type.values)))
+    if isinstance(trait_type, traits.Range):
         if not text.isdecimal() or int(text) < 1:
             raise ValueError("a whole number of at least 1")
         return int(text)
-    if isinstance(kind, traits.Bool):
+    if isinstance(trait_type, traits.Bool):
         try:
             return str2bool(text)
         except ValueError:
@@ -131,26 +146,20 @@ def _read(kind: object, text: str) -> Any:
     return text
 
 
+def hard_links_enabled() -> bool:
+    """Return nipype's own option for hard links, ``try_hard_link_datasink``."""
+    return bool(str2bool(config.get(SECTION, "try_hard_link_datasink")))
+
+
 def configure(name: str, value: str) -> None:
-    """Set an input for all sinks that have no value of their own or of their workflow's."""
-    config.set(SECTION, option_of(name), value)
-
-
-def _text(inputs: Any, option: str) -> str:
-    return str(_own(inputs).get(option, config.get(SECTION, option, ""))).strip()
-
-
-def _own(inputs: Any) -> Mapping[str, Any]:
-    """Return what the configuration of the node that runs the sink says."""
-    node = calling_node(inputs)
-    own: Mapping[str, Any] = (node.config or {}).get(SECTION, {}) if node else {}
-    return own
+    """Set an input of all sinks, except where the sink or its workflow has set it."""
+    config.set(SECTION, option_name(name), value)
 
 
 def warn_of_unknown_options(inputs: Any) -> None:
-    """Warn of options in nipype's configuration that look like this library's but are not."""
-    known = [option_of(name) for name in _INPUTS]
-    for option in {**config._sections.get(SECTION, {}), **_own(inputs)}:
+    """Log a warning for each option that starts with ``datasink_`` but does not exist."""
+    known = [option_name(name) for name in _INPUTS]
+    for option in {**config._sections.get(SECTION, {}), **_node_options(inputs)}:
         if option.startswith("datasink_") and option not in known:
             _logger.warning(
                 "nipype's configuration, section [%s]: there is no option %s; there are %s",
@@ -160,10 +169,18 @@ def warn_of_unknown_options(inputs: Any) -> None:
             )
 
 
-def calling_node(inputs: Any) -> Node | None:
-    """Return the node that runs the sink with these inputs; None if none does.
+def _node_options(inputs: Any) -> Mapping[str, Any]:
+    """Return the options of the node that runs the sink."""
+    node = calling_node(inputs)
+    options: Mapping[str, Any] = (node.config or {}).get(SECTION, {}) if node else {}
+    return options
 
-    An interface does not know its node, but while it runs the node is among its callers.
+
+def calling_node(inputs: Any) -> Node | None:
+    """Return the node that runs the sink with these inputs; None if there is no node.
+
+    nipype gives an interface no reference to its node. But while the interface runs, a method of
+    the node is on the call stack.
     """
     frame = sys._getframe()
     while frame := frame.f_back:  # type: ignore[assignment]

@@ -1,40 +1,52 @@
-"""The inputs of the sink, as traits."""
+"""Define the inputs of the sink as traits."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from nipype import logging
 from nipype.interfaces import io as upstream
 from nipype.interfaces.base import Str, Undefined, isdefined, traits
 
+from nipype_datasink.errors import SettingsError
 from nipype_datasink.planning.addresses import check_no_password
+from nipype_datasink.planning.hints import likely_input
 from nipype_datasink.s3.arguments import refuse_secrets
 from nipype_datasink.s3.pickling import describe_bucket, enable_pickling
 
-__all__ = ["DataSinkInputSpec", "DataSinkOutputSpec"]
+__all__ = [
+    "DataSinkInputSpec",
+    "DataSinkOutputSpec",
+    "fields_of",
+    "known_inputs",
+    "list_of_infields",
+]
+
+_logger = logging.getLogger("nipype.interface")
 
 DataSinkOutputSpec = upstream.DataSinkOutputSpec
 
-EVENTS = ("trait_added", "trait_modified")  # of traits; nipype takes them for fields
-_FIELDS = "__infields__"  # no input can have that name
+_EVENTS = ("trait_added", "trait_modified")  # events of the traits library, no fields of a user
+_FIELDS_KEY = "__infields__"  # in the pickled state; no input can have this name
+_BUCKET_AS_TEXT = "_bucket_as_text"
 
 
 class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
-    """Inputs of nipype's `DataSink`, and ours.
+    """Inputs of nipype's `DataSink`, and more.
 
-    Ours start with ``s3_``, ``local_`` or ``sink_``, have no default and do not count in node
-    hashes: every other name is a folder of somebody's outputs, and old working directories stay
-    valid.
+    The names of the new inputs start with ``s3_``, ``local_`` or ``sink_``, because any other name
+    may already be a folder in someone's outputs. They have no default and are not part of the
+    node's hash, so existing working directories stay valid.
     """
 
     s3_endpoint_url = Str(
         nohash=True,
         desc="Address of an S3-compatible store, such as https://minio.example.org",
     )
-    s3_region = Str(nohash=True, desc="AWS region of the bucket; a wrong one is followed")
+    s3_region = Str(nohash=True, desc="AWS region of the bucket; a wrong region is corrected")
     s3_profile = Str(nohash=True, desc="Profile in AWS's configuration and credentials files")
     s3_upload_args = traits.Dict(
         Str,
@@ -44,104 +56,108 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
         "StorageClass, Metadata, Tagging, ContentType, RequestPayer ...",
     )
     s3_max_concurrency = traits.Range(
-        low=1, nohash=True, desc="Requests to S3 at a time; unless set, as many as help"
+        low=1,
+        nohash=True,
+        desc="Maximum number of concurrent requests to S3; if it is not set, it adapts to the work",
     )
     s3_transfer_client = traits.Enum(
         "auto",
         "classic",
         "crt",
         nohash=True,
-        desc="What sends files to S3: 'classic' is boto3, 'crt' the AWS Common Runtime; 'auto' "
-        "takes the faster one that can be used",
+        desc="Library that sends files to S3: 'classic' is boto3, 'crt' is the AWS Common Runtime; "
+        "'auto' uses the faster one that is available",
     )
     local_hardlink = traits.Bool(
         nohash=True,
-        desc="Make hard links of single files where possible; unless set, nipype's configuration "
-        "(execution/try_hard_link_datasink) decides",
+        desc="Make hard links of single files where possible; if it is not set, nipype's option "
+        "execution/try_hard_link_datasink decides",
     )
     sink_missing = traits.Enum(
         "error",
         "skip",
         nohash=True,
-        desc="What to do where sources do not exist, after everything else has been delivered: "
-        "'error' raises MissingSourceError, as if unset; 'skip' warns, for pipelines with optional "
-        "outputs",
+        desc="What to do if sources do not exist, after everything else has been delivered: "
+        "'error' (default) raises MissingSourceError; 'skip' logs a warning, for pipelines with "
+        "optional outputs",
     )
 
     def __init__(self, **inputs: Any) -> None:
-        # The constructor of traits is no Python code and does not call `__setattr__`.
-        super().__init__(**{name: self._checked(name, value) for name, value in inputs.items()})
+        # The constructor of the traits library is written in C and does not call `__setattr__`.
+        super().__init__(**{name: self._normalized(name, value) for name, value in inputs.items()})
 
     def __setattr__(self, key: str, value: Any) -> None:
-        if key in EVENTS:
+        if key in _EVENTS:
+            # nipype's `__setattr__` would make a field of it.
             traits.HasTraits.__setattr__(self, key, value)
             return
-        value = self._checked(key, value)
+        value = self._normalized(key, value)
         if key == "bucket":
             enable_pickling(value)
         elif isinstance(value, Iterator) and not hasattr(value, "read"):
-            value = list(value)  # it can be read only once, but a plan and a run both read it
+            value = list(value)  # an iterator can be read once, but a plan and a run both read it
         super().__setattr__(key, value)
 
     @classmethod
-    def _checked(cls, name: str, value: Any) -> Any:
-        """Return what an input is set to: a path becomes text where text is wanted.
+    def _normalized(cls, name: str, value: Any) -> Any:
+        """Return the value to store for an input: text for a path, if the input takes text.
 
         Raises
         ------
         SettingsError
-            If it holds a secret, which nipype would write into reports and pickles.
+            If the value holds a secret, which nipype would write into reports and pickles.
         """
         if name == "s3_upload_args" and isinstance(value, Mapping):
             refuse_secrets(value)
-        if not isinstance(value, (str, os.PathLike)) or not cls._wants_text(name):
+        if not isinstance(value, (str, os.PathLike)) or not cls._takes_text(name):
             return value
-        text = _text(value)
+        text = _path_as_text(value)
         if name == "s3_endpoint_url" or "://" in text:
             check_no_password(text, name)
         return text
 
     @classmethod
-    def _wants_text(cls, name: str) -> bool:
+    def _takes_text(cls, name: str) -> bool:
         trait = cls.__class_traits__.get(name)
         return trait is not None and isinstance(trait.trait_type, traits.BaseStr)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        """Copy everything but the bucket, which all copies share."""
-        memo[id(self.bucket)] = self.bucket
+        """Return a copy that shares the bucket and keeps the fields of this object."""
+        memo[id(self.bucket)] = self.bucket  # the bucket is not copied
         copy = super().__deepcopy__(memo)
-        copy._add_fields(self._own_fields())
-        for field in self._own_fields():
+        copy._add_fields(self._instance_fields())
+        for field in self._instance_fields():
             setattr(copy, field, copy._outputs.get(field, Undefined))
         return copy
 
     def __getstate__(self) -> dict[str, Any]:
-        """Keep the names of the fields that only this object has (`infields`)."""
-        return {**super().__getstate__(), _FIELDS: self._own_fields()}
+        """Return the state to pickle, with the names of fields that the class does not define."""
+        return {**super().__getstate__(), _FIELDS_KEY: self._instance_fields()}
 
     def __setstate__(self, state: dict[str, Any], *args: Any, **kwargs: Any) -> None:
-        """Take back those fields, which a class does not know."""
-        self._add_fields(state.get(_FIELDS, ()))
-        state = {name: value for name, value in state.items() if name != _FIELDS}
+        """Add those fields again, then restore all values."""
+        self._add_fields(state.get(_FIELDS_KEY, ()))
+        state = {name: value for name, value in state.items() if name != _FIELDS_KEY}
         super().__setstate__(state, *args, **kwargs)
 
     @contextmanager
     def bucket_as_text(self) -> Iterator[None]:
-        """Let `get_traitsfree` tell what a bucket is: it fills results and provenance."""
-        self.__dict__["_telling"] = True  # plain assignment would make it a field
+        """Let `get_traitsfree` return a text for the bucket, while nipype writes its results."""
+        self.__dict__[_BUCKET_AS_TEXT] = True  # plain assignment would make it a field
         try:
             yield
         finally:
-            self.__dict__.pop("_telling", None)
+            self.__dict__.pop(_BUCKET_AS_TEXT, None)
 
     def get_traitsfree(self, **kwargs: Any) -> dict[str, Any]:
-        """Return the inputs that are set; while the sink runs, a text in place of a bucket."""
+        """Return the inputs that are set; inside `bucket_as_text`, the bucket is a text."""
         inputs: dict[str, Any] = super().get_traitsfree(**kwargs)
-        if "_telling" in self.__dict__ and "bucket" in inputs:
+        if _BUCKET_AS_TEXT in self.__dict__ and "bucket" in inputs:
             inputs["bucket"] = describe_bucket(inputs["bucket"])
         return inputs
 
-    def _own_fields(self) -> list[str]:
+    def _instance_fields(self) -> list[str]:
+        """Return the fields that only this object has, such as those of `infields`."""
         return sorted(set(self.copyable_trait_names()).difference(self.class_trait_names()))
 
     def _add_fields(self, fields: Iterable[str]) -> None:
@@ -149,13 +165,49 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
             self.add_trait(field, traits.Any)
 
     def _get_sorteddict(self, objekt: Any, *args: Any, **kwargs: Any) -> Any:
-        """Hash a bucket by what it is; the representation of a mock changes with every run."""
+        """Return what is hashed; a bucket by its name, as its `repr` may change with every run."""
         if objekt is self.bucket and isdefined(objekt):
             objekt = describe_bucket(objekt)
         return super()._get_sorteddict(objekt, *args, **kwargs)
 
 
-def _text(value: str | os.PathLike[Any]) -> str:
+def _path_as_text(value: str | os.PathLike[Any]) -> str:
     text = str(value)
-    # Paths of other libraries, which may stand for an address, show it.
+    # Path classes of other libraries may stand for an address such as "s3://bucket".
     return text if isinstance(value, str) or "://" in text else os.fsdecode(value)
+
+
+def list_of_infields(infields: Sequence[str] | None) -> list[str] | None:
+    """Return `infields` as a list. Of a text, each letter would become an input."""
+    if infields and isinstance(infields, (str, bytes, os.PathLike)):
+        raise SettingsError(
+            f"the first argument of DataSink is infields, a list of names, and not {infields!r}; "
+            f"write DataSink(base_directory={os.fsdecode(infields)!r}) if that is meant, or "
+            f"DataSink(infields=[{os.fsdecode(infields)!r}])"
+        )
+    return None if infields is None else list(infields)
+
+
+def known_inputs(inputs: DataSinkInputSpec) -> list[str]:
+    """Return the names of the inputs that the class defines, those of subclasses included."""
+    names: list[str] = inputs.class_trait_names()
+    return [name for name in names if not name.startswith(("_", "trait_"))]
+
+
+def fields_of(inputs: DataSinkInputSpec) -> dict[str, Any]:
+    """Return the fields whose values are sunk, by name.
+
+    `infields` may contain the name of a known input. It is not a field, unless its value was set in
+    ``_outputs`` only.
+    """
+    defined = inputs.class_trait_names()
+    fields = {
+        field: value
+        for field, value in inputs._outputs.items()
+        if field not in _EVENTS and (field not in defined or value != getattr(inputs, field))
+    }
+    names = known_inputs(inputs)
+    for field in fields:
+        if likely := likely_input(field, names):
+            _logger.warning("input %r is sunk as a folder; is %r meant?", field, likely)
+    return fields

@@ -1,191 +1,237 @@
-"""What the inputs of a sink ask for, as plain values; what cannot be honoured is refused."""
+"""Turn the inputs of a sink into plain values, and check them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from nipype import config, logging
-from nipype.utils.misc import str2bool
+from nipype import logging
 
-from nipype_datasink.configuration import configured, explicit_value, warn_of_unknown_options
+from nipype_datasink.configuration import (
+    S3_INPUTS,
+    explicit_value,
+    hard_links_enabled,
+    read_options,
+)
 from nipype_datasink.errors import SettingsError
-from nipype_datasink.inputs import EVENTS, DataSinkInputSpec
+from nipype_datasink.inputs import DataSinkInputSpec
 from nipype_datasink.planning.addresses import check_bucket_name, check_container, parse_location
-from nipype_datasink.planning.hints import likely_input
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.routing import Substitutions
 from nipype_datasink.s3.arguments import check_crt, check_upload_args
 from nipype_datasink.s3.endpoint import check_endpoint, endpoint_of
+from nipype_datasink.worker import batch_job, why_node_local
 
-__all__ = [
-    "bucket_override",
-    "check",
-    "fields_of",
-    "hard_links",
-    "known_inputs",
-    "locations_of",
-    "substitutions_of",
-    "upload_args",
-    "value_of",
-    "warn_of_absolute_container",
-    "warn_of_relative_places",
-]
+__all__ = ["Settings", "in_bucket", "substitutions_of", "warn_about_directories"]
 
 _logger = logging.getLogger("nipype.interface")
 
 
-def value_of(inputs: DataSinkInputSpec, name: str) -> Any:
-    """Return the value of an input, or else what nipype's configuration says; None if nothing."""
-    value = explicit_value(inputs, name)
-    return configured(inputs, name) if value is None else value
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The inputs of a sink as plain values, completed from nipype's configuration.
 
-
-def known_inputs(inputs: DataSinkInputSpec) -> list[str]:
-    """Return the names of inputs that set something, those of subclasses too."""
-    names: list[str] = inputs.class_trait_names()
-    return [name for name in names if not name.startswith(("_", "trait_"))]
-
-
-def fields_of(inputs: DataSinkInputSpec) -> dict[str, Any]:
-    """Return what is to be sunk; an input that is named in `infields` is none of it."""
-    known = inputs.class_trait_names()
-    fields = {
-        field: value
-        for field, value in inputs._outputs.items()
-        if field not in EVENTS and (field not in known or value != getattr(inputs, field))
-    }
-    names = known_inputs(inputs)
-    for field in fields:
-        if likely := likely_input(field, names):
-            _logger.warning("input %r is sunk as a folder; is %r meant?", field, likely)
-    return fields
-
-
-def locations_of(inputs: DataSinkInputSpec, base: Location) -> list[Location]:
-    """Return the base directory and the local copy, each with its container.
-
-    Parameters
-    ----------
-    inputs
-        Of the sink.
-    base
-        What ``base_directory`` means; it is left out where only ``local_copy`` is set.
+    Each field has the name of its input. Below the interface no value is Undefined: None, empty
+    text or an empty collection stands for an input that is not set.
     """
-    copy = value_of(inputs, "local_copy")
-    locations: list[Location] = []
-    if copy is None or value_of(inputs, "base_directory") is not None:
-        locations.append(bucket_override(base, value_of(inputs, "bucket")))
-    if copy is not None:
-        locations.append(_on_disk(copy))
-    container = value_of(inputs, "container") or ""
-    check_container(container)
-    return list(dict.fromkeys(location.child(container) for location in locations))
+
+    base_directory: str | None = None
+    """Directory or ``s3://`` address, as the user wrote it."""
+
+    container: str = ""
+    """Folder below the base directory."""
+
+    local_copy: str | None = None
+    """Directory on disk that gets a copy of everything."""
+
+    substitutions: Substitutions = field(default_factory=Substitutions)
+    """`substitutions` and `regexp_substitutions`."""
+
+    remove_dest_dir: bool = False
+    """Whether the destination folder of a directory keeps no other files."""
+
+    sink_missing: str = "error"
+    """``error`` or ``skip``: what to do if a source does not exist."""
+
+    local_hardlink: bool = False
+    """Whether single files may become hard links."""
+
+    bucket: Any = None
+    """Bucket that the user has injected."""
+
+    creds_path: str | None = None
+    """File with an access key."""
+
+    encrypt_bucket_keys: bool = False
+    """Whether S3 encrypts the objects with its own keys (AES256)."""
+
+    s3_endpoint_url: str | None = None
+    """Address of an S3-compatible store."""
+
+    s3_region: str | None = None
+    """AWS region of the bucket."""
+
+    s3_profile: str | None = None
+    """Profile in AWS's configuration files."""
+
+    s3_upload_args: Mapping[str, Any] = field(default_factory=dict)
+    """boto3's ``ExtraArgs`` as the user set them."""
+
+    s3_max_concurrency: int | None = None
+    """Maximum number of concurrent requests to S3; None adapts it to the work."""
+
+    s3_transfer_client: str = "auto"
+    """``auto``, ``classic`` or ``crt``."""
+
+    @classmethod
+    def from_inputs(cls, inputs: DataSinkInputSpec, *, for_s3: bool | None = None) -> Settings:
+        """Read the inputs of a sink, and nipype's configuration for inputs that are not set.
+
+        Parameters
+        ----------
+        inputs
+            Inputs of the sink. Values that are set here take precedence over the configuration.
+        for_s3
+            Whether to read options that only S3 uses; None reads them if ``base_directory`` is in
+            S3. A wrong value in a shared configuration must not stop sinks that write to disk.
+
+        Raises
+        ------
+        SettingsError
+            If ``base_directory`` or an option in the configuration is not valid.
+        """
+        names = [each.name for each in fields(cls)]
+        values = {name: explicit_value(inputs, name) for name in names}
+        if for_s3 is None:
+            for_s3 = isinstance(parse_location(values["base_directory"] or "."), S3Prefix)
+        options = read_options(inputs, ["sink_missing", *(S3_INPUTS if for_s3 else ())])
+        if values["local_hardlink"] is None:
+            options["local_hardlink"] = hard_links_enabled()
+        given = {name: value for name, value in values.items() if value is not None}
+        return cls(**{**options, **given, "substitutions": substitutions_of(inputs)})
+
+    @property
+    def upload_args(self) -> dict[str, Any]:
+        """boto3's ``ExtraArgs`` for each upload; encryption that the user chose there wins."""
+        encryption = {"ServerSideEncryption": "AES256"} if self.encrypt_bucket_keys else {}
+        return {**encryption, **self.s3_upload_args}
+
+    @property
+    def credential_source(self) -> str | None:
+        """The input that the credentials come from; None leaves it to boto3."""
+        if self.bucket is not None:
+            return "the injected bucket"
+        if self.creds_path:
+            return f"creds_path {self.creds_path!r}"
+        return f"s3_profile {self.s3_profile!r}" if self.s3_profile else None
+
+    def locations(self, base: Location) -> tuple[Location, ...]:
+        """Return the base directory and the local copy, each with its container.
+
+        Parameters
+        ----------
+        base
+            Parsed ``base_directory``. It is left out where only ``local_copy`` is set, as nipype
+            does.
+        """
+        locations: list[Location] = []
+        if self.local_copy is None or self.base_directory is not None:
+            locations.append(in_bucket(base, self.bucket))
+        if self.local_copy is not None:
+            locations.append(_parse_directory(self.local_copy))
+        check_container(self.container)
+        return tuple(dict.fromkeys(location.child(self.container) for location in locations))
+
+    def check(self, locations: Sequence[Location]) -> None:
+        """Raise an error for settings that cannot work, as far as S3 need not be asked.
+
+        Raises
+        ------
+        SettingsError
+            Naming the input, and what to do.
+        """
+        self.substitutions.check()
+        if self.creds_path and self.s3_profile:
+            raise SettingsError("set either creds_path or s3_profile, not both")
+        if self.s3_upload_args:
+            check_upload_args(self.s3_upload_args)
+        for location in locations:
+            if isinstance(location, S3Prefix):
+                self._check_bucket(location)
+
+    def _check_bucket(self, location: S3Prefix) -> None:
+        injected = self.bucket is not None
+        if self.s3_transfer_client == "crt":
+            check_crt(injected=injected)
+        if isinstance(self.bucket, str):
+            raise SettingsError(
+                f"bucket {self.bucket!r} is text; set it to a boto3 Bucket, or write the name of "
+                "the bucket into base_directory, as s3://bucket/prefix"
+            )
+        if not injected:
+            check_bucket_name(location.bucket)
+            if endpoint := endpoint_of(self.s3_endpoint_url):
+                check_endpoint(endpoint, location.bucket)
+            return
+        for name in ("s3_endpoint_url", "s3_region", "s3_profile"):
+            if getattr(self, name) is not None:
+                _logger.warning("%s is ignored, because bucket is set and has its own", name)
 
 
-def bucket_override(location: Location, bucket: Any) -> Location:
-    """Return `location` in an injected bucket, which has its own name."""
+def substitutions_of(inputs: DataSinkInputSpec) -> Substitutions:
+    """Return the substitutions of a sink; `DataSink._substitute` also reads them by itself."""
+    return Substitutions(
+        literal=tuple(explicit_value(inputs, "substitutions") or ()),
+        regular=tuple(explicit_value(inputs, "regexp_substitutions") or ()),
+    )
+
+
+def in_bucket(location: Location, bucket: Any) -> Location:
+    """Return `location` in an injected bucket, which may have another name."""
     name = getattr(bucket, "name", None)
     if isinstance(location, S3Prefix) and isinstance(name, str):
         return replace(location, injected_bucket=name)
     return location
 
 
-def _on_disk(local_copy: str) -> LocalDirectory:
+def _parse_directory(local_copy: str) -> LocalDirectory:
     location = parse_location(local_copy, "local_copy")
     if not isinstance(location, LocalDirectory):
         raise SettingsError(f"local_copy {local_copy!r} must be a directory on disk")
     return location
 
 
-def substitutions_of(inputs: DataSinkInputSpec) -> Substitutions:
-    """Return the rules that rewrite destinations."""
-    return Substitutions(
-        literal=tuple(value_of(inputs, "substitutions") or ()),
-        regular=tuple(value_of(inputs, "regexp_substitutions") or ()),
-    )
+def warn_about_directories(settings: Settings, *, in_node: bool) -> None:
+    """Log a warning for each directory that is probably not the one that the user meant.
 
-
-def hard_links(inputs: DataSinkInputSpec) -> bool:
-    """Return whether single files may become hard links."""
-    chosen = value_of(inputs, "local_hardlink")
-    if chosen is not None:
-        return bool(chosen)
-    return bool(str2bool(config.get("execution", "try_hard_link_datasink")))
-
-
-def upload_args(inputs: DataSinkInputSpec) -> dict[str, Any]:
-    """Return boto3's ``ExtraArgs`` for each upload."""
-    args = {"ServerSideEncryption": "AES256"} if value_of(inputs, "encrypt_bucket_keys") else {}
-    return {**args, **(value_of(inputs, "s3_upload_args") or {})}
-
-
-def check(inputs: DataSinkInputSpec, locations: Sequence[Location]) -> None:
-    """Refuse what cannot be honoured, as far as that can be known without asking S3.
-
-    Raises
-    ------
-    SettingsError
-        Saying which input, and what to do.
+    Parameters
+    ----------
+    settings
+        Settings of the sink.
+    in_node
+        Whether a node runs the sink. Its working directory is its own, and nipype may remove it.
     """
-    substitutions_of(inputs).check()
-    warn_of_unknown_options(inputs)
-    value_of(inputs, "sink_missing")  # a bad value in nipype's configuration is an error now
-    if value_of(inputs, "creds_path") and explicit_value(inputs, "s3_profile"):
-        raise SettingsError("creds_path and s3_profile both say who you are; set one of them")
-    if args := value_of(inputs, "s3_upload_args"):
-        with suppress(ImportError):  # told when the bucket is opened
-            check_upload_args(args)
-    for location in locations:
-        if isinstance(location, S3Prefix):
-            _check_bucket(inputs, location)
-
-
-def _check_bucket(inputs: DataSinkInputSpec, location: S3Prefix) -> None:
-    injected = value_of(inputs, "bucket") is not None
-    if value_of(inputs, "s3_transfer_client") == "crt":
-        check_crt(injected=injected)
-    if isinstance(value_of(inputs, "bucket"), str):
-        raise SettingsError(
-            f"bucket {value_of(inputs, 'bucket')!r} is text; it takes a boto3 Bucket. Write a "
-            "bucket's name into base_directory, as s3://bucket/prefix"
-        )
-    if not injected:
-        check_bucket_name(location.bucket)
-        if endpoint := endpoint_of(value_of(inputs, "s3_endpoint_url")):
-            check_endpoint(endpoint, location.bucket)
-        return
-    for name in ("s3_endpoint_url", "s3_region", "s3_profile"):
-        if explicit_value(inputs, name) is not None:
-            _logger.warning("%s is ignored: the injected bucket has its own", name)
-
-
-def warn_of_relative_places(inputs: DataSinkInputSpec) -> None:
-    """Warn that a relative directory is below that of the node, which nipype may remove."""
     for name in ("base_directory", "local_copy"):
-        path = value_of(inputs, name)
-        if not path or os.path.isabs(os.path.expanduser(path)):
-            continue
-        if isinstance(location := parse_location(path, name), LocalDirectory):
-            _logger.warning(
-                "%s %r is relative, and a node runs in its own directory: it means %r. "
-                "Give it a whole path",
-                name,
-                path,
-                location.path,
-            )
-
-
-def warn_of_absolute_container(inputs: DataSinkInputSpec) -> None:
-    """Warn that an absolute container does not replace a base directory in S3, as on disk."""
-    container, base = value_of(inputs, "container"), value_of(inputs, "base_directory") or ""
-    if container and os.path.isabs(container) and isinstance(parse_location(base), S3Prefix):
+        path = getattr(settings, name)
+        if path and isinstance(location := parse_location(path, name), LocalDirectory):
+            if in_node and not os.path.isabs(os.path.expanduser(path)):
+                _logger.warning(
+                    "%s %r is relative, and a node runs in its own directory: it means %r. "
+                    "Write an absolute path",
+                    name,
+                    path,
+                    location.path,
+                )
+            if (job := batch_job()) and (why := why_node_local(path)):
+                _logger.warning("%s: %s %r %s", job, name, path, why)
+    base, container = settings.base_directory or "", settings.container
+    if os.path.isabs(container) and isinstance(parse_location(base), S3Prefix):
+        # On disk, as with nipype, an absolute container replaces the base directory.
         _logger.warning(
-            "container %r is a whole path, and becomes part of every key below %s; "
-            "give it a relative one",
+            "container %r is an absolute path, and becomes part of every key below %s; "
+            "set it to a relative path",
             container,
             base,
         )

@@ -1,4 +1,4 @@
-"""Where this process runs, in words, and what a worker on another machine cannot reach."""
+"""Describe the process that runs a sink, and find what must not or cannot leave its machine."""
 
 from __future__ import annotations
 
@@ -8,22 +8,29 @@ import socket
 import tempfile
 from collections.abc import Mapping
 
-__all__ = ["batch_job", "describe_process", "why_node_local"]
+__all__ = ["batch_job", "describe_process", "secret_variables", "why_node_local"]
 
-# What batch systems set in a job's environment, and their names.
+# Variables that batch systems set in the environment of a job, and the names of these systems.
 _JOBS = {
     "SLURM_JOB_ID": "SLURM",
     "PBS_JOBID": "PBS",
     "LSB_JOBID": "LSF",
     "OAR_JOB_ID": "OAR",
     "_CONDOR_JOB_AD": "HTCondor",
-    "JOB_ID": "SGE",  # last, as others may use so plain a name
+    "JOB_ID": "SGE",  # last, because other programs may use this common name
 }
-_NODE_LOCAL = ("/tmp", "/var/tmp", "/dev/shm", "/run")
+_NODE_LOCAL_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run")
+
+_SECRET_VARIABLES = (
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+)
 
 
 def batch_job(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return the job of a batch system that this process is, if it is one.
+    """Return the batch system's name and number of the current job; None outside a job.
 
     Examples
     --------
@@ -37,7 +44,7 @@ def batch_job(environment: Mapping[str, str] = os.environ) -> str | None:
 
 
 def describe_process() -> str:
-    """Return host, process and job; a crash file is read elsewhere."""
+    """Return host, process and job, for errors that are read on another machine."""
     kind = "worker process" if multiprocessing.parent_process() else "process"
     place = f"{kind} {os.getpid()} on {socket.gethostname()}"
     job = batch_job()
@@ -45,11 +52,26 @@ def describe_process() -> str:
 
 
 def why_node_local(path: str) -> str | None:
-    """Return why a path means another place on another machine, if it does."""
+    """Return why a path is not the same directory on another machine; None if it may be."""
     path = os.path.expanduser(path)
     if not os.path.isabs(path):
         return "is relative to the directory of this process"
-    for folder in dict.fromkeys((tempfile.gettempdir(), *_NODE_LOCAL)):
+    for folder in dict.fromkeys((tempfile.gettempdir(), *_NODE_LOCAL_FOLDERS)):
         if os.path.commonpath([folder, os.path.normpath(path)]) == folder:
-            return f"is below {folder}, which most machines have for themselves"
+            return f"is below {folder}, which is local to each machine"
     return None
+
+
+def secret_variables(environment: Mapping[str, str]) -> list[str]:
+    """Return the names of variables with secrets: AWS's keys, and proxies with a password.
+
+    Examples
+    --------
+    >>> secret_variables({"AWS_SESSION_TOKEN": "x", "HTTP_PROXY": "http://me:x@proxy", "A": "x"})
+    ['AWS_SESSION_TOKEN', 'HTTP_PROXY']
+    """
+    return [
+        name
+        for name, value in environment.items()
+        if name in _SECRET_VARIABLES or (name.lower().endswith("_proxy") and "@" in value)
+    ]

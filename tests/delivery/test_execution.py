@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nipype_datasink.delivery.execution import Outcome, Status, Unreachable, deliver
+from nipype_datasink.delivery.execution import Outcome, Status, deliver
 from nipype_datasink.errors import DeliveryError, S3Error
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.plan import Delivery, FileTransfer, Plan
@@ -170,16 +170,6 @@ def test_an_error_survives_pickling_with_its_outcomes() -> None:
     assert type(error) is DeliveryError
     assert str(error) == str(caught.value)
     assert [getattr(item, "status", None) for item in error.outcomes] == [Status.FAILED]
-
-
-def test_an_unreachable_target_tries_nothing() -> None:
-    cause = ImportError("No module named 'boto3'")
-    with pytest.raises(S3Error) as caught:
-        deliver(plan_of(BUCKET, 2), [Unreachable(BUCKET, cause)])
-    message = str(caught.value)
-    assert "boto3 cannot be imported (No module named 'boto3'); run 'pip install boto3'" in message
-    assert message.count("not tried: s3://bucket/out/") == 2
-    assert caught.value.__cause__ is cause
 
 
 def test_an_outcome_is_verified_unless_said_otherwise(tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_a_place_that_other_machines_do_not_see_is_warned_of(
     run(sinking(source, base_directory=place if place == "out" else str(workdir / "out")))
 
     assert "base_directory" in output_of_jobs()
-    expected = "is relative" if place == "out" else "which most machines have for themselves"
+    expected = "is relative" if place == "out" else "which is local to each machine"
     assert expected in output_of_jobs()
 
 

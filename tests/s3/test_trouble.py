@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import pickle
 import socket
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -119,13 +116,6 @@ def unknown_profile(sink: DataSink) -> None:
     sink.inputs.s3_profile = "nobody"
 
 
-def no_boto3(sink: DataSink) -> None:
-    for name in list(sys.modules):
-        if name.partition(".")[0] == "boto3":
-            sys.modules.pop(name)
-    sys.modules["boto3"] = None  # type: ignore[assignment]
-
-
 BEFORE_ANY_REQUEST: dict[str, tuple[CircuitBreaker, type[S3Error], str]] = {
     "creds_path missing": (missing_file, CredentialsError, "/nowhere/credentials.csv"),
     "creds_path empty": (file_of(""), CredentialsError, "is empty"),
@@ -142,17 +132,7 @@ BEFORE_ANY_REQUEST: dict[str, tuple[CircuitBreaker, type[S3Error], str]] = {
     ),
     "creds_path a directory": (directory, CredentialsError, "cannot be read"),
     "profile unknown": (unknown_profile, S3Error, "nobody"),
-    "boto3 missing": (no_boto3, S3Error, "pip install boto3"),
 }
-
-
-@pytest.fixture
-def modules() -> Iterator[None]:
-    """Puts back what a test takes out of `sys.modules`."""
-    before = dict(sys.modules)
-    yield
-    sys.modules.clear()
-    sys.modules.update(before)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +143,6 @@ def test_without_a_client_the_local_copy_is_made_and_nothing_is_asked(
     sick: DataSink,
     workdir: Path,
     requests: Counter[str],
-    modules: None,
     breaker: CircuitBreaker,
     kind: type[S3Error],
     why: str,
@@ -178,28 +157,6 @@ def test_without_a_client_the_local_copy_is_made_and_nothing_is_asked(
     assert statuses(error) == ["not tried"] * 3
     assert sorted(tree(workdir / "copy/motion")) == ["a.txt", "b.txt", "c.txt"]
     assert requests == {}
-
-
-def test_boto3_that_was_never_imported_is_missed_too(workdir: Path) -> None:
-    (workdir / "a").touch()
-    code = """
-import sys
-sys.modules["boto3"] = None
-from nipype_datasink import DataSink
-DataSink(base_directory="s3://mybucket", local_copy="copy", infields=["x"], x="a").run()
-"""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert "S3Error" in done.stderr
-    assert "pip install boto3" in done.stderr
-    assert "not tried: s3://mybucket/x/a" in done.stderr
-    assert (workdir / "copy/x/a").exists()
 
 
 def test_a_bucket_that_is_not_there_is_one_refusal(

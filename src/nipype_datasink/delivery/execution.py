@@ -12,13 +12,13 @@ from enum import Enum
 from typing import Protocol
 
 from nipype_datasink.display import escaped, escaped_lines
-from nipype_datasink.errors import DeliveryError, MissingSourceError, S3Error
+from nipype_datasink.errors import DeliveryError, MissingSourceError
 from nipype_datasink.planning.location import Location
 from nipype_datasink.planning.plan import FileTransfer, Plan
 from nipype_datasink.planning.sources import Problem
 from nipype_datasink.signals import error_from_signal_handler, graceful_shutdown, is_time_limit
 
-__all__ = ["Outcome", "Status", "Target", "Unreachable", "deliver", "describe_missing"]
+__all__ = ["Outcome", "Status", "Target", "deliver", "describe_missing"]
 
 _logger = logging.getLogger("nipype.interface")
 
@@ -121,32 +121,6 @@ class Target(Protocol):
 
     def error(self, message: str, causes: Sequence[Exception], /) -> DeliveryError:
         """Return the error to raise if some files did not arrive."""
-
-
-class Unreachable:
-    """A place that nothing can be brought to.
-
-    Parameters
-    ----------
-    location
-        Base directory and container.
-    cause
-        Why not.
-    """
-
-    def __init__(self, location: Location, cause: Exception) -> None:
-        self.location = location
-        self._cause = cause
-
-    def deliver(self, plan: Plan) -> list[Outcome]:
-        """Try nothing."""
-        return not_tried(plan, self._cause)
-
-    def error(self, message: str, _causes: Sequence[Exception], /) -> DeliveryError:
-        """Return the error to be raised."""
-        return S3Error(
-            f"boto3 cannot be imported ({self._cause}); run 'pip install boto3'; {message}"
-        )
 
 
 def deliver(plan: Plan, targets: Sequence[Target]) -> list[Outcome]:

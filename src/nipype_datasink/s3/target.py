@@ -17,7 +17,12 @@ from nipype_datasink.parallel import parallel_map
 from nipype_datasink.planning.location import S3Prefix
 from nipype_datasink.planning.plan import FileTransfer, Plan
 from nipype_datasink.s3.adaptive import AdaptiveTransport
-from nipype_datasink.s3.boto3_bucket import is_boto3_resource, is_signed, secrets_of
+from nipype_datasink.s3.boto3_bucket import (
+    credential_source,
+    is_boto3_resource,
+    is_signed,
+    secrets_of,
+)
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.choice import choose_transport, close_idle_connections
 from nipype_datasink.s3.concurrency import CRT_REQUESTS, ConcurrencyEstimator
@@ -86,6 +91,7 @@ class S3Target:
         self._concurrency = concurrency
         self._transfer_client = transfer_client
         self._hook = hook
+        self._bucket: Any = None
         self._signed = True
         self._secrets: tuple[str | None, ...] = ()
 
@@ -119,8 +125,13 @@ class S3Target:
         error.__cause__ = cause
         return error
 
+    @property
+    def credential_source(self) -> str | None:
+        """Where boto3 found the credentials of the bucket; None if no bucket was opened."""
+        return None if self._bucket is None else credential_source(self._bucket)
+
     def _open(self) -> Any:
-        bucket = self._open_bucket()
+        bucket = self._bucket = self._open_bucket()
         self._check_name(bucket)
         if is_boto3_resource(bucket):
             self._signed = is_signed(bucket)
