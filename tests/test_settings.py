@@ -41,7 +41,7 @@ def test_a_bucket_that_is_a_name_is_named(workdir: Path) -> None:
 
 def test_a_container_that_no_directory_can_be_is_named(workdir: Path) -> None:
     sink = DataSink(base_directory=str(workdir), container="a\0b")
-    with pytest.raises(SettingsError, match=r"container 'a.x00b' holds a NUL character"):
+    with pytest.raises(SettingsError, match=r"container 'a.x00b' contains a NUL character"):
         sink.plan()
 
 

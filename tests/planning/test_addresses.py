@@ -59,7 +59,7 @@ def test_a_tilde_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("written", ["~nobody-of-that-name", "~nobody-of-that-name/out"])
 def test_a_home_that_is_not_known_is_refused(written: str) -> None:
-    with pytest.raises(SettingsError, match=r"local_copy .~nobody.*no home directory"):
+    with pytest.raises(SettingsError, match=r"local_copy .~nobody.*: the home directory of"):
         parse_location(written, "local_copy")
 
 
@@ -86,8 +86,8 @@ def test_a_folder_may_begin_with_a_tilde(workdir: Path) -> None:
 def test_a_path_that_was_made_of_an_address_names_the_address(written: str, name: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_location(written, name)
-    assert str(caught.value).startswith(f"{name} {written!r} is no directory; ")
-    assert "'s3://bucket/out' is meant" in str(caught.value)
+    assert str(caught.value).startswith(f"{name} {written!r} is not a directory; ")
+    assert "for 's3://bucket/out', set exactly this text" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_an_s3_path_without_bucket_is_refused(written: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_location(written)
     assert repr(written) in str(caught.value)
-    assert "names no bucket; write 's3://bucket/prefix'" in str(caught.value)
+    assert "has no bucket name; write 's3://bucket/prefix'" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -182,15 +182,15 @@ def test_an_impossible_bucket_name_is_refused(bucket: str) -> None:
     with pytest.raises(SettingsError) as caught:
         check_bucket_name(bucket)
     assert str(caught.value) == (
-        f"{bucket!r} cannot be a bucket: names have 3 to 255 letters, digits, dots, hyphens "
-        "and underscores, and start with a letter or digit"
+        f"{bucket!r} is not a valid bucket name: names have 3 to 255 letters, digits, dots, "
+        "hyphens and underscores, and start with a letter or digit"
     )
 
 
 def test_a_nul_character_is_refused() -> None:
     with pytest.raises(SettingsError) as caught:
         parse_location("/o\0", "local_copy")
-    assert str(caught.value) == "local_copy '/o\\x00' holds a NUL character"
+    assert str(caught.value) == "local_copy '/o\\x00' contains a NUL character"
 
 
 @pytest.mark.parametrize("written", ["gs://x", "s3://"])
@@ -230,7 +230,7 @@ def test_an_address_with_a_password_is_refused_by_its_host_alone(address: str, h
     with pytest.raises(SettingsError) as caught:
         check_no_password(address, "s3_endpoint_url")
     message = str(caught.value)
-    assert message.startswith(f"s3_endpoint_url: the address of {host!r} holds a user name")
+    assert message.startswith(f"s3_endpoint_url: the address of {host!r} contains a user name")
     assert "secret" not in message
 
 

@@ -70,7 +70,7 @@ def test_a_dangling_companion_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.nii").write_bytes(b"x")
     (tmp_path / "a.mat").symlink_to("gone")
     assert problems(tmp_path / "a.nii") == [
-        f"x: {tmp_path / 'a.mat'} links to gone, which is not there"
+        f"x: {tmp_path / 'a.mat'} links to gone, which does not exist"
     ]
 
 
@@ -136,14 +136,15 @@ def test_a_source_below_a_file_is_missing(tmp_path: Path) -> None:
 def test_a_dangling_link_is_named_with_its_aim(tmp_path: Path) -> None:
     path = tmp_path / "link"
     path.symlink_to("gone")
-    why = "links to gone, which is not there"
+    why = "links to gone, which does not exist"
     assert look(path).problems == (Problem("x", str(path), why, True),)
 
 
 def test_a_link_in_a_circle_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "link"
     path.symlink_to("link")
-    assert look(path).problems == (Problem("x", str(path), "is a link in a circle", True),)
+    why = "is a link that leads back to itself"
+    assert look(path).problems == (Problem("x", str(path), why, True),)
 
 
 def test_a_name_that_no_file_can_have_is_missing(tmp_path: Path) -> None:
@@ -175,7 +176,7 @@ def test_every_problem_of_a_directory_is_named(tmp_path: Path) -> None:
     (tmp_path / "null").symlink_to("/dev/null")
     (tmp_path / "link").symlink_to("gone")
     assert problems(tmp_path) == [
-        f"x: {tmp_path}/link links to gone, which is not there",
+        f"x: {tmp_path}/link links to gone, which does not exist",
         f"x: {tmp_path}/null is a device",
     ]
 
@@ -184,7 +185,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path = tmp_path / "a"
     path.write_bytes(b"x")
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK)
-    assert problems(path) == [f"x: {path} may not be read"]
+    assert problems(path) == [f"x: {path} is not readable"]
 
 
 def test_an_unreadable_directory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +193,7 @@ def test_an_unreadable_directory_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         raise PermissionError(13, "Permission denied", path)
 
     monkeypatch.setattr(os, "listdir", refuse)
-    assert problems(tmp_path) == [f"x: {tmp_path} cannot be reached: Permission denied"]
+    assert problems(tmp_path) == [f"x: {tmp_path} cannot be accessed: Permission denied"]
 
 
 @pytest.mark.parametrize(

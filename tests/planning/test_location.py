@@ -61,7 +61,7 @@ def test_parts_are_joined_as_on_disk() -> None:
 def test_a_nul_character_in_a_destination_is_an_error() -> None:
     with pytest.raises(DestinationError) as caught:
         LocalDirectory("/o").resolve("/o/\0")
-    assert str(caught.value) == "'/o/\\x00' holds a NUL character"
+    assert str(caught.value) == "'/o/\\x00' contains a NUL character"
 
 
 def test_a_location_shows_itself_as_written() -> None:
@@ -133,7 +133,7 @@ def test_a_key_of_another_size_is_refused(name: str, size: str) -> None:
     with pytest.raises(DestinationError) as caught:
         S3Prefix("bucket").key(f"s3://bucket/{name}")
     assert str(caught.value) == (
-        f"{f's3://bucket/{name}'!r} makes a key of {size} bytes; S3 takes 1 to 1,024. "
+        f"{f's3://bucket/{name}'!r} has a key of {size} bytes; S3 allows 1 to 1,024. "
         "Change it by a substitution"
     )
 

@@ -30,10 +30,10 @@ def sink(workdir: Path, *substitutions: tuple[str, str], **inputs: object) -> No
 @pytest.mark.parametrize(
     ("new", "why"),
     [
-        ("n" * 256, "holds the name '(n{256})' of 256 bytes; the file system takes 255"),
-        ("é" * 128, "holds the name '(é{128})' of 256 bytes; the file system takes 255"),
+        ("n" * 256, "contains the name '(n{256})' of 256 bytes; the file system allows 255"),
+        ("é" * 128, "contains the name '(é{128})' of 256 bytes; the file system allows 255"),
         (f"{'n' * 300}/a", "of 300 bytes"),
-        ("/".join(["n" * 99] * 50), "needs 5,0[0-9]{2} bytes; paths may have 4,096"),
+        ("/".join(["n" * 99] * 50), "needs 5,0[0-9]{2} bytes; paths are limited to 4,096"),
     ],
 )
 def test_all_impossible_names_are_refused_at_once(new: str, why: str, workdir: Path) -> None:
@@ -46,7 +46,7 @@ def test_all_impossible_names_are_refused_at_once(new: str, why: str, workdir: P
 
 
 def test_half_a_character_in_a_destination_is_refused(workdir: Path) -> None:
-    with pytest.raises(DestinationError, match=r"half a character.*\n.*half a character"):
+    with pytest.raises(DestinationError, match=r"lone surrogate.*\n.*lone surrogate"):
         sink(workdir, container=f"sub{SURROGATE}")
     assert not (workdir / "out").exists()
 
@@ -75,7 +75,7 @@ def test_a_temporary_file_fits_beside_the_longest_path() -> None:
     longest = "/" + "/".join(["n" * 99] * 40)
     longest += "/" + "n" * (4095 - TEMPORARY_BYTES - len(longest) - 1)
     PathLimits().check(f"{longest}/a")
-    with pytest.raises(DestinationError, match="needs 4,097 bytes; paths may have 4,096"):
+    with pytest.raises(DestinationError, match="needs 4,097 bytes; paths are limited to 4,096"):
         PathLimits().check(f"{longest}n/a")
 
 
@@ -85,11 +85,11 @@ def test_a_file_system_without_limits_takes_any_name(monkeypatch: pytest.MonkeyP
 
 
 def test_half_a_character_is_no_base_directory(workdir: Path) -> None:
-    with pytest.raises(SettingsError, match=r"base_directory .* holds half a character"):
+    with pytest.raises(SettingsError, match=r"base_directory .* contains a lone surrogate"):
         sink(workdir, base_directory=f"{workdir}/{SURROGATE}")
 
 
 def test_half_a_character_is_no_source(workdir: Path) -> None:
-    with pytest.raises(MissingSourceError, match=r"z: .*/q.ud800.* holds half a character"):
+    with pytest.raises(MissingSourceError, match=r"z: .*/q.ud800.* contains a lone surrogate"):
         sink(workdir, z=f"{workdir}/q{SURROGATE}")
     assert (workdir / "out/y/c").exists()

@@ -171,7 +171,7 @@ def test_all_names_that_cannot_be_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(DestinationError) as caught:
         plan_for(paths, LocalDirectory("/o"), S3Prefix("b"), rules=rules)
     assert [line.partition("; ")[0] for line in str(caught.value).splitlines()] == [
-        "x: '/o/\\x00' holds a NUL character",
+        "x: '/o/\\x00' contains a NUL character",
         "x: 's3://b/x/d/\\udcfe' is not UTF-8, which S3 keys must be",
         "x: 's3://b/x/d/\\udcff' is not UTF-8, which S3 keys must be",
         "x: 's3://b/../up' leaves its bucket by '..'",

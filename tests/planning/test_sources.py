@@ -75,13 +75,13 @@ def letters() -> Iterator[str]:
     ("value", "problem"),
     [
         pytest.param("", "x: '' is empty text, which would sink the whole working directory"),
-        pytest.param({"a": "/a"}, "x: {'a': '/a'} is no path but dict"),
-        pytest.param(3, "x: 3 is no path but int"),
-        pytest.param(1.5, "x: 1.5 is no path but float"),
-        pytest.param(True, "x: True is no path but bool"),
-        pytest.param(b"/a", "x: b'/a' is no path but bytes"),
-        pytest.param(BytesPath(), "x: BytesPath() is no path but BytesPath"),
-        pytest.param("/a\0b", "x: '/a\\x00b' holds a NUL character"),
+        pytest.param({"a": "/a"}, "x: {'a': '/a'} is a dict, not a path"),
+        pytest.param(3, "x: 3 is an int, not a path"),
+        pytest.param(1.5, "x: 1.5 is a float, not a path"),
+        pytest.param(True, "x: True is a bool, not a path"),
+        pytest.param(b"/a", "x: b'/a' is a bytes, not a path"),
+        pytest.param(BytesPath(), "x: BytesPath() is a BytesPath, not a path"),
+        pytest.param("/a\0b", "x: '/a\\x00b' contains a NUL character"),
         pytest.param("/", "x: '/' is the root of the file system"),
         pytest.param("//", "x: '//' is the root of the file system"),
         pytest.param("/..", "x: '/..' is the root of the file system"),
@@ -115,7 +115,7 @@ def test_a_path_that_can_read_itself_is_a_path() -> None:
 
 def test_what_only_seems_to_be_iterable_is_no_path() -> None:
     _, found = flatten({"x": np.array(5)})
-    assert [str(item) for item in found] == ["x: array(5) is no path but ndarray"]
+    assert [str(item) for item in found] == ["x: array(5) is a ndarray, not a path"]
 
 
 def test_an_iterator_is_not_consumed() -> None:

@@ -54,7 +54,7 @@ def test_all_missing_sources_are_named_at_once(workdir: Path) -> None:
     plan = plan_for({"x": ["no.ne", "good"], "y": "link"}, out(workdir))
     assert [str(problem) for problem in plan.missing] == [
         f"x: {workdir}/no.ne does not exist",
-        f"y: {workdir}/link links to gone, which is not there",
+        f"y: {workdir}/link links to gone, which does not exist",
     ]
     assert [delivery.source for delivery in plan.deliveries] == [f"{workdir}/good"]
 
@@ -86,7 +86,7 @@ def test_a_directory_is_delivered_without_what_is_missing_in_it(workdir: Path) -
 
 
 def test_one_that_is_not_missing_makes_it_another_error(workdir: Path) -> None:
-    with pytest.raises(SourceError, match=r"x: 3 is no path but int\n  x: .*no.ne does not"):
+    with pytest.raises(SourceError, match=r"x: 3 is an int, not a path\n  x: .*no.ne does not"):
         plan_for({"x": [3, "no.ne"]}, out(workdir))
 
 

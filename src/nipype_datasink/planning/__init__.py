@@ -1,4 +1,5 @@
-"""Decide where every output goes, and refuse what cannot be done.
+"""Decide where every output goes, and check that all of it is possible.
 
-The modules here read the disk and never write: a plan is complete before anything is delivered.
+The modules here read the disk but never write: nothing is delivered before the whole plan is
+valid.
 """

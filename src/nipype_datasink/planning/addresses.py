@@ -23,16 +23,16 @@ __all__ = [
     "remove_passwords",
 ]
 
-# Names as buckets may have had since 2006: today's rules are narrower, but old buckets and other
-# stores keep theirs. Access points are addressed by the form of their ARN that holds no slash.
+# Names that were allowed in 2006. Today's rules are stricter, but old buckets keep their names and
+# other stores have other rules. Access points have two forms of ARN; this is the one without slash.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
 _ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:[0-9]{12}:accesspoint:[\w.-]+")
 
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
 
-# What a path holds where an address was taken for one: os.path.abspath and pathlib turn
-# "s3://bucket" into "s3:/bucket", and put the working directory before it.
+# What remains of an address that was used as a path: os.path.abspath and pathlib turn "s3://bucket"
+# into "s3:/bucket", and os.path.abspath puts the working directory before it.
 _ADDRESS_IN_PATH = re.compile(
     r"(?:^|/)\s*(?:(?P<scheme>s3[an]?|gs|gcs|az|abfss?|https?|s?ftp|file|hdfs):/+(?P<rest>.*)"
     r"|(?P<arn>arn:aws[a-z-]*:s3[a-z-]*:.*))",
@@ -41,7 +41,7 @@ _ADDRESS_IN_PATH = re.compile(
 
 
 def parse_location(text: str, name: str = "base_directory") -> Location:
-    """Read a location as users write it.
+    """Return the location that a user has written.
 
     Parameters
     ----------
@@ -49,21 +49,21 @@ def parse_location(text: str, name: str = "base_directory") -> Location:
         A directory, relative to the working directory or absolute, ``~`` allowed; or
         ``s3://bucket/prefix`` (the scheme in any case, as nipype takes it).
     name
-        Of the input, for errors.
+        Name of the input, for errors.
 
     Raises
     ------
     SettingsError
-        For an ``s3://`` without a bucket, any other scheme, a path that was made of an address,
-        and a home directory that is not known.
+        For ``s3://`` without a bucket, another scheme, a path that was made from an address, and
+        an unknown home directory.
     """
     if "\0" in text:
-        raise SettingsError(f"{name} {text!r} holds a NUL character")
+        raise SettingsError(f"{name} {text!r} contains a NUL character")
     if not is_encodable(text):
-        raise SettingsError(f"{name} {text!r} holds half a character (a lone surrogate)")
+        raise SettingsError(f"{name} {text!r} contains a lone surrogate")
     match = _SCHEME.match(text)
     if match is None:
-        _refuse_address_in_path(text, name)
+        _check_no_address_in_path(text, name)
         return LocalDirectory(os.path.abspath(expand_home(text, name)))
     if match["scheme"].lower() != "s3":
         raise SettingsError(
@@ -72,7 +72,7 @@ def parse_location(text: str, name: str = "base_directory") -> Location:
         )
     bucket, _, prefix = text[match.end() :].partition("/")
     if not bucket:
-        raise SettingsError(f"{name} {text!r} names no bucket; write 's3://bucket/prefix'")
+        raise SettingsError(f"{name} {text!r} has no bucket name; write 's3://bucket/prefix'")
     return S3Prefix(bucket, normalize_prefix(prefix, text))
 
 
@@ -84,7 +84,7 @@ def expand_home(path: str, name: str) -> str:
     path
         As users write it.
     name
-        Of the input, for errors.
+        Name of the input, for errors.
 
     Raises
     ------
@@ -95,14 +95,14 @@ def expand_home(path: str, name: str) -> str:
     if path.startswith("~") and expanded == path:
         user = path.partition("/")[0]
         raise SettingsError(
-            f"{name} {path!r} begins with {user!r}, and no home directory of that name is known; "
-            f"write the whole path, or './{user}' for a folder of that name"
+            f"{name} {path!r}: the home directory of {user!r} is not known; write the absolute "
+            f"path, or './{user}' for a folder of that name"
         )
     return expanded
 
 
 def remove_passwords(text: str) -> str:
-    """Return `text` with whatever stands before an ``@`` in its addresses left out.
+    """Return `text` without the user names and passwords in its addresses.
 
     Examples
     --------
@@ -113,51 +113,51 @@ def remove_passwords(text: str) -> str:
 
 
 def check_no_password(address: str, name: str) -> None:
-    """Refuse an address that holds a user's name or password.
+    """Check that an address contains no user name or password.
 
     Parameters
     ----------
     address
-        Of a store, or a base directory.
+        Endpoint of a store, or a base directory.
     name
-        Of the input, for errors.
+        Name of the input, for errors.
 
     Raises
     ------
     SettingsError
-        Naming the host only.
+        If it does; the message names only the host.
     """
     match = _SCHEME.match(address.strip())
     rest = address.strip()[match.end() :] if match else address
-    if match and match["scheme"].lower() == "s3":  # keys may hold any character
+    if match and match["scheme"].lower() == "s3":  # a key may contain "@"
         rest = rest.partition("/")[0]
     if "@" in rest:
         host = rest.rpartition("@")[2].partition("/")[0]
         raise SettingsError(
-            f"{name}: the address of {host!r} holds a user name or password, which nipype would "
+            f"{name}: the address of {host!r} contains a user name or password, which nipype would "
             "write into reports and pickles; use creds_path, s3_profile or the environment"
         )
 
 
 def check_container(container: str) -> None:
-    """Refuse a container that is a place of its own, and not a folder in the base directory.
+    """Check that a container is a folder, not an address.
 
     Raises
     ------
     SettingsError
-        For a NUL character, and for an address.
+        For an address, and for a NUL character.
     """
     if "\0" in container:
-        raise SettingsError(f"container {container!r} holds a NUL character")
+        raise SettingsError(f"container {container!r} contains a NUL character")
     if _SCHEME.match(container.strip()) or _ADDRESS_IN_PATH.search(container):
         raise SettingsError(
-            f"container {container!r} is an address, and not a folder in the base directory; "
+            f"container {container!r} is an address, not a folder in the base directory; "
             "set base_directory to it"
         )
 
 
-def _refuse_address_in_path(text: str, name: str) -> None:
-    """Refuse to make a folder called ``s3:``."""
+def _check_no_address_in_path(text: str, name: str) -> None:
+    """Check that a path was not made from an address; it would be a folder named ``s3:``."""
     match = _ADDRESS_IN_PATH.search(text)
     if match is None:
         return
@@ -167,25 +167,25 @@ def _refuse_address_in_path(text: str, name: str) -> None:
         meant = match["rest"]
     else:
         raise SettingsError(
-            f"{name} {text!r} holds the unknown scheme {match['scheme']!r}; "
+            f"{name} {text!r} contains the unknown scheme {match['scheme']!r}; "
             "use a directory or 's3://bucket/prefix'"
         )
     raise SettingsError(
-        f"{name} {text!r} is no directory; if {f's3://{meant}'!r} is meant, write it as text, "
-        "without blanks before it: os.path.abspath and pathlib.Path damage addresses"
+        f"{name} {text!r} is not a directory; for {f's3://{meant}'!r}, set exactly this text: "
+        "os.path.abspath and pathlib.Path change addresses"
     )
 
 
 def check_bucket_name(bucket: str) -> None:
-    """Refuse what can be no bucket's name, before anything is written.
+    """Check that a bucket can have this name.
 
     Raises
     ------
     SettingsError
-        If neither a bucket nor an access point can have this name.
+        If neither a bucket nor an access point can.
     """
     if not _BUCKET.fullmatch(bucket) and not _ACCESS_POINT.fullmatch(bucket):
         raise SettingsError(
-            f"{bucket!r} cannot be a bucket: names have 3 to 255 letters, digits, dots, hyphens "
-            "and underscores, and start with a letter or digit"
+            f"{bucket!r} is not a valid bucket name: names have 3 to 255 letters, digits, dots, "
+            "hyphens and underscores, and start with a letter or digit"
         )

@@ -13,14 +13,14 @@ from nipype_datasink.signals import is_time_limit
 
 __all__ = ["SourceContents", "SourceFile", "same_bytes", "scan", "split_extension"]
 
-# Files that belong together (nipype/utils/filemanip.py, related_filetype_sets).
+# Files that are delivered together (nipype/utils/filemanip.py, related_filetype_sets).
 _COMPANIONS = ((".hdr", ".img", ".mat"), (".nii", ".mat"), (".BRIK", ".HEAD"))
 _WITH_COMPANIONS = tuple(extension for group in _COMPANIONS for extension in group)
 _DOUBLE_EXTENSIONS = (".nii.gz", ".tar.gz", ".niml.dset")
 
-_BLOCK = 1 << 18  # bytes
+_BLOCK_BYTES = 1 << 18
 
-# Answers to stat where no file is: also a link to itself, and a name longer than any can be.
+# Errors of `os.stat` where no file exists: also for a loop of links and a name that is too long.
 _NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 _KINDS = {
@@ -33,39 +33,39 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file to be delivered."""
+    """A file to deliver."""
 
     path: str
-    """Where it lies."""
+    """Absolute path."""
 
     relative_path: str
-    """Its path below the directory that is sunk; ``""`` for a file that is sunk itself."""
+    """Path relative to the source, if that is a directory; otherwise ``""``."""
 
     size: int
     """In bytes."""
 
     is_link: bool = False
-    """Whether the file is reached through a link by that name."""
+    """Whether the path is a symbolic link to the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceContents:
-    """What a source holds: one file, one file with companions, or a directory."""
+    """Contents of a source: one file, one file with companions, or the files of a directory."""
 
     is_directory: bool = False
     """Whether the source is a directory."""
 
     files: tuple[SourceFile, ...] = ()
-    """The source itself comes first, then its companions; or all files below a directory."""
+    """The source, then its companions; or all files in the directory and below."""
 
     directories: tuple[str, ...] = ()
-    """Paths of directories below the source."""
+    """Relative paths of the directories below the source."""
 
     real_directories: tuple[str, ...] = ()
-    """Where those directories, and the source, really lie: links are followed."""
+    """Absolute paths of those directories and of the source, with links resolved."""
 
     problems: tuple[Problem, ...] = ()
-    """What keeps it, or a part of it, from being sunk."""
+    """Reasons why the source, or a part of it, cannot be delivered."""
 
     @property
     def exists(self) -> bool:
@@ -74,25 +74,27 @@ class SourceContents:
 
 
 def scan(source: Source) -> SourceContents:
-    """Look at what a source holds; nothing is opened.
+    """Find the files of a source; no file is opened.
 
-    A directory's files are followed through links, as nipype copies them. The companions of a
+    Links in a directory are followed, as nipype copies what they link to. The companions of a
     single file (``.img/.hdr/.mat``, ``.nii/.mat``, ``.BRIK/.HEAD``) come with it.
     """
     try:
         status, is_link = _status(source.path)
     except UnicodeEncodeError:
-        why = "holds half a character (a lone surrogate), so there is no such file"
+        why = "contains a lone surrogate (half a Unicode character), so no such file can exist"
         return SourceContents(
             problems=(Problem(source.field, repr(source.path), why, missing=True),)
         )
     except OSError as error:
-        return SourceContents(problems=(_unreachable(source.field, source.path, error),))
+        return SourceContents(problems=(_access_problem(source.field, source.path, error),))
     if stat.S_ISDIR(status.st_mode):
-        return _Walk(source).tree()
-    found = [_checked(source.field, SourceFile(source.path, "", status.st_size, is_link), status)]
+        return _Walk(source).contents()
+    found = [
+        _check_file(source.field, SourceFile(source.path, "", status.st_size, is_link), status)
+    ]
     found += [
-        _look(source.field, path, "")
+        _find_file(source.field, path, "")
         for path in _companions(source.path)
         if os.path.lexists(path) and not os.path.isdir(path)
     ]
@@ -110,33 +112,34 @@ def _status(path: str) -> tuple[os.stat_result, bool]:
     return status, False
 
 
-def _look(field: str, path: str, relative_path: str) -> SourceFile | Problem:
+def _find_file(field: str, path: str, relative_path: str) -> SourceFile | Problem:
     try:
         status, is_link = _status(path)
     except OSError as error:
-        return _unreachable(field, path, error)
-    return _checked(field, SourceFile(path, relative_path, status.st_size, is_link), status)
+        return _access_problem(field, path, error)
+    return _check_file(field, SourceFile(path, relative_path, status.st_size, is_link), status)
 
 
-def _checked(field: str, file: SourceFile, status: os.stat_result) -> SourceFile | Problem:
+def _check_file(field: str, file: SourceFile, status: os.stat_result) -> SourceFile | Problem:
     if not stat.S_ISREG(status.st_mode):
-        why = _KINDS.get(stat.S_IFMT(status.st_mode), "is no file")
+        why = _KINDS.get(stat.S_IFMT(status.st_mode), "is not a regular file")
         return Problem(field, file.path, why)
     if not os.access(file.path, os.R_OK):
-        return Problem(field, file.path, "may not be read")
+        return Problem(field, file.path, "is not readable")
     return file
 
 
-def _unreachable(field: str, path: str, error: OSError) -> Problem:
+def _access_problem(field: str, path: str, error: OSError) -> Problem:
+    """Return the problem of a path for which `os.stat` or `os.listdir` has failed."""
     if is_time_limit(error):
         raise error
     if error.errno not in _NO_SUCH_FILE:
-        return Problem(field, path, f"cannot be reached: {error.strerror}")
+        return Problem(field, path, f"cannot be accessed: {error.strerror}")
     why = "does not exist"
     if error.errno == errno.ELOOP:
-        why = "is a link in a circle"
+        why = "is a link that leads back to itself"
     elif os.path.islink(path):
-        why = f"links to {os.readlink(path)}, which is not there"
+        why = f"links to {os.readlink(path)}, which does not exist"
     return Problem(field, path, why, missing=True)
 
 
@@ -149,7 +152,7 @@ def _companions(path: str) -> list[str]:
 
 
 def split_extension(path: str) -> tuple[str, str]:
-    """Split a path before its extension, keeping ``.nii.gz`` and its like whole.
+    """Split a path before its extension; ``.nii.gz`` and similar ones count as one extension.
 
     Examples
     --------
@@ -164,7 +167,7 @@ def split_extension(path: str) -> tuple[str, str]:
 
 
 class _Walk:
-    """One walk through a directory, following links but never in a circle."""
+    """Collects the files of a directory; follows links, but not to a directory above them."""
 
     def __init__(self, source: Source) -> None:
         self._field = source.field
@@ -174,8 +177,8 @@ class _Walk:
         self._real: list[str] = []
         self._problems: list[Problem] = []
 
-    def tree(self) -> SourceContents:
-        # A stack of our own: directories may be nested deeper than calls can be.
+    def contents(self) -> SourceContents:
+        # A stack in place of recursion: there may be more levels than Python allows nested calls.
         pending: list[tuple[str, str, tuple[str, ...]]] = [(self._top, "", ())]
         while pending:
             path, relative_path, ancestors = pending.pop()
@@ -194,8 +197,9 @@ class _Walk:
     def _enter(
         self, path: str, relative_path: str, ancestors: tuple[str, ...]
     ) -> list[tuple[str, str, tuple[str, ...]]]:
-        """Take note of a directory; return what is in it."""
-        if ancestors and not os.path.islink(path):  # a whole realpath looks at every folder above
+        """Record a directory; return what is in it."""
+        # `os.path.realpath` looks up every parent, so it is called only for links.
+        if ancestors and not os.path.islink(path):
             real = os.path.join(ancestors[-1], os.path.basename(path))
         else:
             real = os.path.realpath(path)
@@ -209,7 +213,7 @@ class _Walk:
         try:
             names = sorted(os.listdir(path))
         except OSError as error:
-            self._problems.append(_unreachable(self._field, path, error))
+            self._problems.append(_access_problem(self._field, path, error))
             return []
         inside = (*ancestors, real)
         return [
@@ -217,7 +221,7 @@ class _Walk:
         ]
 
     def _file(self, path: str, relative_path: str) -> None:
-        found = _look(self._field, path, relative_path)
+        found = _find_file(self._field, path, relative_path)
         if isinstance(found, Problem):
             self._problems.append(found)
         else:
@@ -225,14 +229,14 @@ class _Walk:
 
 
 def same_bytes(path: str, other: str) -> bool:
-    """Return whether two files hold the same bytes. Their times do not count."""
+    """Return whether two files have the same bytes. Their times do not matter."""
     if os.path.samefile(path, other):
         return True
     with open(path, "rb") as one, open(other, "rb") as two:
         if os.fstat(one.fileno()).st_size != os.fstat(two.fileno()).st_size:
             return False
-        while block := one.read(_BLOCK):
+        while block := one.read(_BLOCK_BYTES):
             raise_if_cancelled()
-            if block != two.read(_BLOCK):
+            if block != two.read(_BLOCK_BYTES):
                 return False
         return not two.read(1)

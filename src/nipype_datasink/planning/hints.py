@@ -1,4 +1,4 @@
-"""Guessing what somebody meant."""
+"""Guess which input a user meant."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Collection
 
 __all__ = ["likely_input"]
 
-_LIKENESS = 0.85  # of difflib; nearer 1 is more alike
+_MIN_SIMILARITY = 0.85  # ratio of difflib, from 0 to 1 (equal)
 
 
 def likely_input(field: str, inputs: Collection[str]) -> str | None:
-    """Return the input of the sink that `field` looks like a misspelling of, if any.
+    """Return the input of the sink that `field` is probably a misspelling of, if any.
 
     Examples
     --------
@@ -20,9 +20,9 @@ def likely_input(field: str, inputs: Collection[str]) -> str | None:
     >>> likely_input("motion", ["base_directory", "container"]) is None
     True
     """
-    if "." in field or "@" in field:  # nobody means an input by that
+    if "." in field or "@" in field:  # the syntax of a destination, so an input is not meant
         return None
     for name in inputs:
         if "_" in field and name.startswith(field):
             return name
-    return next(iter(difflib.get_close_matches(field, inputs, n=1, cutoff=_LIKENESS)), None)
+    return next(iter(difflib.get_close_matches(field, inputs, n=1, cutoff=_MIN_SIMILARITY)), None)

@@ -1,4 +1,4 @@
-"""Where outputs go: a directory on disk, or a prefix in an S3 bucket."""
+"""The places that outputs go to: a directory on disk, or a prefix in an S3 bucket."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LocalDirectory:
     """Absolute and normalised."""
 
     root = ""
-    """Beginning of a destination that no substitution may change: none."""
+    """Start of a destination that no substitution may change; empty, as all of it may change."""
 
     def child(self, container: str) -> LocalDirectory:
         """Return the directory `container`, below this one unless it is absolute."""
@@ -40,11 +40,11 @@ class LocalDirectory:
 
     @property
     def label(self) -> str:
-        """What people read."""
+        """Text for messages."""
         return self.path
 
     def resolve(self, destination: str) -> str:
-        """Return `destination` as ``out_file`` shows it: as the rules left it.
+        """Return `destination` as ``out_file`` reports it, which is without changes.
 
         Raises
         ------
@@ -52,11 +52,11 @@ class LocalDirectory:
             If no file can have that name.
         """
         if "\0" in destination:
-            raise DestinationError(f"{destination!r} holds a NUL character")
+            raise DestinationError(f"{destination!r} contains a NUL character")
         if not is_encodable(destination):
             raise DestinationError(
-                f"{destination!r} holds half a character (a lone surrogate), which no name on disk "
-                "can; change it by a substitution"
+                f"{destination!r} contains a lone surrogate (half a Unicode character), which file "
+                "names cannot contain; change it by a substitution"
             )
         return destination
 
@@ -66,33 +66,33 @@ class LocalDirectory:
 
 @dataclass(frozen=True, slots=True)
 class S3Prefix:
-    """A "directory" in a bucket."""
+    """A key prefix in a bucket, which takes the place of a directory."""
 
     bucket: str
-    """Name of the bucket as written in ``base_directory``, which routing rules see."""
+    """Name in ``base_directory``, which substitutions see."""
 
     prefix: str = ""
     """Normalised: no empty, ``.`` or ``..`` part, no slash at either end; ``""`` is the root."""
 
     injected_bucket: str = ""
-    """Name of an injected bucket that takes the place of `bucket`, if it has another."""
+    """Name of the injected bucket that receives the files, if it differs from `bucket`."""
 
     @property
     def root(self) -> str:
-        """Beginning of a destination that no substitution may change: ``s3://bucket``."""
+        """Start of a destination that no substitution may change: ``s3://bucket``."""
         return f"s3://{self.bucket}"
 
     def child(self, container: str) -> S3Prefix:
-        """Return the prefix `container` below this one, an absolute one too."""
+        """Return the prefix `container` below this one, also where `container` is absolute."""
         prefix = normalize_prefix(f"{self.prefix}/{container}", f"{self}/{container}")
         return S3Prefix(self.bucket, prefix, self.injected_bucket)
 
     def join(self, folder: str, part: str) -> str:
-        """Return `part` below `folder`, an absolute one too."""
+        """Return `part` below `folder`, also where `part` is absolute."""
         return posixpath.join(folder, part.lstrip("/"))
 
     def key(self, destination: str) -> str:
-        """Return the key of the object that `destination`, below `root`, names.
+        """Return the key of the object at `destination`, which starts with `root`.
 
         Raises
         ------
@@ -105,23 +105,23 @@ class S3Prefix:
         size = _utf8_size(key, destination)
         if not 0 < size <= MAX_KEY_BYTES:
             raise DestinationError(
-                f"{destination!r} makes a key of {size:,} bytes; S3 takes 1 to "
+                f"{destination!r} has a key of {size:,} bytes; S3 allows 1 to "
                 f"{MAX_KEY_BYTES:,}. Change it by a substitution"
             )
         return key
 
     @property
     def actual_bucket(self) -> str:
-        """Name of the bucket that really receives."""
+        """Name of the bucket that receives the files."""
         return self.injected_bucket or self.bucket
 
     @property
     def label(self) -> str:
-        """What people read: the bucket that really receives, and the prefix."""
+        """Text for messages: the bucket that receives the files, and the prefix."""
         return f"s3://{self.actual_bucket}/{self.prefix}".rstrip("/")
 
     def resolve(self, destination: str) -> str:
-        """Return `destination` as ``out_file`` shows it: resolved, in the bucket that has it."""
+        """Return `destination` as ``out_file`` reports it: normalised, in the actual bucket."""
         return f"s3://{self.actual_bucket}/{self.key(destination)}"
 
     def __str__(self) -> str:
@@ -132,7 +132,7 @@ Location = LocalDirectory | S3Prefix
 
 
 def is_encodable(text: str) -> bool:
-    """Return whether a file can have this name: bytes that are not UTF-8 can be kept, too."""
+    """Return whether a file can have this name; it need not be UTF-8."""
     try:
         os.fsencode(text)
     except UnicodeEncodeError:
@@ -141,7 +141,7 @@ def is_encodable(text: str) -> bool:
 
 
 def normalize_prefix(path: str, whole: str) -> str:
-    """Resolve empty, ``.`` and ``..`` parts of `path` as a file system would."""
+    """Return `path` without empty, ``.`` and ``..`` parts, as a file system resolves them."""
     parts: list[str] = []
     for part in path.split("/"):
         if part == "..":

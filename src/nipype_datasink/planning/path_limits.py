@@ -1,4 +1,4 @@
-"""How long names and paths may be where files are to go; looked up before anything is written."""
+"""Check the length of names and paths against the limits of the file system."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from nipype_datasink.errors import DestinationError
 
 __all__ = ["PathLimits"]
 
-# eCryptfs takes 143 bytes, every other file system in use 255 or more: shorter names need no look.
-_ALWAYS_ALLOWED = 143
+# eCryptfs allows names of 143 bytes, all other file systems in use 255 or more. Shorter names and
+# paths need no system call.
+_ALWAYS_ALLOWED_BYTES = 143
 
-# Bytes of a temporary file's name and the slash before it; a file is written beside its place.
+# A temporary file is in the directory of the destination, so its path needs room, too.
 TEMPORARY_BYTES = len("/.datasink-0123456789abcdef")
 
 
 class PathLimits:
-    """Longest names and paths, each file system asked once for each directory."""
+    """Largest lengths of names and paths; each directory is looked up once."""
 
     def __init__(self) -> None:
         self._limits: dict[tuple[str, str], int | None] = {}
 
     def check(self, path: str) -> None:
-        """Refuse a path that the file system cannot take.
+        """Check that the file system allows a path.
 
         Parameters
         ----------
@@ -34,46 +35,47 @@ class PathLimits:
         Raises
         ------
         DestinationError
-            If it, or the temporary file beside it, or a name in it is too long.
+            If it, a name in it, or the path of its temporary file is too long.
         """
         encoded = os.fsencode(path)
-        if len(encoded) <= _ALWAYS_ALLOWED:
+        if len(encoded) <= _ALWAYS_ALLOWED_BYTES:
             return
-        whole = max(len(encoded), len(os.path.dirname(encoded)) + TEMPORARY_BYTES) + 1  # a NUL
+        # The limit of a path includes the NUL at its end.
+        whole = max(len(encoded), len(os.path.dirname(encoded)) + TEMPORARY_BYTES) + 1
         limit = self._limit("/", "PC_PATH_MAX") or whole
         if whole > limit:
             raise DestinationError(
-                f"{path!r} needs {whole:,} bytes; paths may have {limit:,}. Shorten it by a "
+                f"{path!r} needs {whole:,} bytes; paths are limited to {limit:,}. Shorten it by a "
                 "substitution"
             )
         for directory, name in _long_names(encoded):
             limit = self._limit(directory, "PC_NAME_MAX") or len(name)
             if len(name) > limit:
                 raise DestinationError(
-                    f"{path!r} holds the name {os.fsdecode(name)!r} of {len(name):,} bytes; the "
-                    f"file system takes {limit:,}. Shorten it by a substitution"
+                    f"{path!r} contains the name {os.fsdecode(name)!r} of {len(name):,} bytes; the "
+                    f"file system allows {limit:,}. Shorten it by a substitution"
                 )
 
     def _limit(self, directory: str, kind: str) -> int | None:
-        """Return a limit of the nearest directory that exists; None where there is none."""
+        """Return a limit of the nearest existing directory; None if it has no limit."""
         if (directory, kind) not in self._limits:
             limit = None
             with suppress(OSError, ValueError):
-                limit = os.pathconf(_nearest(directory), kind)
+                limit = os.pathconf(_nearest_existing(directory), kind)
             self._limits[directory, kind] = limit if limit and limit > 0 else None
         return self._limits[directory, kind]
 
 
 def _long_names(path: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield each name in `path` that may be too long, and the directory it is in."""
+    """Yield each name in `path` that may be too long, after the directory that contains it."""
     end = 0
     for name in path.split(b"/"):
-        if len(name) > _ALWAYS_ALLOWED:
+        if len(name) > _ALWAYS_ALLOWED_BYTES:
             yield os.fsdecode(path[:end]) or "/", name
         end += len(name) + 1
 
 
-def _nearest(directory: str) -> str:
+def _nearest_existing(directory: str) -> str:
     while not os.path.isdir(directory):
         directory = os.path.dirname(directory)
     return directory

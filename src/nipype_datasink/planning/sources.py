@@ -1,4 +1,4 @@
-"""What the sink's inputs name: files, directories and their companions, as they lie on disk."""
+"""Turn the values of the sink's inputs into paths of sources."""
 
 from __future__ import annotations
 
@@ -15,47 +15,47 @@ __all__ = ["Problem", "Source", "flatten"]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One path that an input of the sink names."""
+    """One path in an input of the sink."""
 
     field: str
     """Name of the input."""
 
     path: str
-    """Absolute, normalised."""
+    """Absolute and normalised."""
 
     is_bare_text: bool = False
-    """Whether it was given as text without a slash and without a dot. If no file has that name, it
-    is no output but an identifier, as pipelines connect those of subjects and groups."""
+    """Whether it was given as text without a slash and without a dot. If no such file exists, it is
+    not an output but an identifier: some pipelines connect those of subjects and groups."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why something cannot be sunk."""
+    """Reason why a value or path cannot be delivered."""
 
     field: str
     """Name of the input."""
 
     what: str
-    """The path or value, as a person recognises it."""
+    """The path or value, as shown to the user."""
 
     why: str
-    """Reads on from `what`."""
+    """Reason, as the rest of a sentence that starts with `what`."""
 
     missing: bool = False
-    """The path, or what it links to, does not exist."""
+    """Whether the path, or the file it links to, does not exist."""
 
     def __str__(self) -> str:
         return escaped(f"{self.field}: {self.what} {self.why}")
 
 
 def flatten(fields: Mapping[str, object]) -> tuple[list[Source], list[Problem]]:
-    """Turn the values of the sink's inputs into paths, in order.
+    """Return the paths in the values of the sink's inputs, in order, and those that are not valid.
 
     Parameters
     ----------
     fields
         Input names and their values: text, `os.PathLike` or nested containers of them. None and
-        Undefined stand for nothing, at any depth.
+        Undefined are ignored at any depth.
     """
     sources: list[Source] = []
     problems: list[Problem] = []
@@ -69,15 +69,16 @@ def flatten(fields: Mapping[str, object]) -> tuple[list[Source], list[Problem]]:
 
 
 def _leaves(value: object) -> Iterator[object]:
+    """Yield the values in nested containers, and those that `_path` rejects."""
     if value is None or value is Undefined:
         return
-    one = isinstance(value, (str, bytes, os.PathLike, Mapping, Iterator)) or hasattr(value, "read")
-    if one or not isinstance(value, Iterable):
+    single = isinstance(value, (str, bytes, os.PathLike, Mapping, Iterator))
+    if single or hasattr(value, "read") or not isinstance(value, Iterable):
         yield value
         return
     try:
         items = iter(value)
-    except TypeError:  # an array of no dimension
+    except TypeError:  # a NumPy array without dimensions has `__iter__`, but cannot be iterated
         yield value
         return
     for item in items:
@@ -89,12 +90,12 @@ def _is_bare_text(leaf: object) -> bool:
 
 
 def _path(leaf: object) -> str:
-    """Return the absolute path that a value means.
+    """Return the absolute path that a value stands for.
 
     Raises
     ------
     ValueError
-        Saying why it is none that can be sunk.
+        If it is not a path that can be delivered; the message is the reason.
     """
     if hasattr(leaf, "read") and not isinstance(leaf, os.PathLike):
         raise ValueError("is an open file; give its path")
@@ -102,11 +103,13 @@ def _path(leaf: object) -> str:
         raise ValueError("can be read only once; make it a list")
     path = os.fspath(leaf) if isinstance(leaf, (str, os.PathLike)) else None
     if not isinstance(path, str):
-        raise ValueError(f"is no path but {type(leaf).__name__}")
+        kind = type(leaf).__name__
+        article = "an" if kind[0] in "aeiouAEIOU" else "a"
+        raise ValueError(f"is {article} {kind}, not a path")
     if not path:
         raise ValueError("is empty text, which would sink the whole working directory")
     if "\0" in path:
-        raise ValueError("holds a NUL character")
+        raise ValueError("contains a NUL character")
     path = os.path.abspath(path)
     if path in ("/", "//"):
         raise ValueError("is the root of the file system")
