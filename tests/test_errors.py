@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 import nipype_datasink
 from nipype_datasink import FileTransfer, Outcome, Status, errors
 from nipype_datasink.errors import DataSinkError, DeliveryError, S3Error
-from nipype_datasink.s3.errors import S3Refused
+from nipype_datasink.s3.errors import S3ClientError
 
 CLASSES = [getattr(errors, name) for name in errors.__all__]
 
@@ -54,13 +54,13 @@ def test_every_error_is_public(kind: type[Exception]) -> None:
 
 
 def test_a_refusal_is_boto3s_error_too_and_survives_pickling() -> None:
-    error = S3Refused("nothing arrived", {"Error": {"Code": "AccessDenied"}}, "PutObject")
+    error = S3ClientError("nothing arrived", {"Error": {"Code": "AccessDenied"}}, "PutObject")
     outcome = Outcome(
         transfer=FileTransfer(source="/a", destination="s3://b/a", size=1), status=Status.FAILED
     )
     error.outcomes = (outcome,)
     copy = pickle.loads(pickle.dumps(error))
-    assert isinstance(copy, S3Refused)
+    assert isinstance(copy, S3ClientError)
     assert isinstance(copy, ClientError)
     assert isinstance(copy, S3Error)
     assert str(copy) == "nothing arrived"

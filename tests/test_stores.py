@@ -98,7 +98,7 @@ def test_a_run_that_fails_or_never_ends_is_told(endpoint: str, tmp_path: Path) -
     inputs = {"base_directory": "s3://no-such-bucket", "s3_endpoint_url": endpoint}
     settings = Settings(inputs=inputs, environment=keys)
 
-    assert "S3Refused" in run_sink({FIELD: [str(path)]}, settings).error
+    assert "S3ClientError" in run_sink({FIELD: [str(path)]}, settings).error
     assert run_sink({FIELD: [str(path)]}, settings, seconds=0).error == "no end within 0 s"
 
 

@@ -61,7 +61,11 @@ class LateCollisionError(CollisionError, DeliveryError):
 
 
 class S3Error(DeliveryError):
-    """Files that S3 has not confirmed; the message says what is there and what is not."""
+    """Files that S3 has not confirmed; the message says what is there and what is not.
+
+    Where S3 answered with an error, the class is `S3ClientError`. It is also botocore's
+    ``ClientError``, and has its ``response``.
+    """
 
 
 class CredentialsError(S3Error):

@@ -20,11 +20,11 @@ from botocore.stub import ANY, Stubber
 
 from nipype_datasink import FileTransfer, Outcome, S3Error, Status
 from nipype_datasink.s3.bucket_client import BucketClient
+from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.classic import ClassicTransport
 from nipype_datasink.s3.client import ClientOptions, open_bucket
 from nipype_datasink.s3.comparison import PART_SIZE
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
-from nipype_datasink.s3.errors import CircuitBreaker
 from tests.s3.conftest import Answer, Count, sent, transfer_of
 from tests.s3.script import Script
 

@@ -23,10 +23,10 @@ from nipype_datasink.delivery.progress import Progress
 from nipype_datasink.parallel import WorkCancelled
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.choice import choose_transport
+from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.client import ClientOptions, open_bucket
 from nipype_datasink.s3.comparison import PART_SIZE
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
-from nipype_datasink.s3.errors import CircuitBreaker
 from nipype_datasink.s3.transport import Transport
 from tests.conftest import contents
 from tests.s3.conftest import Count, sent, transfer_of

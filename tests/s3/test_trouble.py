@@ -20,7 +20,7 @@ from botocore.response import StreamingBody
 
 from nipype_datasink import CredentialsError, DataSink, S3Error
 from nipype_datasink.s3.client import forget_clients
-from nipype_datasink.s3.errors import S3Refused
+from nipype_datasink.s3.errors import S3ClientError
 from tests.conftest import contents, tree
 from tests.s3.conftest import Answer, check, response
 from tests.s3.script import Reply, Request, Script, refusal
@@ -164,7 +164,7 @@ def test_a_bucket_that_is_not_there_is_one_refusal(
 ) -> None:
     sick.inputs.base_directory = "s3://nosuchbucket/out"
     error = failure(sick)
-    assert isinstance(error, S3Refused)
+    assert isinstance(error, S3ClientError)
     assert isinstance(error, ClientError)
     assert error.response["Error"]["Code"] == "NoSuchBucket"
     assert "the bucket does not exist" in str(error)
@@ -216,7 +216,7 @@ def test_refused_keys_are_never_dropped(
     requests.clear()
     with caplog.at_level(logging.DEBUG):
         error = failure(sick)
-    assert isinstance(error, S3Refused)
+    assert isinstance(error, S3ClientError)
     assert error.response["Error"]["Code"] == code
     assert why in str(error)
     assert sum(requests.values()) <= 2
@@ -248,7 +248,7 @@ def test_who_may_do_nothing_is_stopped_at_once(
     sick.inputs.creds_path = user("s3:GetBucketLocation")
     requests.clear()
     error = failure(sick)
-    assert isinstance(error, S3Refused)
+    assert isinstance(error, S3ClientError)
     assert error.response["Error"]["Code"] == "AccessDenied"
     assert "access is denied" in str(error)
     assert requests["PutObject"] == 1
@@ -298,7 +298,7 @@ def test_trouble_with_the_bucket_stops_at_once(
     answer(operation, 403, code)
     answer("PutObject", 403, code)
     error = failure(injected)
-    assert isinstance(error, S3Refused)
+    assert isinstance(error, S3ClientError)
     assert error.response["Error"]["Code"] == code
     assert requests["PutObject"] <= 1
     assert set(statuses(error)) <= {"failed", "not tried"}
@@ -310,7 +310,7 @@ def test_trouble_with_one_object_goes_on(
 ) -> None:
     answer("PutObject", 400, "InvalidTag", ending="/a.txt")
     error = failure(injected)
-    assert isinstance(error, S3Refused)
+    assert isinstance(error, S3ClientError)
     assert error.operation_name == "PutObject"
     assert "failed: s3://mybucket/out/motion/a.txt" in str(error)
     assert "sent: s3://mybucket/out/motion/b.txt" in str(error)
@@ -460,7 +460,7 @@ def test_an_error_is_about_what_stopped_the_run(
         fail_on(lone_bucket, "/a.txt", OSError("odd"))
     answer("PutObject", 400, "ExpiredToken", ending="/b.txt")
     error = failure(injected)
-    assert isinstance(error, S3Refused)
+    assert isinstance(error, S3ClientError)
     assert error.response["Error"]["Code"] == "ExpiredToken"
     assert str(error).startswith("the credentials have expired; get new ones")
     assert statuses(error) == ["failed", "failed", "not tried"]
@@ -545,7 +545,7 @@ def test_the_session_token_in_a_refusal_is_kept_by_nobody(
     sink = kind(base_directory="s3://mybucket/out", bucket=lone_bucket, remove_dest_dir=True)
     sink.inputs.d = str(workdir / "in")
     error = failure(sink)
-    assert isinstance(error, S3Refused)
+    assert isinstance(error, S3ClientError)
     assert error.response["Error"] == {"Code": "ExpiredToken", "Message": "It has expired."}
     assert b"token of mine" not in pickle.dumps(error)
     cause: Any = error.__cause__
@@ -575,7 +575,7 @@ def test_what_a_wrong_signature_was_made_of_is_forgotten(
 
     lone_bucket.meta.client.meta.events.register("before-send.s3.ListObjectsV2", respond)
     error = failure(injected)
-    assert isinstance(error, S3Refused)
+    assert isinstance(error, S3ClientError)
     assert error.response["Error"]["Code"] == "SignatureDoesNotMatch"
     assert "the token" not in repr(error.response)
     assert b"the token" not in pickle.dumps(error)

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from nipype_datasink import DataSink, FileTransfer, Outcome, S3Error, Status
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.choice import choose_transport
+from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.client import ClientOptions, open_bucket
 from nipype_datasink.s3.comparison import PART_SIZE, digests_from_response
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
-from nipype_datasink.s3.errors import CircuitBreaker
 from nipype_datasink.s3.verification import (
     DigestSelector,
     UploadResponse,

@@ -13,9 +13,9 @@ from typing import Any
 from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
+from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.comparison import PART_SIZE
 from nipype_datasink.s3.dialect import Dialect, dialect_of, learn, remember
-from nipype_datasink.s3.errors import CircuitBreaker
 from nipype_datasink.s3.transport import GivenUp, Transport
 
 __all__ = ["AdaptiveTransport"]

@@ -17,13 +17,13 @@ from nipype_datasink.parallel import Pool, parallel_map, raise_if_cancelled, wai
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3 import has_crt
 from nipype_datasink.s3.bucket_client import BucketClient
+from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.client import session_of
 from nipype_datasink.s3.comparison import PART_SIZE
 from nipype_datasink.s3.concurrency import CLASSIC_REQUESTS, MAX_CLASSIC_PARTS, ConcurrencyEstimator
 from nipype_datasink.s3.content_md5 import DigestingClient
 from nipype_datasink.s3.content_type import content_type_of
 from nipype_datasink.s3.dialect import dialect_of
-from nipype_datasink.s3.errors import CircuitBreaker
 from nipype_datasink.s3.transport import (
     Version,
     cancelled,

@@ -25,19 +25,14 @@ from nipype_datasink.s3.boto3_bucket import (
 )
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.choice import choose_transport, close_idle_connections
+from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.concurrency import CRT_REQUESTS, ConcurrencyEstimator
 from nipype_datasink.s3.custom_upload import send_as_nipype, send_by_hook
 from nipype_datasink.s3.deletion import delete, exclude_alike
 from nipype_datasink.s3.descriptors import reserved_requests
-from nipype_datasink.s3.errors import (
-    CircuitBreaker,
-    S3Refused,
-    code_of,
-    concerns_bucket,
-    explain,
-    forget_secrets,
-)
+from nipype_datasink.s3.errors import S3ClientError, code_of, concerns_bucket, explain
 from nipype_datasink.s3.listing import list_below
+from nipype_datasink.s3.redaction import redact
 from nipype_datasink.s3.similar_keys import fail_replaced
 from nipype_datasink.s3.unchanged import find_unchanged
 from nipype_datasink.s3.unknown_size import measured
@@ -108,7 +103,7 @@ class S3Target:
                 outcomes = self._way(bucket)(plan, bucket, progress)
         # Most files have no cause, and many may have the same one.
         for cause in {id(item.cause): item.cause for item in outcomes if item.cause}.values():
-            forget_secrets(cause, self._secrets)
+            redact(cause, self._secrets)
         return outcomes
 
     def error(self, message: str, causes: Sequence[Exception], /) -> DeliveryError:
@@ -119,7 +114,7 @@ class S3Target:
         cause = min(causes, key=lambda each: (not concerns_bucket(each), not code_of(each)))
         message = f"{explain(cause, signed=self._signed)}; {message}"
         if isinstance(cause, ClientError):
-            error: S3Error = S3Refused(message, cause.response, cause.operation_name)
+            error: S3Error = S3ClientError(message, cause.response, cause.operation_name)
         else:
             error = type(cause)(message) if isinstance(cause, S3Error) else S3Error(message)
         error.__cause__ = cause

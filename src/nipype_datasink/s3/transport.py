@@ -10,7 +10,7 @@ from typing import Protocol
 from nipype_datasink.delivery.execution import Outcome
 from nipype_datasink.errors import S3Error
 from nipype_datasink.planning.plan import FileTransfer
-from nipype_datasink.s3.errors import CircuitBreaker
+from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 
 __all__ = [
     "GivenUp",

@@ -12,6 +12,7 @@ from nipype_datasink.parallel import parallel_map
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3 import has_crt
 from nipype_datasink.s3.bucket_client import BucketClient
+from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.comparison import (
     PART_SIZE,
     ExpectedDigest,
@@ -20,7 +21,7 @@ from nipype_datasink.s3.comparison import (
     part_size_of,
 )
 from nipype_datasink.s3.concurrency import CLASSIC_REQUESTS, ConcurrencyEstimator
-from nipype_datasink.s3.errors import CircuitBreaker, concerns_bucket
+from nipype_datasink.s3.errors import concerns_bucket
 from nipype_datasink.s3.listing import StoredObject, look_up
 from nipype_datasink.s3.verification import DigestSelector, has_same_bytes
 

@@ -23,6 +23,7 @@ from nipype_datasink.delivery.progress import Progress
 from nipype_datasink.parallel import Pool, WorkCancelled, parallel_map, raise_if_cancelled
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
+from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.comparison import CHECKSUMS, PART_SIZE, part_size_for
 from nipype_datasink.s3.concurrency import CRT_PARTS, CRT_REQUESTS, ConcurrencyEstimator
 from nipype_datasink.s3.content_type import content_type_of
@@ -30,7 +31,6 @@ from nipype_datasink.s3.crt.errors import is_cancellation, translated
 from nipype_datasink.s3.crt.request import RequestTemplate
 from nipype_datasink.s3.crt.throttling import Throttle, attempts_of
 from nipype_datasink.s3.dialect import Dialect, dialect_of
-from nipype_datasink.s3.errors import CircuitBreaker
 from nipype_datasink.s3.transport import (
     Version,
     cancelled,

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from nipype_datasink import DataSink, S3Error
 from nipype_datasink.s3 import target
-from nipype_datasink.s3.errors import forget_secrets
+from nipype_datasink.s3.redaction import redact
 from tests.s3.conftest import response
 from tests.s3.script import Script, refusal
 
@@ -55,7 +55,7 @@ def refused(where: str) -> ClientError:
 def test_a_secret_is_removed_from_every_field(encode: Callable[[str], str], secret: str) -> None:
     error = refused(f"<{encode(secret)}>")
     error.__cause__ = RuntimeError(f"sent {encode(secret)}", encode(secret).encode())
-    forget_secrets(error, [SECRET, TOKEN, None])
+    redact(error, [SECRET, TOKEN, None])
     text = f"{error} {error.response} {error.__cause__!r}"
     assert encode(secret) not in text
     assert text.count("(removed)") == 9
@@ -65,7 +65,7 @@ def test_a_secret_is_removed_from_every_field(encode: Callable[[str], str], secr
 def test_what_is_no_secret_stays() -> None:
     error = refused("plain")
     before = (str(error), repr(error.response))
-    forget_secrets(error, [SECRET, SECRET.swapcase(), "no", "", None])
+    redact(error, [SECRET, SECRET.swapcase(), "no", "", None])
     assert (str(error), repr(error.response)) == before
 
 
@@ -74,7 +74,7 @@ def test_any_secret_is_found_in_any_form(secret: str, form: str) -> None:
     if form.startswith(("json, n", "url", "form")):
         secret = secret.encode("ascii", "ignore").decode() + "secret"
     error = S3Error(f"<{FORMS[form](secret)}>")
-    forget_secrets(error, [secret])
+    redact(error, [secret])
     assert str(error) in ("<(removed)>", "<(removed)") or FORMS[form](secret) not in str(error)
 
 
@@ -119,7 +119,7 @@ def test_secrets_are_sought_once_in_each_cause(
     code: str | None,
 ) -> None:
     sought: list[BaseException | None] = []
-    monkeypatch.setattr(target, "forget_secrets", lambda error, _: sought.append(error))
+    monkeypatch.setattr(target, "redact", lambda error, _: sought.append(error))
     sink = DataSink(base_directory="s3://mybucket/out", s3_endpoint_url=script.url)
     sink.inputs.motion = files
     if code is None:
