@@ -1,1 +1,1 @@
-"""Trying the sink on real stores: what works, and what a user of each has to set."""
+"""Test the sink with real S3 stores and write which settings each of them needs."""

@@ -1,4 +1,4 @@
-"""Try every store that can be installed, and write the page of the documentation."""
+"""Test every store that can be installed, and write docs/stores.md."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     begin = time.monotonic()
     names = [store.name for store in STORES if options.only.lower() in store.name.lower()]
-    # Spawned, so that no worker inherits threads: it forks a child for each sink.
+    # Workers fork a child for each sink. Spawned workers have no threads, so forking is safe.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
         found = dict(zip(names, pool.map(try_store, names), strict=True))
@@ -38,15 +38,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _default_output(options: argparse.Namespace) -> Path:
-    """Only a whole run may replace the page of the documentation."""
+    """Return docs/stores.md for a complete run, and a file below build/ for a partial one."""
     return ROOT / "build" / "stores.md" if options.only else PAGE
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m stores", description=__doc__)
-    parser.add_argument("--only", default="", metavar="STORE", help="stores with that in the name")
-    parser.add_argument("--jobs", type=int, default=len(STORES), help="stores at a time")
-    parser.add_argument("--output", type=Path, help="another page")
+    parser.add_argument(
+        "--only", default="", metavar="STORE", help="test only stores with this text in their names"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=len(STORES), help="number of stores to test at the same time"
+    )
+    parser.add_argument("--output", type=Path, help="file to write instead of docs/stores.md")
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,4 @@
-"""The stores that can be installed here, and those that cannot."""
+"""Stores that can be installed on this machine, and a list of those that cannot."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.stores import ACCESS_KEY, SECRET_KEY, find_program, moto, seaweedfs
 
 NOT_INSTALLABLE = (
     "AWS S3, Cloudflare R2, Backblaze B2, Google Cloud Storage and other hosted stores",
-    "MinIO (the JuiceFS gateway is made of its code), Garage and RustFS: no package of them was "
-    "found at PyPI, npm or Debian 12",
+    "MinIO (the JuiceFS gateway contains its code), Garage and RustFS: PyPI, npm and Debian 12 "
+    "have no package of them",
 )
 
 
@@ -26,29 +26,29 @@ class Store:
     """A store that can be started on this machine."""
 
     name: str
-    """As its makers write it, with the option that it is started with."""
+    """Product name, followed by the option that it is started with."""
 
     version: Callable[[], str]
     """Returns the version that is installed."""
 
     start: Callable[[], AbstractContextManager[str]]
-    """Starts it; yields its address. Raises FileNotFoundError where it is not installed."""
+    """Starts it and yields its address. Raises FileNotFoundError if it is not installed."""
 
     command: str
-    """How it is started, without directories and ports."""
+    """Command that starts it, without directories and ports."""
 
     keys: tuple[str, str] = (ACCESS_KEY, SECRET_KEY)
     """Access key and secret key."""
 
     option_of: str = ""
-    """Name of the same store without the option `option`."""
+    """Name of the same store without `option`."""
 
     option: str = ""
-    """What it is started with in addition."""
+    """Additional arguments of the command."""
 
 
-def _answer(program: str, *arguments: str) -> str:
-    """Return the version that a program names."""
+def _version_of(program: str, *arguments: str) -> str:
+    """Return the version that a program prints."""
     path = find_program(program, "")
     done = subprocess.run([path, *arguments], capture_output=True, text=True, check=False)
     found = re.search(r"\d+\.\d+(\.\d+)?", done.stdout.replace("8000GB", ""))
@@ -58,25 +58,25 @@ def _answer(program: str, *arguments: str) -> str:
 STORES = (
     Store(
         name="SeaweedFS",
-        version=partial(_answer, "weed", "version"),
+        version=partial(_version_of, "weed", "version"),
         start=seaweedfs,
         command="weed server -filer -s3 -s3.config=s3.json",
     ),
     Store(
         name="radosgw",
-        version=partial(_answer, "radosgw", "--version"),
+        version=partial(_version_of, "radosgw", "--version"),
         start=radosgw,
         command="radosgw",
     ),
     Store(
         name="JuiceFS gateway",
-        version=partial(_answer, "juicefs", "version"),
+        version=partial(_version_of, "juicefs", "version"),
         start=juicefs,
         command="juicefs gateway --multi-buckets",
     ),
     Store(
         name="JuiceFS gateway --keep-etag",
-        version=partial(_answer, "juicefs", "version"),
+        version=partial(_version_of, "juicefs", "version"),
         start=partial(juicefs, "--keep-etag", "--object-meta"),
         command="juicefs gateway --multi-buckets --keep-etag --object-meta",
         option_of="JuiceFS gateway",
@@ -84,7 +84,7 @@ STORES = (
     ),
     Store(
         name="rclone serve s3",
-        version=partial(_answer, "rclone", "version"),
+        version=partial(_version_of, "rclone", "version"),
         start=rclone,
         command="rclone serve s3 --auth-key ... :memory:",
     ),

@@ -1,4 +1,4 @@
-"""A bucket whose objects nobody may delete for a day: some stores take a checksum only, there."""
+"""Buckets with Object Lock, in which some stores accept only uploads with a checksum."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ONE_DAY = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}
 
 
 def object_lock(visit: Visit) -> Iterator[Verdict]:
-    """Sink a small and a large file into such a bucket."""
+    """Sink a small and a large file into a bucket whose objects are locked for one day."""
     bucket = f"{visit.bucket}-locked-{visit.new_container()}"
     try:
         visit.client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
@@ -24,7 +24,7 @@ def object_lock(visit: Visit) -> Iterator[Verdict]:
             ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": _ONE_DAY},  # type: ignore[typeddict-item]
         )
     except (ClientError, BotoCoreError) as error:
-        yield Verdict(word="has none", note=in_one_line(error), good=None)
+        yield Verdict(word="not supported", note=in_one_line(error), good=None)
         return
     files = [visit.directory / name for name in ("locked-small.dat", "locked-large.dat")]
     for path, size in zip(files, (1_000, 9 << 20), strict=True):

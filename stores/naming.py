@@ -14,55 +14,55 @@ NAMES = (
     *(".a", "..a", "a.", "a..", "...", "-a", "A", "ä", "a\u0308", "脳", "🧠", "\u202ea"),
     *("a\tb", "a\nb", "a\rb", "\x01a", "a\x7f", "a" * 240),
 )
-_REFUSED = "an error names"
-_REFUSED_TOGETHER = "not in one run with the others, where an error names"
+_REJECTED = "rejected:"
+_REJECTED_TOGETHER = "rejected together with the other names, accepted alone:"
 _SHOWN = 100  # characters of a name
 
 
 def names(visit: Visit) -> Iterator[Verdict]:
-    """Sink a file of each name; where that fails, find out which of them fail alone."""
+    """Sink one file of each name; if the run fails, find out which names fail alone."""
     directory = visit.directory / "names"
     directory.mkdir(exist_ok=True)
     files = [directory / name for name in NAMES]
     for path in files:
         path.write_text(path.name)
     bad = dict(_failing(visit, files))
-    lost = {name for name, what in bad.items() if what not in (_REFUSED, _REFUSED_TOGETHER)}
+    lost = {name for name, what in bad.items() if what not in (_REJECTED, _REJECTED_TOGETHER)}
     word = f"{len(lost)} LOST" if lost else f"all but {len(bad)}" if bad else f"all {len(files)}"
-    yield Verdict(word=word, note=_told(bad), good=not bad)
+    yield Verdict(word=word, note=_describe(bad), good=not bad)
 
 
 def _failing(visit: Visit, files: list[Path]) -> Iterator[tuple[str, str]]:
-    """Yield the name of each file that does not arrive, and what happens.
+    """Yield the name of each file that is not delivered, and the failure.
 
-    A file whose name is refused may keep others from being sent, so that those are tried again.
+    A rejected name can stop the run before other files are sent, so these are sunk again.
     """
     container = visit.new_container()
-    refused = bool(visit.sink(container, files).error)
+    rejected = bool(visit.sink(container, files).error)
     keys = {f"{container}/{FIELD}/{path.name}": path for path in files}
     states = {keys[key]: state for key, state in visit.states(keys).items()}
-    if not refused:
-        alone = " beside the others, though not alone" if len(files) > 1 else ""
+    if not rejected:
+        together = " when sent together with the other names" if len(files) > 1 else ""
         for path, state in states.items():
             failure = "" if len(files) == 1 else dict(_failing(visit, [path])).get(path.name, "")
-            yield path.name, failure or f"no error, but {state}{alone}:"
+            yield path.name, failure or f"no error, but {state}{together}:"
     elif len(files) == 1:
-        yield files[0].name, _REFUSED
+        yield files[0].name, _REJECTED
     else:
         absent = [path for path in files if path in states]
         middle = len(absent) // 2 if len(absent) == len(files) else len(absent)
         halves = filter(None, (absent[:middle], absent[middle:]))
         found = [each for some in halves for each in _failing(visit, some)]
-        yield from found or [(path.name, _REFUSED_TOGETHER) for path in absent]
+        yield from found or [(path.name, _REJECTED_TOGETHER) for path in absent]
 
 
-def _told(bad: dict[str, str]) -> str:
+def _describe(bad: dict[str, str]) -> str:
     kinds = sorted(set(bad.values()))
-    those = {kind: [name for name in bad if bad[name] == kind] for kind in kinds}
-    return "; ".join(f"{kind} {shown(names)}" for kind, names in those.items())
+    names_by_failure = {kind: [name for name in bad if bad[name] == kind] for kind in kinds}
+    return "; ".join(f"{kind} {shown(names)}" for kind, names in names_by_failure.items())
 
 
 def shown(names: list[str]) -> str:
-    """Write names as Python does, special characters escaped."""
+    """Return names as Python literals, so that special characters are escaped."""
     short = [name if len(name) < _SHOWN else f"{name[0]}... ({len(name)})" for name in names]
     return ", ".join(f"`` {name!a} ``" for name in short)

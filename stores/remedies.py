@@ -1,4 +1,4 @@
-"""Settings that may help where a store does not do what every user needs."""
+"""Find settings that make failing trials work."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ REMEDIES = (
 def find_remedies(
     verdicts: Mapping[str, Verdict], visit: Callable[[Settings], Visit]
 ) -> Iterator[tuple[str, str]]:
-    """Try settings until what failed works; yield each row and what helped, or nothing.
+    """Try settings until a failing row works; yield the row with those settings or empty text.
 
     Parameters
     ----------
     verdicts
-        With default settings.
+        Results with default settings.
     visit
-        Returns a visit to the same store with settings.
+        Makes a visit to the same store with other settings.
     """
     for trial in [trial for trials in TRIALS.values() for trial in trials if trial.needed]:
         failing = [row for row in trial.rows if row in verdicts and verdicts[row].good is False]
         if failing:
-            helpful = _helpful(trial, visit)
-            yield from ((row, helpful) for row in failing)
+            settings = _find_settings(trial, visit)
+            yield from ((row, settings) for row in failing)
 
 
-def _helpful(trial: Trial, visit: Callable[[Settings], Visit]) -> str:
+def _find_settings(trial: Trial, visit: Callable[[Settings], Visit]) -> str:
     for settings in REMEDIES:
         found = trial.verdicts(visit(settings))
         if all(verdict.good for verdict in found.values()):

@@ -1,4 +1,4 @@
-"""The page of the documentation."""
+"""Write the results as a page of the documentation."""
 
 from __future__ import annotations
 
@@ -16,47 +16,46 @@ from stores.verdicts import Verdict
 _INTRODUCTION = """\
 # Stores
 
-What was tried on stores that speak S3, and what a user of each has to set.
-`make stores` installs them, starts each on this machine, runs the sink with each transport and
-writes this page; no result or setting on it is typed by hand. boto3 reads every object back and
-compares it with its file, byte by byte. Whether something was sent again is told by the times of
-the objects.
+This page shows what works with stores that implement the S3 protocol, and which settings each of
+them needs. `make stores` writes it: the command installs and starts each store on this machine and
+runs the sink with each transport. boto3 then reads every object back and compares it with its file,
+byte by byte. The modification times of the objects show whether a file was sent again.
 
-Unless a row says otherwise, a store is reached by `s3_endpoint_url`, without TLS, in path style
-(`address/bucket/key`, as boto3 does with an endpoint) and without a region; credentials are in the
-environment, and no other input is set. A cell that names no transport holds for all of them: for
-`classic` and `crt` in every row, for `auto` in rows with a star.
+Unless a row says otherwise, the sink uses `s3_endpoint_url` without TLS, path-style addresses
+(`address/bucket/key`, boto3's default with an endpoint), no region, and credentials from the
+environment. No other input is set. A cell that does not name a transport is the result of all
+transports: of `classic` and `crt` in every row, and also of `auto` in rows with a star.
 """
 _PACKAGES = ("nipype-datasink", "nipype", "boto3", "awscrt")
 
 
 class _Notes:
-    """Footnotes, each text once."""
+    """Collect footnotes, each text once."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
 
     def mark(self, text: str) -> str:
-        """Return the mark of a note."""
+        """Return the mark of the footnote with this text."""
         if not text:
             return ""
         return f"[^{self._numbers.setdefault(text, len(self._numbers) + 1)}]"
 
     def lines(self) -> Iterator[str]:
-        """Yield all notes."""
+        """Yield the lines of all footnotes."""
         for text, number in self._numbers.items():
             yield from (f"[^{number}]: {_escaped(text)}", "")
 
 
 def markdown(results: Results) -> str:
-    """Return the page."""
+    """Return the page as Markdown."""
     notes = _Notes()
     parts = ["<!-- Written by `make stores`. -->", "", _INTRODUCTION]
     parts += _versions(results)
     for group, trials in TRIALS.items():
         parts += [f"## {group}", ""]
         parts += _table(results, [row for trial in trials for row in _rows(trial)], notes)
-    parts += ["## What to set", ""]
+    parts += ["## Settings of each store", ""]
     for tried in results.tried:
         parts += _section(tried, results)
     parts += _absent(results)
@@ -68,7 +67,8 @@ def _versions(results: Results) -> Iterator[str]:
     here = ", ".join(f"{name} {_version(name)}" for name in _PACKAGES)
     when = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     took = f"{results.seconds / 60:.0f} minutes"
-    yield from (f"{when}, {took}: {here}, Python {platform.python_version()}.", "")
+    python = platform.python_version()
+    yield from (f"Tested on {when}, in {took}, with {here} and Python {python}.", "")
 
 
 def _version(name: str) -> str:
@@ -98,7 +98,7 @@ def _table(results: Results, rows: list[tuple[str, str]], notes: _Notes) -> Iter
 
 
 def _cell(verdicts: Mapping[str, Verdict], notes: _Notes) -> str:
-    """Write what came of a trial once if the transports agree, else for each."""
+    """Return the verdict once if all transports agree, else one for each transport."""
     written = {
         transport: f"{verdict.word}{notes.mark(verdict.note)}"
         for transport, verdict in verdicts.items()
@@ -112,14 +112,14 @@ def _cell(verdicts: Mapping[str, Verdict], notes: _Notes) -> str:
 
 def _section(tried: Tried, results: Results) -> Iterator[str]:
     yield from (f"### {tried.store.name}", "")
-    yield from (f"Version {tried.version}, started as `{tried.store.command}`.", "")
+    yield from (f"Version {tried.version}, started with `{tried.store.command}`.", "")
     for line in advice(tried, results):
         yield f"- {line}"
     yield ""
 
 
 def _absent(results: Results) -> Iterator[str]:
-    yield from ("## Not tried", "")
+    yield from ("## Not tested", "")
     for name, why in results.absent.items():
         yield f"- {name}: {why}"
     for name in NOT_INSTALLABLE:
@@ -128,7 +128,7 @@ def _absent(results: Results) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    """Write an error so that Markdown leaves it as it is; names are in code already."""
+    """Escape an error for Markdown; file names are in code spans already."""
     if "``" in text:
         return text
     for character in "\\<>*_[]{}":

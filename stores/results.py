@@ -1,4 +1,4 @@
-"""What a whole run has found."""
+"""Results of all trials."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEFAULT = "auto"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """A store that was tried."""
+    """Results of one store."""
 
     store: Store
     version: str
@@ -22,16 +22,16 @@ class Tried:
     """By transport and row."""
 
     remedies: Mapping[str, str] = field(default_factory=dict)
-    """By row: settings with which it works where it does not by default. Empty where none was
-    found; rows for which none was sought are not there."""
+    """Maps each row that fails with default settings to settings that make it work, or to empty
+    text if no setting helps. Rows for which no settings were tried are not included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """What a whole run has found."""
+    """Results of all trials."""
 
     tried: Sequence[Tried]
     absent: Mapping[str, str]
-    """Stores that are not installed, and why."""
+    """Maps each store that could not be started to the reason."""
 
     seconds: float

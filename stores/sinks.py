@@ -1,4 +1,4 @@
-"""A sink that runs in a process of its own, with settings of its own, for a limited time."""
+"""Run one sink in a child process, with its own settings and a time limit."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from nipype_datasink import DataSink
 
 for _name in ("boto3", "s3transfer.manager", "awscrt.s3", "nipype_datasink.s3.target"):
     with suppress(ImportError):
-        importlib.import_module(_name)  # once, and not in each child
+        importlib.import_module(_name)  # here once, so that each forked child need not import it
 
-_SECONDS = 90  # that a sink may take
-_LONGEST = 240  # characters of an error
-_AWS_NOTHING = {
+_LIMIT_SECONDS = 90  # for one sink
+_ERROR_CHARACTERS = 240
+_WITHOUT_AWS_FILES = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
@@ -30,21 +30,21 @@ _AWS_NOTHING = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a user of a store sets."""
+    """Settings that a user of a store makes."""
 
     inputs: Mapping[str, Any] = field(default_factory=dict)
-    """Of the sink."""
+    """Inputs of the sink."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables."""
+    """Environment variables."""
 
     def __str__(self) -> str:
-        """Write them as a user does."""
+        """Return the settings as a user writes them."""
         inputs = [f"`{name} = {value!r}`" for name, value in self.inputs.items()]
         return ", ".join([*inputs, *(f"`{n}={value}`" for n, value in self.environment.items())])
 
     def __or__(self, other: Settings) -> Settings:
-        """Add those of `other`, which win."""
+        """Merge two settings; values of `other` have priority."""
         inputs = {**self.inputs, **other.inputs}
         if "s3_upload_args" in self.inputs and "s3_upload_args" in other.inputs:
             inputs["s3_upload_args"] = {
@@ -56,27 +56,27 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """How a sink ended."""
+    """Result of one run of a sink."""
 
     error: str = ""
-    """What it raised, in one line; empty if it raised nothing."""
+    """The exception in one line; empty if there was none."""
 
     log: tuple[str, ...] = ()
-    """What it logged, from INFO on."""
+    """Log lines, from level INFO."""
 
     @property
     def verified(self) -> bool:
-        """Whether the store confirmed what was sent."""
+        """Whether the store confirmed all uploads."""
         return not any("not verified" in line for line in self.log)
 
 
 def run_sink(
-    fields: Mapping[str, Sequence[str]], settings: Settings, *, seconds: float = _SECONDS
+    fields: Mapping[str, Sequence[str]], settings: Settings, *, seconds: float = _LIMIT_SECONDS
 ) -> Run:
-    """Sink `fields` in a child process: its environment and its clients end with it.
+    """Sink `fields` in a child process, which has its own environment and S3 clients.
 
-    A child is forked, as that takes 20 ms and a new interpreter two seconds. This process has no
-    threads then, and has never started the AWS runtime.
+    The child is forked, because that takes 20 ms; a new interpreter takes two seconds. Forking is
+    safe here: this process has no threads and has never started the AWS runtime.
     """
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
@@ -85,7 +85,7 @@ def run_sink(
     sender.close()
     try:
         ended = receiver.poll(seconds)
-        run: Run = receiver.recv() if ended else Run(error=f"no end within {seconds:.0f} s")
+        run: Run = receiver.recv() if ended else Run(error=f"did not end within {seconds:.0f} s")
     except EOFError:
         run = Run(error="the process died")
     finally:
@@ -98,7 +98,7 @@ def run_sink(
 def _sink(sender: Connection, fields: Mapping[str, Sequence[str]], settings: Settings) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
-    os.environ.update({**_AWS_NOTHING, **settings.environment})
+    os.environ.update({**_WITHOUT_AWS_FILES, **settings.environment})
     records = _Records()
     logger = logging.getLogger("nipype.interface")
     logger.handlers[:] = [records]
@@ -109,7 +109,7 @@ def _sink(sender: Connection, fields: Mapping[str, Sequence[str]], settings: Set
         for name, value in fields.items():
             setattr(sink.inputs, name, value)
         sink.run()
-    except Exception as raised:  # noqa: BLE001 - whatever it is belongs into the table
+    except Exception as raised:  # noqa: BLE001 - the table shows every error
         error = in_one_line(raised)
     sender.send(Run(error=error, log=tuple(records.lines)))
 
@@ -124,9 +124,9 @@ class _Records(logging.Handler):
 
 
 def in_one_line(error: Exception) -> str:
-    """Say what an error says, without what is different in each run."""
+    """Return the message of an error without parts that differ between runs."""
     text = str(error).partition("; not everything arrived")[0]
     text = " ".join(text.split())
     text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text)
-    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+    text = text if len(text) <= _ERROR_CHARACTERS else f"{text[:_ERROR_CHARACTERS]} ..."
     return f"{type(error).__name__}: {text}"

@@ -1,4 +1,4 @@
-"""What is tried on each store, with each transport."""
+"""Trials that run on each store, with each transport."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from stores.visit import FIELD, Visit
 
 MIB = 1 << 20
 MANY = 50  # files
-_CLOCK = 1.1  # seconds; times of objects are whole seconds
+_CLOCK_SECONDS = 1.1  # LastModified has a resolution of one second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """Something that is tried on a store."""
+    """One trial, which fills one or more rows of the table."""
 
     rows: tuple[str, ...]
-    """Of the table."""
+    """Titles of the rows."""
 
     run: Callable[[Visit], Iterator[Verdict]]
     """Yields a verdict for each row."""
 
     needed: bool = False
-    """Whether every user needs it, so that settings are sought with which it works."""
+    """Whether every user needs this. If it fails, other settings are tried."""
 
     def verdicts(self, visit: Visit) -> dict[str, Verdict]:
-        """Return what came of it, by row."""
+        """Run the trial; return the verdict of each row."""
         found: list[Verdict] = []
         try:
             found.extend(self.run(visit))
-        except Exception as error:  # noqa: BLE001 - no store may end the others' trials
+        except Exception as error:  # noqa: BLE001 - the other trials must still run
             found.append(failed(in_one_line(error)))
         rest = Verdict(word="-", good=None)
         return dict(zip(self.rows, [*found, *[rest] * len(self.rows)], strict=False))
@@ -78,14 +78,14 @@ def _delivered(
     if error:
         return failed(error)
     if difference := visit.difference(expected(container, files), f"{container}/"):
-        return Verdict(word="WRONG", note=f"ended without an error, but {difference}", good=False)
+        return Verdict(word="WRONG", note=f"no error, but {difference}", good=False)
     return Verdict(word="yes") if verified else Verdict(word="yes, not verified")
 
 
 def _resent(visit: Visit, container: str, files: Sequence[Path], *, changed: int) -> Verdict:
-    """Sink the same again; tell from the times of the objects how many were sent."""
+    """Sink the same files again; count the objects whose modification time has changed."""
     before = visit.modified(f"{container}/")
-    time.sleep(_CLOCK)
+    time.sleep(_CLOCK_SECONDS)
     again = visit.sink(container, files)
     if again.error:
         return failed(again.error)
@@ -120,12 +120,12 @@ def _removal(visit: Visit) -> Iterator[Verdict]:
 
 def _with(
     settings: Settings,
-    told: Callable[[Mapping[str, object]], bool],
+    has_property: Callable[[Mapping[str, object]], bool],
     words: tuple[str, str],
     *,
     tls: bool = False,
 ) -> Callable[[Visit], Iterator[Verdict]]:
-    """Try settings on a small and a large file; ask what the store tells of the objects."""
+    """Sink a small and a large file with `settings`; check the metadata of both objects."""
 
     def run(visit: Visit) -> Iterator[Verdict]:
         files = _make(visit.directory / "two", [1_000, 8 * MIB + 1])
@@ -134,8 +134,8 @@ def _with(
         verdict = _delivered(visit, container, files, ran.error)
         if verdict.word == "yes":
             heads = [visit.head(key) for key in expected(container, files)]
-            kept = [told(head) for head in heads]
-            word = words[0] if all(kept) else "of small files only" if kept[0] else words[1]
+            kept = [has_property(head) for head in heads]
+            word = words[0] if all(kept) else "small files only" if kept[0] else words[1]
             verdict = Verdict(word=word, good=all(kept))
         yield verdict
 
@@ -154,13 +154,13 @@ def _checksum(algorithm: str) -> Trial:
     run = _with(
         _upload_args(ChecksumAlgorithm=algorithm),
         lambda head: bool(head.get(f"Checksum{algorithm}")),
-        ("kept", "not kept"),
+        ("stored", "not stored"),
     )
     return Trial(rows=(checksum_row(algorithm),), run=run)
 
 
 def checksum_row(algorithm: str) -> str:
-    """Return the row in which an algorithm is asked for."""
+    """Return the title of the row of an algorithm."""
     return f"`ChecksumAlgorithm`: `{algorithm}`"
 
 
@@ -177,20 +177,20 @@ def _wrong_secret(visit: Visit) -> Iterator[Verdict]:
     files = _make(visit.directory / "one", [10])
     settings = Settings(environment={"AWS_SECRET_ACCESS_KEY": "wrong"})
     ran = visit.sink(visit.new_container(), files, settings)
-    yield Verdict(word="refused" if ran.error else "accepted", note=ran.error, good=None)
+    yield Verdict(word="rejected" if ran.error else "accepted", note=ran.error, good=None)
 
 
 def _leftovers(visit: Visit) -> Iterator[Verdict]:
     count = visit.open_uploads()
     if count is None:
-        yield Verdict(word="not told", good=None)
+        yield Verdict(word="unknown", good=None)
     else:
         yield Verdict(word=f"{count}" if count else "none", good=not count)
 
 
-SMALL = f"{MANY} small files, an empty one among them"
+SMALL = f"{MANY} small files, one of them empty"
 LARGE = "large files: 8 MiB (one request), 8 MiB + 1 byte (parts)"
-_AGAIN = ("the same again: nothing is sent", "one with other bytes: it is sent")
+_AGAIN = ("all unchanged: nothing is sent", "one changed: only this one is sent")
 _SMALL_SIZES = [0, 1, *[100 + number for number in range(MANY - 2)]]
 _METADATA = {"Metadata": {"study": "pilot"}, "ContentType": "text/x-trial"}
 WHEN_SUPPORTED = Settings(environment={"AWS_REQUEST_CHECKSUM_CALCULATION": "when_supported"})
@@ -198,8 +198,8 @@ OVER_TLS = "over TLS"
 CHECKSUM_ALWAYS = "`when_supported`, without TLS: checksums in headers"
 TRAILERS = "`when_supported`, over TLS: checksums in trailers"
 ENCRYPTION = "`encrypt_bucket_keys`"
-NAMES = "names"
-OTHER_REGION = "`s3_region` of another place"
+NAMES = "unusual file names"
+OTHER_REGION = "`s3_region` set to another region"
 REMOVAL = "`remove_dest_dir`"
 OBJECT_LOCK = "bucket with Object Lock"
 CHECKSUMS = ("CRC32", "CRC64NVME", "SHA256")
@@ -207,12 +207,12 @@ CHECKSUMS = ("CRC32", "CRC64NVME", "SHA256")
 TRIALS: Mapping[str, Sequence[Trial]] = {
     "Files": (
         Trial(
-            rows=(SMALL, *(f"small, {row}" for row in _AGAIN)),
+            rows=(SMALL, *(f"small files, {row}" for row in _AGAIN)),
             run=_deliveries("small", _SMALL_SIZES),
             needed=True,
         ),
         Trial(
-            rows=(LARGE, *(f"large, {row}" for row in _AGAIN)),
+            rows=(LARGE, *(f"large files, {row}" for row in _AGAIN)),
             run=_deliveries("large", [8 * MIB, 8 * MIB + 1]),
             needed=True,
         ),
@@ -235,7 +235,7 @@ TRIALS: Mapping[str, Sequence[Trial]] = {
             run=_with(
                 _upload_args(**_METADATA),
                 lambda head: all(head.get(name) == value for name, value in _METADATA.items()),
-                ("kept", "lost"),
+                ("stored", "not stored"),
             ),
         ),
     ),
@@ -246,6 +246,6 @@ TRIALS: Mapping[str, Sequence[Trial]] = {
         ),
         Trial(rows=("a wrong secret key",), run=_wrong_secret),
         Trial(rows=(OBJECT_LOCK,), run=object_lock, needed=True),
-        Trial(rows=("uploads left open by all this",), run=_leftovers),
+        Trial(rows=("incomplete uploads after all trials",), run=_leftovers),
     ),
 }

@@ -1,4 +1,4 @@
-"""All trials of one store."""
+"""Run all trials of one store."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ MakeVisit = Callable[[str, Settings], Visit]
 
 
 def try_store(name: str) -> Tried | str:
-    """Start a store, run the trials with each transport, look for what helps, and stop it.
+    """Start a store, run the trials with each transport, try other settings, and stop it.
 
     Parameters
     ----------
     name
-        Of one in the catalogue.
+        Name of a store in the catalogue.
 
     Returns
     -------
     Tried or str
-        The latter says why it could not be started.
+        Text says why the store could not be started.
     """
-    # A terminated process leaves its `with` blocks, so that servers end with it.
+    # Turn SIGTERM into an exception, so that `with` blocks stop the servers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     (store,) = [store for store in STORES if store.name == name]
     try:
@@ -47,7 +47,7 @@ def try_store(name: str) -> Tried | str:
         print(f"{name}: {error}", flush=True)
         return in_one_line(error)
     except (SystemExit, KeyboardInterrupt):
-        os._exit(1)  # the pool would go on with the next store
+        os._exit(1)  # the pool would continue with the next store
 
 
 def _try(store: Store) -> Tried:
@@ -57,7 +57,7 @@ def _try(store: Store) -> Tried:
             for transport in TRANSPORTS
         }
         remedies: dict[str, str] = {}
-        if not any(other.option_of == store.name for other in STORES):  # that helps, if anything
+        if not any(other.option_of == store.name for other in STORES):  # then that option helps
             remedies |= find_remedies(
                 verdicts[DEFAULT], lambda settings: make_visit(DEFAULT, settings)
             )
@@ -90,17 +90,17 @@ def _started(store: Store) -> Iterator[MakeVisit]:
 
 
 def _verdicts(visit: Visit, whole: bool) -> Iterator[tuple[str, Verdict]]:  # noqa: FBT001
-    """Yield what came of each trial; if not of the whole, then of what every user needs."""
+    """Yield the verdict of each trial, or only of the trials that every user needs."""
     try:
         visit.client.create_bucket(Bucket=visit.bucket)
     except (ClientError, BotoCoreError) as error:
-        print(f"  no bucket: {error}", flush=True)
+        print(f"  cannot create the bucket: {error}", flush=True)
     for trial in (trial for trials in TRIALS.values() for trial in trials):
         if whole or trial.needed:
-            yield from _told(trial, visit)
+            yield from _report_progress(trial, visit)
 
 
-def _told(trial: Trial, visit: Visit) -> Iterator[tuple[str, Verdict]]:
+def _report_progress(trial: Trial, visit: Visit) -> Iterator[tuple[str, Verdict]]:
     begin = time.monotonic()
     for row, verdict in trial.verdicts(visit).items():
         took = f"{time.monotonic() - begin:5.1f} s"

@@ -1,4 +1,4 @@
-"""What came of a trial, in a word."""
+"""Result of one trial."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ __all__ = ["Verdict", "failed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What came of a trial."""
+    """Result of one trial, as the table shows it."""
 
     word: str
-    """For the table."""
+    """Text of the table cell."""
 
     note: str = ""
-    """For a footnote: an error, or names."""
+    """Text of the footnote: an error, or file names."""
 
     good: bool | None = True
-    """Whether this is what a user wants; None where the store has no such thing, or it is
-    neither good nor bad."""
+    """Whether this is what a user wants. None if the store does not have the feature, or if the
+    result is neither good nor bad."""
 
 
 def failed(note: str) -> Verdict:
-    """Return the verdict of a run that should have ended well and did not."""
+    """Return the verdict of a run that should have succeeded and failed."""
     return Verdict(word="error", note=note, good=False)

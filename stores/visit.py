@@ -1,4 +1,4 @@
-"""A store while it is tried: sinks write to it, boto3 reads back what is there."""
+"""Access to a store under test: sinks write to it, boto3 reads the objects back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FIELD = "files"  # of the sinks
 _READERS = 8
-_PATIENT = Config(
+_TOLERANT = Config(
     connect_timeout=5,
     read_timeout=20,
     retries={"max_attempts": 2},
@@ -30,24 +30,24 @@ _PATIENT = Config(
 
 
 class Visit:
-    """A store, a transport and settings that all sinks have.
+    """One store, tested with one transport and common settings.
 
     Parameters
     ----------
     store
-        Its name.
+        Name of the store.
     address
-        Of the store.
+        URL of the store.
     keys
         Access key and secret key.
     transport
         A value of ``s3_transfer_client``.
     directory
-        For sources.
+        Where source files are created.
     over_tls
-        Settings with which sinks reach the same store over TLS.
+        Settings that make sinks use TLS for the same store.
     settings
-        For all sinks.
+        Additional settings of all sinks.
     """
 
     _containers = itertools.count()
@@ -78,11 +78,11 @@ class Visit:
             region_name="us-east-1",
             aws_access_key_id=keys[0],
             aws_secret_access_key=keys[1],
-            config=_PATIENT,
+            config=_TOLERANT,
         )
 
     def new_container(self) -> str:
-        """Return the name of a folder in the bucket that nothing has been written to."""
+        """Return the name of an unused folder in the bucket."""
         return f"trial{next(self._containers)}"
 
     def sink(
@@ -99,16 +99,16 @@ class Visit:
         return run_sink({FIELD: [str(path) for path in files]}, whole)
 
     def difference(self, expected: Mapping[str, Path], prefix: str, *, bucket: str = "") -> str:
-        """Compare what is below `prefix` with files, byte by byte; return what is wrong."""
+        """Compare the objects below `prefix` with files, byte by byte; return the differences."""
         bucket = bucket or self.bucket
         bad = list(self.states(expected, bucket=bucket).values())
         wrong = [f"{bad.count(state)} of {len(expected)} {state}" for state in sorted(set(bad))]
         if extra := set(self.modified(prefix, bucket=bucket)) - set(expected):
-            wrong.append(f"{len(extra)} that nobody sent")
+            wrong.append(f"{len(extra)} that were not sent")
         return ", ".join(wrong)
 
     def states(self, expected: Mapping[str, Path], *, bucket: str = "") -> dict[str, str]:
-        """Read objects back; return those that are missing or have wrong bytes."""
+        """Read objects back; map each missing or wrong one to a description."""
         with ThreadPoolExecutor(_READERS) as pool:
             found = pool.map(
                 lambda item: self._state(bucket or self.bucket, *item), expected.items()
@@ -123,18 +123,18 @@ class Visit:
         return "" if body == path.read_bytes() else "with wrong bytes"
 
     def modified(self, prefix: str, *, bucket: str = "") -> dict[str, datetime]:
-        """Return the keys below `prefix`, each with the time when it was last written."""
+        """Return the keys below `prefix` with the times of their last modification."""
         pages = self.client.get_paginator("list_objects_v2").paginate(
             Bucket=bucket or self.bucket, Prefix=prefix
         )
         return {item["Key"]: item["LastModified"] for item in _contents(pages)}
 
     def head(self, key: str) -> Mapping[str, Any]:
-        """Return what the store tells of an object, checksums included."""
+        """Return the metadata of an object, including checksums."""
         return self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
 
     def open_uploads(self) -> int | None:
-        """Count uploads that were begun and neither completed nor aborted; None: not told."""
+        """Count incomplete multipart uploads; return None if the store cannot list them."""
         try:
             return len(self.client.list_multipart_uploads(Bucket=self.bucket).get("Uploads", []))
         except (ClientError, BotoCoreError):

@@ -1,4 +1,4 @@
-"""The trials of stores see what is wrong, and their page says what they have seen."""
+"""Trials of stores detect errors, and docs/stores.md reports the results."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def visit(endpoint: str, bucket: Bucket, tmp_path: Path) -> Iterator[Visit]:
         )
         visit.bucket = bucket.name
         yield visit
-    for item in bucket.objects.all():  # DeleteObjects of moto does not take some of the names
+    for item in bucket.objects.all():  # moto's DeleteObjects rejects some of the names
         item.delete()
 
 
 @pytest.mark.parametrize("row", [SMALL, REMOVAL, TRAILERS, trials.checksum_row("CRC32")])
-def test_what_works_with_moto_is_seen_to_work(row: str, visit: Visit) -> None:
+def test_trials_that_work_with_moto_succeed(row: str, visit: Visit) -> None:
     found = ALL[row].verdicts(visit)
 
     assert tuple(found) == ALL[row].rows
@@ -59,7 +59,7 @@ def test_what_works_with_moto_is_seen_to_work(row: str, visit: Visit) -> None:
     assert all(verdict.good for verdict in found.values())
 
 
-def test_a_name_that_is_refused_is_told(visit: Visit) -> None:
+def test_rejected_names_are_reported(visit: Visit) -> None:
     (verdict,) = names(visit)
 
     assert (verdict.word, verdict.good) == ("all but 1", False)
@@ -67,17 +67,17 @@ def test_a_name_that_is_refused_is_told(visit: Visit) -> None:
     assert "a b" in NAMES
 
 
-def test_wrong_missing_and_superfluous_objects_are_seen(visit: Visit, bucket: Bucket) -> None:
+def test_wrong_missing_and_additional_objects_are_reported(visit: Visit, bucket: Bucket) -> None:
     paths = {f"x/{name}": visit.directory / name for name in ("right", "wrong", "missing")}
     for key, path in paths.items():
         path.write_text(key)
     bucket.put_object(Key="x/right", Body=b"x/right")
     bucket.put_object(Key="x/wrong", Body=b"x/WRONG")
-    bucket.put_object(Key="x/superfluous")
+    bucket.put_object(Key="x/additional")
 
-    told = visit.difference(paths, "x/")
+    difference = visit.difference(paths, "x/")
 
-    assert told == "1 of 3 missing, 1 of 3 with wrong bytes, 1 that nobody sent"
+    assert difference == "1 of 3 missing, 1 of 3 with wrong bytes, 1 that were not sent"
 
 
 def test_files_that_are_sent_again_are_counted(visit: Visit, bucket: Bucket) -> None:
@@ -91,7 +91,7 @@ def test_files_that_are_sent_again_are_counted(visit: Visit, bucket: Bucket) -> 
     assert (verdict.word, verdict.good) == ("all sent again", False)
 
 
-def test_a_run_that_fails_or_never_ends_is_told(endpoint: str, tmp_path: Path) -> None:
+def test_failing_and_endless_runs_are_reported(endpoint: str, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("a")
     keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
@@ -99,7 +99,7 @@ def test_a_run_that_fails_or_never_ends_is_told(endpoint: str, tmp_path: Path) -
     settings = Settings(inputs=inputs, environment=keys)
 
     assert "S3ClientError" in run_sink({FIELD: [str(path)]}, settings).error
-    assert run_sink({FIELD: [str(path)]}, settings, seconds=0).error == "no end within 0 s"
+    assert run_sink({FIELD: [str(path)]}, settings, seconds=0).error == "did not end within 0 s"
 
 
 def test_settings_that_make_a_failing_trial_work_are_found(visit: Visit) -> None:
@@ -129,7 +129,7 @@ def _page(*tried: Tried) -> str:
     return markdown(Results(tried=tried, absent={"radosgw": "not installed"}, seconds=61))
 
 
-def test_the_page_has_a_cell_for_each_trial_and_a_note_for_each_error() -> None:
+def test_page_has_a_cell_for_each_trial_and_a_footnote_for_each_error() -> None:
     page = _page(
         _tried(crt=(LARGE, failed("S3Error: no <UploadId>")), auto=(LARGE, failed("Other")))
     )
@@ -142,18 +142,20 @@ def test_the_page_has_a_cell_for_each_trial_and_a_note_for_each_error() -> None:
     assert set(re.findall(r"\[\^(\d)\](?!:)", page)) == set(re.findall(r"\[\^(\d)\]:", page))
 
 
-def test_advice_names_what_helped_and_what_nothing_helps() -> None:
+def test_advice_names_helpful_settings_and_unsolved_failures() -> None:
     tried = replace(_tried(auto=(LARGE, failed("Other"))), remedies={LARGE: ""})
     helped = replace(tried, remedies={LARGE: "`s3_region = 'us-east-1'`"})
     results = Results(tried=[tried], absent={}, seconds=1)
 
-    assert f"No setting that was tried makes this work: {LARGE}." in list(advice(tried, results))
-    assert f"For this to work ({LARGE}) set `s3_region = 'us-east-1'`." in list(
+    assert f'These rows fail with every setting that was tried: "{LARGE}".' in list(
+        advice(tried, results)
+    )
+    assert f"Set `s3_region = 'us-east-1'`. Then these rows work: \"{LARGE}\"." in list(
         advice(helped, results)
     )
 
 
-def test_advice_is_of_transports_that_can_be_used() -> None:
+def test_advice_ignores_transports_that_do_not_work() -> None:
     bad = dict.fromkeys([LARGE, trials.OTHER_REGION], failed("no upload ID"))
     verdicts = dict(_tried().verdicts)
     verdicts["crt"] = {**verdicts["crt"], **bad}
@@ -161,13 +163,13 @@ def test_advice_is_of_transports_that_can_be_used() -> None:
 
     lines = list(advice(tried, Results(tried=[tried], absent={}, seconds=1)))
 
-    assert "`s3_region` is not needed, and any is taken." in lines
+    assert "`s3_region`: not needed; every value works." in lines
 
 
-def test_advice_names_the_transport_that_fails() -> None:
+def test_advice_names_the_transport_that_does_not_work() -> None:
     tried = _tried(crt=(LARGE, failed("Other")))
 
     lines = list(advice(tried, Results(tried=[tried], absent={}, seconds=1)))
 
-    assert "`s3_endpoint_url` and credentials; with these every row marked by * works." in lines
-    assert "`crt` cannot be used; `auto` takes `classic` where that is necessary." in lines
+    assert "Set `s3_endpoint_url` and credentials. Then all rows with a star work." in lines
+    assert "`crt` does not work; `auto` uses `classic` instead if necessary." in lines
