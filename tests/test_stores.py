@@ -173,3 +173,10 @@ def test_advice_names_the_transport_that_does_not_work() -> None:
 
     assert "Set `s3_endpoint_url` and credentials. Then all rows with a star work." in lines
     assert "`crt` does not work; `auto` uses `classic` instead if necessary." in lines
+
+
+def test_committed_page_has_every_row_and_store() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "stores.md").read_text()
+
+    assert all(f"\n| {row} " in page for row in ALL)
+    assert all(f"\n### {store.name}\n" in page for store in STORES)
