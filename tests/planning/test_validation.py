@@ -207,8 +207,8 @@ def test_different_bytes_at_one_destination_are_refused(where: Location, workdir
         plan_for({"x": "1/a", "x.@y": "2/a"}, where)
     assert str(caught.value) == (
         f"nothing was written: {workdir}/1/a and {workdir}/2/a differ, and both would become "
-        f"{where}/x/a. Keep them apart by the input's name, by parameterization or by a "
-        "substitution"
+        f"{where}/x/a. Change one of the destinations by the input's name, by parameterization or "
+        "by a substitution"
     )
 
 

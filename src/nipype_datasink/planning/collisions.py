@@ -1,7 +1,4 @@
-"""Collisions within a plan: two files for one place, or one that overwrites another's source.
-
-Everything here reads the disk and writes nothing.
-"""
+"""Find collisions in a plan: two files for one destination, or a source that is overwritten."""
 
 from __future__ import annotations
 
@@ -24,87 +21,88 @@ from nipype_datasink.signals import is_time_limit
 
 __all__ = ["check_collisions", "describe_collision"]
 
+_ADVICE = (
+    "Change one of the destinations by the input's name, by parameterization or by a substitution"
+)
+
 
 def check_collisions(plan: Plan, links: Collection[str]) -> None:
-    """Refuse a plan in which one file would replace another.
+    """Check that no file of a plan replaces another.
 
     Parameters
     ----------
     plan
-        Where everything goes.
+        All deliveries.
     links
-        Sources that are links.
+        Sources that are symbolic links.
 
     Raises
     ------
     CollisionError
-        If different bytes would end at one destination, also where the file system takes two
-        names for one; if a destination is also a folder; or if a source would be overwritten.
+        If different bytes have one destination, also where the file system takes two names for
+        one; if a destination is also a folder; or if a source would be overwritten.
     SourceError
-        If sources cannot be read to be compared.
+        If sources cannot be read to compare them.
     """
-    taken: dict[str, FileTransfer] = {}
+    transfers: dict[str, FileTransfer] = {}
     for delivery in plan.deliveries:
         for transfer in delivery.transfers:
-            other = taken.setdefault(transfer.destination, transfer)
+            other = transfers.setdefault(transfer.destination, transfer)
             if other is not transfer and not _same_bytes(transfer.source, other.source):
-                raise CollisionError(
-                    escaped(
-                        f"nothing was written: {other.source} and {transfer.source} differ, and "
-                        f"both would become {transfer.destination}. Keep them apart by the "
-                        "input's name, by parameterization or by a substitution"
-                    )
+                raise _collision(
+                    f"{other.source} and {transfer.source} differ, and both would become "
+                    f"{transfer.destination}. {_ADVICE}"
                 )
-    _refuse_names_that_are_one(taken)
-    files = PathMap(taken.items())
+    _check_similar_names(transfers)
+    files = PathMap(transfers.items())
     for folder in sorted(_folders(plan)):
         if file := files.find(folder):
-            raise CollisionError(
-                escaped(
-                    f"nothing was written: {file.source} would become the file {folder}, "
-                    "which is also the folder of other files"
-                )
+            raise _collision(
+                f"{file.source} would become the file {folder}, which is also the folder of other "
+                "files"
             )
-    _refuse_overwritten_sources(taken, files, links)
+    _check_sources_stay(transfers, files, links)
 
 
-def _refuse_names_that_are_one(taken: Mapping[str, FileTransfer]) -> None:
-    for group in group_similar_names(taken):
-        for place, other in combinations(group, 2):
-            sources = taken[place].source, taken[other].source
-            if same_place(place, other) and not _same_bytes(*sources):
-                raise CollisionError(
-                    f"nothing was written: {describe_collision(*sources, place, other)}"
-                )
+def _collision(message: str) -> CollisionError:
+    return CollisionError(escaped(f"nothing was written: {message}"))
 
 
-def describe_collision(source: str, another: str, place: str, other: str) -> str:
-    """Say that two different sources would become one file because their names are one."""
+def _check_similar_names(transfers: Mapping[str, FileTransfer]) -> None:
+    for group in group_similar_names(transfers):
+        for destination, other in combinations(group, 2):
+            sources = transfers[destination].source, transfers[other].source
+            if same_place(destination, other) and not _same_bytes(*sources):
+                raise _collision(describe_collision(*sources, destination, other))
+
+
+def describe_collision(
+    source: str, other_source: str, destination: str, other_destination: str
+) -> str:
+    """Return the message for two destinations that are one file on the file system."""
     return escaped(
-        f"{source} and {another} differ, but {place} and {other} are one file there: the file "
-        "system ignores case or Unicode form. Keep them apart by the input's name, by "
-        "parameterization or by a substitution"
+        f"{source} and {other_source} differ, but {destination} and {other_destination} are one "
+        f"file there: the file system ignores case or Unicode form. {_ADVICE}"
     )
 
 
-def _refuse_overwritten_sources(
-    taken: Mapping[str, FileTransfer], files: PathMap[FileTransfer], links: Collection[str]
+def _check_sources_stay(
+    transfers: Mapping[str, FileTransfer], files: PathMap[FileTransfer], links: Collection[str]
 ) -> None:
+    """Check that no source is the destination of another file."""
     real_directory = RealPathCache()
-    for place, transfer in taken.items():
-        if not os.path.isabs(place):
+    for destination, transfer in transfers.items():
+        if not os.path.isabs(destination):  # S3
             continue
-        places = [resolve_parent(transfer.source, real_directory)]
+        paths = [resolve_parent(transfer.source, real_directory)]
         if transfer.source in links:
-            places += _linked(places[0], real_directory)
-        for source in places:
-            other = files.find(source) or transfer
+            paths += _link_targets(paths[0], real_directory)
+        for path in paths:
+            other = files.find(path) or transfer
             if other is not transfer and not _same_bytes(transfer.source, other.source):
-                raise CollisionError(
-                    escaped(
-                        f"nothing was written: {transfer.source} is to be sunk, but {other.source} "
-                        "would overwrite it in the same run; use two sinks, one after the other"
-                    )
+                raise _collision(
+                    f"{transfer.source} is a source, but {other.source} would overwrite it in the "
+                    "same run; use two sinks, one after the other"
                 )
 
 
@@ -114,24 +112,22 @@ def _same_bytes(source: str, other: str) -> bool:
     except OSError as error:
         if is_time_limit(error):
             raise
+        path = error.filename or source
         raise SourceError(
-            escaped(
-                f"nothing was written: {error.filename or source} cannot be read: {error.strerror}"
-            )
+            escaped(f"nothing was written: {path} cannot be read: {error.strerror}")
         ) from error
 
 
-def _linked(place: str, real_directory: Callable[[str], str]) -> Iterator[str]:
-    """Yield what the link at `place` links to, and so on while that is a link."""
-    while os.path.islink(place):
-        place = resolve_parent(
-            os.path.join(os.path.dirname(place), os.readlink(place)), real_directory
-        )
-        yield place
+def _link_targets(path: str, real_directory: Callable[[str], str]) -> Iterator[str]:
+    """Yield the target of the link at `path`, and so on while the target is a link."""
+    while os.path.islink(path):
+        target = os.path.join(os.path.dirname(path), os.readlink(path))
+        path = resolve_parent(target, real_directory)
+        yield path
 
 
 def _folders(plan: Plan) -> Iterable[str]:
-    """Return every folder that a destination lies in, and every directory to be made."""
+    """Return every folder that contains a destination, and every directory of the plan."""
     folders: set[str] = set()
     for delivery in plan.deliveries:
         folders.update(delivery.directories)

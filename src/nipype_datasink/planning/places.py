@@ -1,8 +1,8 @@
-"""Whether two paths lead to one place on disk: the file system decides, not the spelling.
+"""Find out whether two paths lead to the same place on disk.
 
-Many file systems ignore case (APFS, SMB, exFAT), some also Unicode's normal form. A directory's
-listing shows how a name is stored there. Inode numbers alone say less: two hard links share one,
-and FUSE may give one file two. Everything here only reads.
+Many file systems ignore case (APFS, SMB, exFAT), some also the normal form of Unicode, so spelling
+does not decide. The listing of a directory shows how a name is stored. Inode numbers alone are not
+enough: two hard links have the same number, and FUSE may give one file two numbers.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ _TO_ASCII_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopq
 
 
 def normalize_name(path: str) -> str:
-    """Return what `path` has in common with all names that a file system may take for it.
+    """Return a form of `path` that is equal for all paths that a file system may take for it.
 
     Examples
     --------
     >>> normalize_name("/out/Re\u0301sum\u00e9.nii") == normalize_name("/out/r\u00e9sume\u0301.NII")
     True
     """
-    if path.isascii():
+    if path.isascii():  # the same result, but faster
         return path.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", path).casefold())
 
 
 def group_similar_names(paths: Iterable[str]) -> list[list[str]]:
-    """Return the paths on disk that differ in spelling only, together, in order."""
+    """Return groups of paths on disk that differ only in case or Unicode form, in order."""
     groups: dict[str, list[str]] = {}
     for path in paths:
         if path.startswith("/"):
@@ -53,15 +53,15 @@ def group_similar_names(paths: Iterable[str]) -> list[list[str]]:
 
 
 def same_place(path: str, other: str) -> bool:
-    """Return whether the file system takes two paths for one, as far as reading can tell.
+    """Return whether the file system takes two paths for one, as far as reading shows.
 
-    Where both exist the answer is certain. Where none does, it is True only if something else
-    shows that the file system ignores case.
+    The answer is certain if both exist. If neither does, it is True only if other names in the
+    directory show that the file system ignores case.
 
     Parameters
     ----------
     path, other
-        Absolute; addresses in S3 are never one.
+        Absolute. Different addresses in S3 are never the same place.
     """
     if path == other:
         return True
@@ -76,13 +76,13 @@ def same_place(path: str, other: str) -> bool:
 
 
 def _same_name(directory: str, name: str, other: str) -> bool:
-    """Return whether `directory` takes two names that are alike for one."""
+    """Return whether `directory` takes two similar names for one."""
     paths = [os.path.join(directory, each) for each in (name, other)]
-    there = [os.path.lexists(path) for path in paths]
-    if not any(there):
+    exist = [os.path.lexists(path) for path in paths]
+    if not any(exist):
         ascii_case = name.translate(_TO_ASCII_LOWER) == other.translate(_TO_ASCII_LOWER)
         return ascii_case and _ignores_case(directory)
-    if not all(there):
+    if not all(exist):
         return False
     try:
         names = os.listdir(directory)
@@ -92,21 +92,21 @@ def _same_name(directory: str, name: str, other: str) -> bool:
 
 
 def stored_name(directory: str, name: str, names: Collection[str]) -> str | None:
-    """Return the name by which `directory` lists what it holds as `name`.
+    """Return the name under which `directory` lists the file that is found as `name`.
 
     Parameters
     ----------
     directory
         Path of a directory.
     name
-        Of something in it.
+        Name of a file in it, in any spelling.
     names
-        All that the directory lists.
+        All names that the directory lists.
 
     Returns
     -------
     str or None
-        `name` itself where nothing is there; None where something is, and no entry can be it.
+        `name` itself if no such file exists; None if it exists, but no listed name can be its own.
     """
     path = os.path.join(directory, name)
     if name in names or not os.path.lexists(path):
@@ -114,21 +114,21 @@ def stored_name(directory: str, name: str, names: Collection[str]) -> str | None
     candidates = [each for each in names if normalize_name(each) == normalize_name(name)]
     if len(candidates) == 1:
         return candidates[0]
-    # Stored in a way of the file system's own (without a dot at its end, say); or the file system
-    # tells case apart but not normal forms.
+    # Either the file system has changed the name in another way (such as a dot at its end that it
+    # leaves out), or it distinguishes case but not normal forms. Then inode numbers decide.
     status = os.lstat(path)
     for each in candidates or names:
-        with suppress(OSError):  # it may be gone by now
+        with suppress(OSError):  # another process may have removed it
             if os.path.samestat(status, os.lstat(os.path.join(directory, each))):
                 return each
     return None
 
 
 def _ignores_case(directory: str) -> bool:
-    """Return whether something in or above `directory` shows that it ignores case.
+    """Return whether a name in or above `directory` shows that it ignores case.
 
-    Directories inherit that, so the nearest one that exists speaks for those to be made in it. An
-    empty one says nothing: there its own name in its parent speaks.
+    New directories inherit this from their parent, so the nearest existing directory is examined.
+    If that is empty, its own name in its parent shows it, unless it is a mount point.
     """
     while not os.path.isdir(directory):
         directory = os.path.dirname(directory)
@@ -145,22 +145,22 @@ def _ignores_case(directory: str) -> bool:
 def _found_in_other_case(
     directory: str, names: Iterable[str], listed: Collection[str]
 ) -> bool | None:
-    """Return whether one of `names` is also found with its case swapped; None if none has case."""
+    """Return whether a name is also found in swapped case; None if no name has letters to swap."""
     for name in names:
         swapped = "".join(each.swapcase() if each.isascii() else each for each in name)
-        if swapped not in listed:  # else it is an entry of its own, or nothing was swapped
+        if swapped not in listed:  # otherwise it is another file, or nothing was swapped
             return os.path.lexists(os.path.join(directory, swapped))
     return None
 
 
 def ancestors(path: str) -> Iterator[str]:
-    """Yield the folders that `path` lies in, the innermost first; never the root."""
+    """Yield the folders that contain `path`, from the innermost to the outermost, but not ``/``."""
     while len(path := os.path.dirname(path)) > 1:
         yield path
 
 
 def with_ancestors(paths: Iterable[str]) -> dict[str, str]:
-    """Return `paths` and every folder that they lie in, each with the first path that needs it."""
+    """Return `paths` and all folders that contain them, each with the first of the paths in it."""
     found: dict[str, str] = {}
     for path in paths:
         each = path
@@ -171,9 +171,9 @@ def with_ancestors(paths: Iterable[str]) -> dict[str, str]:
 
 
 class RealPathCache:
-    """Resolves links in paths of directories, and looks at no directory twice.
+    """Resolves links in paths of directories, with one system call for each directory.
 
-    `os.path.realpath` looks at all directories above one: for a deep tree, a look at each pair.
+    `os.path.realpath` looks up all parents of each path, which takes long on network file systems.
     """
 
     def __init__(self) -> None:
@@ -181,39 +181,36 @@ class RealPathCache:
         self._missing: set[str] = set()
 
     def __call__(self, path: str) -> str:
-        """Return `path`, which is absolute and need not exist, without links."""
+        """Return an absolute path without links; it need not exist."""
         if path in self._real:
             return self._real[path]
-        if os.path.normpath(path) != path:  # what ".." means depends on the links before it
+        if os.path.normpath(path) != path:  # ".." depends on links before it
             return os.path.realpath(path)
-        below: list[str] = []
+        names: list[str] = []
         while path not in self._real:
             path, name = os.path.split(path)
-            below.append(name)
-        for name in reversed(below):
-            above = self._real[path]
+            names.append(name)
+        for name in reversed(names):
+            parent = self._real[path]
             path = os.path.join(path, name)
-            self._real[path] = self._resolve(above, os.path.join(above, name))
+            self._real[path] = self._resolve(parent, os.path.join(parent, name))
         return self._real[path]
 
     def _resolve(self, directory: str, path: str) -> str:
-        if directory not in self._missing:
-            try:
+        if directory not in self._missing:  # nothing exists in a missing directory
+            with suppress(OSError):
                 return os.path.realpath(path) if stat.S_ISLNK(os.lstat(path).st_mode) else path
-            except OSError:
-                self._missing.add(path)
-        else:
-            self._missing.add(path)
+        self._missing.add(path)
         return path
 
 
 class PathMap(Generic[_Value]):
-    """Values by place: a path finds what another path to the same place was given.
+    """Maps paths to values; all paths to the same place have the same value.
 
     Parameters
     ----------
     items
-        Paths and their values; the first value of a place stays.
+        Paths and their values. Of several values for a place, the first is used.
     """
 
     def __init__(self, items: Iterable[tuple[str, _Value]] = ()) -> None:
@@ -223,13 +220,13 @@ class PathMap(Generic[_Value]):
             self.add(path, value)
 
     def add(self, path: str, value: _Value) -> None:
-        """Give a place its value, unless this path has one."""
+        """Set the value of a path, unless it has one."""
         if path not in self._values:
             self._values[path] = value
             self._spellings.setdefault(normalize_name(path), []).append(path)
 
     def find(self, path: str) -> _Value | None:
-        """Return the value of the place that `path` leads to."""
+        """Return the value of the place that `path` leads to; None if it has none."""
         if path in self._values:
             return self._values[path]
         for other in self._spellings.get(normalize_name(path), ()):
