@@ -182,6 +182,15 @@ def test_the_api_page_describes_every_input() -> None:
     assert "<!-- inputs -->" in (ROOT / "docs" / "api.md").read_text()
 
 
+def test_contributing_names_files_that_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    names = set(re.findall(r"`([\w/]+\.(?:py|md)|[\w/]+/)`", text))
+
+    roots = (ROOT, Path(nipype_datasink.__file__).parent, ROOT / "tests")
+    assert len(names) >= 40
+    assert [name for name in names if not any((root / name).exists() for root in roots)] == []
+
+
 def differences() -> list[list[str]]:
     """Return the cells of all tables of differences; the last one ends with a footnote."""
     text = (ROOT / "docs" / "differences.md").read_text()
