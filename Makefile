@@ -1,15 +1,15 @@
-# Every target sets up what it needs: a fresh clone and a Python 3.10 or later are enough.
+# Each target installs what it needs. You need a clone and Python 3.10 or later.
 PYTHON ?= python3
 VENV   := .venv
 PIP    := $(VENV)/bin/python -m pip install --quiet
 PYTEST := bin/python -m pytest -n 2
 
-# The oldest Python here that this library supports; nipype 1.8.6 does not import on 3.13.
+# The oldest installed Python that this library supports; nipype 1.8.6 cannot be imported on 3.13.
 PYENV  := $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions
 OLDEST = $(firstword $(foreach v,3.10 3.11 3.12,$(foreach p,python$(v) $(wildcard $(PYENV)/$(v).*/bin/python),\
          $(shell $(p) -c 'import venv, sys; print(sys.executable)' 2>/dev/null))) $(PYTHON))
 
-# $(call new-venv,directory,python): Debian's Python may have no ensurepip, but then it has a pip.
+# $(call new-venv,directory,python). Debian's Python may lack ensurepip; then its own pip is used.
 define new-venv
 @echo "Setting up $(1) ..."
 @rm -rf $(1)
@@ -18,10 +18,10 @@ define new-venv
 @$(1)/bin/python -m pip install --quiet --upgrade pip
 endef
 
-# The store of `make integration`: seaweedfs, or radosgw where Ceph is installed.
+# The store of `make integration`: seaweedfs, or radosgw if Ceph is installed.
 STORE  := seaweedfs
 
-# Two targets at once would install into one environment.
+# Targets share virtual environments, so they must not run at the same time.
 .NOTPARALLEL:
 .PHONY: help demo test lint docs integration soak oldest versions wheel-test mutants bench fuse slurm cluster \
         ceph stores clean
@@ -29,13 +29,13 @@ STORE  := seaweedfs
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: $(VENV)/demo.stamp ## Sink a real workflow's outputs into S3, twice, on this machine
+demo: $(VENV)/demo.stamp ## Run a real workflow and sink its outputs into a local S3 server, twice
 	$(VENV)/bin/nipype-datasink demo
 
 test: $(VENV)/dev.stamp ## Run the tests and measure their coverage
 	$(VENV)/$(PYTEST) --cov $(ARGS)
 
-lint: $(VENV)/dev.stamp ## Check style, types and the shape of the repository
+lint: $(VENV)/dev.stamp ## Check style, types and the form of the repository
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
@@ -45,20 +45,20 @@ lint: $(VENV)/dev.stamp ## Check style, types and the shape of the repository
 docs: $(VENV)/docs.stamp ## Build the documentation into build/docs
 	$(VENV)/bin/sphinx-build --fail-on-warning --keep-going docs build/docs
 
-integration: $(VENV)/integration.stamp ## Run the tests of S3 and of failures against a real store
+integration: $(VENV)/integration.stamp ## Run the S3 tests and the fault tests with a real store (STORE=seaweedfs or radosgw)
 	$(VENV)/$(PYTEST) --store $(STORE) tests/s3 tests/test_workflows.py tests/integration $(ARGS)
 
-soak: $(VENV)/integration.stamp ## Repeat the tests of failures for long; write docs/reliability-numbers.*
+soak: $(VENV)/integration.stamp ## Repeat the fault tests for a long time; write docs/reliability-numbers.*
 	$(VENV)/$(PYTEST) --store seaweedfs --soak -o faulthandler_timeout=7200 tests/integration $(ARGS)
 
-oldest: $(VENV)-oldest/stamp ## Run the tests with the lowest versions of everything
+oldest: $(VENV)-oldest/stamp ## Run the tests with the lowest supported version of each dependency
 	$(VENV)-oldest/$(PYTEST) $(ARGS)
 
-versions: $(VENV)/versions.stamp ## Run the tests with old and new versions, on every Python here
+versions: $(VENV)/versions.stamp ## Run the tests with the dependency versions of noxfile.py, on each installed Python
 	PATH="$$PATH$$(printf ':%s' $(PYENV)/*/bin)" $(VENV)/bin/nox $(ARGS)
 
 slurm cluster: export PATH := $(PATH):/usr/sbin
-slurm: ## Install SLURM, where apt-get can; nothing is started
+slurm: ## Install SLURM with apt-get if possible; does not start it
 	@for each in slurmctld slurmd sbatch munged; do command -v $$each >/dev/null || missing=1; done; \
 	if [ -n "$$missing" ]; then \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo -n); \
@@ -66,17 +66,17 @@ slurm: ## Install SLURM, where apt-get can; nothing is started
 	    apt-get -qq install --no-install-recommends slurmctld slurmd slurm-client munge >/dev/null; \
 	fi
 
-fuse: ## Install FUSE, where apt-get can; tests that need it are skipped without
+fuse: ## Install FUSE with apt-get if possible; tests that need it are skipped without it
 	@command -v fusermount3 >/dev/null || { \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo -n); \
 	  $$sudo apt-get -qq update && $$sudo env DEBIAN_FRONTEND=noninteractive \
 	    apt-get -qq install --no-install-recommends fuse3 >/dev/null; \
 	}
 
-cluster: $(VENV)/cluster.stamp slurm ## Run a real workflow under every plugin, SLURM's on two nodes
+cluster: $(VENV)/cluster.stamp slurm ## Run a real workflow with every nipype plugin; uses SLURM with two nodes
 	$(VENV)/bin/python -m pytest --cluster --store seaweedfs tests/distributed $(ARGS)
 
-wheel-test: $(VENV)/dev.stamp ## Run the tests of the sdist against the wheel, without src
+wheel-test: $(VENV)/dev.stamp ## Run the tests with the built wheel, without src
 	rm -rf build/dist build/wheel
 	$(VENV)/bin/python -m build --outdir build/dist
 	mkdir -p build/wheel
@@ -87,17 +87,17 @@ wheel-test: $(VENV)/dev.stamp ## Run the tests of the sdist against the wheel, w
 	  "$$(echo ../dist/*.whl)[crt,demo]"
 	cd build/wheel && .venv/$(PYTEST) $(ARGS)
 
-mutants: $(VENV)/mutants.stamp ## Break the pure modules on purpose; print what no test noticed
+mutants: $(VENV)/mutants.stamp ## Change the pure modules on purpose; print the changes that no test detects
 	@rm -rf mutants
 	$(VENV)/bin/mutmut run > mutants.log 2>&1 || { cat mutants.log; exit 1; }
 	@tr '\r' '\n' < mutants.log | tail -n 2
-	@echo "Survivors ($(VENV)/bin/mutmut show NAME; those that may live are in tests/mutants.md):"
+	@echo "Undetected changes (see one with $(VENV)/bin/mutmut show NAME; tests/mutants.md explains harmless ones):"
 	@$(VENV)/bin/mutmut results
 
-bench: build/bench/nulls3 $(VENV)/bench.stamp $(VENV)-peers/stamp ## Measure speed beside nipype and peers (20 minutes)
+bench: build/bench/nulls3 $(VENV)/bench.stamp $(VENV)-peers/stamp ## Compare the speed with nipype and other programs (20 minutes)
 	$(VENV)/bin/python -m benchmarks $(ARGS)
 
-ceph: ## Install Ceph's gateway, where apt-get can; nothing is started
+ceph: ## Install Ceph's S3 gateway with apt-get if possible; does not start it
 	@for each in ceph-mon ceph-osd radosgw; do command -v $$each >/dev/null || missing=1; done; \
 	if [ -n "$$missing" ]; then \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo -n); \
@@ -105,11 +105,11 @@ ceph: ## Install Ceph's gateway, where apt-get can; nothing is started
 	    apt-get -qq install --no-install-recommends ceph-mon ceph-osd radosgw >/dev/null; \
 	fi
 
-stores: $(VENV)/stores.stamp build/s3rver/stamp ## Try every store that can be installed here; write docs/stores.md (10 minutes)
-	@$(MAKE) --no-print-directory ceph || echo "radosgw could not be installed; it is not tried"
+stores: $(VENV)/stores.stamp build/s3rver/stamp ## Test every store that can be installed; write docs/stores.md (10 minutes)
+	@$(MAKE) --no-print-directory ceph || echo "radosgw could not be installed and is not tested"
 	$(VENV)/bin/python -m stores $(ARGS)
 
-clean: ## Remove everything made here
+clean: ## Remove everything that make has created
 	rm -rf $(VENV) $(VENV)-oldest $(VENV)-peers build dist mutants mutants.log htmlcov .coverage .coverage.* .hypothesis \
 	  .mypy_cache .nox .pytest_cache .ruff_cache .rumdl_cache
 
@@ -139,7 +139,7 @@ $(VENV)-peers/stamp: pyproject.toml
 build/s3rver/stamp:
 	@mkdir -p $(@D)
 	@npm install --silent --no-fund --no-audit --prefix $(@D) s3rver \
-	  || echo "npm could not install s3rver; it is not tried"
+	  || echo "npm could not install s3rver, which is not tested"
 	@touch $@
 
 build/bench/nulls3: $(wildcard benchmarks/nulls3/*)
