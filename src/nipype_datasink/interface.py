@@ -214,7 +214,7 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         creds_path = explicit_value(self.inputs, "creds_path")
         if not creds_path:
             return os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
-        from nipype_datasink.s3.client import read_credentials
+        from nipype_datasink.s3.credentials import read_credentials
 
         keys = read_credentials(creds_path)
         return keys.access_key_id, keys.secret_access_key
@@ -235,8 +235,7 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
 
     def _keys(self, settings: Settings) -> Keys | None:
         """Return the access key to use; None lets boto3 search for one."""
-        from nipype_datasink.s3.client import read_credentials
-        from nipype_datasink.s3.credentials import Keys
+        from nipype_datasink.s3.credentials import Keys, read_credentials
 
         if not self._is_overridden("_return_aws_keys"):
             return read_credentials(settings.creds_path) if settings.creds_path else None

@@ -1,18 +1,22 @@
-"""Reading the credentials files that AWS, MinIO and s3cmd hand out."""
+"""Read the access key from credentials files of AWS, MinIO and s3cmd."""
 
 from __future__ import annotations
 
 import codecs
 import csv
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from nipype_datasink.errors import CredentialsError
+from nipype_datasink.planning.addresses import expand_home
 
-__all__ = ["Keys", "parse_credentials"]
+__all__ = ["Keys", "parse_credentials", "read_credentials"]
+
+_MAX_FILE_BYTES = 1 << 20  # more is no credentials file; it is not read into memory
 
 _ID = ("accesskeyid", "accesskey")
 _SECRET = ("secretaccesskey", "secretkey")
@@ -46,6 +50,35 @@ class Keys:
 
     session_token: str | None = field(default=None, repr=False)
     """Token of temporary credentials."""
+
+
+def read_credentials(path: str) -> Keys:
+    """Read the access key from the file at `path`.
+
+    Raises
+    ------
+    CredentialsError
+        If the file cannot be read, or has no known format.
+    """
+    expanded = expand_home(path, "creds_path")
+    absolute = os.path.abspath(expanded)
+    try:
+        with open(absolute, "rb") as file:
+            content = file.read(_MAX_FILE_BYTES)
+    except OSError as error:
+        hint = "" if expanded == absolute else _relative_path_hint(absolute)
+        raise CredentialsError(
+            f"creds_path {path!r} cannot be read: {error.strerror}{hint}. Set it to the file that "
+            "AWS gave you, or leave it unset to use the environment or a profile"
+        ) from error
+    try:
+        return parse_credentials(content)
+    except CredentialsError as error:
+        raise CredentialsError(f"creds_path {path!r} cannot be used: {error}") from None
+
+
+def _relative_path_hint(absolute: str) -> str:
+    return f" (tried {absolute!r}; a node runs in its own directory, so set an absolute path)"
 
 
 def parse_credentials(content: bytes) -> Keys:

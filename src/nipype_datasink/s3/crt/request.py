@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 if TYPE_CHECKING:
-    from botocore.hooks import BaseEventHooks
-
     from nipype_datasink.s3.bucket_client import BucketClient
 
-__all__ = ["RequestTemplate", "make_template", "register_probe"]
+__all__ = ["RequestTemplate", "make_template"]
 
 _KEY = "key"
+_HANDLER_ID = "nipype-datasink-probe"  # botocore registers a handler of one id only once
 
 # Of the transport's own making; the length and the checksum are each file's.
 _OF_ONE_REQUEST = ("content-length", "content-md5", "expect", "x-amz-sdk-checksum-algorithm")
@@ -69,11 +68,6 @@ class _Probe(io.BytesIO):
     request: Mapping[str, Any]
 
 
-def register_probe(events: BaseEventHooks) -> None:
-    """Let a client whose events these are make templates."""
-    events.register_last("before-call", _keep)  # type: ignore[arg-type]  # may answer itself
-
-
 def _keep(params: Mapping[str, Any], **_: Any) -> tuple[Any, dict[str, Any]] | None:
     """Keep the request of a probe, in place of sending it."""
     probe = params.get("body")
@@ -89,13 +83,15 @@ def make_template(bucket: BucketClient) -> RequestTemplate:
     Parameters
     ----------
     bucket
-        Its client has learnt to `register_probe`.
+        Its client gets a handler, once, that lets no probe reach the network.
 
     Raises
     ------
     botocore.exceptions.BotoCoreError
         If an upload argument is none that a request can carry.
     """
+    # Registered last: the handlers before it may still change the request, or respond themselves.
+    bucket.client.meta.events.register_last("before-call", _keep, unique_id=_HANDLER_ID)  # type: ignore[arg-type]
     probe = _Probe()
     bucket.client.put_object(Bucket=bucket.name, Key=_KEY, Body=probe, **bucket.upload_args)
     request, context = probe.request, probe.request["context"]
