@@ -66,12 +66,12 @@ def plan_of(location: Location, count: int) -> Plan:
         (Status.NOT_TRIED, False),
     ],
 )
-def test_only_what_is_there_has_arrived(status: Status, arrived: bool) -> None:
+def test_sent_and_unchanged_files_have_arrived(status: Status, arrived: bool) -> None:
     assert status.arrived is arrived
 
 
 @pytest.mark.parametrize("status", Status)
-def test_only_what_has_arrived_is_verified(status: Status) -> None:
+def test_a_file_that_did_not_arrive_is_not_verified(status: Status) -> None:
     (transfer,) = plan_of(DISK, 1).transfers
     assert Outcome(transfer=transfer, status=status).verified is status.arrived
     assert not Outcome.failure(transfer, OSError("disk full")).verified
@@ -88,7 +88,7 @@ def test_each_target_gets_its_part_in_order() -> None:
     assert (disk.plans, bucket.plans) == ([plan.for_location(DISK)], [plan.for_location(BUCKET)])
 
 
-def test_one_line_tells_what_became_of_all(
+def test_one_log_line_counts_the_outcomes(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter([10.0, 12.5])
@@ -103,12 +103,12 @@ def test_one_line_tells_what_became_of_all(
     ]
 
 
-def test_a_line_tells_of_nothing_too(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_delivery_without_files_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     deliver(Plan(()), [Fake(DISK)])
     assert [item.getMessage().partition(" (")[0] for item in caplog.records] == ["/copy: nothing"]
 
 
-def test_what_no_store_confirms_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+def test_unverified_files_are_logged_as_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     class Silent(Fake):
         def deliver(self, plan: Plan) -> list[Outcome]:
             sent, unchanged = plan.transfers
@@ -123,7 +123,7 @@ def test_what_no_store_confirms_is_warned_about(caplog: pytest.LogCaptureFixture
     ]
 
 
-def test_an_error_accounts_for_every_file() -> None:
+def test_an_error_names_the_status_of_every_file() -> None:
     statuses = [Status.SENT, Status.NOT_TRIED, Status.UNCHANGED, Status.FAILED]
     cause = OSError("full")
     with pytest.raises(DeliveryError) as caught:
@@ -139,7 +139,7 @@ def test_an_error_accounts_for_every_file() -> None:
     assert [item.status for item in caught.value.outcomes] == statuses
 
 
-def test_a_failing_target_does_not_keep_the_next_from_trying() -> None:
+def test_a_failure_in_one_target_does_not_stop_the_next() -> None:
     plan = Plan((delivery(DISK, "a"), delivery(BUCKET, "a")))
     bucket = Fake(BUCKET, Status.SENT)
     with pytest.raises(DeliveryError, match="not everything arrived at /copy") as caught:
@@ -148,7 +148,7 @@ def test_a_failing_target_does_not_keep_the_next_from_trying() -> None:
     assert len(caught.value.outcomes) == 2
 
 
-def test_two_failures_are_one_error_that_tells_both() -> None:
+def test_failures_in_two_targets_are_one_error() -> None:
     plan = Plan((delivery(DISK, "a"), delivery(BUCKET, "a")))
     refused = OSError("refused")
     targets = [
@@ -172,7 +172,7 @@ def test_an_error_survives_pickling_with_its_outcomes() -> None:
     assert [getattr(item, "status", None) for item in error.outcomes] == [Status.FAILED]
 
 
-def test_an_outcome_is_verified_unless_said_otherwise(tmp_path: Path) -> None:
+def test_an_outcome_is_verified_by_default(tmp_path: Path) -> None:
     (transfer,) = plan_of(DISK, 1).transfers
     outcome = Outcome(transfer=transfer, status=Status.SENT)
     assert outcome.verified
@@ -183,7 +183,7 @@ class Body:
     """Something that can be seen to go."""
 
 
-def test_an_outcome_holds_nothing_of_what_was_sent() -> None:
+def test_an_outcome_keeps_no_request_body_in_memory() -> None:
     (transfer,) = plan_of(BUCKET, 1).transfers
     held: list[weakref.ref[Body]] = []
 
@@ -208,7 +208,7 @@ def test_an_outcome_holds_nothing_of_what_was_sent() -> None:
     assert str(outcome.cause) == "given up"
 
 
-def test_an_error_that_causes_itself_is_an_outcome_too() -> None:
+def test_an_error_with_a_circle_of_causes_can_be_an_outcome() -> None:
     (transfer,) = plan_of(BUCKET, 1).transfers
     one, two = OSError("one"), OSError("two")
     one.__cause__, two.__cause__ = two, one
@@ -223,7 +223,7 @@ class Broken(Fake):
         raise self.cause
 
 
-def test_an_accident_in_one_target_hides_nothing_of_another() -> None:
+def test_a_bug_in_one_target_keeps_the_outcomes_of_others() -> None:
     plan = Plan((delivery(DISK, "a"), delivery(BUCKET, "a"), delivery(BUCKET, "b")))
     fault = NameError("name 'x' is not defined")
     with pytest.raises(S3Error, match="failed: s3://bucket/out/a: name 'x'") as caught:
@@ -237,7 +237,7 @@ def test_an_accident_in_one_target_hides_nothing_of_another() -> None:
     assert pickle.loads(pickle.dumps(caught.value)).outcomes[0] == caught.value.outcomes[0]
 
 
-def test_an_error_whose_text_cannot_be_made_hides_nothing() -> None:
+def test_an_error_without_text_keeps_the_outcomes_of_others() -> None:
     class Mute(Exception):
         def __str__(self) -> str:
             raise RuntimeError("no text")
@@ -248,7 +248,7 @@ def test_an_error_whose_text_cannot_be_made_hides_nothing() -> None:
     assert [outcome.status for outcome in caught.value.outcomes] == [Status.SENT, Status.FAILED]
 
 
-def test_an_accident_without_files_is_an_error_of_ours_too() -> None:
+def test_a_bug_in_a_target_without_files_is_a_delivery_error() -> None:
     with pytest.raises(DeliveryError, match="/copy: NameError: x"):
         deliver(Plan(()), [Broken(DISK, cause=NameError("x"))])
 

@@ -38,7 +38,7 @@ FOLDERS = st.lists(st.sampled_from(["a", "b.c", "", "."]), max_size=6).map("/".j
         pytest.param("s3://b/a://c", S3Prefix("b", "a:/c"), id="scheme-in-prefix"),
     ],
 )
-def test_a_base_directory_is_read_as_written(written: str, expected: Location) -> None:
+def test_a_base_directory_is_parsed(written: str, expected: Location) -> None:
     assert parse_location(written) == expected
 
 
@@ -58,12 +58,12 @@ def test_a_tilde_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("written", ["~nobody-of-that-name", "~nobody-of-that-name/out"])
-def test_a_home_that_is_not_known_is_refused(written: str) -> None:
+def test_an_unknown_home_directory_is_an_error(written: str) -> None:
     with pytest.raises(SettingsError, match=r"local_copy .~nobody.*: the home directory of"):
         parse_location(written, "local_copy")
 
 
-def test_a_folder_may_begin_with_a_tilde(workdir: Path) -> None:
+def test_a_folder_name_may_start_with_a_tilde(workdir: Path) -> None:
     assert parse_location("./~nobody") == LocalDirectory(str(workdir / "~nobody"))
 
 
@@ -83,7 +83,9 @@ def test_a_folder_may_begin_with_a_tilde(workdir: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["base_directory", "local_copy"])
-def test_a_path_that_was_made_of_an_address_names_the_address(written: str, name: str) -> None:
+def test_a_path_made_from_an_s3_address_is_an_error_with_the_address(
+    written: str, name: str
+) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_location(written, name)
     assert str(caught.value).startswith(f"{name} {written!r} is not a directory; ")
@@ -93,7 +95,7 @@ def test_a_path_that_was_made_of_an_address_names_the_address(written: str, name
 @pytest.mark.parametrize(
     "written", ["gs:/b", "/work/gs:/b", "https:/b.s3.amazonaws.com", "file:/o"]
 )
-def test_a_path_that_was_made_of_another_address_is_refused(written: str) -> None:
+def test_a_path_made_from_another_address_is_an_error(written: str) -> None:
     with pytest.raises(SettingsError, match="unknown scheme"):
         parse_location(written)
 
@@ -101,7 +103,7 @@ def test_a_path_that_was_made_of_another_address_is_refused(written: str) -> Non
 @pytest.mark.parametrize(
     "container", ["s3://bucket/out", "s3:/bucket", "sub/s3:/bucket", " s3://b", "arn:aws:s3:::b"]
 )
-def test_a_container_is_no_address(container: str) -> None:
+def test_a_container_must_not_be_an_address(container: str) -> None:
     with pytest.raises(SettingsError, match="set base_directory to it"):
         check_container(container)
 
@@ -112,7 +114,7 @@ def test_a_container_may_have_any_other_name(container: str) -> None:
 
 
 @pytest.mark.parametrize("written", ["s3://", "S3:///", "s3:///prefix"])
-def test_an_s3_path_without_bucket_is_refused(written: str) -> None:
+def test_an_s3_address_without_bucket_is_an_error(written: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_location(written)
     assert repr(written) in str(caught.value)
@@ -128,7 +130,7 @@ def test_an_s3_path_without_bucket_is_refused(written: str) -> None:
         ("a+b.c-d1://x", "a+b.c-d1://"),
     ],
 )
-def test_an_unknown_scheme_is_refused(written: str, scheme: str) -> None:
+def test_an_unknown_scheme_is_an_error(written: str, scheme: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_location(written)
     assert f"{written!r} has the unknown scheme {scheme!r}" in str(caught.value)
@@ -136,7 +138,7 @@ def test_an_unknown_scheme_is_refused(written: str, scheme: str) -> None:
 
 
 @pytest.mark.parametrize("written", ["s3://bucket/..", "s3://bucket/a/../../b"])
-def test_a_base_outside_its_bucket_is_refused(written: str) -> None:
+def test_a_base_directory_outside_its_bucket_is_an_error(written: str) -> None:
     with pytest.raises(DestinationError) as caught:
         parse_location(written)
     assert str(caught.value) == f"{written!r} leaves its bucket by '..'"
@@ -155,7 +157,7 @@ def test_a_base_outside_its_bucket_is_refused(written: str) -> None:
         "arn:aws:s3::123456789012:accesspoint:multi",
     ],
 )
-def test_a_possible_bucket_name_passes(bucket: str) -> None:
+def test_a_valid_bucket_name_is_accepted(bucket: str) -> None:
     check_bucket_name(bucket)
 
 
@@ -178,7 +180,7 @@ def test_a_possible_bucket_name_passes(bucket: str) -> None:
         "arn:aws:sqs:us-east-1:123456789012:accesspoint:p",
     ],
 )
-def test_an_impossible_bucket_name_is_refused(bucket: str) -> None:
+def test_an_invalid_bucket_name_is_an_error(bucket: str) -> None:
     with pytest.raises(SettingsError) as caught:
         check_bucket_name(bucket)
     assert str(caught.value) == (
@@ -187,7 +189,7 @@ def test_an_impossible_bucket_name_is_refused(bucket: str) -> None:
     )
 
 
-def test_a_nul_character_is_refused() -> None:
+def test_a_nul_character_is_an_error() -> None:
     with pytest.raises(SettingsError) as caught:
         parse_location("/o\0", "local_copy")
     assert str(caught.value) == "local_copy '/o\\x00' contains a NUL character"
@@ -202,12 +204,12 @@ def test_an_error_names_the_input(written: str) -> None:
 
 
 @given(prefix=FOLDERS, container=FOLDERS)
-def test_a_prefix_reads_back_from_what_it_shows(prefix: str, container: str) -> None:
+def test_the_text_of_a_prefix_can_be_parsed_again(prefix: str, container: str) -> None:
     location = parse_location(f"s3://bucket/{prefix}").child(container)
     assert parse_location(str(location)) == location
 
 
-def test_an_unknown_scheme_is_told_with_what_to_use() -> None:
+def test_the_error_for_an_unknown_scheme_says_what_to_use() -> None:
     with pytest.raises(SettingsError) as caught:
         parse_location("gs://x")
     assert str(caught.value) == (
@@ -226,7 +228,9 @@ def test_an_unknown_scheme_is_told_with_what_to_use() -> None:
         ("me:secret@minio.lab:9000", "minio.lab:9000"),
     ],
 )
-def test_an_address_with_a_password_is_refused_by_its_host_alone(address: str, host: str) -> None:
+def test_an_address_with_a_password_is_an_error_that_names_the_host(
+    address: str, host: str
+) -> None:
     with pytest.raises(SettingsError) as caught:
         check_no_password(address, "s3_endpoint_url")
     message = str(caught.value)
@@ -235,7 +239,7 @@ def test_an_address_with_a_password_is_refused_by_its_host_alone(address: str, h
 
 
 @pytest.mark.parametrize("address", ["https://minio.lab:9000/path", "s3://bucket/a@b/c", "", "/a"])
-def test_an_address_without_a_password_is_taken(address: str) -> None:
+def test_an_address_without_a_password_is_accepted(address: str) -> None:
     check_no_password(address, "s3_endpoint_url")
 
 
@@ -247,5 +251,5 @@ def test_an_address_without_a_password_is_taken(address: str) -> None:
         ("me@lab and https://minio.lab", "me@lab and https://minio.lab"),
     ],
 )
-def test_passwords_are_not_shown(text: str, shown: str) -> None:
+def test_passwords_are_removed_from_text(text: str, shown: str) -> None:
     assert remove_passwords(text) == shown

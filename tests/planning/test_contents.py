@@ -28,7 +28,7 @@ def problems(path: Path) -> list[str]:
     return [str(problem) for problem in look(path).problems]
 
 
-def test_a_file_is_a_tree_of_one(tmp_path: Path) -> None:
+def test_the_contents_of_a_file_are_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"12345")
     assert look(path) == SourceContents(files=(SourceFile(str(path), "", 5),))
@@ -59,7 +59,7 @@ def test_a_file_comes_with_its_companions(
     assert found == [name, *companions]
 
 
-def test_a_directory_is_no_companion(tmp_path: Path) -> None:
+def test_a_directory_is_not_a_companion(tmp_path: Path) -> None:
     (tmp_path / "a.nii").write_bytes(b"x")
     (tmp_path / "a.mat").mkdir()
     assert [item.path for item in look(tmp_path / "a.nii").files] == [str(tmp_path / "a.nii")]
@@ -87,11 +87,11 @@ def test_a_dangling_companion_is_named(tmp_path: Path) -> None:
         ("/w/.a", ("/w/.a", "")),
     ],
 )
-def test_double_extensions_stay_whole(path: str, expected: tuple[str, str]) -> None:
+def test_double_extensions_are_not_split(path: str, expected: tuple[str, str]) -> None:
     assert split_extension(path) == expected
 
 
-def test_a_directory_is_walked_in_order_through_links(tmp_path: Path) -> None:
+def test_files_of_a_directory_are_sorted_and_links_followed(tmp_path: Path) -> None:
     top, other = tmp_path / "top", tmp_path / "other"
     (top / "b" / "empty").mkdir(parents=True)
     other.mkdir()
@@ -109,7 +109,7 @@ def test_a_directory_is_walked_in_order_through_links(tmp_path: Path) -> None:
     assert tree.real_directories == tuple(map(str, [top, top / "b", top / "b" / "empty", other]))
 
 
-def test_a_directory_may_be_reached_twice_but_not_in_a_circle(tmp_path: Path) -> None:
+def test_a_link_to_a_directory_above_it_is_a_problem(tmp_path: Path) -> None:
     top = tmp_path / "top"
     (top / "a").mkdir(parents=True)
     (top / "a" / "f").write_bytes(b"x")
@@ -133,28 +133,28 @@ def test_a_source_below_a_file_is_missing(tmp_path: Path) -> None:
     assert look(tmp_path / "f" / "a").problems[0].missing
 
 
-def test_a_dangling_link_is_named_with_its_aim(tmp_path: Path) -> None:
+def test_a_dangling_link_is_named_with_its_target(tmp_path: Path) -> None:
     path = tmp_path / "link"
     path.symlink_to("gone")
     why = "links to gone, which does not exist"
     assert look(path).problems == (Problem("x", str(path), why, True),)
 
 
-def test_a_link_in_a_circle_is_missing(tmp_path: Path) -> None:
+def test_a_link_to_itself_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "link"
     path.symlink_to("link")
     why = "is a link that leads back to itself"
     assert look(path).problems == (Problem("x", str(path), why, True),)
 
 
-def test_a_name_that_no_file_can_have_is_missing(tmp_path: Path) -> None:
+def test_a_source_whose_name_is_too_long_is_missing(tmp_path: Path) -> None:
     path = tmp_path / ("n" * 300)
     assert look(path).problems == (Problem("x", str(path), "does not exist", True),)
 
 
 @pytest.mark.parametrize("place", ["x", "d/x"], ids=["itself", "in-a-directory"])
 @pytest.mark.parametrize("kind", ["pipe", "socket"])
-def test_what_is_no_file_is_never_opened(
+def test_pipes_and_sockets_are_never_opened(
     kind: str, place: str, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = workdir / place
@@ -216,14 +216,16 @@ def test_files_are_compared_by_their_bytes(
     assert same_bytes(str(tmp_path / "1"), str(tmp_path / "2")) is same
 
 
-def test_links_of_one_file_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hard_links_to_one_file_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "1").write_bytes(b"x")
     os.link(tmp_path / "1", tmp_path / "2")
     monkeypatch.setattr("builtins.open", lambda *_: pytest.fail("was opened"))
     assert same_bytes(str(tmp_path / "1"), str(tmp_path / "2"))
 
 
-def test_directories_may_be_nested_deeper_than_calls(tmp_path: Path) -> None:
+def test_directories_may_have_more_levels_than_nested_calls(tmp_path: Path) -> None:
     folder = str(tmp_path)
     for _ in range(200):
         folder += "/d"

@@ -53,12 +53,12 @@ def test_a_misspelled_input_is_recognised(field: str, meant: str) -> None:
         "preproc.@mask",
     ],
 )
-def test_a_folder_is_left_alone(field: str) -> None:
+def test_a_folder_name_is_not_a_misspelling(field: str) -> None:
     assert likely_input(field, INPUTS) is None
 
 
 @pytest.mark.parametrize("field", ["output", "outputs", "trait_add", "motion"])
-def test_what_nobody_can_set_is_not_suggested(
+def test_inputs_that_cannot_be_set_are_not_suggested(
     field: str, workdir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     sink = DataSink()
@@ -67,16 +67,16 @@ def test_what_nobody_can_set_is_not_suggested(
     assert caplog.messages == []
 
 
-def test_a_beginning_counts_if_it_has_two_words() -> None:
+def test_the_start_of_an_input_is_recognised_if_it_has_two_words() -> None:
     assert likely_input("abcdef", ["abcdefghijkl"]) is None
     assert likely_input("abc_def", ["abc_defghijkl"]) == "abc_defghijkl"
 
 
-def test_the_nearest_input_is_the_likely_one() -> None:
+def test_the_most_similar_input_is_suggested() -> None:
     assert likely_input("abcdefx", ["abcdyyy", "abcdefg", "abcdefzz"]) == "abcdefg"
     assert likely_input("abcdefx", []) is None
 
 
 @pytest.mark.parametrize("field", ["container.qa", "parameter", "region", "encrypt", "remove"])
-def test_a_plausible_folder_is_left_alone(field: str) -> None:
+def test_a_plausible_folder_name_is_not_a_misspelling(field: str) -> None:
     assert likely_input(field, INPUTS) is None

@@ -45,7 +45,7 @@ def test_a_container_in_s3_is_always_below(container: str, prefix: str) -> None:
     assert location.child(container) == S3Prefix("bucket", prefix, "other")
 
 
-def test_a_container_that_leaves_the_bucket_is_refused() -> None:
+def test_a_container_that_leaves_the_bucket_is_an_error() -> None:
     with pytest.raises(DestinationError) as caught:
         S3Prefix("bucket", "out").child("../../x")
     assert str(caught.value) == "'s3://bucket/out/../../x' leaves its bucket by '..'"
@@ -64,7 +64,7 @@ def test_a_nul_character_in_a_destination_is_an_error() -> None:
     assert str(caught.value) == "'/o/\\x00' contains a NUL character"
 
 
-def test_a_location_shows_itself_as_written() -> None:
+def test_the_text_of_a_location_is_as_written() -> None:
     assert str(LocalDirectory("/out")) == "/out"
     assert str(S3Prefix("bucket")) == "s3://bucket"
     assert str(S3Prefix("bucket", "a/b")) == "s3://bucket/a/b"
@@ -83,7 +83,7 @@ def test_a_location_shows_itself_as_written() -> None:
     ],
     ids=str,
 )
-def test_a_label_names_the_bucket_that_receives(location: Location, label: str) -> None:
+def test_a_label_names_the_actual_bucket(location: Location, label: str) -> None:
     assert location.label == label
 
 
@@ -107,13 +107,13 @@ def test_a_key_is_resolved_as_a_file_system_would(destination: str, key: str) ->
 
 
 @pytest.mark.parametrize("destination", ["s3://buckets/a", "s3://bucket", "/a", "S3://bucket/a"])
-def test_a_destination_elsewhere_has_no_key(destination: str) -> None:
+def test_a_destination_outside_the_bucket_has_no_key(destination: str) -> None:
     with pytest.raises(DestinationError) as caught:
         S3Prefix("bucket").key(destination)
     assert str(caught.value) == f"{destination!r} is not in the bucket 'bucket'"
 
 
-def test_a_key_that_leaves_the_bucket_is_refused() -> None:
+def test_a_key_that_leaves_the_bucket_is_an_error() -> None:
     with pytest.raises(DestinationError) as caught:
         S3Prefix("bucket", "out").key("s3://bucket/out/../../x")
     assert str(caught.value) == "'s3://bucket/out/../../x' leaves its bucket by '..'"
@@ -129,7 +129,7 @@ def test_a_key_may_have_up_to_1024_bytes(name: str) -> None:
     [("", "0"), ("k" * 1025, "1,025"), ("é" * 513, "1,026")],
     ids=["0", "1025", "1026-by-2"],
 )
-def test_a_key_of_another_size_is_refused(name: str, size: str) -> None:
+def test_a_key_of_another_size_is_an_error(name: str, size: str) -> None:
     with pytest.raises(DestinationError) as caught:
         S3Prefix("bucket").key(f"s3://bucket/{name}")
     assert str(caught.value) == (
@@ -138,7 +138,7 @@ def test_a_key_of_another_size_is_refused(name: str, size: str) -> None:
     )
 
 
-def test_a_key_that_is_not_utf8_is_refused() -> None:
+def test_a_key_that_is_not_utf8_is_an_error() -> None:
     destination = os.fsdecode(b"s3://bucket/\xff")
     with pytest.raises(DestinationError) as caught:
         S3Prefix("bucket").key(destination)
@@ -147,7 +147,7 @@ def test_a_key_that_is_not_utf8_is_refused() -> None:
     )
 
 
-def test_a_report_names_the_place_that_has_the_file() -> None:
+def test_a_resolved_destination_is_in_the_actual_bucket() -> None:
     assert LocalDirectory("/out").resolve("/out/../x//a") == "/out/../x//a"
     assert S3Prefix("bucket", "o").resolve("s3://bucket/o//./a") == "s3://bucket/o/a"
     assert S3Prefix("bucket", "o", "mine").resolve("s3://bucket/o/a") == "s3://mine/o/a"
@@ -160,7 +160,7 @@ def test_keys_resolve_as_paths_do_or_leave_the_bucket(path: str) -> None:
 
 
 @given(path=PATHS)
-def test_a_path_leaves_the_bucket_exactly_if_it_climbs_above_it(path: str) -> None:
+def test_a_path_leaves_the_bucket_only_if_it_goes_above_it(path: str) -> None:
     climbs = posixpath.normpath(f"./{path}").startswith("..")
     with pytest.raises(DestinationError) if climbs else nullcontext():
         S3Prefix("bucket").key(f"s3://bucket/{path}/f")

@@ -36,7 +36,7 @@ def sink(workdir: Path, *substitutions: tuple[str, str], **inputs: object) -> No
         ("/".join(["n" * 99] * 50), "needs 5,0[0-9]{2} bytes; paths are limited to 4,096"),
     ],
 )
-def test_all_impossible_names_are_refused_at_once(new: str, why: str, workdir: Path) -> None:
+def test_all_names_that_are_too_long_are_named_at_once(new: str, why: str, workdir: Path) -> None:
     with pytest.raises(DestinationError, match=why) as caught:
         sink(workdir, ("y/c", f"y/{new}"), ("x/d", f"x/{new}"))
     lines = str(caught.value).splitlines()
@@ -45,20 +45,20 @@ def test_all_impossible_names_are_refused_at_once(new: str, why: str, workdir: P
     assert not (workdir / "out").exists()
 
 
-def test_half_a_character_in_a_destination_is_refused(workdir: Path) -> None:
+def test_a_lone_surrogate_in_a_destination_is_an_error(workdir: Path) -> None:
     with pytest.raises(DestinationError, match=r"lone surrogate.*\n.*lone surrogate"):
         sink(workdir, container=f"sub{SURROGATE}")
     assert not (workdir / "out").exists()
 
 
-def test_bytes_that_are_not_utf8_are_delivered(workdir: Path) -> None:
+def test_names_that_are_not_utf8_are_delivered(workdir: Path) -> None:
     (workdir / "\udcff").write_text("z")
     sink(workdir, z=str(workdir / "\udcff"))
     assert tree(workdir / "out/z") == {"\udcff": b"z"}
 
 
 @pytest.mark.parametrize("name", ["n" * 255, "é" * 127])
-def test_names_that_a_disk_takes_are_delivered(name: str, workdir: Path) -> None:
+def test_long_names_within_the_limits_are_delivered(name: str, workdir: Path) -> None:
     sink(workdir, ("y/c", f"y/{name}"))
     assert tree(workdir / "out/y") == {name: b"c"}
 
@@ -70,7 +70,7 @@ def test_a_local_copy_is_checked_before_anything_is_written(workdir: Path) -> No
     assert not (workdir / "copy").exists()
 
 
-def test_a_temporary_file_fits_beside_the_longest_path() -> None:
+def test_the_longest_path_leaves_room_for_a_temporary_file() -> None:
     assert len(_temporary_path("/a/b")) == len("/a") + TEMPORARY_BYTES
     longest = "/" + "/".join(["n" * 99] * 40)
     longest += "/" + "n" * (4095 - TEMPORARY_BYTES - len(longest) - 1)
@@ -79,17 +79,17 @@ def test_a_temporary_file_fits_beside_the_longest_path() -> None:
         PathLimits().check(f"{longest}n/a")
 
 
-def test_a_file_system_without_limits_takes_any_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_limits_allows_any_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "pathconf", lambda *_: -1)
     PathLimits().check("/" + "n" * 5000)
 
 
-def test_half_a_character_is_no_base_directory(workdir: Path) -> None:
+def test_a_lone_surrogate_in_the_base_directory_is_an_error(workdir: Path) -> None:
     with pytest.raises(SettingsError, match=r"base_directory .* contains a lone surrogate"):
         sink(workdir, base_directory=f"{workdir}/{SURROGATE}")
 
 
-def test_half_a_character_is_no_source(workdir: Path) -> None:
+def test_a_lone_surrogate_in_a_source_is_a_missing_source(workdir: Path) -> None:
     with pytest.raises(MissingSourceError, match=r"z: .*/q.ud800.* contains a lone surrogate"):
         sink(workdir, z=f"{workdir}/q{SURROGATE}")
     assert (workdir / "out/y/c").exists()

@@ -88,7 +88,7 @@ def letters() -> Iterator[str]:
     ],
 )
 @pytest.mark.parametrize("depth", [0, 1, 3])
-def test_a_value_that_is_no_path_is_named(value: object, problem: str, depth: int) -> None:
+def test_a_value_that_is_not_a_path_is_a_problem(value: object, problem: str, depth: int) -> None:
     for _ in range(depth):
         value = [value]
     sources, found = flatten({"x": value, "y": "/y"})
@@ -105,7 +105,7 @@ def test_an_open_file_is_not_read(tmp_path: Path) -> None:
             assert [item.why for item in found] == ["is an open file; give its path"]
 
 
-def test_a_path_that_can_read_itself_is_a_path() -> None:
+def test_a_path_object_with_a_read_method_is_a_path() -> None:
     class Readable(PurePosixPath):
         def read(self) -> str:
             return ""
@@ -113,7 +113,7 @@ def test_a_path_that_can_read_itself_is_a_path() -> None:
     assert flatten({"x": Readable("/a")}) == ([Source("x", "/a")], [])
 
 
-def test_what_only_seems_to_be_iterable_is_no_path() -> None:
+def test_an_array_without_dimensions_is_not_a_path() -> None:
     _, found = flatten({"x": np.array(5)})
     assert [str(item) for item in found] == ["x: array(5) is a ndarray, not a path"]
 
@@ -126,7 +126,7 @@ def test_an_iterator_is_not_consumed() -> None:
 
 
 @given(value=NESTED)
-def test_nothing_is_lost_however_deep(value: object) -> None:
+def test_nested_values_are_all_found(value: object) -> None:
     def leaves(item: object) -> list[str]:
         if isinstance(item, str):
             return [item]
