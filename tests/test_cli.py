@@ -97,7 +97,7 @@ def test_an_address_without_a_bucket_is_refused(workdir: Path) -> None:
     ("module", "message"),
     [
         ("moto.moto_server.werkzeug_app", "the demo needs moto"),
-        ("nipype_datasink.demo.run", "install what the demonstration needs"),
+        ("nipype_datasink.demo.run", "install the packages of the demo"),
     ],
     ids=["moto", "demo"],
 )

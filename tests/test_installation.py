@@ -78,7 +78,7 @@ def test_what_keeps_nipypes_class_is_named(workdir: Path, use: str, named: str) 
     output = python(f"{use}\n{INSTALL}")
 
     (warning,) = [line for line in output.splitlines() if "Warning" in line]
-    assert f"stays so in {named}" in warning or f", {named}" in warning
+    assert f"still used by {named}" in warning or f", {named}" in warning
     assert "the module nipype" not in warning
     assert "RuntimeWarning" in warning
 

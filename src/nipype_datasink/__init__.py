@@ -1,4 +1,4 @@
-"""A drop-in replacement for nipype's `DataSink` that loses nothing, on disk and in S3."""
+"""Provide a drop-in replacement for nipype's `DataSink` that delivers safely to disk and S3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m nipype_datasink`` is the command ``nipype-datasink``."""
+"""Run the command ``nipype-datasink`` as ``python -m nipype_datasink``."""
 
 from nipype_datasink.cli import main
 

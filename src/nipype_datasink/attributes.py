@@ -1,4 +1,4 @@
-"""The inputs of a sink as attributes of the sink: nipype's manual sets ``sink.local_copy``."""
+"""Make each input also an attribute of the sink, as nipype's manual sets ``sink.local_copy``."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Any
 
 __all__ = ["InputAttribute", "add_input_attributes"]
 
-# What nipype's own interfaces set on themselves.
-_NIPYPES = ("ignore_exception", "inputs", "resource_monitor")
+# Attributes that nipype's interfaces set on themselves.
+_RESERVED = ("ignore_exception", "inputs", "resource_monitor")
 
 
 class InputAttribute:
-    """An attribute of a sink that stands for one of its inputs.
+    """An attribute of a sink that reads and sets one of its inputs.
 
     Parameters
     ----------
     name
-        Of the input.
+        Name of the input.
     """
 
     def __init__(self, name: str) -> None:
@@ -38,7 +38,8 @@ class InputAttribute:
         """Set the input."""
         own = vars(sink)
         if "inputs" not in own:
-            # A subclass keeps something of its own by this name, before it calls our constructor.
+            # A subclass uses this name for a value of its own, and sets it before it calls the
+            # constructor of the sink.
             own[self._name] = value
             return
         setattr(sink.inputs, self._name, value)
@@ -46,11 +47,11 @@ class InputAttribute:
 
 
 def add_input_attributes(sink_class: Any) -> None:
-    """Give a class an attribute for each input of its ``input_spec``.
+    """Add an attribute to a class for each input of its ``input_spec``.
 
-    What the class has already, its own or inherited, stays as it is.
+    Attributes that the class defines or inherits are not changed.
     """
     for name in sink_class.input_spec.class_trait_names():
-        if name.startswith(("_", "trait_")) or name in _NIPYPES or hasattr(sink_class, name):
+        if name.startswith(("_", "trait_")) or name in _RESERVED or hasattr(sink_class, name):
             continue
         setattr(sink_class, name, InputAttribute(name))

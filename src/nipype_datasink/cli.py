@@ -1,4 +1,4 @@
-"""The command ``nipype-datasink``."""
+"""Define the command ``nipype-datasink``."""
 
 from __future__ import annotations
 
@@ -8,53 +8,54 @@ from typing import Any
 
 import click
 
-from nipype_datasink.workflows.script import Interrupted, run_script
+from nipype_datasink.workflows.script import ScriptInterrupted, run_script
 
 __all__ = ["main"]
 
 
 class _Command(click.Group):
-    """Ends as Python does where Ctrl-C has ended a script: by SIGINT, after all else is cleaned up.
+    """A group of commands that ends by SIGINT, as Python does, if Ctrl-C ended a script.
 
-    A shell that runs several commands goes on after one that exits with a code. Click exits.
+    Click would exit with a code instead. A shell script or loop around the command would then
+    continue with its next command.
     """
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command."""
+        """Run the command, and let a `KeyboardInterrupt` end the process."""
         try:
             return super().main(*args, **kwargs)
-        except Interrupted:
-            sys.excepthook = lambda *_: None  # the traceback is written already
+        except ScriptInterrupted:
+            sys.excepthook = lambda *_: None  # the traceback was already printed
             raise KeyboardInterrupt from None
 
 
 @click.group(cls=_Command)
 @click.version_option(package_name="nipype-datasink")
 def main() -> None:
-    """Put pipeline outputs where they belong, on disk or in S3."""
+    """Copy the outputs of nipype pipelines to a directory or to S3."""
 
 
 @main.command()
 @click.option(
     "--to",
     metavar="s3://BUCKET/PREFIX",
-    help="Sink into a bucket of your own. Without it, into one that is made up on this machine.",
+    help="Write to this bucket. Without it, the demo starts a temporary S3 server on this machine.",
 )
 @click.option("--endpoint-url", metavar="URL", help="Address of an S3-compatible store.")
 @click.option(
     "--directory",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keep the working directory and the local copy here; otherwise they are temporary.",
+    help="Keep the working directory and the local copy here. Without it, they are temporary.",
 )
 def demo(to: str | None, endpoint_url: str | None, directory: Path | None) -> None:
-    """Run a real workflow on real images into S3, twice."""
+    """Run a workflow on real images twice, and write its outputs to S3."""
     if endpoint_url and not to:
-        raise click.UsageError("--endpoint-url needs --to, the bucket at that address")
+        raise click.UsageError("--endpoint-url needs --to, the bucket at this address")
     try:
         from nipype_datasink.demo.run import run_demo
     except ImportError as error:
         raise click.ClickException(
-            f"{error}; install what the demonstration needs: pip install 'nipype-datasink[demo]'"
+            f"{error}; install the packages of the demo: pip install 'nipype-datasink[demo]'"
         ) from error
     run_demo(to, directory=directory, endpoint_url=endpoint_url)
 
@@ -63,17 +64,18 @@ def demo(to: str | None, endpoint_url: str | None, directory: Path | None) -> No
 @click.option(
     "--missing",
     type=click.Choice(["error", "skip"]),
-    help="What sinks do where sources do not exist: fail after everything else is delivered, or "
-    "only warn. What the pipeline itself sets wins. Options stand before SCRIPT.",
+    help="What sinks do if sources do not exist: fail after everything else is delivered, or only "
+    "log a warning. A value that the pipeline sets itself takes precedence. Write options before "
+    "SCRIPT.",
 )
 @click.argument("script", type=click.Path(exists=True, dir_okay=False))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(missing: str | None, script: str, arguments: tuple[str, ...]) -> None:
-    """Run a pipeline's SCRIPT with this DataSink in the place of nipype's.
+    """Run a pipeline's SCRIPT with this DataSink instead of nipype's.
 
-    It runs as `python SCRIPT ARGUMENTS...` would. Jobs of a batch system get the sinks of its
-    nodes as they are; classes that it derives from nipype's have their own module to be imported
-    there, which has to call nipype_datasink.install().
+    The script runs as with `python SCRIPT ARGUMENTS...`. Jobs of a batch system also use this
+    DataSink. But if the pipeline defines a subclass of nipype's DataSink, the module of the
+    subclass must call nipype_datasink.install(), because such jobs import it in a new process.
     """
     from nipype_datasink.configuration import configure
 

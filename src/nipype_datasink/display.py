@@ -1,4 +1,4 @@
-"""Showing names of files to people: on a terminal, in logs and in errors."""
+"""Escape file names that are shown on a terminal, in logs and in errors."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ __all__ = ["escaped", "escaped_lines"]
 
 
 def escaped(text: str) -> str:
-    r"""Return `text` with each character that cannot be printed as an escape of Python's.
+    r"""Return `text` with each character that is not printable replaced by its Python escape.
 
-    A file's name may hold line feeds, and sequences that move a terminal's cursor or change its
-    colours; shown as they are, they can look like lines of a log.
+    A file name may contain line feeds, or control sequences that move the cursor of a terminal.
+    Without escaping, such a name can look like a line of the log.
 
     Examples
     --------
@@ -24,5 +24,5 @@ def escaped(text: str) -> str:
 
 
 def escaped_lines(text: str) -> str:
-    """Return `text` with its line feeds as they are, and everything else as `escaped` shows it."""
+    """Return `text` with every line escaped; line feeds are kept."""
     return "\n".join(map(escaped, text.split("\n")))

@@ -1,7 +1,7 @@
-"""Every error this library raises, each also the builtin that callers already catch.
+"""Define all errors; each is also a subclass of the builtin that callers already catch.
 
-All of them carry one message and survive pickling, so that a failure in a worker process
-reaches the parent (and nipype's crash file) as it was raised.
+Every error has one message and can be pickled, so that a failure in a worker process reaches the
+parent process (and nipype's crash file) unchanged.
 """
 
 from __future__ import annotations
@@ -26,47 +26,47 @@ __all__ = [
 
 
 class DataSinkError(Exception):
-    """Anything that keeps outputs from being delivered."""
+    """Outputs could not be delivered. Base class of all other errors."""
 
     outcomes: tuple[Outcome, ...] = ()
-    """What became of each file; empty where nothing was tried."""
+    """Result for each file; empty if no file was tried."""
 
 
 class SettingsError(DataSinkError, ValueError):
-    """An input of the sink that cannot be honoured, or two that contradict each other."""
+    """An input of the sink is not valid, or two inputs contradict each other."""
 
 
 class SourceError(DataSinkError, ValueError):
-    """A value that cannot be sunk: no path, a pipe, a directory that contains itself."""
+    """A value cannot be sunk: it is not a path, or a pipe, or a directory with a loop."""
 
 
 class MissingSourceError(DataSinkError, FileNotFoundError):
-    """One or more sources that do not exist; all else is delivered, and the message names them."""
+    """Sources do not exist. The message names them; everything else is delivered."""
 
 
 class CollisionError(DataSinkError, ValueError):
-    """Two sources with different bytes that would end at one destination."""
+    """Two sources with different bytes would get the same destination."""
 
 
 class DestinationError(DataSinkError, OSError):
-    """A destination that cannot hold what should go there."""
+    """A destination cannot hold its file or directory."""
 
 
 class DeliveryError(DataSinkError, OSError):
-    """Files that could not be written; the message says which arrived and which did not."""
+    """Files could not be written. The message lists which files were delivered and which not."""
 
 
 class LateCollisionError(CollisionError, DeliveryError):
-    """A collision that only showed in writing: the first file is there, the other is not."""
+    """A collision was detected while writing. The first file was written, the second was not."""
 
 
 class S3Error(DeliveryError):
-    """Files that S3 has not confirmed; the message says what is there and what is not.
+    """S3 did not confirm files. The message lists which files were delivered and which not.
 
-    Where S3 answered with an error, the class is `S3ClientError`. It is also botocore's
+    If S3 answered with an error, the class is `S3ClientError`. It is also a subclass of botocore's
     ``ClientError``, and has its ``response``.
     """
 
 
 class CredentialsError(S3Error):
-    """Credentials that are missing, unreadable or of an unknown form."""
+    """Credentials are missing, unreadable or in an unknown format."""

@@ -1,4 +1,7 @@
-"""``nipype.interfaces.io`` with our `DataSink` in it: ``import nipype_datasink.io as nio``."""
+"""Replace ``nipype.interfaces.io``: ``import nipype_datasink.io as nio``.
+
+All names are those of nipype, except `DataSink` and its input and output specifications.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ DataSink = _interface.DataSink
 DataSinkInputSpec = _inputs.DataSinkInputSpec
 DataSinkOutputSpec = _inputs.DataSinkOutputSpec
 
-# Whatever the installed nipype has.
+# The public names of the installed version of nipype.
 __all__ = sorted(name for name in vars(_upstream) if not name.startswith("_"))  # noqa: PLE0605
 
 

@@ -1,4 +1,4 @@
-"""Running a pipeline's script as Python itself would, with our `DataSink` installed."""
+"""Run a pipeline's script as Python does, with this `DataSink` installed."""
 
 from __future__ import annotations
 
@@ -10,35 +10,39 @@ from types import ModuleType
 
 from nipype_datasink.installation import install
 
-__all__ = ["Interrupted", "run_script"]
+__all__ = ["ScriptInterrupted", "run_script"]
 
 
-class Interrupted(BaseException):
-    """A script was ended by Ctrl-C and its traceback is written; click turns no such error away."""
+class ScriptInterrupted(BaseException):
+    """Ctrl-C ended the script, and its traceback was printed.
+
+    It is not a `KeyboardInterrupt`, because click handles that itself and exits with a code.
+    """
 
 
 def run_script(path: str, arguments: Sequence[str] = ()) -> None:
-    """Install our `DataSink`, then run a script as ``python path arguments...`` does.
+    """Install this `DataSink`, then run a script as ``python path arguments...`` does.
 
     Parameters
     ----------
     path
-        File with Python's source.
+        Python source file.
     arguments
-        What the script finds in ``sys.argv`` after its own path.
+        Command-line arguments of the script, for ``sys.argv``.
 
     Raises
     ------
     SystemExit
-        As the script raised it; after a traceback, with the code that Python exits with.
-    Interrupted
+        If the script raises it, or with exit code 1 after the traceback of another exception.
+    ScriptInterrupted
         After the traceback of a `KeyboardInterrupt`.
     """
     install()
     sys.argv[:] = [path, *arguments]
     if not getattr(sys.flags, "safe_path", False):
         sys.path[0] = os.path.dirname(os.path.realpath(path))
-    # Not by runpy: it shows other paths and takes the module away while threads may still run.
+    # `runpy` is not used: it shows other paths in tracebacks, and it removes the module from
+    # `sys.modules` at the end, while threads of the script may still run.
     main = sys.modules["__main__"] = ModuleType("__main__")
     main.__file__ = os.path.abspath(path)
     vars(main)["__builtins__"] = builtins
@@ -50,8 +54,8 @@ def run_script(path: str, arguments: Sequence[str] = ()) -> None:
         raise
     except BaseException as error:  # noqa: BLE001 - whatever the script raises
         traceback = error.__traceback__
-        error.__traceback__ = traceback and traceback.tb_next  # without this very function
+        error.__traceback__ = traceback and traceback.tb_next  # without the frame of this function
         sys.excepthook(type(error), error, error.__traceback__)
         if isinstance(error, KeyboardInterrupt):
-            raise Interrupted from None
+            raise ScriptInterrupted from None
         sys.exit(1)
