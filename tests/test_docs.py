@@ -96,7 +96,7 @@ def test_the_encryption_example_uses_its_kms_key(lab: Bucket) -> None:
 def test_the_listing_example_prints_incomplete_uploads(
     lab: Bucket, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    client, key = lab.meta.client, "path/to/output/dir/cut-off.dat"
+    client, key = lab.meta.client, "path/to/output/dir/incomplete.dat"
     upload = client.create_multipart_upload(Bucket=lab.name, Key=key)["UploadId"]
     code = blocks(ROOT / "docs" / "s3.md", "python")
     (listing,) = [block for block in code if "list_multipart_uploads" in block]
