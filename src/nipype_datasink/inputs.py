@@ -14,7 +14,7 @@ from nipype.interfaces.base import Str, Undefined, isdefined, traits
 from nipype_datasink.errors import SettingsError
 from nipype_datasink.planning.addresses import check_no_password
 from nipype_datasink.planning.hints import likely_input
-from nipype_datasink.s3.arguments import refuse_secrets
+from nipype_datasink.s3.arguments import check_no_secrets
 from nipype_datasink.s3.pickling import describe_bucket, enable_pickling
 
 __all__ = [
@@ -108,7 +108,7 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
             If the value holds a secret, which nipype would write into reports and pickles.
         """
         if name == "s3_upload_args" and isinstance(value, Mapping):
-            refuse_secrets(value)
+            check_no_secrets(value)
         if not isinstance(value, (str, os.PathLike)) or not cls._takes_text(name):
             return value
         text = _path_as_text(value)

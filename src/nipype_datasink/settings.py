@@ -21,7 +21,7 @@ from nipype_datasink.planning.addresses import check_bucket_name, check_containe
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.routing import Substitutions
 from nipype_datasink.s3.arguments import check_crt, check_upload_args
-from nipype_datasink.s3.endpoint import check_endpoint, endpoint_of
+from nipype_datasink.s3.endpoint import check_endpoint, configured_endpoint
 from nipype_datasink.worker import batch_job, why_node_local
 
 __all__ = ["Settings", "in_bucket", "substitutions_of", "warn_about_directories"]
@@ -172,7 +172,7 @@ class Settings:
             )
         if not injected:
             check_bucket_name(location.bucket)
-            if endpoint := endpoint_of(self.s3_endpoint_url):
+            if endpoint := configured_endpoint(self.s3_endpoint_url):
                 check_endpoint(endpoint, location.bucket)
             return
         for name in ("s3_endpoint_url", "s3_region", "s3_profile"):

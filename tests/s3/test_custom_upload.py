@@ -248,7 +248,7 @@ def test_an_overridden_upload_removes_nothing_and_says_so(
     sink.inputs.x = str(workdir / "d")
     sink.run()
     assert contents(bucket) == {"out/x/d/old": b"old"}
-    assert "remove_dest_dir removes nothing here" in caplog.text
+    assert "remove_dest_dir deletes nothing here" in caplog.text
 
 
 class Nipypes(DataSink):

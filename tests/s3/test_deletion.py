@@ -117,7 +117,7 @@ def test_a_page_of_something_else_deletes_nothing(script: Script, bucket: Bucket
     for operation in ("DeleteObjects", "DeleteObject", "HeadObject"):
         script.answer(operation, Reply(body=PAGE))
     assert set(run(bucket).values()) == {
-        "was not deleted: the answer is not S3's; check s3_endpoint_url"
+        "was not deleted: the response is not from S3; check s3_endpoint_url"
     }
 
 

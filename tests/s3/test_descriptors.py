@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 from nipype_datasink.s3 import descriptors
-from nipype_datasink.s3.descriptors import are_scarce, free_descriptors, reserved_requests
+from nipype_datasink.s3.descriptors import (
+    are_descriptors_scarce,
+    free_descriptors,
+    reserved_requests,
+)
 
 
 @pytest.fixture
@@ -39,10 +43,10 @@ def test_what_is_open_is_not_free(limit: int) -> None:
     close_files(files)
 
 
-def test_they_are_scarce_when_more_than_half_are_in_use(limit: int) -> None:
-    assert not are_scarce()
+def test_they_are_descriptors_scarce_when_more_than_half_are_in_use(limit: int) -> None:
+    assert not are_descriptors_scarce()
     files = open_files(200)
-    assert are_scarce()
+    assert are_descriptors_scarce()
     close_files(files)
 
 

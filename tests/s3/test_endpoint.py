@@ -29,7 +29,7 @@ from tests.s3.script import Script
     ],
 )
 def test_an_endpoint_that_holds_the_bucket_is_refused(endpoint: str, instead: str) -> None:
-    with pytest.raises(SettingsError, match="already holds the bucket 'mybucket'") as caught:
+    with pytest.raises(SettingsError, match="includes the bucket 'mybucket'") as caught:
         check_endpoint(endpoint, "mybucket")
     assert f"set s3_endpoint_url to {instead!r}" in str(caught.value)
 
@@ -82,7 +82,7 @@ def test_nothing_is_written_or_sent_before(
         monkeypatch.setenv(where, f"{script.url}/mybucket")
     else:
         sink.inputs.s3_endpoint_url = f"{script.url}/mybucket"
-    with pytest.raises(SettingsError, match="already holds the bucket"):
+    with pytest.raises(SettingsError, match="includes the bucket"):
         sink.run()
     assert not (workdir / "copy").exists()
     assert script.requests == []

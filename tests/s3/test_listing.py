@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nipype_datasink import S3Error
-from nipype_datasink.s3.listing import StoredObject, list_below, look_up
+from nipype_datasink.s3.listing import StoredObject, list_keys, look_up
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
@@ -165,7 +165,7 @@ def test_nothing_is_asked_for_no_keys() -> None:
 )
 def test_an_answer_that_is_no_listing_is_an_error(answer: dict[str, Any]) -> None:
     client = mock.Mock(**{"list_objects_v2.return_value": answer})
-    with pytest.raises(S3Error, match="not a listing of S3's; check s3_endpoint_url"):
+    with pytest.raises(S3Error, match="the response is not from S3; check s3_endpoint_url"):
         look_up(client, "mybucket", ["a"], {})
 
 
@@ -191,7 +191,7 @@ class Careless(Pages):
 
 
 def below(pages: Pages, prefix: str) -> list[str]:
-    return list(list_below(pages, "mybucket", prefix, {}))  # type: ignore[arg-type]
+    return list(list_keys(pages, "mybucket", prefix, {}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
@@ -243,14 +243,14 @@ class Endless:
 def test_a_listing_without_progress_is_an_error(page: Callable[[int], dict[str, Any]]) -> None:
     endless = Endless(page)
     with pytest.raises(S3Error, match="does not end"):
-        list(list_below(endless, "mybucket", "out/", {}))  # type: ignore[arg-type]
+        list(list_keys(endless, "mybucket", "out/", {}))  # type: ignore[arg-type]
     assert endless.requests < 200
 
 
 def test_empty_pages_before_the_last_are_allowed() -> None:
     last = {"IsTruncated": False, "Contents": [{"Key": "out/a", "Size": 1}]}
     pages = Endless(lambda count: last if count == 50 else {})
-    assert list(list_below(pages, "mybucket", "out/", {})) == ["out/a"]  # type: ignore[arg-type]
+    assert list(list_keys(pages, "mybucket", "out/", {})) == ["out/a"]  # type: ignore[arg-type]
 
 
 def test_a_listing_before_version_2_goes_on_after_its_last_key() -> None:
@@ -259,8 +259,8 @@ def test_a_listing_before_version_2_goes_on_after_its_last_key() -> None:
 
 def test_what_is_no_listing_does_not_count_as_an_empty_folder() -> None:
     client = mock.Mock(**{"list_objects_v2.return_value": {"ResponseMetadata": {}}})
-    with pytest.raises(S3Error, match="not a listing of S3's"):
-        list(list_below(client, "mybucket", "out/", {}))
+    with pytest.raises(S3Error, match="the response is not from S3; check s3_endpoint_url"):
+        list(list_keys(client, "mybucket", "out/", {}))
 
 
 def test_three_keys_among_25_on_pages_of_ten_cost_three_requests(
@@ -276,7 +276,7 @@ def test_three_keys_among_25_on_pages_of_ten_cost_three_requests(
     keys = ["out/000000", "out/000012", "out/000024", "out/000025"]
     assert list(look_up(client, lone_bucket.name, keys, {})) == keys[:3]
     assert requests["ListObjectsV2"] <= 3
-    assert list(list_below(client, lone_bucket.name, "out/", {})) == numbered(25)
+    assert list(list_keys(client, lone_bucket.name, "out/", {})) == numbered(25)
 
 
 def test_a_store_gives_sizes_and_etags(bucket: Bucket) -> None:
@@ -299,7 +299,7 @@ def test_a_store_finds_odd_keys(bucket: Bucket, keys: tuple[str, ...]) -> None:
 def test_listing_below_a_prefix_takes_only_what_starts_with_it(bucket: Bucket) -> None:
     for key in ("dir/a", "dir/b/c", "dirX/a", "di"):
         bucket.put_object(Key=key)
-    assert list(list_below(bucket.meta.client, bucket.name, "dir/", {})) == ["dir/a", "dir/b/c"]
+    assert list(list_keys(bucket.meta.client, bucket.name, "dir/", {})) == ["dir/a", "dir/b/c"]
 
 
 def test_a_bucket_that_is_not_there_is_an_error(bucket: Bucket) -> None:

@@ -55,7 +55,7 @@ def test_a_file_that_another_of_the_run_has_replaced_is_a_failure(
     script: Script, workdir: Path, credentials: None, transfer_client: str
 ) -> None:
     take_names_for_one(script)
-    with pytest.raises(S3Error, match="for one object, which holds the bytes of another") as caught:
+    with pytest.raises(S3Error, match="which now holds the bytes of another") as caught:
         sink_into(script, transfer_client, make_files(workdir, "one", "two")).run()
     statuses = [outcome.status for outcome in caught.value.outcomes]
     assert sorted(statuses, key=str) == [Status.FAILED, Status.SENT]

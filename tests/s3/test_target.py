@@ -496,7 +496,7 @@ def test_many_are_deleted_in_batches(
     requests: Counter[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nipype_datasink.s3.deletion._AT_ONCE", 1)
+    monkeypatch.setattr("nipype_datasink.s3.deletion._MAX_OBJECTS_PER_REQUEST", 1)
     replacing.run()
     assert requests["DeleteObjects"] == 2
     assert "out/d/d/sub/old" not in contents(lone_bucket)

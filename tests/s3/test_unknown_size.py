@@ -11,7 +11,7 @@ import pytest
 
 from nipype_datasink import DataSink, FileTransfer, Outcome, S3Error, Status
 from nipype_datasink.s3 import unknown_size
-from nipype_datasink.s3.unknown_size import measured
+from nipype_datasink.s3.unknown_size import with_known_sizes
 from tests.conftest import contents
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def test_what_has_no_end_fails_alone_and_nothing_is_left_of_it(
     files: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(unknown_size, "_MOST", 10)
+    monkeypatch.setattr(unknown_size, "_MAX_COPY_BYTES", 10)
     monkeypatch.setattr(tempfile, "tempdir", str(workdir / "temporary"))
     (workdir / "temporary").mkdir()
     sink.inputs.x = [str(VERSION), *files]
@@ -67,7 +67,7 @@ def test_what_has_no_end_fails_alone_and_nothing_is_left_of_it(
 
 def test_an_outcome_names_the_source_and_the_size_that_was_read() -> None:
     planned = FileTransfer(source=str(VERSION), destination="s3://mybucket/x", size=0)
-    with measured([planned]) as files:
+    with with_known_sizes([planned]) as files:
         (transfer,) = files.transfers
         assert Path(transfer.source).read_bytes() == VERSION.read_bytes()
         outcome = files.original(Outcome(transfer=transfer, status=Status.SENT))
@@ -84,6 +84,6 @@ def test_an_interrupt_while_files_are_copied_leaves_no_copy(
     monkeypatch.setattr(unknown_size, "_copy", interrupt)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     transfer = FileTransfer(source=str(VERSION), destination="s3://b/x", size=0)
-    with pytest.raises(KeyboardInterrupt), measured([transfer]):
+    with pytest.raises(KeyboardInterrupt), with_known_sizes([transfer]):
         pass
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,7 @@
-"""Delivery to S3. Neither boto3 nor botocore is imported before a sink writes to ``s3://``."""
+"""Deliver to S3: clients and credentials, listing, sending, verifying and deleting.
+
+boto3 and botocore are imported only when a sink writes to ``s3://``, as importing them takes time.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 __all__ = ["has_crt"]
 
-_OLDEST = (0, 37)  # the first that is content with as little memory as we grant it
+_MIN_VERSION = (0, 37)  # older ones need more memory than the transport allows them
 
 
 @cache
@@ -17,4 +20,4 @@ def has_crt() -> bool:
         installed = version("awscrt")
     except PackageNotFoundError:
         return False
-    return tuple(int(part) for part in installed.split(".")[:2]) >= _OLDEST
+    return tuple(int(part) for part in installed.split(".")[:2]) >= _MIN_VERSION

@@ -1,4 +1,4 @@
-"""Which settings of uploads a sink takes."""
+"""Check boto3's upload arguments (`s3_upload_args`)."""
 
 from __future__ import annotations
 
@@ -7,54 +7,57 @@ from collections.abc import Iterable
 from nipype_datasink.errors import SettingsError
 from nipype_datasink.s3 import has_crt
 
-__all__ = ["check_crt", "check_upload_args", "refuse_secrets"]
+__all__ = ["check_crt", "check_no_secrets", "check_upload_args"]
 
-# Each says something about one object, and not about all that a sink sends.
-_OF_ONE_OBJECT = ("Checksum", "MpuObjectSize")
+# Prefixes of arguments. Those of the first kind hold a value of one object, such as its digest, but
+# a sink sends many.
+_FOR_ONE_OBJECT = ("Checksum", "MpuObjectSize")
 _SECRET = ("SSECustomer", "CopySourceSSECustomer")
-_OF_ALL = ("ChecksumAlgorithm",)
+_FOR_ALL_OBJECTS = ("ChecksumAlgorithm",)  # an exception of the first kind
 
 
-def refuse_secrets(names: Iterable[str]) -> None:
-    """Refuse keys for encryption before nipype can write them into reports and pickles.
+def check_no_secrets(names: Iterable[str]) -> None:
+    """Check that no argument is a secret key: nipype would write it into reports and pickles.
 
     Raises
     ------
     SettingsError
-        Naming the argument, and not its value.
+        If an argument is a customer-provided key. The message names it without its value.
     """
     for name in names:
         if name.startswith(_SECRET):
             raise SettingsError(
-                f"s3_upload_args: {name!r} is refused: nipype would write the secret into reports "
-                "and pickles; use ServerSideEncryption 'aws:kms' with SSEKMSKeyId"
+                f"s3_upload_args: {name!r} is not allowed, because nipype would write the secret "
+                "into reports and pickles; use ServerSideEncryption 'aws:kms' with SSEKMSKeyId"
             )
 
 
 def check_upload_args(names: Iterable[str]) -> None:
-    """Refuse upload arguments that boto3 does not know or that are no setting of a whole sink.
+    """Check that boto3 has these upload arguments, and that they can apply to every object.
 
     Raises
     ------
     SettingsError
-        Naming the argument.
+        If it does not, or they cannot. The message names the argument.
     """
     from boto3.s3.transfer import S3Transfer
 
     known = S3Transfer.ALLOWED_UPLOAD_ARGS
-    refuse_secrets(names)
+    check_no_secrets(names)
     for name in names:
         if name not in known:
-            taken = ", ".join(each for each in known if _is_taken(each))
-            raise SettingsError(f"s3_upload_args: boto3 has no {name!r}; set any of {taken}")
-        if not _is_taken(name):
+            allowed = ", ".join(each for each in known if _is_allowed(each))
             raise SettingsError(
-                f"s3_upload_args: {name!r} is refused: it says something about one object only"
+                f"s3_upload_args: unknown upload argument {name!r}; allowed: {allowed}"
+            )
+        if not _is_allowed(name):
+            raise SettingsError(
+                f"s3_upload_args: {name!r} is not allowed, because it applies to one object only"
             )
 
 
-def _is_taken(name: str) -> bool:
-    return name in _OF_ALL or not name.startswith((*_OF_ONE_OBJECT, *_SECRET))
+def _is_allowed(name: str) -> bool:
+    return name in _FOR_ALL_OBJECTS or not name.startswith((*_FOR_ONE_OBJECT, *_SECRET))
 
 
 def check_crt(*, injected: bool) -> None:

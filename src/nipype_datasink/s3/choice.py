@@ -16,7 +16,7 @@ from nipype_datasink.s3.classic import ClassicTransport
 from nipype_datasink.s3.client import session_of
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from nipype_datasink.s3.crt.request import RequestTemplate, make_template
-from nipype_datasink.s3.descriptors import are_scarce
+from nipype_datasink.s3.descriptors import are_descriptors_scarce
 from nipype_datasink.s3.dialect import dialect_of
 from nipype_datasink.s3.mocking import is_mocked
 from nipype_datasink.s3.transport import Transport
@@ -97,7 +97,7 @@ def close_idle_connections() -> None:
 
     It keeps up to 500 of them open after a delivery, and others in this process would find none.
     """
-    if are_scarce() and (runtime := sys.modules.get("nipype_datasink.s3.crt.client")):
+    if are_descriptors_scarce() and (runtime := sys.modules.get("nipype_datasink.s3.crt.client")):
         runtime.forget_idle_clients()
 
 

@@ -1,4 +1,7 @@
-"""Delivery to buckets that are not boto3's own: mocks, fakes, and subclasses' own ways."""
+"""Send files as nipype does: by a subclass's ``_upload_to_s3``, or to a bucket that is not boto3's.
+
+Nothing is known of such a bucket, so its files count as sent but not verified.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,9 @@ __all__ = ["send_as_nipype", "send_by_hook"]
 def send_by_hook(
     hook: Callable[[Any, str, str], object], bucket: Any, delivery: Delivery
 ) -> list[Outcome]:
-    """Let a subclass's ``_upload_to_s3`` send one delivery: a directory at once, files singly."""
+    """Send a delivery by a subclass's ``_upload_to_s3``: a directory in one call, or each file."""
     if delivery.directories:
+        # nipype passes a directory with a slash at its end.
         parts = [(f"{delivery.source}/", delivery.destination, delivery.transfers)]
     else:
         parts = [(item.source, item.destination, (item,)) for item in delivery.transfers]
@@ -38,15 +42,15 @@ def send_by_hook(
 def send_as_nipype(
     bucket: Any, delivery: Delivery, upload_args: Mapping[str, Any], progress: Progress
 ) -> list[Outcome]:
-    """Send one delivery to anything that has the three members nipype uses of a bucket.
+    """Send one delivery to any object that has the three members that nipype uses of a bucket.
 
     Parameters
     ----------
     bucket
         Has ``name``, ``Object(key=...).e_tag`` and ``upload_file(source, key, ExtraArgs=...,
-        Callback=...)``; nothing else is touched.
+        Callback=...)``. Nothing else of it is used.
     delivery
-        What to send.
+        The files to send.
     upload_args
         ``ExtraArgs``.
     progress
@@ -55,7 +59,7 @@ def send_as_nipype(
     outcomes = []
     for transfer in delivery.transfers:
         try:
-            if _is_there(bucket, transfer.key, transfer.source):
+            if _is_unchanged(bucket, transfer.key, transfer.source):
                 outcomes.append(Outcome(transfer=transfer, status=Status.UNCHANGED))
                 continue
             bucket.upload_file(
@@ -67,10 +71,10 @@ def send_as_nipype(
     return outcomes
 
 
-def _is_there(bucket: Any, key: str, path: str) -> bool:
+def _is_unchanged(bucket: Any, key: str, path: str) -> bool:
     try:
         etag = bucket.Object(key=key).e_tag
-    except Exception:  # noqa: BLE001 - each fake has its own word for "not there"
+    except Exception:  # noqa: BLE001 - each fake raises its own error for a missing object
         return False
     digest = digest_from_etag(etag) if isinstance(etag, str) else None
     return digest is not None and digest.part_count is None and matches(digest, path)

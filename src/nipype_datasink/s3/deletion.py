@@ -1,4 +1,4 @@
-"""Deleting objects, also where a store lacks the request that deletes many at once."""
+"""Delete objects, also in stores that cannot delete many with one request."""
 
 from __future__ import annotations
 
@@ -23,19 +23,22 @@ from nipype_datasink.s3.listing import look_up
 if TYPE_CHECKING:
     from botocore.hooks import BaseEventHooks
 
-__all__ = ["delete", "exclude_alike", "send_content_md5"]
+__all__ = ["delete", "exclude_other_spellings", "send_content_md5"]
 
 _logger = logging.getLogger("nipype.interface")
 
-_AT_ONCE = 1000  # objects; https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
+_MAX_OBJECTS_PER_REQUEST = (
+    1000  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
+)
 _NO_CONTENT, _SERVER_ERROR = 204, 500
-_GONE = ("NoSuchKey", "NotFound", "404")
+_NOT_FOUND = ("NoSuchKey", "NotFound", "404")
 
 
 def send_content_md5(events: BaseEventHooks) -> None:
-    """Let a client whose events these are send ``Content-MD5`` with DeleteObjects.
+    """Make a client send ``Content-MD5`` with DeleteObjects; `events` are the client's.
 
-    S3 asked for it before it knew other checksums; stores that are older than those still do.
+    S3 required this header before it had other checksums. Some stores still do, and boto3 no longer
+    sends it.
     """
     events.register("before-call.s3.DeleteObjects", _add_content_md5)
 
@@ -45,22 +48,23 @@ def _add_content_md5(params: Mapping[str, Any], **_: Any) -> None:
     params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
 
 
-def exclude_alike(
+def exclude_other_spellings(
     bucket: BucketClient, keys: Sequence[str], delivered: Collection[str]
 ) -> list[str]:
-    """Return those of `keys` that are surely no other spelling of a key in `delivered`.
+    """Return `keys` without those that may be another spelling of a delivered key.
 
-    A gateway to a file system that ignores case or Unicode form lists one object by the first name
-    that it was given. Where two keys are two objects, both are listed.
+    A gateway to a file system that ignores case or Unicode form keeps one object for two spellings,
+    and lists it under the first. To delete that name would delete the file that was just sent. If
+    the two keys are two objects, the store lists both, and the old one may be deleted.
 
     Parameters
     ----------
     bucket
-        Where all of them are.
+        The bucket that holds all of them.
     keys
-        As listed before anything was delivered.
+        Keys to delete, as listed before anything was delivered.
     delivered
-        What must stay.
+        Keys that must stay.
     """
     spellings: dict[str, list[str]] = {}
     for key in delivered:
@@ -76,7 +80,11 @@ def exclude_alike(
         if not all(other in listed for other in spellings[normalize_name(key)])
     }
     for key in stay:
-        _logger.warning("%s: %r stays: the store takes it for what was sent", bucket.name, key)
+        _logger.warning(
+            "%s: %r is not deleted: the store treats its name and that of a new file as the same",
+            bucket.name,
+            key,
+        )
     return [key for key in keys if key not in stay]
 
 
@@ -85,15 +93,15 @@ def delete(
 ) -> list[Outcome]:
     """Delete objects; return an outcome for each that remains.
 
-    Keys whose deletion the store does not confirm, or that it cannot delete together, are deleted
-    one by one.
+    If the store does not confirm that a key was deleted, or cannot delete many keys with one
+    request, those keys are deleted one by one.
     """
     remaining: dict[str, Exception] = {}
     unconfirmed: list[str] = []
-    for begin in range(0, len(keys), _AT_ONCE):
-        batch = keys[begin : begin + _AT_ONCE]
+    for begin in range(0, len(keys), _MAX_OBJECTS_PER_REQUEST):
+        batch = keys[begin : begin + _MAX_OBJECTS_PER_REQUEST]
         try:
-            confirmed, errors = _delete_together(bucket, batch)
+            confirmed, errors = _delete_batch(bucket, batch)
         except (ClientError, BotoCoreError) as error:
             if _is_final(error):
                 remaining.update(dict.fromkeys(batch, error))
@@ -103,19 +111,22 @@ def delete(
         remaining.update(errors)
         unconfirmed += [key for key in batch if key not in confirmed and key not in errors]
     threads = estimator.estimate(CLASSIC_REQUESTS)
-    singly = parallel_map(lambda key: _delete_one(bucket, key), unconfirmed, threads=threads)
-    found = zip(unconfirmed, singly, strict=True)
+    errors_of_each = parallel_map(
+        lambda key: _delete_one(bucket, key), unconfirmed, threads=threads
+    )
+    found = zip(unconfirmed, errors_of_each, strict=True)
     remaining.update({key: error for key, error in found if error})
     return [_failure(bucket, key, error) for key, error in remaining.items()]
 
 
-def _delete_together(
+def _delete_batch(
     bucket: BucketClient, batch: Sequence[str]
 ) -> tuple[set[str], dict[str, Exception]]:
-    """Return the keys that were deleted, and why others were not."""
+    """Return the keys that were deleted, and the errors of others; some may be in neither."""
     response = bucket.client.delete_objects(
         Bucket=bucket.name,
-        # Not quietly: a quiet answer looks like a foreign one, which confirms nothing.
+        # Without `Quiet`, as the response then names each deleted key. An empty response, which any
+        # other server may send, confirms nothing.
         Delete={"Objects": [{"Key": key} for key in batch]},
         **bucket.request_args,
     )
@@ -123,7 +134,7 @@ def _delete_together(
     errors: dict[str, Exception] = {}
     for item in response.get("Errors", []):
         key, code = item.get("Key", ""), item.get("Code", "")
-        if code in _GONE:
+        if code in _NOT_FOUND:
             confirmed.add(key)
         elif key in batch:
             errors[key] = S3Error(f"was not deleted: {item.get('Message') or code}")
@@ -131,37 +142,38 @@ def _delete_together(
 
 
 def _is_final(error: Exception) -> bool:
-    """Return whether requests for single objects would end as the one for many did."""
+    """Return whether requests for single objects would fail as the one for many did."""
     if concerns_bucket(error) or code_of(error) in DENIED:
         return True
-    # Botocore calls an answer without a document, even of 200, a 500: something else answered.
+    # botocore gives the code "500" to a response without a document, even if its status is 200. It
+    # may come from a store that lacks DeleteObjects, so single requests are tried.
     overloaded = isinstance(error, ClientError) and _status(error.response) >= _SERVER_ERROR
     return overloaded and code_of(error) not in ("500", "NotImplemented", "501")
 
 
 def _delete_one(bucket: BucketClient, key: str) -> Exception | None:
-    """Return why an object was not deleted."""
+    """Return why an object was not deleted; None if it was."""
     try:
-        answer = bucket.client.delete_object(Bucket=bucket.name, Key=key, **bucket.request_args)
-        if _status(answer) != _NO_CONTENT and _is_there(bucket, key):
-            return S3Error("was not deleted: the answer is not S3's; check s3_endpoint_url")
+        response = bucket.client.delete_object(Bucket=bucket.name, Key=key, **bucket.request_args)
+        if _status(response) != _NO_CONTENT and _exists(bucket, key):
+            return S3Error("was not deleted: the response is not from S3; check s3_endpoint_url")
     except (ClientError, BotoCoreError) as error:
-        return None if code_of(error) in _GONE else error
+        return None if code_of(error) in _NOT_FOUND else error
     return None
 
 
-def _is_there(bucket: BucketClient, key: str) -> bool:
+def _exists(bucket: BucketClient, key: str) -> bool:
     try:
         bucket.head(key)
     except ClientError as error:
-        if code_of(error) in _GONE:
+        if code_of(error) in _NOT_FOUND:
             return False
         raise
     return True
 
 
-def _status(answer: Mapping[str, Any]) -> int:
-    return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+def _status(response: Mapping[str, Any]) -> int:
+    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def _failure(bucket: BucketClient, key: str, error: Exception) -> Outcome:

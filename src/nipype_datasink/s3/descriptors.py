@@ -1,4 +1,4 @@
-"""File descriptors: a process has a limited number of them, for files and sockets of all kinds."""
+"""Share the process's file descriptors, which files and sockets of all kinds need."""
 
 from __future__ import annotations
 
@@ -9,48 +9,49 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["are_scarce", "free_descriptors", "reserved_requests"]
+__all__ = ["are_descriptors_scarce", "free_descriptors", "reserved_requests"]
 
-_OF_A_REQUEST = 2  # a socket and a file
-_SHARE = 0.75  # of what is free; the rest is for others in this process
+_DESCRIPTORS_PER_REQUEST = 2  # a socket and a file
+_SHARE_OF_FREE = 0.75  # the rest is for other code in this process; this is a guess
 
-# What runs in other threads have reserved and may not have opened yet; guarded by the lock.
+# Number of descriptors that deliveries in all threads have reserved, opened or not. Guarded by the
+# lock.
 _reserved = 0
 _lock = threading.Lock()
 
 
 @contextmanager
-def reserved_requests(most: int) -> Iterator[int]:
-    """Reserve descriptors for requests; yield how many there may be at a time.
+def reserved_requests(maximum: int) -> Iterator[int]:
+    """Reserve descriptors for concurrent requests; yield the number of requests, at least 1.
 
     Parameters
     ----------
-    most
-        More are not needed.
+    maximum
+        Largest number of requests that is useful.
     """
     global _reserved  # noqa: PLW0603
     with _lock:
-        available = int(_SHARE * max(0, free_descriptors() - _reserved))
-        requests = max(1, min(most, available // _OF_A_REQUEST))
-        _reserved += _OF_A_REQUEST * requests
+        available = int(_SHARE_OF_FREE * max(0, free_descriptors() - _reserved))
+        requests = max(1, min(maximum, available // _DESCRIPTORS_PER_REQUEST))
+        _reserved += _DESCRIPTORS_PER_REQUEST * requests
     try:
         yield requests
     finally:
         with _lock:
-            _reserved -= _OF_A_REQUEST * requests
+            _reserved -= _DESCRIPTORS_PER_REQUEST * requests
 
 
-def are_scarce() -> bool:
+def are_descriptors_scarce() -> bool:
     """Return whether more than half of the descriptors are in use."""
     return free_descriptors() < _limit() // 2
 
 
 def free_descriptors() -> int:
-    """Return how many more files and sockets this process can open now."""
+    """Return the number of files and sockets that this process can open in addition."""
     limit = _limit()
     try:
         return limit - len(os.listdir("/dev/fd"))  # Linux and macOS
-    except OSError:  # a bare container; or not even one is free
+    except OSError:  # no /dev in a minimal container, or no descriptor is free to list it
         return limit // 2 if _can_open() else 0
 
 
@@ -67,11 +68,11 @@ def _limit() -> int:
     return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
-def _forget() -> None:
-    """In a forked child, forget what the parent's threads have reserved."""
+def _forget_reservations() -> None:
+    """In a forked child, forget the reservations of the parent, whose threads are not here."""
     global _lock, _reserved
     _lock, _reserved = threading.Lock(), 0
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_forget_reservations)

@@ -1,4 +1,4 @@
-"""Whether an endpoint can be what the user meant."""
+"""Check that an endpoint address does not name the bucket, too."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from urllib.parse import unquote, urlsplit
 
 from nipype_datasink.errors import SettingsError
 
-__all__ = ["check_endpoint", "endpoint_of"]
+__all__ = ["check_endpoint", "configured_endpoint"]
 
-# What follows the bucket in the hosts of stores: "s3.example.org", "s3-eu.example.org" ... A host
-# of any other kind may well be called as its bucket is.
-_STORE = re.compile(
+# Hosts of stores, as they follow the name of the bucket: "mybucket.s3.example.org". Any other host
+# may start with the name of the bucket by chance.
+_STORE_HOST = re.compile(
     r"s3[.-]|storage\.googleapis\.com$|([\w-]+\.)?(digitaloceanspaces|linodeobjects)\.com$"
 )
 
 
-def endpoint_of(endpoint_url: str | None) -> str | None:
-    """Return the endpoint that boto3 will take, as far as no configuration file names it."""
+def configured_endpoint(endpoint_url: str | None) -> str | None:
+    """Return the endpoint that boto3 will use, unless one of AWS's configuration files names it."""
     return (
         endpoint_url
         or os.environ.get("AWS_ENDPOINT_URL_S3")
@@ -28,12 +28,12 @@ def endpoint_of(endpoint_url: str | None) -> str | None:
 
 
 def check_endpoint(endpoint_url: str, bucket: str) -> None:
-    """Refuse an endpoint that already holds the bucket: keys would begin with its name once more.
+    """Check that an endpoint does not include the bucket: boto3 would add its name a second time.
 
     Raises
     ------
     SettingsError
-        Saying which address to set instead.
+        If it does. The message says which address to set instead.
     """
     address = urlsplit(endpoint_url)
     host = address.hostname or ""
@@ -42,12 +42,12 @@ def check_endpoint(endpoint_url: str, bucket: str) -> None:
     if bucket in names:
         before = "/".join(names[: names.index(bucket)])
         instead = f"{address.scheme}://{address.netloc.rpartition('@')[2]}/{before}".rstrip("/")
-    elif host.startswith(f"{bucket}.") and _STORE.match(host[len(bucket) + 1 :]):
+    elif host.startswith(f"{bucket}.") and _STORE_HOST.match(host[len(bucket) + 1 :]):
         port = f":{address.port}" if address.port else ""
         instead = f"{address.scheme}://{host[len(bucket) + 1 :]}{port}"
     if instead:
         raise SettingsError(
             f"the endpoint {address.scheme}://{address.netloc.rpartition('@')[2]}{address.path} "
-            f"already holds the bucket {bucket!r}, which base_directory names as well; set "
+            f"includes the bucket {bucket!r}, which base_directory names already; set "
             f"s3_endpoint_url to {instead!r}"
         )

@@ -1,4 +1,4 @@
-"""What is there: one listing for many keys instead of a request for each."""
+"""Find objects by listing a prefix, which takes far fewer requests than one HEAD for each key."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from nipype_datasink.planning.location import MAX_KEY_BYTES
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
-__all__ = ["StoredObject", "list_below", "look_up"]
+__all__ = ["StoredObject", "list_keys", "look_up"]
 
-
-# Pages in a row that bring no new key. Empty ones are allowed: a store may skip what was deleted.
-_PATIENCE = 100
+# Pages in a row without a new key, after which a listing is given up as endless. Stores may answer
+# with some empty pages while they skip deleted objects, so one is not enough. This is a guess.
+_MAX_PAGES_WITHOUT_NEW_KEYS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """What a listing tells of an object."""
+    """One object of a listing."""
 
     key: str
     """Its key."""
@@ -32,16 +32,18 @@ class StoredObject:
     """In bytes."""
 
     etag: str
-    """As listed, quotes included."""
+    """As in the response, with its quotes."""
 
 
 def look_up(
     client: S3Client, bucket: str, keys: Collection[str], extra: Mapping[str, Any]
 ) -> dict[str, StoredObject]:
-    """Return those of `keys` that exist.
+    """Return the objects of those `keys` that exist.
 
-    A page of a listing serves every key on it, and what lies between two of them is jumped over:
-    after the first page there are never more requests than keys, nor than pages of the prefix.
+    One page of a listing answers for all keys on it. The next page starts just before the next key
+    that is wanted, and skips all objects between. So a few keys in a bucket of millions take a few
+    requests: after the first page never more than there are keys, and never more than a listing of
+    the whole prefix takes.
 
     Parameters
     ----------
@@ -50,38 +52,43 @@ def look_up(
     bucket
         Name of the bucket.
     keys
-        To look for.
+        Keys to look for.
     extra
-        Further arguments of the request, such as ``RequestPayer``.
+        More arguments of the request, such as ``RequestPayer``.
 
     Raises
     ------
     botocore.exceptions.ClientError
         If the bucket may not be listed.
     S3Error
-        If the answer is not a listing, or the listing does not end.
+        If the response is not a listing, or the listing does not end.
     """
-    wanted = sorted(keys, key=str.encode)  # the order of listings: UTF-8, byte by byte
+    wanted = sorted(keys, key=str.encode)  # S3 lists in the order of the UTF-8 bytes
     order = [key.encode() for key in wanted]
-    shared = os.path.commonprefix(wanted)  # noqa: RUF071 - of texts, cut at a slash below
+    shared = os.path.commonprefix(wanted)  # noqa: RUF071 - character by character is meant
     prefix = shared[: shared.rfind("/") + 1]
     found: dict[str, StoredObject] = {}
     index = 0
-    after = ""  # the first page starts at the beginning: not every store lists in order
+    # The first page starts at the beginning of the prefix: often it holds the whole prefix, and
+    # then it is right also in a store that does not list in order.
+    after = ""
     while index < len(wanted):
         page = _page(client, bucket, prefix, extra, StartAfter=after)
         found.update((item.key, item) for item in page.objects)
         if not page.truncated or not page.last:
             break
-        if after and page.last.encode() <= after.encode():  # the store ignores StartAfter
+        if after and page.last.encode() <= after.encode():
+            # The store ignores StartAfter. Read all pages by their tokens instead.
             found.update((item.key, item) for item in _pages(client, bucket, prefix, extra))
             break
+        # Go on with the first wanted key behind this page. After the first page at least one key
+        # is done each time: the page started just before it.
         index = max(index + bool(after), bisect_right(order, page.last.encode()))
         after = _just_before(wanted[index]) if index < len(wanted) else ""
     return {key: found[key] for key in wanted if key in found}
 
 
-def list_below(
+def list_keys(
     client: S3Client, bucket: str, prefix: str, extra: Mapping[str, Any]
 ) -> Iterator[str]:
     """Yield every key that starts with `prefix`.
@@ -91,7 +98,7 @@ def list_below(
     botocore.exceptions.ClientError
         If the bucket may not be listed.
     S3Error
-        If the answer is not a listing, or the listing does not end.
+        If the response is not a listing, or the listing does not end.
     """
     return (item.key for item in _pages(client, bucket, prefix, extra))
 
@@ -99,29 +106,34 @@ def list_below(
 @dataclass(frozen=True, slots=True)
 class _Page:
     objects: list[StoredObject]
-    """Those whose keys start with the prefix: some stores list others as well."""
+    """Only those whose keys start with the prefix; some stores list others, too."""
 
     last: str
-    """Last key on the page, whether it starts with the prefix or not."""
+    """Last key on the page, also if it does not start with the prefix."""
 
     truncated: bool
+    """Whether more pages follow."""
+
     token: str
+    """What the request for the next page must carry; empty in listings before version 2."""
 
 
 def _page(
     client: S3Client, bucket: str, prefix: str, extra: Mapping[str, Any], **start: Any
 ) -> _Page:
-    answer = client.list_objects_v2(Bucket=bucket, Prefix=prefix, **start, **extra)
+    response = client.list_objects_v2(Bucket=bucket, Prefix=prefix, **start, **extra)
     try:
-        listed = [_stored(item) for item in answer.get("Contents", [])]
-        truncated = answer["IsTruncated"]  # every listing says so, be it empty
+        listed = [_stored(item) for item in response.get("Contents", [])]
+        # Every listing has this element, also an empty one. A web page in the place of a store has
+        # not, and must not be taken for an empty bucket.
+        truncated = response["IsTruncated"]
     except KeyError:
-        raise S3Error("the answer is not a listing of S3's; check s3_endpoint_url") from None
+        raise S3Error("the response is not from S3; check s3_endpoint_url") from None
     return _Page(
         objects=[item for item in listed if item.key.startswith(prefix)],
         last=listed[-1].key if listed else "",
         truncated=truncated,
-        token=answer.get("NextContinuationToken", ""),
+        token=response.get("NextContinuationToken", ""),
     )
 
 
@@ -131,7 +143,7 @@ def _pages(
     """Yield every object below `prefix` once, in the order of the listing."""
     seen: set[str] = set()
     tokens: set[str] = set()
-    furthest, idle = "", 0
+    furthest, pages_without_progress = "", 0
     start: dict[str, Any] = {}
     while True:
         page = _page(client, bucket, prefix, extra, **start)
@@ -139,19 +151,21 @@ def _pages(
         yield from new
         if not page.truncated:
             return
-        # Another store's keys may stand before ours: a page that gets further is progress, too.
-        idle = 0 if new or page.last.encode() > furthest.encode() else idle + 1
-        if page.token in tokens or idle >= (_PATIENCE if page.token else 1):
+        # Stores that ignore the prefix list other keys first: a page that gets further counts, too.
+        advanced = bool(new) or page.last.encode() > furthest.encode()
+        pages_without_progress = 0 if advanced else pages_without_progress + 1
+        allowed = _MAX_PAGES_WITHOUT_NEW_KEYS if page.token else 1
+        if page.token in tokens or pages_without_progress >= allowed:
             raise S3Error(
-                f"the listing of {bucket!r} below {prefix!r} does not end: the store repeats what "
-                "it has listed; ask who runs it"
+                f"the listing of {bucket!r} below {prefix!r} does not end: the store repeats the "
+                "same pages; report this to its administrator"
             )
         seen.update(item.key for item in new)
         furthest = max(furthest, page.last, key=str.encode)
         if page.token:
             tokens.add(page.token)
             start = {"ContinuationToken": page.token}
-        else:  # as the listings before version 2
+        else:  # a store that knows only the first version of listings
             start = {"StartAfter": page.last}
 
 
@@ -160,10 +174,14 @@ def _stored(item: Mapping[str, Any]) -> StoredObject:
 
 
 def _just_before(key: str) -> str:
-    """Return a text that sorts before `key`, with as little as possible in between."""
+    """Return a text that sorts before `key`, with as few possible keys between as is simple.
+
+    StartAfter excludes the key that it names, so it must be a little smaller than the wanted key.
+    """
     last = ord(key[-1]) - 1
     before = key[:-1] + chr(last) + "~"
-    # No such character in XML, or a key longer than S3 takes.
+    # XML has no such character, or the text is longer than S3 allows: the shorter text is right,
+    # too, but lists more objects.
     if last < ord(" ") or 0xD800 <= last <= 0xDFFF or last in (0xFFFE, 0xFFFF):
         return key[:-1]
     return before if len(before.encode()) <= MAX_KEY_BYTES else key[:-1]

@@ -1,4 +1,4 @@
-"""Read objects back, to compare them with their files byte for byte."""
+"""Read objects back and compare them with their files, byte by byte."""
 
 from __future__ import annotations
 
@@ -9,38 +9,40 @@ from nipype_datasink.parallel import raise_if_cancelled
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
 
-__all__ = ["holds_file"]
+__all__ = ["equals_file"]
 
-_BLOCK = 1 << 20  # bytes
+_BLOCK_BYTES = 1 << 20
 
 
-def holds_file(bucket: BucketClient, transfer: FileTransfer, size: int) -> bool:
-    """Return whether an object holds the bytes of its file; stop at the first that differs.
+def equals_file(bucket: BucketClient, transfer: FileTransfer, size: int) -> bool:
+    """Return whether an object has the same bytes as its file; stop at the first difference.
 
     Parameters
     ----------
     bucket
-        Where the object is.
+        The bucket that holds the object.
     transfer
         The file and its key.
     size
-        Of the file, in bytes.
+        Size of the file in bytes.
 
     Raises
     ------
     botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError
         If the object cannot be read.
     """
-    told = bucket.read(transfer.key)
-    with closing(told["Body"]) as body, open(transfer.source, "rb") as file:
-        return told.get("ContentLength", size) == size and _are_same(body, file, size)
+    response = bucket.read(transfer.key)
+    with closing(response["Body"]) as body, open(transfer.source, "rb") as file:
+        return response.get("ContentLength", size) == size and _have_equal_bytes(body, file, size)
 
 
-def _are_same(body: Any, file: Any, size: int) -> bool:
-    left = size  # botocore compares checksums at the end, but these bytes are what counts
+def _have_equal_bytes(body: Any, file: Any, size: int) -> bool:
+    # Read no further than `size`. At the end of the body botocore would compare a checksum and may
+    # raise an error, but only the bytes themselves count here.
+    left = size
     while left:
         raise_if_cancelled()
-        block = body.read(min(left, _BLOCK))
+        block = body.read(min(left, _BLOCK_BYTES))
         if not block or block != file.read(len(block)):
             return False
         left -= len(block)

@@ -1,7 +1,8 @@
-"""Keys that a store may take for one, as they differ only in case or Unicode form.
+"""Find files that have overwritten each other because a store treats two keys as the same.
 
-S3 tells them apart, but gateways before a file system may not: `rclone serve s3` takes both forms
-of "ä" for one key. Then the last of two files has replaced the first, and each upload was right.
+To S3, keys that differ only in case or Unicode form are different. Gateways to a file system may
+not distinguish them: `rclone serve s3` keeps one object for both forms of "ä". The second upload
+then overwrites the first, although each upload alone was successful.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from nipype_datasink.errors import S3Error
 from nipype_datasink.planning.places import group_similar_names
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
-from nipype_datasink.s3.readback import holds_file
+from nipype_datasink.s3.readback import equals_file
 
-__all__ = ["fail_replaced"]
+__all__ = ["mark_overwritten"]
 
 
-def fail_replaced(bucket: BucketClient, outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Return `outcomes`, as failures where an object holds the bytes of another file of the run.
+def mark_overwritten(bucket: BucketClient, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Return `outcomes`, with a failure for each file whose object holds the bytes of another file.
 
-    Only objects whose keys are alike are looked at: they are read back.
+    Only objects with similar keys are compared. They are read back from the store.
     """
     arrived = {f"/{each.transfer.key}": each for each in outcomes if each.status.arrived}
     failures: dict[FileTransfer, Outcome] = {}
@@ -30,15 +31,15 @@ def fail_replaced(bucket: BucketClient, outcomes: Sequence[Outcome]) -> list[Out
         for path in group:
             transfer = arrived[path].transfer
             others = [arrived[other].transfer for other in group if other != path]
-            if _is_replaced(bucket, transfer):
+            if _is_overwritten(bucket, transfer):
                 failures[transfer] = Outcome.failure(transfer, _collision(others))
     return [failures.get(outcome.transfer, outcome) for outcome in outcomes]
 
 
-def _is_replaced(bucket: BucketClient, transfer: FileTransfer) -> bool:
+def _is_overwritten(bucket: BucketClient, transfer: FileTransfer) -> bool:
     try:
-        return not holds_file(bucket, transfer, transfer.size)
-    except Exception:  # noqa: BLE001 - what cannot be read shows nothing
+        return not equals_file(bucket, transfer, transfer.size)
+    except Exception:  # noqa: BLE001 - an object that cannot be read proves nothing
         return False
 
 
@@ -46,7 +47,8 @@ def _collision(others: Sequence[FileTransfer]) -> S3Error:
     names = ", ".join(other.destination for other in others)
     return S3Error(
         escaped(
-            f"the store takes it and {names} for one object, which holds the bytes of another "
-            "file; keep them apart by the input's name, by parameterization or by a substitution"
+            f"the store keeps it and {names} as one object, which now holds the bytes of another "
+            "file; give it another destination, by the name of the input, by parameterization or "
+            "by a substitution"
         )
     )

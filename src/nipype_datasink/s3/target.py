@@ -1,4 +1,9 @@
-"""Delivery to a bucket: what is there stays, what is not is sent, and S3 confirms each file."""
+"""Deliver a plan to a bucket: send the files that are not there yet, then delete old objects.
+
+Four steps: list what is there and compare it, send the rest, look for files that have overwritten
+each other, and delete what `remove_dest_dir` asks for. Each step runs in a thread of its own, so
+that signals cannot interrupt botocore; see `_run_in_own_thread`.
+"""
 
 from __future__ import annotations
 
@@ -28,27 +33,28 @@ from nipype_datasink.s3.choice import choose_transport, close_idle_connections
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.concurrency import CRT_REQUESTS, ConcurrencyEstimator
 from nipype_datasink.s3.custom_upload import send_as_nipype, send_by_hook
-from nipype_datasink.s3.deletion import delete, exclude_alike
+from nipype_datasink.s3.deletion import delete, exclude_other_spellings
 from nipype_datasink.s3.descriptors import reserved_requests
 from nipype_datasink.s3.errors import S3ClientError, code_of, concerns_bucket, explain
-from nipype_datasink.s3.listing import list_below
+from nipype_datasink.s3.listing import list_keys
 from nipype_datasink.s3.redaction import redact
-from nipype_datasink.s3.similar_keys import fail_replaced
+from nipype_datasink.s3.similar_keys import mark_overwritten
 from nipype_datasink.s3.unchanged import find_unchanged
-from nipype_datasink.s3.unknown_size import measured
+from nipype_datasink.s3.unknown_size import with_known_sizes
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
 
 __all__ = ["S3Target"]
 
-_Piece = TypeVar("_Piece")
+_Argument = TypeVar("_Argument")
 _Result = TypeVar("_Result")
 
 _logger = logging.getLogger("nipype.interface")
 
-# What a library, the store or the machine raises where nothing has been sent yet.
-_OF_THE_STORE = (BotoCoreError, ClientError, ResponseParserError, S3Error, OSError)
+# What can be raised before the first file is sent: by boto3, by the store, or by the system. The
+# files are then "not tried". Any other exception is a defect of this library.
+_STORE_ERRORS = (BotoCoreError, ClientError, ResponseParserError, S3Error, OSError)
 
 
 class S3Target:
@@ -59,15 +65,15 @@ class S3Target:
     location
         Base directory and container.
     open_bucket
-        Returns the bucket; called when there is something to deliver.
+        Returns the bucket. It is called only if there is something to deliver.
     upload_args
         boto3's ``ExtraArgs``.
     concurrency
-        Requests at a time; None leaves it to the work.
+        Maximum number of concurrent requests; with None it depends on the work.
     transfer_client
         What sends the files: ``auto``, ``classic`` or ``crt``.
     hook
-        A subclass's own way of sending one source to one destination in a bucket, if it has one.
+        A subclass's own ``_upload_to_s3(bucket, source, destination)``, if it has one.
     """
 
     def __init__(
@@ -82,7 +88,7 @@ class S3Target:
     ) -> None:
         self.location = location
         self._open_bucket = open_bucket
-        self._args = upload_args
+        self._upload_args = upload_args
         self._concurrency = concurrency
         self._transfer_client = transfer_client
         self._hook = hook
@@ -91,8 +97,8 @@ class S3Target:
         self._secrets: tuple[str | None, ...] = ()
 
     def deliver(self, plan: Plan) -> list[Outcome]:
-        """Bring every file of `plan` there; return what became of each."""
-        if not plan.transfers and not any(item.cleared_folder for item in plan.deliveries):
+        """Deliver every file of `plan`; return the outcome of each."""
+        if not plan.transfers and not _clears_folders(plan):
             return []
         try:
             bucket = self._open()
@@ -100,17 +106,17 @@ class S3Target:
             outcomes = not_tried(plan, error)
         else:
             with progress_bar(plan.size, self.location.label) as progress:
-                outcomes = self._way(bucket)(plan, bucket, progress)
-        # Most files have no cause, and many may have the same one.
+                outcomes = self._deliver_to(bucket, plan, progress)
+        # By `id`, as many outcomes may share one cause, and each is searched only once.
         for cause in {id(item.cause): item.cause for item in outcomes if item.cause}.values():
             redact(cause, self._secrets)
         return outcomes
 
     def error(self, message: str, causes: Sequence[Exception], /) -> DeliveryError:
-        """Return an error of ours that also is what S3 answered, if it did."""
+        """Return the error of a delivery; it is botocore's ``ClientError`` too if S3 answered."""
         if not causes:
             return S3Error(message)
-        # What concerns the whole bucket says more than what one object suffered before.
+        # An error of the whole bucket explains more than an error of one object before it.
         cause = min(causes, key=lambda each: (not concerns_bucket(each), not code_of(each)))
         message = f"{explain(cause, signed=self._signed)}; {message}"
         if isinstance(cause, ClientError):
@@ -138,81 +144,75 @@ class S3Target:
         if isinstance(name, str) and name != self.location.actual_bucket:
             raise S3Error(
                 f"the bucket that was opened is {name!r}, not {self.location.actual_bucket!r}; "
-                "give base_directory its name, or inject it as the input 'bucket'"
+                "write its name into base_directory, or set it as the input 'bucket'"
             )
 
-    def _way(self, bucket: Any) -> Callable[[Plan, Any, Progress], list[Outcome]]:
-        if self._hook:
-            return self._by_hook
-        return self._together if is_boto3_resource(bucket) else self._one_by_one
-
-    def _by_hook(self, plan: Plan, bucket: Any, _progress: Progress) -> list[Outcome]:
-        assert self._hook
-        self._warn_of_removal(plan)
-        sent = [send_by_hook(self._hook, bucket, delivery) for delivery in plan.deliveries]
-        return [outcome for outcomes in sent for outcome in outcomes]
-
-    def _one_by_one(self, plan: Plan, bucket: Any, progress: Progress) -> list[Outcome]:
-        self._warn_of_removal(plan)
+    def _deliver_to(self, bucket: Any, plan: Plan, progress: Progress) -> list[Outcome]:
+        if is_boto3_resource(bucket) and not self._hook:
+            return self._deliver_to_boto3_bucket(bucket, plan, progress)
+        if _clears_folders(plan):
+            _logger.warning(
+                "%s: remove_dest_dir deletes nothing here; it needs a boto3 bucket, and a sink "
+                "that does not override _upload_to_s3",
+                self.location.label,
+            )
         sent = [
-            send_as_nipype(bucket, delivery, self._args, progress) for delivery in plan.deliveries
+            send_by_hook(self._hook, bucket, delivery)
+            if self._hook
+            else send_as_nipype(bucket, delivery, self._upload_args, progress)
+            for delivery in plan.deliveries
         ]
         return [outcome for outcomes in sent for outcome in outcomes]
 
-    def _warn_of_removal(self, plan: Plan) -> None:
-        if any(delivery.cleared_folder for delivery in plan.deliveries):
-            _logger.warning(
-                "%s: remove_dest_dir removes nothing here; it needs a bucket of boto3's and our "
-                "own way of sending",
-                self.location.label,
-            )
-
-    def _together(self, plan: Plan, boto3_bucket: Bucket, progress: Progress) -> list[Outcome]:
+    def _deliver_to_boto3_bucket(
+        self, boto3_bucket: Bucket, plan: Plan, progress: Progress
+    ) -> list[Outcome]:
         bucket = BucketClient(
-            client=boto3_bucket.meta.client, name=boto3_bucket.name, upload_args=self._args
+            client=boto3_bucket.meta.client, name=boto3_bucket.name, upload_args=self._upload_args
         )
         with reserved_requests(self._concurrency or CRT_REQUESTS.maximum) as affordable:
             estimator = ConcurrencyEstimator(self._concurrency, affordable=affordable)
-            outcomes = self._complete(plan, bucket, estimator, progress)
+            outcomes = self._send_and_delete(plan, bucket, estimator, progress)
         close_idle_connections()
         return outcomes
 
-    def _complete(
+    def _send_and_delete(
         self, plan: Plan, bucket: BucketClient, estimator: ConcurrencyEstimator, progress: Progress
     ) -> list[Outcome]:
-        """Find out what is missing, send it, and delete what must not remain."""
+        """Send the files that are not in the bucket; delete objects only if all have arrived."""
         breaker = CircuitBreaker()
-        with measured(plan.transfers) as files:
+        with with_known_sizes(plan.transfers) as files:
 
-            def look(_: None) -> tuple[list[str], set[FileTransfer]]:
-                superfluous = _keys_to_delete(plan, bucket)
-                return superfluous, find_unchanged(
+            def inspect(_: None) -> tuple[list[str], set[FileTransfer]]:
+                to_delete = _keys_to_delete(plan, bucket)
+                return to_delete, find_unchanged(
                     bucket, files.transfers, estimator=estimator, breaker=breaker
                 )
 
             try:
-                superfluous, present = _apart(look, None, breaker, abandon=True)
-            except _OF_THE_STORE as error:
+                # Only reads, so an interrupt need not wait for the last response.
+                to_delete, unchanged = _run_in_own_thread(inspect, None, breaker, abandon=True)
+            except _STORE_ERRORS as error:
                 return not_tried(plan, error)
-            self._tell_of_what_is_not_compared(bucket, len(present))
-            outcomes = [Outcome(transfer=item, status=Status.UNCHANGED) for item in present]
-            absent = [transfer for transfer in files.transfers if transfer not in present]
-            if absent:
+            self._log_not_compared(bucket, len(unchanged))
+            outcomes = [Outcome(transfer=item, status=Status.UNCHANGED) for item in unchanged]
+            to_send = [transfer for transfer in files.transfers if transfer not in unchanged]
+            if to_send:
                 outcomes += self._send(
-                    absent, bucket, estimator=estimator, breaker=breaker, progress=progress
+                    to_send, bucket, estimator=estimator, breaker=breaker, progress=progress
                 )
-                outcomes = _apart(partial(fail_replaced, bucket), outcomes, breaker)
+                outcomes = _run_in_own_thread(partial(mark_overwritten, bucket), outcomes, breaker)
             outcomes = [files.original(outcome) for outcome in outcomes] + files.failures
-        if superfluous and all(outcome.status.arrived for outcome in outcomes):
-            outcomes += _apart(
-                lambda keys: _delete(bucket, keys, plan, estimator), superfluous, breaker
+        if to_delete and all(outcome.status.arrived for outcome in outcomes):
+            outcomes += _run_in_own_thread(
+                lambda keys: _delete(bucket, keys, plan, estimator), to_delete, breaker
             )
         return outcomes
 
-    def _tell_of_what_is_not_compared(self, bucket: BucketClient, unchanged: int) -> None:
+    def _log_not_compared(self, bucket: BucketClient, unchanged: int) -> None:
         if unchanged and bucket.not_compared:
             _logger.info(
-                "%s: %s of %d unchanged objects not compared; they are as they were",
+                "%s: %s of %d unchanged objects were not compared and are not updated",
                 self.location.label,
                 ", ".join(bucket.not_compared),
                 unchanged,
@@ -228,39 +228,45 @@ class S3Target:
         progress: Progress,
     ) -> list[Outcome]:
         try:
-            # Not sooner: only an answer teaches boto3 the region of the bucket.
+            # Chosen after the listing: boto3 learns the region of the bucket from a response, and
+            # the AWS Common Runtime must know it from the start.
             transport = AdaptiveTransport(
                 bucket,
                 lambda: choose_transport(
                     self._transfer_client, bucket, estimator=estimator, progress=progress
                 ),
             )
-        except _OF_THE_STORE as error:
+        except _STORE_ERRORS as error:
             return [Outcome.failure(item, error, Status.NOT_TRIED) for item in transfers]
 
         def send(items: Sequence[FileTransfer]) -> list[Outcome]:
             try:
                 return transport.send(items, breaker)
-            except Exception as error:  # noqa: BLE001 - of ours; what is known of others stays
+            except Exception as error:  # noqa: BLE001 - a defect here must not hide other outcomes
                 return [Outcome.failure(item, error) for item in items]
 
-        return _apart(send, transfers, breaker)
+        return _run_in_own_thread(send, transfers, breaker)
 
 
-def _apart(
-    work: Callable[[_Piece], _Result],
-    piece: _Piece,
+def _clears_folders(plan: Plan) -> bool:
+    return any(delivery.cleared_folder for delivery in plan.deliveries)
+
+
+def _run_in_own_thread(
+    function: Callable[[_Argument], _Result],
+    argument: _Argument,
     breaker: CircuitBreaker,
     *,
     abandon: bool = False,
 ) -> _Result:
-    """Return what `work` makes of `piece` in a thread of its own.
+    """Return what `function` returns for `argument`, called in another thread.
 
-    Signals come to the main thread, and what their handlers raise ends the whole delivery. There
-    botocore would take it for an error of its own, and try again.
+    Python runs handlers of signals in the main thread, and what they raise (KeyboardInterrupt, the
+    exception of a time limit) appears there in the middle of any call. Inside botocore it would be
+    taken for a failed request and retried. In this thread it ends the delivery.
     """
     (result,) = parallel_map(
-        work, [piece], threads=1, own_thread=True, abandon=abandon, on_interrupt=breaker.open
+        function, [argument], threads=1, own_thread=True, abandon=abandon, on_interrupt=breaker.open
     )
     return result
 
@@ -268,23 +274,24 @@ def _apart(
 def _delete(
     bucket: BucketClient, keys: Sequence[str], plan: Plan, estimator: ConcurrencyEstimator
 ) -> list[Outcome]:
+    """Delete objects; return an outcome for each that remains."""
     try:
-        others = exclude_alike(bucket, keys, {transfer.key for transfer in plan.transfers})
-        return delete(bucket, others, estimator=estimator)
-    except Exception as error:  # noqa: BLE001 - what was sent stays known
+        delivered = {transfer.key for transfer in plan.transfers}
+        return delete(bucket, exclude_other_spellings(bucket, keys, delivered), estimator=estimator)
+    except Exception as error:  # noqa: BLE001 - the outcomes of sent files must not be lost
         places = [f"s3://{bucket.name}/{key}" for key in keys]
         transfers = [FileTransfer(source="", destination=place, size=0) for place in places]
         return [Outcome.failure(transfer, error) for transfer in transfers]
 
 
 def _keys_to_delete(plan: Plan, bucket: BucketClient) -> list[str]:
-    """Return what is in folders that are to hold only what is delivered (`remove_dest_dir`)."""
+    """Return the keys in cleared folders (`remove_dest_dir`) that this run does not deliver."""
     delivered = {transfer.key for transfer in plan.transfers}
     folders = [delivery.cleared_folder for delivery in plan.deliveries if delivery.cleared_folder]
     found = {
         key
         for folder in folders
-        for key in list_below(
+        for key in list_keys(
             bucket.client, bucket.name, f"{folder.split('/', 3)[3]}/", bucket.request_args
         )
     }

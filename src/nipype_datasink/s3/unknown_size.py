@@ -1,7 +1,7 @@
-"""Copy files whose size the file system does not know, so that a request can name it.
+"""Copy files whose size is unknown, because a request must name the size of its body.
 
-The kernel gives 0 for files of /proc and of some FUSE file systems (`direct_io`), and one page for
-those of /sys, whatever they hold. A request must say how long its body is before it sends it.
+Linux reports size 0 for files in /proc and in some FUSE file systems (`direct_io`), and the size of
+one memory page for files in /sys, however many bytes can be read.
 """
 
 from __future__ import annotations
@@ -19,49 +19,50 @@ from nipype_datasink.delivery.execution import Outcome
 from nipype_datasink.errors import SourceError
 from nipype_datasink.planning.plan import FileTransfer
 
-__all__ = ["Measured", "measured"]
+__all__ = ["SizedTransfers", "with_known_sizes"]
 
-_MOST = 1 << 30  # bytes; what has no size may also have no end
-_BLOCK = 1 << 20  # bytes
+_MAX_COPY_BYTES = 1 << 30  # a file without a size may also have no end, as /dev/zero
+_BLOCK_BYTES = 1 << 20
 
 
-class Measured:
-    """Transfers of files whose sizes are known."""
+class SizedTransfers:
+    """Transfers whose sizes are known; files of unknown size are replaced by temporary copies."""
 
     def __init__(self) -> None:
-        self._directory = ""
-        self._sources: dict[str, str] = {}  # of what is copied, by its destination
+        self._directory = ""  # of the copies; made with the first one
+        self._sources: dict[str, str] = {}  # original source of each copy, by its destination
         self.transfers: list[FileTransfer] = []
         self.failures: list[Outcome] = []
-        """What became of files that cannot be copied."""
+        """Outcomes of files that could not be copied."""
 
     def add(self, transfer: FileTransfer) -> None:
-        """Take a transfer as it is, or that of a copy."""
+        """Add a transfer, or the transfer of a copy if the size is unknown."""
         try:
-            self.transfers.append(self._measure(transfer))
-        except Exception as error:  # noqa: BLE001 - belongs to this file alone
+            self.transfers.append(self._with_known_size(transfer))
+        except Exception as error:  # noqa: BLE001 - other files can still be sent
             self.failures.append(Outcome.failure(transfer, error))
 
     def original(self, outcome: Outcome) -> Outcome:
-        """Return an outcome that names the source, and the size that was read."""
+        """Return an outcome with the original source and the size that was read."""
         source = self._sources.get(outcome.transfer.destination)
         if source is None:
             return outcome
         return replace(outcome, transfer=replace(outcome.transfer, source=source))
 
     def remove_copies(self) -> None:
-        """Remove what was copied."""
+        """Remove the copies."""
         if self._directory:
             shutil.rmtree(self._directory, ignore_errors=True)
 
-    def _measure(self, transfer: FileTransfer) -> FileTransfer:
+    def _with_known_size(self, transfer: FileTransfer) -> FileTransfer:
         if transfer.size not in (0, mmap.PAGESIZE):
             return transfer
         try:
             file = open(transfer.source, "rb")  # noqa: SIM115 - closed below
-        except OSError:  # told when it is sent
+        except OSError:  # sending it reports the same error
             return transfer
         with file:
+            # One byte more than the size shows whether the size is right.
             begin = file.read(transfer.size + 1)
             if len(begin) == transfer.size:
                 return transfer
@@ -73,15 +74,15 @@ class Measured:
 
 
 @contextmanager
-def measured(transfers: Sequence[FileTransfer]) -> Iterator[Measured]:
-    """Yield transfers of files whose sizes are known; copies are removed at the end.
+def with_known_sizes(transfers: Sequence[FileTransfer]) -> Iterator[SizedTransfers]:
+    """Yield transfers whose sizes are known; remove the copies at the end.
 
     Parameters
     ----------
     transfers
-        As planned. Only those of no bytes, and of one page, are read.
+        Planned transfers. Only files of 0 bytes and of one memory page are read.
     """
-    files = Measured()
+    files = SizedTransfers()
     try:
         for transfer in transfers:
             files.add(transfer)
@@ -91,15 +92,15 @@ def measured(transfers: Sequence[FileTransfer]) -> Iterator[Measured]:
 
 
 def _copy(begin: bytes, file: BinaryIO, path: str, source: str) -> int:
-    """Write what has been read and the rest of a file to `path`; return how many bytes it has."""
+    """Write `begin`, which has been read, and the rest of a file to `path`; return the size."""
     size = 0
     with open(path, "wb") as copy:
         while begin:
             size += copy.write(begin)
-            if size > _MOST:
+            if size > _MAX_COPY_BYTES:
                 raise SourceError(
-                    f"{source} holds more than {_MOST:,} bytes, and its file system does not say "
-                    "how many; copy it to another directory and sink the copy"
+                    f"{source} has more than {_MAX_COPY_BYTES:,} bytes, but its file system "
+                    "reports another size; copy it to another directory and sink the copy"
                 )
-            begin = file.read(_BLOCK)
+            begin = file.read(_BLOCK_BYTES)
     return size

@@ -30,7 +30,7 @@ from nipype_datasink.s3.comparison import (
     part_size_of,
 )
 from nipype_datasink.s3.errors import DENIED, code_of
-from nipype_datasink.s3.readback import holds_file
+from nipype_datasink.s3.readback import equals_file
 
 __all__ = [
     "DigestSelector",
@@ -303,7 +303,7 @@ class UploadVerifier:
         if not self._may_read:
             return None
         try:
-            return holds_file(self._bucket, transfer, size)
+            return equals_file(self._bucket, transfer, size)
         except Exception as error:  # noqa: BLE001 - a user's event handlers may raise anything
             _raise_if_not_found(error)
             self._may_read = code_of(error) not in (*DENIED, _ARCHIVED)

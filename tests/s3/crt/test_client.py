@@ -125,7 +125,7 @@ def test_connections_are_given_back_where_descriptors_are_scarce(
 ) -> None:
     make().run()
     assert client._clients
-    monkeypatch.setattr("nipype_datasink.s3.choice.are_scarce", lambda: True)
+    monkeypatch.setattr("nipype_datasink.s3.choice.are_descriptors_scarce", lambda: True)
     make().run()
     assert not client._clients
     monkeypatch.undo()
