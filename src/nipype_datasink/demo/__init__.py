@@ -1,1 +1,4 @@
-"""The main job from end to end: a real workflow on real images, sunk into S3 twice."""
+"""Demonstrate a whole workflow: it runs twice on real images and writes its outputs to S3.
+
+Nothing outside this folder imports it, except the command line.
+"""

@@ -1,7 +1,7 @@
-"""What the nodes of the demonstration compute.
+"""Define the functions that the nodes of the demo run.
 
-Each function imports what it needs itself and is annotated with builtins only: nipype runs its
-source text in an empty namespace (nipype/utils/functions.py).
+Each function has its imports inside and uses only builtins in its annotations, because nipype runs
+its source text in an empty namespace (nipype/utils/functions.py).
 """
 
 # mypy: untyped-calls-exclude="nibabel"
@@ -14,7 +14,7 @@ __all__ = ["assess", "brain_mask", "convert", "enlarge", "estimate_motion"]
 
 
 def convert(subject_id: str, series: dict[str, str]) -> str:
-    """Save a subject's series, NIfTI or PAR/REC, as NIfTI of float32."""
+    """Convert the image series of a subject from NIfTI or PAR/REC to NIfTI with float32 values."""
     from pathlib import Path
 
     import nibabel as nb
@@ -26,15 +26,16 @@ def convert(subject_id: str, series: dict[str, str]) -> str:
     out_file = Path(f"{subject_id}_bold.nii.gz").resolve()
     image.to_filename(out_file)
     if series[subject_id].endswith(".PAR"):
-        source.dataobj.file_like.close()  # nibabel leaves the .REC open
+        source.dataobj.file_like.close()  # nibabel does not close the .REC file
     return str(out_file)
 
 
 def estimate_motion(in_file: str) -> str:
-    """Estimate rigid motion against the mean volume; SPM's columns: x y z in mm, angles in rad.
+    """Estimate rigid motion relative to the mean volume, and save it as a text file.
 
-    One Gauss-Newton step of a least-squares registration with a free intensity scale, which is
-    enough for motion well below the size of a voxel.
+    The columns are those of SPM: x, y, z in mm, and three angles in rad. The method is one
+    Gauss-Newton step of a least-squares registration with a free intensity scale. This is enough
+    for motion that is much smaller than a voxel.
     """
     from pathlib import Path
 
@@ -58,7 +59,7 @@ def estimate_motion(in_file: str) -> str:
 
 
 def brain_mask(mean_file: str) -> str:
-    """Mask the voxels brighter than a fifth of the 98th percentile."""
+    """Save a mask of the voxels that are brighter than a fifth of the 98th percentile."""
     from pathlib import Path
 
     import nibabel as nb
@@ -73,9 +74,10 @@ def brain_mask(mean_file: str) -> str:
 
 
 def enlarge(mean_file: str) -> tuple[str, str]:
-    """Resample the mean to some 2.5 million voxels, 10 MB and more; save it as a pair for SPM too.
+    """Resample the mean to about 2.5 million voxels (10 MB); also save it as a pair for SPM.
 
-    Files above 8 MiB go to S3 in several parts, and of a pair the sink is told the ``.img`` only.
+    Files of more than 8 MiB are sent to S3 in several parts. Of the pair, only the ``.img`` file is
+    connected to the sink; the ``.hdr`` file is its companion.
     """
     from pathlib import Path
 
@@ -104,7 +106,7 @@ def assess(bold: str, mask: str, displacement: str, dvars: str) -> str:
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     inside = np.asarray(nb.Nifti1Image.from_filename(mask).dataobj) > 0
     signal = nb.Nifti1Image.from_filename(bold).get_fdata()[inside].mean(axis=0)
-    # The first volume has none before it.
+    # The first volume has no displacement, as there is no volume before it.
     displacements = np.insert(np.loadtxt(displacement, skiprows=1), 0, np.nan)
     table = np.column_stack([signal, displacements, np.insert(np.loadtxt(dvars), 0, np.nan)])
     names = ["global_signal", "framewise_displacement", "std_dvars"]

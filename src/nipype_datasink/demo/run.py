@@ -1,4 +1,4 @@
-"""Running the demonstration and telling what has happened."""
+"""Run the demo, and print what was written."""
 
 from __future__ import annotations
 
@@ -30,36 +30,36 @@ _WRITES = frozenset({"PUT", "POST", "DELETE"})
 def run_demo(
     to: str | None = None, *, directory: Path | None = None, endpoint_url: str | None = None
 ) -> None:
-    """Run the workflow into S3, print what has arrived, and run it again: nothing is sent twice.
+    """Run the workflow, print what S3 received, and run it again to show that nothing is resent.
 
     Parameters
     ----------
     to
-        ``s3://bucket/prefix`` of your own, with boto3's ordinary credentials. None: an S3 that
-        starts in this process and ends with the demo.
+        Destination ``s3://bucket/prefix``; boto3 finds the credentials. None starts a temporary S3
+        server in this process.
     directory
-        Where nipype works and the local copy lies, kept afterwards. None: a temporary one.
+        Directory for nipype's working directory and the local copy; it is kept. None creates a
+        temporary directory.
     endpoint_url
-        Address of your own S3 where it is not Amazon's.
+        Address of an S3-compatible store; None for AWS.
 
     Raises
     ------
     click.ClickException
-        If a package is missing, a node fails, or the bucket does not hold what the local copy
-        holds.
+        If a package is missing, a node fails, or the bucket and the local copy differ.
     """
     with ExitStack() as stack:
         stack.enter_context(_quiet_loggers())
         store = stack.enter_context(own_store()) if to is None else users_store(to, endpoint_url)
         if directory is None:
             directory = Path(stack.enter_context(TemporaryDirectory(prefix="nipype-datasink-")))
-        _demonstrate(store, directory.resolve())
+        _run_twice(store, directory.resolve())
 
 
 @contextmanager
 def _quiet_loggers() -> Iterator[None]:
-    """Keep nipype and the server from telling of every node and request."""
-    # A node's failure is raised as well, and shown once.
+    """Hide the log lines of nipype and the server for each node and request."""
+    # The error of a node is also raised; without this it would be shown twice.
     levels = dict.fromkeys(("nipype.interface", "nipype.utils", "werkzeug"), logging.WARNING)
     levels["nipype.workflow"] = logging.CRITICAL
     before = {name: logging.getLogger(name).level for name in levels}
@@ -72,20 +72,20 @@ def _quiet_loggers() -> Iterator[None]:
             logging.getLogger(name).setLevel(level)
 
 
-def _demonstrate(store: Store, directory: Path) -> None:
+def _run_twice(store: Store, directory: Path) -> None:
     local_copy = directory / "local_copy"
     workflow = build_workflow(
-        str(store.place), local_copy, directory / "work", endpoint_url=store.endpoint_url
+        str(store.location), local_copy, directory / "work", endpoint_url=store.endpoint_url
     )
-    for line in _described_series():
+    for line in _describe_series():
         click.echo(line)
     first_run = _run(workflow, store)
     files = _files_below(local_copy)
     first = _stored_objects(store, files)
-    click.echo(f"\n{store.place}")
+    click.echo(f"\n{store.location}")
     for line in _tree(first):
         click.echo(line)
-    size = _readable(sum(stored.size for stored in first.values()))
+    size = _format_size(sum(stored.size for stored in first.values()))
     click.echo(f"\nfirst run   {len(first)} files, {size}, {first_run}")
     click.echo(f"local copy  {_compare(store, files)}")
     second_run = _run(workflow, store)
@@ -95,7 +95,7 @@ def _demonstrate(store: Store, directory: Path) -> None:
 
 
 def _run(workflow: Workflow, store: Store) -> str:
-    """Run what nipype finds changed and, as it always does, the sinks; tell what that took."""
+    """Run the sinks and the nodes that changed; return the time and the number of requests."""
     before = len(store.requests or ())
     started = time.perf_counter()
     try:
@@ -110,7 +110,7 @@ def _run(workflow: Workflow, store: Store) -> str:
     return f"{taken} ({len(methods)} requests reached the server, {writes} of them writes)"
 
 
-def _described_series() -> Iterator[str]:
+def _describe_series() -> Iterator[str]:
     import nibabel as nb
 
     for subject, path in real_series().items():
@@ -128,22 +128,22 @@ def _files_below(directory: Path) -> dict[str, Path]:
 
 
 def _listed(store: Store) -> set[str]:
-    """List what lies below the place the demo writes to."""
-    prefix = f"{store.place.prefix}/" if store.place.prefix else ""
+    """Return the keys below the location of the demo, relative to it."""
+    prefix = f"{store.location.prefix}/" if store.location.prefix else ""
     paginator = store.client().get_paginator("list_objects_v2")
-    pages = paginator.paginate(Bucket=store.place.bucket, Prefix=prefix)
+    pages = paginator.paginate(Bucket=store.location.bucket, Prefix=prefix)
     return {each["Key"].removeprefix(prefix) for page in pages for each in page.get("Contents", ())}
 
 
 def _stored_objects(store: Store, names: Iterable[str]) -> dict[str, StoredObject]:
     if missing := sorted(set(names) - _listed(store)):
-        raise click.ClickException(f"{store.place} lacks {', '.join(missing)}")
+        raise click.ClickException(f"not in {store.location}: {', '.join(missing)}")
     client = store.client()
-    return {name: _stored_object(client, store.place, name) for name in names}
+    return {name: _stored_object(client, store.location, name) for name in names}
 
 
-def _stored_object(client: S3Client, place: S3Prefix, name: str) -> StoredObject:
-    answer = client.head_object(Bucket=place.bucket, Key=place.key(f"{place}/{name}"))
+def _stored_object(client: S3Client, location: S3Prefix, name: str) -> StoredObject:
+    answer = client.head_object(Bucket=location.bucket, Key=location.key(f"{location}/{name}"))
     return StoredObject(
         size=answer["ContentLength"],
         etag=answer["ETag"],
@@ -153,23 +153,23 @@ def _stored_object(client: S3Client, place: S3Prefix, name: str) -> StoredObject
 
 
 def _compare(store: Store, files: Mapping[str, Path]) -> str:
-    """Read every object back; what else a user's bucket holds is counted only."""
-    client, place = store.client(), store.place
+    """Compare every object with the local copy; other objects in the bucket are only counted."""
+    client, location = store.client(), store.location
     for name, path in files.items():
-        answer = client.get_object(Bucket=place.bucket, Key=place.key(f"{place}/{name}"))
+        answer = client.get_object(Bucket=location.bucket, Key=location.key(f"{location}/{name}"))
         if answer["Body"].read() != path.read_bytes():
-            raise click.ClickException(f"{place}/{name} differs from {path}")
+            raise click.ClickException(f"{location}/{name} differs from {path}")
     others = len(_listed(store) - files.keys())
-    beside = f"; the bucket holds {others} more" if others else ""
-    return f"{len(files)} files, equal to the bucket byte for byte{beside}"
+    more = f"; the bucket holds {others} more" if others else ""
+    return f"{len(files)} files, equal to the bucket byte for byte{more}"
 
 
 def _tree(objects: Mapping[str, StoredObject]) -> list[str]:
-    """Draw the names as folders, with size and encryption beside each."""
+    """Return lines that draw the names as a tree of folders, with size and encryption."""
     rows = list(_branches([(name.split("/"), stored) for name, stored in objects.items()]))
     width = max(len(label) for label, _ in rows)
     return [
-        f"{label:{width}} {_readable(stored.size):>9}  {stored.encryption}" if stored else label
+        f"{label:{width}} {_format_size(stored.size):>9}  {stored.encryption}" if stored else label
         for label, stored in rows
     ]
 
@@ -188,8 +188,8 @@ def _branches(
             yield f"{indent}{branch}{name}", inside[0][1]
 
 
-def _readable(size: float) -> str:
-    """Write a number of bytes as people read it."""
+def _format_size(size: float) -> str:
+    """Return a number of bytes with a unit, such as ``1.5 MiB``."""
     for unit in ("B", "KiB"):
         if size < 1024:
             return f"{size:.0f} {unit}"

@@ -1,4 +1,4 @@
-"""Real image series, as they come with packages of the field."""
+"""Find real image series in the test data of installed packages."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ _SERIES = (
 
 
 def real_series() -> dict[str, Path]:
-    """Find the image series that nibabel, nipype and nitime bring along.
+    """Return the image series that are installed with nibabel, nipype and nitime.
 
     Returns
     -------
     dict[str, Path]
-        Subject, ``sub001`` first, to image. What is not installed is left out.
+        Path of an image for each subject, starting with ``sub001``. Images that are not installed
+        are left out.
     """
-    images = [path for package, name in _SERIES if (path := _packaged(package, name))]
+    images = [path for package, name in _SERIES if (path := _find_in_package(package, name))]
     return {f"sub{number:03}": path for number, path in enumerate(images, start=1)}
 
 
-def _packaged(package: str, name: str) -> Path | None:
-    # Not importlib.resources: that imports the package, and nitime takes a second.
+def _find_in_package(package: str, name: str) -> Path | None:
+    # importlib.resources would import the package; for nitime this takes a second.
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         return None

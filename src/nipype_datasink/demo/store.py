@@ -1,4 +1,4 @@
-"""The bucket of the demonstration: one that lives in this process, or the user's."""
+"""Provide the bucket of the demo: one of a server in this process, or the user's bucket."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Store", "StoredObject", "own_store", "users_store"]
 
-# What boto3 sees while the demo's own server runs: no profile, proxy or role of the user's.
+# Environment of boto3 while the demo's own server runs. It hides the user's profiles, proxies and
+# roles.
 _ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
@@ -35,15 +36,15 @@ _ENVIRONMENT = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """The part of S3 that a demo writes to."""
+    """The S3 store and the location that the demo writes to."""
 
-    place: S3Prefix
+    location: S3Prefix
     endpoint_url: str | None = None
     requests: list[str] | None = None
-    """Method of every request the server has received; None where the server is not ours."""
+    """HTTP method of every request that the demo's own server received; None for other servers."""
 
     def client(self) -> S3Client:
-        """Return a client with boto3's ordinary credentials."""
+        """Return a client with the credentials that boto3 finds."""
         import boto3
 
         return boto3.client("s3", endpoint_url=self.endpoint_url)
@@ -51,7 +52,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredObject:
-    """What S3 says of one object."""
+    """Properties of an object that S3 reports."""
 
     size: int
     """Bytes."""
@@ -61,19 +62,19 @@ class StoredObject:
 
 
 def users_store(to: str, endpoint_url: str | None) -> Store:
-    """Return the place that `to` names, in a bucket that exists."""
-    place = parse_location(to)
-    if not isinstance(place, S3Prefix):
+    """Return the store and location that the user chose; the bucket must exist."""
+    location = parse_location(to)
+    if not isinstance(location, S3Prefix):
         raise click.UsageError(f"{to!r} is not of the form s3://bucket/prefix")
-    return Store(place=place, endpoint_url=endpoint_url)
+    return Store(location=location, endpoint_url=endpoint_url)
 
 
 @contextmanager
 def own_store() -> Iterator[Store]:
-    """Serve a bucket from this process, to credentials that hold only meanwhile."""
+    """Start a server with an empty bucket in this process, and stop it at the end."""
     with _environment(_ENVIRONMENT), _counting_server() as (endpoint_url, requests):
         store = Store(
-            place=S3Prefix("mybucket", "path/to/output/dir"),
+            location=S3Prefix("mybucket", "path/to/output/dir"),
             endpoint_url=endpoint_url,
             requests=requests,
         )
@@ -83,7 +84,7 @@ def own_store() -> Iterator[Store]:
 
 @contextmanager
 def _counting_server() -> Iterator[tuple[str, list[str]]]:
-    """Start moto's S3; yield its address and the growing list of its requests' methods."""
+    """Start moto's S3 server; yield its address and the list to which it adds each HTTP method."""
     try:
         from moto.moto_server.werkzeug_app import (
             DomainDispatcherApplication,
@@ -92,7 +93,7 @@ def _counting_server() -> Iterator[tuple[str, list[str]]]:
         from werkzeug.serving import make_server
     except ImportError as error:
         raise click.ClickException(
-            "Without --to the demo needs moto: pip install 'nipype-datasink[demo]'"
+            "without --to, the demo needs moto: pip install 'nipype-datasink[demo]'"
         ) from error
     requests: list[str] = []
     moto = DomainDispatcherApplication(create_backend_app)
@@ -115,10 +116,10 @@ def _counting_server() -> Iterator[tuple[str, list[str]]]:
 
 @contextmanager
 def _bucket(store: Store) -> Iterator[None]:
-    """Create the bucket and remove it: moto's memory belongs to the process."""
+    """Create the bucket, and delete it at the end, because moto keeps it while the process runs."""
     import boto3
 
-    bucket = boto3.resource("s3", endpoint_url=store.endpoint_url).Bucket(store.place.bucket)
+    bucket = boto3.resource("s3", endpoint_url=store.endpoint_url).Bucket(store.location.bucket)
     bucket.create()
     try:
         yield
@@ -129,7 +130,7 @@ def _bucket(store: Store) -> Iterator[None]:
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Replace every variable of AWS's by these."""
+    """Set these variables, and unset all other variables of AWS, until the end."""
     before = dict(os.environ)
     for name in before:
         if name.startswith("AWS_"):

@@ -1,4 +1,4 @@
-"""The workflow of the demonstration, connected to the sink as any pipeline is."""
+"""Build the workflow of the demo, with a DataSink at its end."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ def build_workflow(
     *,
     endpoint_url: str | None = None,
 ) -> Workflow:
-    """Build the workflow: motion, temporal signal-to-noise, DVARS and quality of every series.
+    """Build a workflow that computes motion, temporal SNR, DVARS and quality of every series.
 
     Parameters
     ----------
     base_directory
-        Where the outputs go: ``s3://bucket/prefix``, or a directory.
+        Destination of the outputs: ``s3://bucket/prefix``, or a directory.
     local_copy
         Directory that gets a copy of every output.
     working_directory
-        Directory in which nipype works.
+        Working directory of nipype.
     endpoint_url
-        Address of an S3 that is not Amazon's.
+        Address of an S3-compatible store; None for AWS.
 
     Returns
     -------
     nipype.Workflow
-        Ready to run, on any plugin.
+        Workflow that can be run with any plugin.
     """
     workflow = Workflow(name="demo", base_dir=str(working_directory))
     workflow.config["execution"] = {
