@@ -119,7 +119,11 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
 
     def _rules(self, settings: Settings, substitute: Callable[[str], str]) -> Rules:
         warn_of_unknown_options(self.inputs)
-        locations = settings.locations(self._base(settings))
+        directory = settings.base_directory or "."
+        base = parse_location(directory)
+        if isinstance(base, S3Prefix) and not self._check_s3_base_dir()[0]:
+            base = LocalDirectory(os.path.abspath(directory))  # an override says: not in S3
+        locations = settings.locations(base)
         settings.check(locations)
         return Rules(
             locations=locations,
@@ -127,13 +131,6 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
             substitute=substitute,
             remove_dest_dir=settings.remove_dest_dir,
         )
-
-    def _base(self, settings: Settings) -> Location:
-        directory = settings.base_directory or "."
-        base = parse_location(directory)
-        if isinstance(base, S3Prefix) and not self._check_s3_base_dir()[0]:
-            return LocalDirectory(os.path.abspath(directory))  # an override says: not in S3
-        return base
 
     def _make_plan(self, rules: Rules) -> Plan:
         return make_valid_plan(fields_of(self.inputs), rules, inputs=known_inputs(self.inputs))
