@@ -1,4 +1,4 @@
-"""Credentials files as AWS has handed them out, and files that are none."""
+"""Credentials files in every format that AWS, MinIO and s3cmd write, and other files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MC: dict[str, Any] = {
     },
 }
 
-HANDED_OUT = {
+FILES = {
     "MinIO's console, JSON": json.dumps(
         {
             "url": "https://m",
@@ -136,15 +136,15 @@ ODD_SECRETS = st.text(
 )
 
 
-@pytest.mark.parametrize("content", HANDED_OUT.values(), ids=HANDED_OUT.keys())
+@pytest.mark.parametrize("content", FILES.values(), ids=FILES.keys())
 @pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["LF", "CRLF"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_every_form_is_read(content: str, newline: str, encoding: str) -> None:
+def test_every_format_is_read(content: str, newline: str, encoding: str) -> None:
     assert parse_credentials(content.replace("\n", newline).encode(encoding)) == KEYS
 
 
-@pytest.mark.parametrize("content", HANDED_OUT.values(), ids=HANDED_OUT.keys())
-def test_blank_lines_do_no_harm(content: str) -> None:
+@pytest.mark.parametrize("content", FILES.values(), ids=FILES.keys())
+def test_blank_lines_are_ignored(content: str) -> None:
     assert parse_credentials(f"\n\n{content.replace(chr(10), chr(10) * 3)}".encode()) == KEYS
 
 
@@ -153,7 +153,7 @@ def test_blank_lines_do_no_harm(content: str) -> None:
     list(itertools.permutations(["Access key ID", "Secret access key", "User name"])),
     ids=",".join,
 )
-def test_columns_have_any_order(columns: tuple[str, ...]) -> None:
+def test_columns_may_have_any_order(columns: tuple[str, ...]) -> None:
     cells = {"Access key ID": KEY_ID, "Secret access key": SECRET, "User name": "me"}
     content = f"{','.join(columns)}\n{','.join(cells[column] for column in columns)}\n"
     assert parse_credentials(content.encode()) == KEYS
@@ -171,7 +171,7 @@ def test_columns_have_any_order(columns: tuple[str, ...]) -> None:
     ids=["settings", "INI", "last column", "first column", "quoted"],
 )
 @pytest.mark.parametrize("secret", ["a=b=c==", "a,b", ",a,", "=a=", "a,b=c,d"])
-def test_secrets_hold_equals_signs_and_commas(content: str, secret: str) -> None:
+def test_secrets_may_contain_equals_signs_and_commas(content: str, secret: str) -> None:
     assert parse_credentials(content.format(id=KEY_ID, secret=secret).encode()) == Keys(
         KEY_ID, secret
     )
@@ -193,13 +193,13 @@ def test_a_session_token_is_read(content: str) -> None:
     assert keys == Keys(KEY_ID, SECRET, TOKEN)
 
 
-def test_there_is_no_token_where_none_is_given() -> None:
+def test_a_file_without_a_token_gives_no_token() -> None:
     content = f"aws_access_key_id={KEY_ID}\naws_secret_access_key={SECRET}\naws_session_token=\n"
     assert parse_credentials(content.encode()).session_token is None
 
 
 @pytest.mark.parametrize("content", BAD.values(), ids=BAD.keys())
-def test_what_is_no_credentials_file_is_refused_without_quoting_it(content: bytes) -> None:
+def test_the_error_for_another_file_quotes_nothing_of_it(content: bytes) -> None:
     with pytest.raises(CredentialsError) as caught:
         parse_credentials(content)
     assert "zyx123wvu456" not in str(caught.value)
@@ -218,7 +218,7 @@ def test_what_is_no_credentials_file_is_refused_without_quoting_it(content: byte
     ],
     ids=["secret", "ID", "secret column", "everything", "row", "default profile"],
 )
-def test_a_refusal_says_what_is_lacking(content: bytes, lacking: str) -> None:
+def test_the_error_names_what_is_missing(content: bytes, lacking: str) -> None:
     with pytest.raises(CredentialsError, match=lacking):
         parse_credentials(content)
 
@@ -264,13 +264,13 @@ def test_tables_round_trip(
 
 
 @given(ODD_SECRETS)
-def test_odd_secrets_survive_in_settings(secret: str) -> None:
+def test_unusual_secrets_are_read_from_settings(secret: str) -> None:
     content = f"AWSAccessKeyId={KEY_ID}\nAWSSecretKey={secret}\n"
     assert parse_credentials(content.encode()) == Keys(KEY_ID, secret)
 
 
 @given(st.binary(max_size=200))
-def test_any_other_content_is_refused_as_such(content: bytes) -> None:
+def test_any_other_content_raises_a_credentials_error(content: bytes) -> None:
     try:
         keys = parse_credentials(content)
     except CredentialsError:
@@ -289,7 +289,7 @@ def test_any_other_content_is_refused_as_such(content: bytes) -> None:
         pytest.param("pass", "s,e,cret", id="secret of two commas"),
     ],
 )
-def test_a_comma_is_given_to_the_cell_it_belongs_to(password: str, secret: str) -> None:
+def test_a_comma_goes_to_the_cell_it_belongs_to(password: str, secret: str) -> None:
     content = (
         "User name,Password,Access key ID,Secret access key,Console login link\n"
         f"me,{password},{KEY_ID},{secret},https://123456789012.signin.aws.amazon.com/console\n"
@@ -301,46 +301,46 @@ def test_a_comma_is_given_to_the_cell_it_belongs_to(password: str, secret: str) 
     ("content", "message"),
     [
         (b" \n", "it is empty"),
-        (b"\xff\xfe\x00", "it is not text; expected a file as AWS hands it out"),
-        (b"a\0b", "it is not text; expected a file as AWS hands it out"),
-        (b"Access key ID,Secret access key\n", "it has a header but no row of keys"),
-        (b"AWSAccessKeyId=A", "it holds no secret access key; expected"),
-        (b"AWSSecretKey=S", "it holds no access key ID; expected"),
-        (b"[a]\nx=1\n[b]\nx=1", "it has several profiles and none is called 'default'; use s3_"),
+        (b"\xff\xfe\x00", "it is not text; expected one of AWS's formats"),
+        (b"a\0b", "it is not text; expected one of AWS's formats"),
+        (b"Access key ID,Secret access key\n", "it has a header but no row below it"),
+        (b"AWSAccessKeyId=A", "it has no secret access key; expected"),
+        (b"AWSSecretKey=S", "it has no access key ID; expected"),
+        (b"[a]\nx=1\n[b]\nx=1", "it has several profiles but none named 'default'; use s3_"),
     ],
 )
-def test_each_unusable_file_is_told_in_its_own_words(content: bytes, message: str) -> None:
+def test_each_unusable_file_has_its_own_message(content: bytes, message: str) -> None:
     with pytest.raises(CredentialsError) as caught:
         parse_credentials(content)
     assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize("mark", ["#", ";"])
-def test_a_setting_that_is_commented_out_does_not_count(mark: str) -> None:
+def test_a_setting_that_is_commented_out_is_ignored(mark: str) -> None:
     lines = ["aws_access_key_id=A", "aws_secret_access_key=S", f"{mark}aws_secret_access_key=T"]
     assert parse_credentials("\n".join(lines).encode()).secret_access_key == "S"
     lines.insert(0, f"{mark}[other]")
     assert parse_credentials("\n".join(lines).encode()).access_key_id == "A"
 
 
-def test_spaces_beside_quotes_do_not_count() -> None:
+def test_spaces_beside_quotes_are_ignored() -> None:
     content = b'Access key ID, "Secret access key"\nAKID, "sec,ret"\n'
     assert parse_credentials(content).secret_access_key == "sec,ret"
 
 
-def test_a_row_of_cells_without_a_key_column_holds_no_key() -> None:
+def test_a_table_without_a_key_column_has_no_key() -> None:
     with pytest.raises(CredentialsError, match="no access key ID"):
         parse_credentials(b"Secret access key\nsecret,and more\n")
 
 
-def test_a_secret_with_commas_is_put_together_beside_a_short_key_id() -> None:
+def test_a_secret_with_commas_is_rejoined_beside_a_short_key_id() -> None:
     keys = parse_credentials(b"Access key ID,Secret access key\nAKID,sec,ret\n")
     assert (keys.access_key_id, keys.secret_access_key) == ("AKID", "sec,ret")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
-@pytest.mark.parametrize("content", HANDED_OUT.values(), ids=HANDED_OUT.keys())
-def test_each_form_may_be_encoded_as_windows_does(content: str, encoding: str) -> None:
+@pytest.mark.parametrize("content", FILES.values(), ids=FILES.keys())
+def test_each_format_may_have_an_encoding_of_windows(content: str, encoding: str) -> None:
     assert parse_credentials(content.replace("\n", "\r\n").encode(encoding)) == KEYS
 
 
@@ -350,7 +350,7 @@ def test_a_big_endian_file_is_read() -> None:
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t"])
-def test_a_secret_may_hold_the_delimiter(delimiter: str) -> None:
+def test_a_secret_may_contain_the_delimiter(delimiter: str) -> None:
     content = f"Access key ID{delimiter}Secret access key\n{KEY_ID}{delimiter}a{delimiter}b,c\n"
     assert parse_credentials(content.encode()).secret_access_key == f"a{delimiter}b,c"
 

@@ -18,29 +18,30 @@ __all__ = ["Keys", "parse_credentials", "read_credentials"]
 
 _MAX_FILE_BYTES = 1 << 20  # more is no credentials file; it is not read into memory
 
-_ID = ("accesskeyid", "accesskey")
-_SECRET = ("secretaccesskey", "secretkey")
-_TOKEN = ("sessiontoken", "securitytoken", "accesstoken")
+_ID_NAMES = ("accesskeyid", "accesskey")
+_SECRET_NAMES = ("secretaccesskey", "secretkey")
+_TOKEN_NAMES = ("sessiontoken", "securitytoken", "accesstoken")
 
-# Aliases that every configuration of MinIO's mc has: a public store, and keys to be filled in.
+# Every configuration of MinIO's mc has an alias of a public store, and aliases whose keys start
+# with this placeholder.
 _PUBLIC_ALIAS, _PLACEHOLDER = "play", "YOUR-"
-_DELIMITERS = (",", ";", "\t")  # spreadsheets write what their country uses
+_DELIMITERS = (",", ";", "\t")  # spreadsheets write the one of their country
 
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_AccessKey.html
 _ACCESS_KEY = re.compile(r"\w{16,128}")
-_LONGEST = 4096  # characters of a line that are read
+_MAX_LINE_CHARACTERS = 4096  # of a table; `csv` raises an error for very long cells
 
 _SECTION = re.compile(r"\[(?:profile\s+)?(?P<name>[^\]]*)\]")
 _HINT = (
-    "expected a file as AWS hands it out: 'AWSAccessKeyId=...' and 'AWSSecretKey=...' lines, a "
-    "CSV with the columns 'Access key ID' and 'Secret access key', or an INI credentials file; or "
-    "as MinIO's console, mc or s3cmd write it"
+    "expected one of AWS's formats ('AWSAccessKeyId=...' and 'AWSSecretKey=...' lines, a CSV with "
+    "the columns 'Access key ID' and 'Secret access key', an INI credentials file), or a file of "
+    "MinIO's console, mc or s3cmd"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """An AWS access key. Only the public part shows in its representation."""
+    """An AWS access key; ``repr`` shows only its public part."""
 
     access_key_id: str
     """Public part."""
@@ -88,19 +89,19 @@ def parse_credentials(content: bytes) -> Keys:
     ----------
     content
         The file's bytes: ``AWSAccessKeyId=`` and ``AWSSecretKey=`` lines (root user), a CSV with
-        a header (IAM user; columns in any order; the first user counts), or the INI form (the
+        a header (IAM user; columns in any order; the first user counts), or an INI file (the
         section ``default``, or the only one); JSON of AWS or MinIO, the configuration of ``mc``
         with one alias, or of s3cmd. A byte order mark, UTF-16, quotes, CRLF, blank lines, and
-        semicolons or tabs in the place of commas do no harm.
+        semicolons or tabs instead of commas are accepted.
 
     Raises
     ------
     CredentialsError
-        If no access key can be found. Its message holds nothing of the content.
+        If no access key can be found. The message quotes no part of the content but alias names.
 
     Notes
     -----
-    Forms: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_access-keys.html and
+    Formats: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_access-keys.html and
     https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html
 
     Examples
@@ -108,22 +109,22 @@ def parse_credentials(content: bytes) -> Keys:
     >>> parse_credentials(b"AWSAccessKeyID=AKIDEXAMPLE\nAWSSecretKey=abc=")
     Keys(access_key_id='AKIDEXAMPLE')
     """
-    text = _text(content)
+    text = _decode(content)
     if text.lstrip().startswith("{"):
         return _from_json(text)
     lines = [line.strip(" \r\n\f\v") for line in text.splitlines() if line.strip()]
-    if lines and lines[0].lower().startswith("sep="):  # as spreadsheets begin a table
+    if lines and lines[0].lower().startswith("sep="):  # a line for Excel
         del lines[0]
     if not lines:
         raise CredentialsError("it is empty")
     for delimiter in _DELIMITERS:
-        columns = _cells(lines[0], delimiter)
-        if len(columns) > 1 and _named(columns) & {*_ID, *_SECRET}:
+        columns = _split_line(lines[0], delimiter)
+        if len(columns) > 1 and _normalized_names(columns) & {*_ID_NAMES, *_SECRET_NAMES}:
             return _from_table(columns, lines[1:], delimiter)
     return _from_settings(lines)
 
 
-def _text(content: bytes) -> str:
+def _decode(content: bytes) -> str:
     wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = content.decode("utf-16" if wide else "utf-8-sig")
@@ -134,35 +135,38 @@ def _text(content: bytes) -> str:
     return text
 
 
-def _name(cell: str) -> str:
-    """Return the one spelling of a column's or setting's name."""
+def _normalize_name(cell: str) -> str:
+    """Return a name of a column or setting without case, spaces, underscores and ``aws``."""
     return re.sub(r"[\s_]", "", cell).lower().removeprefix("aws")
 
 
-def _named(cells: Sequence[str]) -> set[str]:
-    return {_name(cell) for cell in cells}
+def _normalized_names(cells: Sequence[str]) -> set[str]:
+    return {_normalize_name(cell) for cell in cells}
 
 
-def _cells(line: str, delimiter: str) -> list[str]:
-    rows = csv.reader([line[:_LONGEST]], skipinitialspace=True, delimiter=delimiter)
+def _split_line(line: str, delimiter: str) -> list[str]:
+    rows = csv.reader([line[:_MAX_LINE_CHARACTERS]], skipinitialspace=True, delimiter=delimiter)
     return [cell.strip() for cell in next(rows)]
 
 
 def _from_table(columns: Sequence[str], rows: Sequence[str], delimiter: str) -> Keys:
-    names = [_name(column) for column in columns]
+    names = [_normalize_name(column) for column in columns]
     if not rows:
-        raise CredentialsError("it has a header but no row of keys")
-    cells = _fitted(_cells(rows[0], delimiter), names, delimiter)
-    return _keys(dict(zip(names, cells, strict=False)))
+        raise CredentialsError("it has a header but no row below it")
+    cells = _rejoin_split_cell(_split_line(rows[0], delimiter), names, delimiter)
+    return _make_keys(dict(zip(names, cells, strict=False)))
 
 
-def _fitted(cells: list[str], names: list[str], delimiter: str) -> list[str]:
-    """Undo the splitting of a secret or a password at its commas; AWS does not always quote it."""
+def _rejoin_split_cell(cells: list[str], names: list[str], delimiter: str) -> list[str]:
+    """Undo the splitting of a secret or a password at its commas, as AWS does not always quote it.
+
+    Which of the two had the commas is decided by the key ID: it must then be in its column.
+    """
     extra = len(cells) - len(names)
-    key_id = next((names.index(name) for name in _ID if name in names), None)
+    key_id = next((names.index(name) for name in _ID_NAMES if name in names), None)
     if extra <= 0 or key_id is None:
         return cells
-    columns = [names.index(name) for name in (*_SECRET, "password") if name in names]
+    columns = [names.index(name) for name in (*_SECRET_NAMES, "password") if name in names]
     candidates = [
         [
             *cells[:column],
@@ -184,52 +188,52 @@ def _from_settings(lines: Sequence[str]) -> Keys:
             continue
         name, equals, value = line.removeprefix("export ").partition("=")
         if equals:
-            sections.setdefault(section, {})[_name(name)] = value.strip().strip("\"'")
+            sections.setdefault(section, {})[_normalize_name(name)] = value.strip().strip("\"'")
     if "default" not in sections and len(sections) > 1:
         raise CredentialsError(
-            "it has several profiles and none is called 'default'; use s3_profile instead"
+            "it has several profiles but none named 'default'; use s3_profile instead"
         )
-    return _keys(sections.get("default") or next(iter(sections.values()), {}))
+    return _make_keys(sections.get("default") or next(iter(sections.values()), {}))
 
 
 def _from_json(text: str) -> Keys:
     try:
-        found = dict(_named_keys("", json.loads(text)))
+        found = dict(_find_keys("", json.loads(text)))
     except (ValueError, RecursionError):
-        raise CredentialsError(f"it begins as JSON but is not valid; {_HINT}") from None
+        raise CredentialsError(f"it starts like JSON but is not valid JSON; {_HINT}") from None
     if len(found) > 1:
-        own = {name: keys for name, keys in found.items() if not _comes_with_mc(name, keys)}
+        own = {name: keys for name, keys in found.items() if not _is_default_of_mc(name, keys)}
         if len(set(own.values())) > 1:
             names = ", ".join(map(repr, own))
             raise CredentialsError(
-                f"it has several aliases ({names}); give a file with one of them"
+                f"it has several aliases ({names}); use a file with only one of them"
             )
         found = own
-    return next(iter(found.values()), None) or _keys({})
+    return next(iter(found.values()), None) or _make_keys({})
 
 
-def _named_keys(name: str, value: Any) -> Iterator[tuple[str, Keys]]:
-    """Yield every access key in a value of JSON, with the name that it stands under."""
+def _find_keys(name: str, value: Any) -> Iterator[tuple[str, Keys]]:
+    """Yield every access key in a JSON value, with the name of the object that holds it."""
     if not isinstance(value, dict):
         return
-    texts = {_name(key): item for key, item in value.items() if isinstance(item, str)}
-    if _first(texts, _ID) and _first(texts, _SECRET):
-        yield name, _keys(texts)
+    texts = {_normalize_name(key): item for key, item in value.items() if isinstance(item, str)}
+    if _first(texts, _ID_NAMES) and _first(texts, _SECRET_NAMES):
+        yield name, _make_keys(texts)
         return
     for key, item in value.items():
-        yield from _named_keys(key, item)
+        yield from _find_keys(key, item)
 
 
-def _comes_with_mc(name: str, keys: Keys) -> bool:
+def _is_default_of_mc(name: str, keys: Keys) -> bool:
     return name == _PUBLIC_ALIAS or keys.access_key_id.startswith(_PLACEHOLDER)
 
 
-def _keys(values: Mapping[str, str]) -> Keys:
-    access_key_id = _first(values, _ID)
-    secret, token = _first(values, _SECRET), _first(values, _TOKEN)
+def _make_keys(values: Mapping[str, str]) -> Keys:
+    access_key_id = _first(values, _ID_NAMES)
+    secret, token = _first(values, _SECRET_NAMES), _first(values, _TOKEN_NAMES)
     if not access_key_id or not secret:
-        lacking = "secret access key" if access_key_id else "access key ID"
-        raise CredentialsError(f"it holds no {lacking}; {_HINT}")
+        missing = "secret access key" if access_key_id else "access key ID"
+        raise CredentialsError(f"it has no {missing}; {_HINT}")
     return Keys(access_key_id, secret, token)
 
 
