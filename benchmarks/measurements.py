@@ -1,4 +1,4 @@
-"""What was measured: one value for each run, and what they come to."""
+"""Measurements of single runs, and their summaries."""
 
 from __future__ import annotations
 
@@ -9,80 +9,82 @@ from statistics import median
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One run of one contestant."""
+    """One run of one tool."""
 
     row: str
     """Name of the row."""
 
-    who: str
-    """Name of the contestant."""
+    tool: str
+    """Name of the tool."""
 
-    wall: float
-    """Seconds."""
+    seconds: float
+    """Wall-clock time."""
 
     cpu: float
-    """Seconds, children included."""
+    """CPU seconds, including children."""
 
     memory: float
-    """Peak in MiB; above the idle interpreter for what runs in one."""
+    """Peak in MiB. For Python code, the peak above the memory of the idle interpreter."""
 
     server_cpu: float = 0.0
-    """Seconds of the server meanwhile."""
+    """CPU seconds of the server during the run."""
 
     requests: dict[str, int] = field(default_factory=dict)
-    """By operation."""
+    """Number of requests by operation."""
 
 
-def measured(row: str, who: str, took: Mapping[str, float]) -> Measurement:
-    """Return what a process has told of itself as the measurement of a contestant."""
-    return Measurement(row=row, who=who, wall=took["wall"], cpu=took["cpu"], memory=took["memory"])
+def measured(row: str, tool: str, usage: Mapping[str, float]) -> Measurement:
+    """Return what a process reports about itself as a measurement."""
+    return Measurement(
+        row=row, tool=tool, seconds=usage["wall"], cpu=usage["cpu"], memory=usage["memory"]
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """All runs of one contestant in one row."""
+    """All runs of one tool in one row."""
 
     runs: tuple[Measurement, ...]
-    """At least one."""
+    """At least one run."""
 
     @property
-    def wall(self) -> float:
-        """Median, in seconds."""
-        return median(run.wall for run in self.runs)
+    def seconds(self) -> float:
+        """Median in seconds."""
+        return median(run.seconds for run in self.runs)
 
     @property
     def range(self) -> tuple[float, float]:
-        """Fastest and slowest, in seconds."""
-        walls = [run.wall for run in self.runs]
-        return min(walls), max(walls)
+        """Fastest and slowest run in seconds."""
+        times = [run.seconds for run in self.runs]
+        return min(times), max(times)
 
     @property
     def cpu(self) -> float:
-        """Median, in seconds."""
+        """Median in seconds."""
         return median(run.cpu for run in self.runs)
 
     @property
     def memory(self) -> float:
-        """The highest peak, in MiB."""
+        """Highest peak in MiB."""
         return max(run.memory for run in self.runs)
 
     @property
     def requests(self) -> dict[str, int]:
-        """Of the last run, by operation."""
+        """Requests of the last run by operation."""
         return self.runs[-1].requests
 
     @property
     def server_share(self) -> float:
-        """CPU of the server over the wall time: 1 is one whole core."""
-        return median(run.server_cpu / run.wall for run in self.runs)
+        """CPU time of the server divided by wall-clock time; 1 is one core."""
+        return median(run.server_cpu / run.seconds for run in self.runs)
 
 
 def summarise(measurements: Iterable[Measurement]) -> dict[str, dict[str, Summary]]:
-    """Return a summary for each row and contestant, in the order in which they first ran."""
+    """Return a summary for each row and tool, in the order of their first runs."""
     runs: dict[str, dict[str, list[Measurement]]] = {}
     for one in measurements:
-        runs.setdefault(one.row, {}).setdefault(one.who, []).append(one)
+        runs.setdefault(one.row, {}).setdefault(one.tool, []).append(one)
     return {
-        row: {who: Summary(tuple(those)) for who, those in by_who.items()}
-        for row, by_who in runs.items()
+        row: {tool: Summary(tuple(runs_of_tool)) for tool, runs_of_tool in by_tool.items()}
+        for row, by_tool in runs.items()
     }

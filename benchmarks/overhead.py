@@ -1,6 +1,6 @@
-"""What a sink costs beside its files: importing it, and a second one in the same process.
+"""Measure costs that do not depend on files: the import, and a second sink in a process.
 
-Run as a module it measures one of the two, in its own process.
+Run as a module, this measures one of the two in its own process.
 """
 
 from __future__ import annotations
@@ -13,38 +13,38 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.contestants import call, make_home, takes_part
 from benchmarks.server import BUCKET, Server, running
 from benchmarks.sources import Sources
+from benchmarks.tools import call, is_installed, make_home
 
 _REPEATS = 20
 _PROCESSES = 7
 
 
-def overheads(server: Path, room: Path) -> dict[str, float]:
-    """Measure both; return each number with its name.
+def overheads(server: Path, workspace: Path) -> dict[str, float]:
+    """Measure both; return the numbers by name.
 
     Parameters
     ----------
     server
         The compiled server.
-    room
+    workspace
         Directory for sources.
     """
-    python, home = Path(sys.executable), make_home(room)
-    source = Sources(1, 1024).make(room / "sources")
-    found = [call(python, __name__, "{}", "", home)["ms"] for _ in range(_PROCESSES)]
-    result = {"importing DataSink beside nipype.interfaces.io, ms": median(found)}
+    python, home = Path(sys.executable), make_home(workspace)
+    source = Sources(1, 1024).make(workspace / "sources")
+    imports = [call(python, __name__, "{}", "", home)["ms"] for _ in range(_PROCESSES)]
+    result = {"import of DataSink after nipype.interfaces.io, ms": median(imports)}
     with running(server) as store:
-        for transport in filter(takes_part, ("classic", "crt")):
+        for transport in filter(is_installed, ("classic", "crt")):
             job = {"transport": transport, "endpoint": store.endpoint, "source": str(source)}
-            took = call(python, __name__, json.dumps(job), store.endpoint, home)
-            result.update({f"second sink, {transport}: {name}": took[name] for name in took})
+            found = call(python, __name__, json.dumps(job), store.endpoint, home)
+            result.update({f"second sink, {transport}: {name}": found[name] for name in found})
     return result
 
 
 def _imports() -> dict[str, float]:
-    """Return what `DataSink` adds to nipype's own module."""
+    """Measure the import of `DataSink` after nipype's own module."""
     import nipype.interfaces.io  # noqa: F401
 
     begin = time.perf_counter()
@@ -54,7 +54,7 @@ def _imports() -> dict[str, float]:
 
 
 def _second_sink(transport: str, endpoint: str, source: str) -> dict[str, float]:
-    """Return CPU and requests of a sink of one file after another one has run."""
+    """Measure CPU time and requests of a sink of one file, after another sink has run."""
     from nipype.interfaces.utility import IdentityInterface
 
     from nipype_datasink import DataSink
@@ -69,23 +69,23 @@ def _second_sink(transport: str, endpoint: str, source: str) -> dict[str, float]
     idle = _cpu_ms([IdentityInterface(fields=["x"], x=1).run] * _REPEATS)
     server = Server(endpoint, 0)
     server.take_counts()
-    ours = _cpu_ms([sink(number).run for number in range(1, 1 + _REPEATS)])
+    sinking = _cpu_ms([sink(number).run for number in range(1, 1 + _REPEATS)])
     requests = sum(server.take_counts().values()) / _REPEATS
     return {
-        "CPU of nipype's run() of nothing, ms": idle,
-        "CPU beyond that, ms": ours - idle,
+        "CPU of nipype's run() of an empty interface, ms": idle,
+        "CPU of the sink in addition, ms": sinking - idle,
         "requests": requests,
     }
 
 
 def _cpu_ms(acts: list[Callable[[], object]]) -> float:
     """Return the median CPU time of some calls, in ms."""
-    took = []
+    duration = []
     for act in acts:
         begin = time.process_time()
         act()
-        took.append(time.process_time() - begin)
-    return 1000 * median(took)
+        duration.append(time.process_time() - begin)
+    return 1000 * median(duration)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Where the CPU of a small PUT goes when boto3 sends it; also a program of its own.
+"""Measure the CPU time of each stage when boto3 sends a small PUT; also a program.
 
-A profiler slows Python down more than what is written in C, so it only tells how the time is shared
-out. How much time there is was measured without it.
+A profiler slows Python code more than C code. Therefore the profile gives the share of each stage,
+and the total time is measured without a profiler.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contestants import BUILD, call, make_home
 from benchmarks.server import BUCKET, running
 from benchmarks.sources import Sources
+from benchmarks.tools import BUILD, call, make_home
 
 _MODULE = "benchmarks.profile_put"
 _SIZE = 16 << 10  # bytes
-# A stage is what its functions take, callees included; none of them calls another.
+# The time of a stage is that of its functions and their callees. None of them calls another one.
 _STAGES = {
     "signing, with SHA-256 of the body": [("signers.py", "sign")],
     "checking and serialising arguments": [
@@ -36,28 +36,28 @@ _STAGES = {
         ("httpchecksum.py", "apply_request_checksum"),
     ],
     "urllib3 and http.client": [("httpsession.py", "send")],
-    "parsing the answer": [("parsers.py", "parse")],
+    "parsing the response": [("parsers.py", "parse")],
     "deciding on a retry": [("endpoint.py", "_needs_retry")],
 }
 _SOCKET = "_socket.socket"
 
 
-def profile_put(server: Path, room: Path, count: int) -> dict[str, float]:
-    """Return the CPU of one PUT in ms by stage.
+def profile_put(server: Path, workspace: Path, count: int) -> dict[str, float]:
+    """Return the CPU time of one PUT in ms by stage.
 
     Parameters
     ----------
     server
         The compiled server.
-    room
+    workspace
         Directory for sources.
     count
         Number of files that are sent.
     """
-    source = Sources(count, _SIZE).make(room / "sources")
+    source = Sources(count, _SIZE).make(workspace / "sources")
     with running(server) as store:
         argument = str(source)
-        return call(Path(sys.executable), _MODULE, argument, store.endpoint, make_home(room))
+        return call(Path(sys.executable), _MODULE, argument, store.endpoint, make_home(workspace))
 
 
 def _measure(source: Path) -> dict[str, float]:
@@ -74,13 +74,13 @@ def _measure(source: Path) -> dict[str, float]:
         _sink("profiled", files).run()
     shares = _shares(pstats.Stats(profile), len(files))
     stages = {stage: share * sending for stage, share in shares.items()}
-    stages["nipype's run(), our plan, one listing"] = whole - sending
-    return {stage: 1000 * took / len(files) for stage, took in stages.items()}
+    stages["nipype's run(), the plan, one listing"] = whole - sending
+    return {stage: 1000 * duration / len(files) for stage, duration in stages.items()}
 
 
 @contextmanager
 def _around_send(before: Callable[[], object], after: Callable[[], object]) -> Iterator[None]:
-    """Have something called before and after all files of a sink are sent, in this thread."""
+    """Call functions in this thread before and after all files of a sink are sent."""
     from nipype_datasink.s3.classic import ClassicTransport
 
     send = ClassicTransport.send
@@ -109,7 +109,7 @@ def _sink(folder: str, files: list[str]) -> Any:
 
 
 def _shares(profile: pstats.Stats, count: int) -> dict[str, float]:
-    """Return what part of the sending thread's time each stage takes."""
+    """Return the share of each stage in the time of the sending thread."""
     stats: Mapping[tuple[str, int, str], tuple[int, int, float, float, object]]
     stats = profile.stats  # type: ignore[attr-defined]
     calls = sum(one[1] for where, one in stats.items() if where[2] == "_make_api_call")
@@ -125,8 +125,8 @@ def _shares(profile: pstats.Stats, count: int) -> dict[str, float]:
     botocore = sum(one[3] for where, one in stats.items() if where[2] == "_make_api_call")
     whole = sum(one[2] for one in stats.values())
     taken["events and the rest of botocore"] = botocore - sum(taken.values())
-    taken["ours: proofs and outcomes"] = whole - botocore
-    return {stage: took / whole for stage, took in taken.items()}
+    taken["this library: verification and outcomes"] = whole - botocore
+    return {stage: duration / whole for stage, duration in taken.items()}
 
 
 def _is_one_of(where: tuple[str, int, str], functions: list[tuple[str, str]]) -> bool:
@@ -138,10 +138,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profile_put", description=__doc__)
     parser.add_argument("--count", type=int, default=1_000, help="number of files")
     options = parser.parse_args()
-    stages = profile_put(BUILD / "nulls3", BUILD / "room", options.count)
+    stages = profile_put(BUILD / "nulls3", BUILD / "workspace", options.count)
     whole = sum(stages.values())
-    for stage, took in stages.items():
-        print(f"{stage:40}{took:8.3f} ms {100 * took / whole:5.1f} %")
+    for stage, duration in stages.items():
+        print(f"{stage:40}{duration:8.3f} ms {100 * duration / whole:5.1f} %")
     print(f"{'all':40}{whole:8.3f} ms")
 
 

@@ -1,14 +1,14 @@
-"""The page of numbers: Markdown that the documentation includes."""
+"""Write the results as Markdown, which docs/performance.md includes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 
-from benchmarks.contestants import NIPYPE, OURS
 from benchmarks.measurements import Summary
 from benchmarks.results import Results
 from benchmarks.rows import Row
+from benchmarks.tools import NIPYPE, THIS_LIBRARY
 
 _SENDING = ("PutObject", "UploadPart")
 _COLUMNS = (
@@ -19,14 +19,14 @@ _COLUMNS = (
     "MB/s",
     "CPU, s",
     "peak, MiB",
-    "requests (sending)",
+    "requests (with data)",
     "nipype / this",
     "this / best peer",
 )
 
 
 def markdown(results: Results) -> str:
-    """Return the page."""
+    """Return the page as Markdown."""
     parts = [
         "<!-- Written by `make bench`. -->",
         "",
@@ -39,15 +39,15 @@ def markdown(results: Results) -> str:
 
 
 def best_peer(summaries: Mapping[str, Summary]) -> float | None:
-    """Return the median of the fastest contestant that is neither nipype nor ours, in seconds."""
-    walls = [one.wall for who, one in summaries.items() if who not in (NIPYPE, *OURS)]
-    return min(walls, default=None)
+    """Return the median in seconds of the fastest tool except nipype and this library."""
+    times = [one.seconds for tool, one in summaries.items() if tool not in (NIPYPE, *THIS_LIBRARY)]
+    return min(times, default=None)
 
 
 def _machine(results: Results) -> Iterator[str]:
     yield from ("## Machine and versions", "")
-    yield from _table(("what", "which"), results.machine.items())
-    yield from (f"All of it took {results.seconds / 60:.1f} minutes.", "")
+    yield from _table(("what", "value"), results.machine.items())
+    yield from (f"All measurements took {results.seconds / 60:.1f} minutes.", "")
 
 
 def _tables(results: Results) -> Iterator[str]:
@@ -59,49 +59,50 @@ def _tables(results: Results) -> Iterator[str]:
             yield from _table(_COLUMNS, _lines(row, summaries))
             share = max((one.server_share for one in summaries.values()), default=0)
             if share:
-                yield from (f"The server used at most {share:.2f} of a core meanwhile.", "")
+                yield from (f"The server used at most {share:.2f} of a core.", "")
 
 
 def _lines(row: Row, summaries: Mapping[str, Summary]) -> Iterator[tuple[str, ...]]:
     nipype, peer = summaries.get(NIPYPE), best_peer(summaries)
     size = row.sources.count * row.sources.size / 1e6
-    for who, one in summaries.items():
+    for tool, one in summaries.items():
         requests = sum(one.requests.values())
         sending = sum(one.requests.get(name, 0) for name in _SENDING)
         yield (
-            _name(who),
-            f"{one.wall:.3f}",
-            "-".join(f"{wall:.3f}" for wall in one.range),
+            _name(tool),
+            f"{one.seconds:.3f}",
+            "-".join(f"{seconds:.3f}" for seconds in one.range),
             str(len(one.runs)),
-            f"{size / one.wall:,.0f}",
+            f"{size / one.seconds:,.0f}",
             f"{one.cpu:.2f}",
             f"{one.memory:.0f}",
             f"{requests:,} ({sending:,})" if requests else "",
-            f"{nipype.wall / one.wall:.1f}" if nipype else "",
-            f"{one.wall / peer:.2f}" if peer else "",
+            f"{nipype.seconds / one.seconds:.1f}" if nipype else "",
+            f"{one.seconds / peer:.2f}" if peer else "",
         )
 
 
 def _overheads(overheads: Mapping[str, float]) -> Iterator[str]:
     if overheads:
-        yield from ("## Beside the files", "")
+        yield from ("## Costs without files", "")
         lines = ((name, f"{value:.1f}") for name, value in overheads.items())
-        yield from _table(("what", "how much"), lines)
+        yield from _table(("what", "value"), lines)
 
 
 def _profile(profile: Mapping[str, float]) -> Iterator[str]:
     if profile:
-        yield from ("## CPU of a small PUT, classic", "")
+        yield from ("## CPU time of a small PUT, classic", "")
         whole = sum(profile.values())
         lines = [
-            (stage, f"{took:.3f}", f"{100 * took / whole:.0f} %") for stage, took in profile.items()
+            (stage, f"{duration:.3f}", f"{100 * duration / whole:.0f} %")
+            for stage, duration in profile.items()
         ]
-        lines.append(("all", f"{whole:.3f}", "100 %"))
+        lines.append(("total", f"{whole:.3f}", "100 %"))
         yield from _table(("stage", "CPU, ms", "share"), lines)
 
 
-def _name(who: str) -> str:
-    return f"**{who}**" if who in OURS else who
+def _name(tool: str) -> str:
+    return f"**{tool}**" if tool in THIS_LIBRARY else tool
 
 
 def _table(columns: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""All that one run of the benchmark found, and the files that tell of it."""
+"""Results of one run of the benchmark."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from benchmarks.rows import Row
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """What was found."""
+    """Results of one run of the benchmark."""
 
     rows: Sequence[Row]
-    """In the order in which they ran."""
+    """Rows in the order in which they ran."""
 
     measurements: Sequence[Measurement]
-    """Every run."""
+    """Measurements of all runs."""
 
     overheads: Mapping[str, float]
-    """What a sink costs beside its files."""
+    """Costs that do not depend on files."""
 
     profile: Mapping[str, float]
-    """CPU of a small PUT by stage, in ms."""
+    """CPU time of a small PUT in ms by stage."""
 
     machine: Mapping[str, str]
-    """Where."""
+    """Machine and versions."""
 
     seconds: float
-    """How long it all took."""
+    """Duration of all measurements."""
 
     @property
     def summaries(self) -> dict[str, dict[str, Summary]]:
-        """By row and contestant."""
+        """Summaries by row and tool."""
         return summarise(self.measurements)
 
     def write_json(self, path: Path) -> None:
-        """Write every number, so that others can compute with them."""
+        """Write all numbers as JSON, for further analysis."""
         content = {
             "machine": self.machine,
             "seconds": self.seconds,

@@ -1,19 +1,19 @@
-"""What is measured: a row is one task that several contestants are given in turn."""
+"""Rows of the benchmark: each is one task that several tools do in turn."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.contestants import NIPYPE
 from benchmarks.sources import Sources
+from benchmarks.tools import NIPYPE
 
 _KIB, _MIB = 1 << 10, 1 << 20
 _PYTHON = (NIPYPE, "boto3 in threads")
 _PEERS = ("awscli", "rclone", "s5cmd", "obstore")
 _OURS = ("classic", "crt")
-_SLOW_RTT = 20  # ms; from here on nipype runs once
-_MANY = 10_000  # files; from here on our slower way runs once, too
+_SLOW_RTT_MS = 20  # from this round-trip time on, nipype runs once
+_MANY_FILES = 10_000  # from this number on, the slower tools run once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,19 +21,19 @@ class Row:
     """One task."""
 
     name: str
-    """For ``--only``."""
+    """Name for ``--only``."""
 
     group: str
-    """Heading of the table that it belongs to."""
+    """Heading of its table."""
 
     sources: Sources
-    """What is sunk."""
+    """Files to sink."""
 
-    contestants: tuple[str, ...]
-    """In the order in which they run."""
+    tools: tuple[str, ...]
+    """Tools in the order in which they run."""
 
     once: tuple[str, ...] = ()
-    """Those that run in the first round only."""
+    """Tools that run in the first round only."""
 
     def __str__(self) -> str:
         return str(self.sources)
@@ -46,22 +46,23 @@ class Upload(Row):
     rtt: int = 0
     """Round-trip time in ms."""
 
-    crowd: int = 0
-    """Objects that the prefix holds before."""
+    existing_objects: int = 0
+    """Number of objects that the prefix contains before the run."""
 
     encrypt: bool = False
-    """Ask for encryption on the server."""
+    """Whether to request server-side encryption."""
 
-    seeded_by: str = ""
-    """Sends the files first, where they are to be found unchanged; ``self`` is each contestant."""
+    sent_before_by: str = ""
+    """Tool that sends the files before the run, which then finds them unchanged; ``self``
+    means that each tool sends them itself."""
 
     def __str__(self) -> str:
         parts = [
             str(self.sources),
             f"{self.rtt} ms round trip" if self.rtt else "",
-            "unchanged" if self.seeded_by else "",
+            "unchanged" if self.sent_before_by else "",
             "encrypted" if self.encrypt else "",
-            f"beside {self.crowd:,} objects" if self.crowd else "",
+            f"{self.existing_objects:,} other objects" if self.existing_objects else "",
         ]
         return ", ".join(filter(None, parts))
 
@@ -70,20 +71,20 @@ class Upload(Row):
 class Copy(Row):
     """Files that go to a directory."""
 
-    across: bool = False
+    to_other_file_system: bool = False
     """To another file system, instead of the same."""
 
     rerun: bool = False
     """They are there already."""
 
     def __str__(self) -> str:
-        where = "other file system" if self.across else "same file system"
+        where = "other file system" if self.to_other_file_system else "same file system"
         return f"{self.sources}, {where}{', rerun' if self.rerun else ''}"
 
 
 def rows(rtts: Sequence[int]) -> list[Row]:
     """Return every row, for these round-trip times in ms."""
-    return [*_uploads(rtts), *_reruns(), *_crowd(), *_scaling(), *_copies(_SIZES)]
+    return [*_uploads(rtts), *_reruns(), *_many_existing_objects(), *_scaling(), *_copies(_SIZES)]
 
 
 def quick_rows() -> list[Row]:
@@ -91,18 +92,18 @@ def quick_rows() -> list[Row]:
     few, parts = Sources(5, _KIB), Sources(1, 9 * _MIB)
     group = "Quick"
     return [
-        Upload(name="quick", group=group, sources=few, contestants=(*_PYTHON, *_OURS)),
-        Upload(name="quick-parts", group=group, sources=parts, contestants=("classic", "crt")),
+        Upload(name="quick", group=group, sources=few, tools=(*_PYTHON, *_OURS)),
+        Upload(name="quick-parts", group=group, sources=parts, tools=("classic", "crt")),
         Upload(
             name="quick-rerun",
             group=group,
             sources=few,
-            contestants=_OURS,
-            seeded_by="self",
+            tools=_OURS,
+            sent_before_by="self",
             rtt=1,
-            crowd=20,
+            existing_objects=20,
         ),
-        Copy(name="quick-local", group=group, sources=few, contestants=(NIPYPE, "ours", "cp -r")),
+        Copy(name="quick-local", group=group, sources=few, tools=(NIPYPE, "local", "cp -r")),
     ]
 
 
@@ -119,9 +120,9 @@ def _uploads(rtts: Sequence[int]) -> list[Row]:
             name=f"small-{rtt}ms",
             group="Small files",
             sources=_SIZES["small"],
-            contestants=(*_PYTHON, *_PEERS, *_OURS),
+            tools=(*_PYTHON, *_PEERS, *_OURS),
             rtt=rtt,
-            once=(NIPYPE,) if rtt >= _SLOW_RTT else (),
+            once=(NIPYPE,) if rtt >= _SLOW_RTT_MS else (),
         )
         for rtt in rtts
     ]
@@ -130,7 +131,7 @@ def _uploads(rtts: Sequence[int]) -> list[Row]:
             name=name,
             group="Large files",
             sources=_SIZES[name],
-            contestants=(*_PYTHON, *extra, *_PEERS, *_OURS),
+            tools=(*_PYTHON, *extra, *_PEERS, *_OURS),
         )
         for name, extra in {"medium": (), "large": ("boto3 upload_file",)}.items()
     ]
@@ -145,35 +146,35 @@ def _reruns() -> list[Row]:
             name="rerun",
             group=group,
             sources=small,
-            contestants=(NIPYPE, *peers, *_OURS),
-            seeded_by="self",
+            tools=(NIPYPE, *peers, *_OURS),
+            sent_before_by="self",
         ),
         Upload(
             name="rerun-encrypted",
             group=group,
             sources=small,
-            contestants=(NIPYPE, *_OURS),
-            seeded_by="self",
+            tools=(NIPYPE, *_OURS),
+            sent_before_by="self",
             encrypt=True,
         ),
         Upload(
             name="rerun-1gib",
             group=group,
             sources=Sources(1, 1 << 30),
-            contestants=(NIPYPE, *_OURS),
-            seeded_by="crc64nvme",
+            tools=(NIPYPE, *_OURS),
+            sent_before_by="crc64nvme",
         ),
     ]
 
 
-def _crowd() -> list[Row]:
+def _many_existing_objects() -> list[Row]:
     return [
         Upload(
-            name="crowd",
-            group="Few files beside many",
+            name="existing",
+            group="Few new files in a large prefix",
             sources=Sources(3, 16 * _KIB),
-            contestants=(NIPYPE, *_OURS),
-            crowd=100_000,
+            tools=(NIPYPE, *_OURS),
+            existing_objects=100_000,
         )
     ]
 
@@ -182,10 +183,10 @@ def _scaling() -> list[Row]:
     return [
         Upload(
             name=f"scaling-{count}",
-            group="Growing numbers",
+            group="Different numbers of files",
             sources=Sources(count, 16 * _KIB),
-            contestants=(NIPYPE, "s5cmd", *_OURS),
-            once=(NIPYPE, "classic") if count >= _MANY else (NIPYPE,),
+            tools=(NIPYPE, "s5cmd", *_OURS),
+            once=(NIPYPE, "classic") if count >= _MANY_FILES else (NIPYPE,),
         )
         for count in (100, 10_000)  # 1,000 are measured anyway
     ]
@@ -194,14 +195,14 @@ def _scaling() -> list[Row]:
 def _copies(sizes: dict[str, Sources]) -> list[Row]:
     return [
         Copy(
-            name=f"local-{name}-{'across' if across else 'same'}{'-rerun' if rerun else ''}",
-            group="Local",
+            name=f"local-{name}-{disk}{'-rerun' if rerun else ''}",
+            group="Local disk",
             sources=sources,
-            contestants=(NIPYPE, *(("cp -r",) if across else ()), "ours"),
-            across=across,
+            tools=(NIPYPE, *(("cp -r",) if disk == "other" else ()), "local"),
+            to_other_file_system=disk == "other",
             rerun=rerun,
         )
-        for across in (False, True)
+        for disk in ("same", "other")
         for name, sources in sizes.items()
         for rerun in (False, True)
     ]

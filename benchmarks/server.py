@@ -21,24 +21,24 @@ class Server:
     """A running server."""
 
     endpoint: str
-    """Its address."""
+    """Address of the server."""
 
     pid: int
-    """Of its process."""
+    """Process ID."""
 
     @property
     def cpu(self) -> float:
-        """CPU seconds that it has used."""
+        """CPU seconds that the server has used."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
     def take_counts(self) -> dict[str, int]:
-        """Return the number of requests by operation since this was last asked."""
+        """Return the number of requests by operation since the last call."""
         counts: dict[str, int] = json.loads(self._ask("reset", method="POST"))
         return {name: count for name, count in counts.items() if count}
 
     def fill(self, prefix: str, count: int) -> None:
-        """Make empty objects whose keys start with `prefix`."""
+        """Create empty objects whose keys start with `prefix`."""
         self._ask(f"fill?prefix={BUCKET}/{prefix}&count={count}", method="POST")
 
     def _ask(self, what: str, *, method: str) -> bytes:
@@ -49,7 +49,7 @@ class Server:
 
 @contextmanager
 def running(program: Path, rtt: int = 0) -> Iterator[Server]:
-    """Run the server; it ends with its standard input.
+    """Run the server until the block is left; it ends when its standard input is closed.
 
     Parameters
     ----------

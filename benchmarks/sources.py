@@ -1,4 +1,4 @@
-"""What is sunk: directories of files that hold noise."""
+"""Make directories of files with random bytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-_BLOCK = 1 << 20  # bytes
+_BLOCK_BYTES = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,25 +17,25 @@ class Sources:
     """Number of files."""
 
     size: int
-    """Of each, in bytes."""
+    """Bytes of each file."""
 
     def __str__(self) -> str:
         unit, name = (1 << 20, "MiB") if self.size >= 1 << 20 else (1 << 10, "KiB")
         return f"{self.count:,} x {self.size / unit:g} {name}"
 
-    def make(self, room: Path) -> Path:
-        """Return a directory with these files; it is made if it is not there yet."""
-        directory = room / f"{self.count}x{self.size}"
+    def make(self, workspace: Path) -> Path:
+        """Return a directory with these files; create missing files."""
+        directory = workspace / f"{self.count}x{self.size}"
         directory.mkdir(parents=True, exist_ok=True)
         for index in range(self.count):
             path = directory / f"sub-{index:05}_bold.nii.gz"
             if not path.exists() or path.stat().st_size != self.size:
                 _fill(path, self.size)
-        os.sync()  # so that nothing is written while contestants run
+        os.sync()  # so that no tool runs while the system writes these files
         return directory
 
 
 def _fill(path: Path, size: int) -> None:
     with path.open("wb") as file:
-        for begin in range(0, size, _BLOCK):
-            file.write(os.urandom(min(_BLOCK, size - begin)))
+        for begin in range(0, size, _BLOCK_BYTES):
+            file.write(os.urandom(min(_BLOCK_BYTES, size - begin)))

@@ -1,6 +1,6 @@
-"""The process that is measured: prepare one contestant, run it, print what that took as JSON.
+"""Run one tool in this process and print its time, CPU and memory as JSON.
 
-It needs nothing but the standard library and what the contestant imports.
+This module imports only the standard library and what the tool needs.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_THREADS = 32  # for boto3; more do not help under one GIL
-_AT_ONCE = 256  # requests of obstore, as many as s5cmd makes
-_LARGE = 8 << 20  # bytes; from here on boto3 sends parts
+_THREADS = 32  # for boto3; more threads do not help because of the GIL
+_CONCURRENT_REQUESTS = 256  # of obstore; s5cmd uses the same number
+_MULTIPART_BYTES = 8 << 20  # bytes; from here on boto3 sends parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a contestant has to do."""
+    """Task of a tool."""
 
-    who: str
-    """Name of the contestant."""
+    tool: str
+    """Name of the tool."""
 
     source: str
-    """Directory that holds the files, and nothing else."""
+    """Directory that contains only the files."""
 
     destination: str
     """Directory, or ``s3://bucket/prefix``."""
@@ -37,13 +37,13 @@ class Job:
     """Address of the store."""
 
     encrypt: bool = False
-    """Ask for encryption on the server."""
+    """Whether to request server-side encryption."""
 
     rerun: bool = False
-    """The files are there already."""
+    """Whether the files are already at the destination."""
 
     command: tuple[str, ...] = ()
-    """For a contestant that is a program: its words."""
+    """Command line, if the tool is a program."""
 
     @property
     def files(self) -> list[str]:
@@ -71,12 +71,12 @@ def nipype(job: Job) -> Action:
 
 
 def classic(job: Job) -> Action:
-    return _ours(job, "classic")
+    return _this_library(job, "classic")
 
 
 def crt(job: Job) -> Action:
 
-    return _ours(job, "crt")
+    return _this_library(job, "crt")
 
 
 def local(job: Job) -> Action:
@@ -85,7 +85,7 @@ def local(job: Job) -> Action:
     return _run_of(DataSink(), job)
 
 
-def _ours(job: Job, transport: str) -> Action:
+def _this_library(job: Job, transport: str) -> Action:
     import nipype_datasink.s3.target  # noqa: F401
     from nipype_datasink import DataSink
 
@@ -109,7 +109,7 @@ def boto3_threads(job: Job) -> Action:
         absent = _absent(client, job) if job.rerun else job.files
 
         def send(path: str) -> None:
-            in_parts = os.path.getsize(path) >= _LARGE
+            in_parts = os.path.getsize(path) >= _MULTIPART_BYTES
             config = boto3.s3.transfer.TransferConfig(use_threads=in_parts)
             client.upload_file(path, job.bucket, job.key(path), Config=config)
 
@@ -146,7 +146,7 @@ def boto3_upload_file(job: Job) -> Action:
 
 
 def crc64nvme(job: Job) -> Action:
-    """Send as boto3 does, with the checksum that can prove a large object; no contestant."""
+    """Send with boto3 and CRC64NVME checksums, only to prepare objects for other tools."""
     import boto3.s3.inject
 
     client = boto3.client("s3")
@@ -172,12 +172,12 @@ def obstore(job: Job) -> Action:
             unsigned_payload=True,
             client_options={"allow_http": True},
         )
-        at_once = asyncio.Semaphore(_AT_ONCE)
+        limit = asyncio.Semaphore(_CONCURRENT_REQUESTS)
 
         async def send(path: str) -> None:
-            async with at_once:
+            async with limit:
                 body = Path(path)
-                small = body.stat().st_size < _LARGE
+                small = body.stat().st_size < _MULTIPART_BYTES
                 await obstore.put_async(
                     store,
                     job.key(path),
@@ -191,27 +191,27 @@ def obstore(job: Job) -> Action:
 
 
 def measure(act: Action) -> dict[str, float]:
-    """Run a contestant in this process.
+    """Run a tool in this process.
 
-    Memory is the peak above what the interpreter held when everything was imported.
+    Memory is the peak above the memory of the interpreter after all imports.
     """
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew (proc(5))
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak, see proc(5)
     idle, before, begin = _memory("VmRSS"), _cpu(), time.perf_counter()
     act()
-    wall, cpu = time.perf_counter() - begin, _cpu() - before
-    return {"wall": wall, "cpu": cpu, "memory": _memory("VmHWM") - idle}
+    seconds, cpu = time.perf_counter() - begin, _cpu() - before
+    return {"wall": seconds, "cpu": cpu, "memory": _memory("VmHWM") - idle}
 
 
 def measure_command(command: tuple[str, ...]) -> dict[str, float]:
-    """Run a contestant that is a program: the whole process is measured."""
+    """Run a program; measure its whole process."""
     begin = time.perf_counter()
     child = os.posix_spawnp(command[0], command, os.environ)
     _, status, usage = os.wait4(child, 0)
-    wall = time.perf_counter() - begin
+    seconds = time.perf_counter() - begin
     if status:
         raise SystemExit(f"{' '.join(command)} failed with {os.waitstatus_to_exitcode(status)}")
     return {
-        "wall": wall,
+        "wall": seconds,
         "cpu": usage.ru_utime + usage.ru_stime,
         "memory": usage.ru_maxrss / 1024,
     }
@@ -227,11 +227,11 @@ def _cpu() -> float:
     return sum(os.times()[:4])
 
 
-CONTESTANTS: dict[str, Callable[[Job], Action]] = {
+TOOLS: dict[str, Callable[[Job], Action]] = {
     "nipype": nipype,
     "classic": classic,
     "crt": crt,
-    "ours": local,
+    "local": local,
     "boto3 in threads": boto3_threads,
     "boto3 upload_file": boto3_upload_file,
     "crc64nvme": crc64nvme,
@@ -241,12 +241,10 @@ CONTESTANTS: dict[str, Callable[[Job], Action]] = {
 
 def main() -> None:
     job = Job(**json.loads(sys.argv[1]))
-    if job.command:
-        result = measure_command(tuple(job.command))
-    else:
-        result = measure(CONTESTANTS[job.who](job))
+    command = tuple(job.command)
+    result = measure_command(command) if command else measure(TOOLS[job.tool](job))
     print(f"\n{json.dumps(result)}", flush=True)
-    os._exit(0)  # obstore's threads abort the process now and then if it ends as others do
+    os._exit(0)  # obstore's threads sometimes abort a process that ends normally
 
 
 if __name__ == "__main__":

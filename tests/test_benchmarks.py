@@ -1,4 +1,4 @@
-"""The benchmark works: its server is one of S3, and wrong uploads do not pass for right ones."""
+"""The benchmark: its server speaks S3, and wrong uploads are detected."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def client(server: Server) -> S3Client:
     )
 
 
-def test_an_object_keeps_everything_but_its_bytes(client: S3Client) -> None:
+def test_objects_keep_all_metadata_but_not_their_bytes(client: S3Client) -> None:
     put = client.put_object(
         Bucket=BUCKET, Key="a/é &+.txt", Body=b"hello", ServerSideEncryption="AES256"
     )
@@ -80,7 +80,7 @@ def test_an_object_keeps_everything_but_its_bytes(client: S3Client) -> None:
     assert (listed["Key"], listed["Size"], listed["ETag"]) == ("a/é &+.txt", 5, put["ETag"])
 
 
-def test_the_checksum_of_an_object_in_parts_is_that_of_the_whole(client: S3Client) -> None:
+def test_checksum_of_a_multipart_object_is_of_the_whole_object(client: S3Client) -> None:
     checksums = pytest.importorskip("awscrt.checksums")
     parts = [bytes([number]) * size for number, size in ((1, 5 * MIB), (2, 5 * MIB), (3, 77))]
     begun = client.create_multipart_upload(Bucket=BUCKET, Key="x")
@@ -99,7 +99,7 @@ def test_the_checksum_of_an_object_in_parts_is_that_of_the_whole(client: S3Clien
     assert first["ContentLength"] == 5 * MIB
 
 
-def test_a_body_in_signed_chunks_is_decoded_and_its_trailer_kept(
+def test_body_in_signed_chunks_is_decoded_and_its_trailer_kept(
     server: Server, client: S3Client
 ) -> None:
     body = (
@@ -116,7 +116,7 @@ def test_a_body_in_signed_chunks_is_decoded_and_its_trailer_kept(
     assert (head["ContentLength"], head["ChecksumCRC32"]) == (11, "DUoRhQ==")
 
 
-def test_listings_go_page_by_page_in_byte_order(server: Server, client: S3Client) -> None:
+def test_listings_are_paginated_in_byte_order(server: Server, client: S3Client) -> None:
     server.fill("m/", 1_500)
     for key in ("a", "m", "z/1", "z/2"):
         client.put_object(Bucket=BUCKET, Key=key)
@@ -143,23 +143,23 @@ def test_requests_are_counted(server: Server, client: S3Client) -> None:
     assert server.take_counts() == {}
 
 
-def test_round_trips_are_added_to_connections_and_answers(program: Path) -> None:
+def test_round_trip_times_are_added_to_connections_and_responses(program: Path) -> None:
     with running(program, rtt=40) as server:
         connection = HTTPConnection(server.endpoint.removeprefix("http://"))
-        took = []
+        usage = []
         for _ in range(2):
             begin = time.monotonic()
             connection.request("HEAD", f"/{BUCKET}")
             connection.getresponse().read()
-            took.append(time.monotonic() - begin)
+            usage.append(time.monotonic() - begin)
         connection.close()
 
-    assert took[0] >= 0.08
-    assert took[1] >= 0.04
+    assert usage[0] >= 0.08
+    assert usage[1] >= 0.04
 
 
 @pytest.mark.parametrize("wrong", ["missing", "more", "size", "bytes"])
-def test_a_wrong_upload_ends_the_benchmark(wrong: str, client: S3Client, tmp_path: Path) -> None:
+def test_wrong_upload_ends_the_benchmark(wrong: str, client: S3Client, tmp_path: Path) -> None:
     source = Sources(2, 3).make(tmp_path)
     for path in source.iterdir():
         client.upload_file(str(path), BUCKET, f"right/{path.name}")
@@ -177,7 +177,7 @@ def test_a_wrong_upload_ends_the_benchmark(wrong: str, client: S3Client, tmp_pat
         check_upload(client, source, "right")
 
 
-def test_a_wrong_copy_ends_the_benchmark(tmp_path: Path) -> None:
+def test_wrong_copy_ends_the_benchmark(tmp_path: Path) -> None:
     source = Sources(2, 3).make(tmp_path)
     copy = tmp_path / "copy"
     shutil.copytree(source, copy)
@@ -189,17 +189,17 @@ def test_a_wrong_copy_ends_the_benchmark(tmp_path: Path) -> None:
         check_copy(source, copy)
 
 
-def test_a_summary_is_of_medians_and_the_best_peer_is_neither_nipype_nor_ours() -> None:
-    walls = {"nipype": [9.0, 1.0, 8.0], "crt": [1.0], "s5cmd": [4.0, 2.0], "rclone": [5.0]}
+def test_summary_has_medians_and_best_peer_is_neither_nipype_nor_this_library() -> None:
+    times = {"nipype": [9.0, 1.0, 8.0], "crt": [1.0], "s5cmd": [4.0, 2.0], "rclone": [5.0]}
     measurements = [
-        Measurement(row="x", who=who, wall=wall, cpu=1, memory=wall)
-        for who, those in walls.items()
-        for wall in those
+        Measurement(row="x", tool=tool, seconds=seconds, cpu=1, memory=seconds)
+        for tool, runs_of_tool in times.items()
+        for seconds in runs_of_tool
     ]
 
     summaries = summarise(measurements)["x"]
 
-    assert [one.wall for one in summaries.values()] == [8.0, 1.0, 3.0, 5.0]
+    assert [one.seconds for one in summaries.values()] == [8.0, 1.0, 3.0, 5.0]
     assert summaries["nipype"].range == (1.0, 9.0)
     assert summaries["nipype"].memory == 9.0
     assert best_peer(summaries) == 3.0
@@ -208,9 +208,9 @@ def test_a_summary_is_of_medians_and_the_best_peer_is_neither_nipype_nor_ours() 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not find_spec("matplotlib"), reason="needs matplotlib")
-def test_the_benchmark_runs_and_writes_its_page(program: Path, tmp_path: Path) -> None:
-    output, room = tmp_path / "output", tmp_path / "room"
-    options = ["--quick", "--rounds=1", f"--server={program}", f"--room={room}"]
+def test_benchmark_runs_and_writes_its_page(program: Path, tmp_path: Path) -> None:
+    output, workspace = tmp_path / "output", tmp_path / "workspace"
+    options = ["--quick", "--rounds=1", f"--server={program}", f"--workspace={workspace}"]
 
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", *options, f"--output={output}"],
@@ -223,12 +223,12 @@ def test_the_benchmark_runs_and_writes_its_page(program: Path, tmp_path: Path) -
     assert not done.returncode, done.stdout + done.stderr
     results = json.loads((output / "results.json").read_text())
     page = (output / "results.md").read_text()
-    measured = {(one["row"], one["who"]) for one in results["measurements"]}
-    assert {("quick", "nipype"), ("quick", "classic"), ("quick-local", "ours")} <= measured
+    measured = {(one["row"], one["tool"]) for one in results["measurements"]}
+    assert {("quick", "nipype"), ("quick", "classic"), ("quick-local", "local")} <= measured
     assert all(title in page for title in results["rows"].values())
-    assert all(stage in page for stage in results["profile"])
+    assert all(destination_runner in page for destination_runner in results["profile"])
     assert (output / "ratios.svg").stat().st_size
-    assert not room.exists()
+    assert not workspace.exists()
     again = [one for one in results["measurements"] if one["row"] == "quick-rerun"]
     assert again
     assert all("PutObject" not in one["requests"] for one in again)

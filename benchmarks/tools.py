@@ -1,4 +1,4 @@
-"""Who takes part, and how each is started."""
+"""Tools that are compared, and how each is started."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "bench"
 PEERS = ROOT / ".venv-peers" / "bin"
 NIPYPE = "nipype"
-OURS = ("classic", "crt", "ours")
+THIS_LIBRARY = ("classic", "crt", "local")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contestant:
-    """One way of getting files there."""
+class Tool:
+    """A library or program that delivers files."""
 
     command: Callable[[Job], tuple[str, ...]] | None = None
-    """Words of a program; None for what runs within a Python."""
+    """Returns the command line of a program; None for tools that are Python code."""
 
     program: Path = Path(sys.executable)
-    """What must be there: that program, or that Python."""
+    """Program or Python interpreter that must exist."""
 
 
 def _awscli(job: Job) -> tuple[str, ...]:
@@ -57,28 +57,28 @@ def _cp(job: Job) -> tuple[str, ...]:
     return ("cp", "-r", f"{job.source}/.", job.destination)
 
 
-CONTESTANTS: Mapping[str, Contestant] = {
-    NIPYPE: Contestant(),
-    "boto3 in threads": Contestant(),
-    "boto3 upload_file": Contestant(),
-    "awscli": Contestant(command=_awscli, program=PEERS / "aws"),
-    "rclone": Contestant(command=_rclone, program=PEERS / "rclone"),
-    "s5cmd": Contestant(command=_s5cmd, program=PEERS / "s5cmd"),
-    "obstore": Contestant(program=PEERS / "python"),
-    "cp -r": Contestant(command=_cp, program=Path("/bin/cp")),
-    "classic": Contestant(),
-    "crt": Contestant(),
-    "ours": Contestant(),
-    "crc64nvme": Contestant(),
+TOOLS: Mapping[str, Tool] = {
+    NIPYPE: Tool(),
+    "boto3 in threads": Tool(),
+    "boto3 upload_file": Tool(),
+    "awscli": Tool(command=_awscli, program=PEERS / "aws"),
+    "rclone": Tool(command=_rclone, program=PEERS / "rclone"),
+    "s5cmd": Tool(command=_s5cmd, program=PEERS / "s5cmd"),
+    "obstore": Tool(program=PEERS / "python"),
+    "cp -r": Tool(command=_cp, program=Path("/bin/cp")),
+    "classic": Tool(),
+    "crt": Tool(),
+    "local": Tool(),
+    "crc64nvme": Tool(),
 }
 
 
 @cache
-def takes_part(who: str) -> bool:
-    """Return whether a contestant is installed; `make bench` sees to that."""
-    if who == "crt":
+def is_installed(tool: str) -> bool:
+    """Return whether a tool is installed; `make bench` installs all of them."""
+    if tool == "crt":
         return _has_crt()
-    return CONTESTANTS[who].program.exists()
+    return TOOLS[tool].program.exists()
 
 
 def _has_crt() -> bool:
@@ -96,34 +96,34 @@ def _has_crt() -> bool:
 
 
 def run(job: Job, home: Path) -> dict[str, float]:
-    """Run a contestant in a fresh process; return what it took.
+    """Run a tool in a new process; return its time, CPU and memory.
 
     Parameters
     ----------
     job
-        What to do, and who does it.
+        Task, and the tool that does it.
     home
-        Home directory of the process, so that no settings of yours count.
+        Home directory of the process, so that your own settings have no effect.
     """
-    contestant = CONTESTANTS[job.who]
+    tool = TOOLS[job.tool]
     python = Path(sys.executable)
-    if contestant.command:
-        job = replace(job, command=contestant.command(job))
+    if tool.command:
+        job = replace(job, command=tool.command(job))
     else:
-        python = contestant.program
+        python = tool.program
     return call(python, "benchmarks.timed", json.dumps(asdict(job)), job.endpoint, home)
 
 
-def make_home(room: Path) -> Path:
-    """Return a home directory; its one setting is awscli's only way to more than 10 requests."""
-    settings = room / "home" / ".aws" / "config"
+def make_home(workspace: Path) -> Path:
+    """Return a home directory with the setting that lets awscli send more than 10 requests."""
+    settings = workspace / "home" / ".aws" / "config"
     settings.parent.mkdir(parents=True, exist_ok=True)
     settings.write_text("[default]\ns3 =\n  max_concurrent_requests = 32\n")
-    return room / "home"
+    return workspace / "home"
 
 
 def call(python: Path, module: str, argument: str, endpoint: str, home: Path) -> dict[str, float]:
-    """Run a module of ours in a fresh process; return the JSON that it prints last."""
+    """Run a module of this package in a new process; return the JSON in its last line."""
     done = subprocess.run(
         [python, "-m", module, argument],
         cwd=ROOT,
@@ -148,7 +148,7 @@ def _environment(endpoint: str, home: Path) -> dict[str, str]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_ENDPOINT_URL_S3": endpoint,
-        # As boto3 does by itself, and ours with AWS.
+        # The default of boto3, and of this library with AWS.
         "AWS_REQUEST_CHECKSUM_CALCULATION": "when_supported",
-        "NO_ET": "1",  # nipype asks for its newest version otherwise
+        "NO_ET": "1",  # otherwise nipype requests the number of its newest version
     }
