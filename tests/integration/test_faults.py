@@ -1,4 +1,4 @@
-"""Runs over a proxy that spoils requests: nothing is lost, and what is not there is named."""
+"""Runs through a proxy that disturbs requests: no file is lost without an error that names it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def stored(bucket: Bucket, prefix: str) -> dict[str, bytes]:
 
 
 def judge(sink: DataSink, error: DeliveryError | None, bucket: Bucket, prefix: str) -> int:
-    """Compare what a run said of each file with what the store has.
+    """Compare the outcome of each file with the object in the store.
 
     Return how many files are there though they were said not to be: the answer was lost.
     """
@@ -64,7 +64,7 @@ def explained(outcome: Outcome) -> bool:
     return outcome.status is Status.NOT_TRIED or outcome.cause is not None
 
 
-def test_random_faults_lose_nothing_in_silence(
+def test_random_faults_lose_nothing_without_an_error(
     *,
     bucket: Bucket,
     proxy: Proxy,
@@ -107,10 +107,10 @@ def test_random_faults_lose_nothing_in_silence(
     assert min(hits[fault] for fault in Fault) >= count(OFTEN, 0)
 
 
-def test_a_store_that_falls_silent_is_given_up(
+def test_a_store_that_stops_responding_is_an_error(
     *, bucket: Bucket, proxy: Proxy, sources: list[str]
 ) -> None:
-    """With a client of one's own, as the documentation shows; ours waits 60 s, five times."""
+    """With the client that the documentation shows; the default waits 60 s, five times."""
     session = boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name="us-east-1")
     hasty = Config(read_timeout=2, retries={"total_max_attempts": 2})
     resource = session.resource("s3", endpoint_url=proxy.address, config=hasty)
@@ -126,10 +126,10 @@ def test_a_store_that_falls_silent_is_given_up(
     assert judge(sink, None, bucket, "run") == 0
 
 
-def test_how_often_and_how_long_our_own_client_tries(
+def test_the_number_and_duration_of_retries(
     *, bucket: Bucket, proxy: Proxy, sources: list[str]
 ) -> None:
-    """What docs/reliability.md says."""
+    """The numbers in docs/reliability.md."""
     connection = ClientOptions(endpoint_url=proxy.address)
     config: Any = open_bucket("mybucket", connection).meta.client.meta.config
     assert config.connect_timeout == config.read_timeout == 60

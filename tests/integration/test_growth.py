@@ -27,7 +27,7 @@ PROC = Path("/proc/self")
 
 
 def sink_often(directory: Path, runs: int, inputs: dict[str, Any]) -> list[tuple[int, int]]:
-    """Return bytes of memory and number of open files after each run."""
+    """Return the memory in bytes and the number of open files after each run."""
     source = directory / "in"
     source.mkdir()
     grown = []
@@ -44,7 +44,7 @@ def sink_often(directory: Path, runs: int, inputs: dict[str, Any]) -> list[tuple
 
 
 @pytest.mark.skipif(not PROC.exists(), reason="memory is read from /proc")
-def test_memory_and_open_files_are_flat(
+def test_memory_and_open_files_do_not_grow(
     *,
     workdir: Path,
     bucket: Bucket,

@@ -1,4 +1,4 @@
-"""A disk that is full, one that may not be written to, and S3 that gives up in the middle."""
+"""A full disk, a directory without write permission, and S3 that fails in the middle."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount, 
 
 
 def refused(sink: DataSink, why: str) -> dict[str, Status]:
-    """Run `sink`; return what its error says of each destination, which must be true."""
+    """Run `sink`; return the statuses in its error, after checking that they are true."""
     with pytest.raises(DeliveryError, match=why) as caught:
         sink.run()
     outcomes: Any = caught.value.outcomes
@@ -42,7 +42,7 @@ def refused(sink: DataSink, why: str) -> dict[str, Status]:
 
 @pytest.fixture
 def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A file system that holds a mebibyte."""
+    """A file system of one mebibyte."""
     place = tmp_path_factory.mktemp("disk")
     command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(place)]
     mounted = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -53,7 +53,7 @@ def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @needs_root
-def test_a_disk_that_fills_up_under_the_local_copy(
+def test_a_disk_that_becomes_full_during_the_local_copy(
     workdir: Path, bucket: Bucket, endpoint: str, small_disk: Path
 ) -> None:
     sizes = {"a": DISK // 4, "b": DISK // 4, "c": DISK, "d": 10}
@@ -76,7 +76,7 @@ def test_a_disk_that_fills_up_under_the_local_copy(
     assert tree(small_disk / "copy/x") == whole, "litter, or a torn file"
 
 
-def test_s3_that_gives_up_in_the_middle_of_both(
+def test_s3_that_fails_in_the_middle_of_a_run(
     *,
     workdir: Path,
     bucket: Bucket,
@@ -153,7 +153,7 @@ def somebody_elses_in_the_middle(out: Path) -> None:
         (somebody_elses_in_the_middle, ["one/file", "three/file"]),
     ],
 )
-def test_a_directory_that_may_not_be_written_to(
+def test_a_directory_without_write_permission(
     nobodys: Path, prepare: Callable[[Path], None], arrive: list[str]
 ) -> None:
     out = nobodys / "out"

@@ -1,4 +1,4 @@
-"""Those who may do some things only, and buckets that ask for something."""
+"""Users with few permissions, and buckets with requirements."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def become(key: str, sink: DataSink) -> None:
 
 
 def denied(sink: DataSink) -> set[str]:
-    """Run `sink`, which must be denied; return what became of its files."""
+    """Run `sink`, which must be denied; return the statuses of its files."""
     with pytest.raises(S3Error, match="access is denied; check the credentials") as caught:
         sink.run()
     outcomes: Any = caught.value.outcomes
@@ -61,20 +61,22 @@ def denied(sink: DataSink) -> set[str]:
 
 
 @pytest.mark.parametrize("key", ["AKIDOFAWRITER", "AKIDOFONEWHOMAYNOTLIST"])
-def test_who_may_write_can_sink(sink: DataSink, bucket: Bucket, key: str) -> None:
+def test_permission_to_write_is_enough(sink: DataSink, bucket: Bucket, key: str) -> None:
     become(key, sink)
     sink.run()
     sink.run()  # sends all again, as it may not see what is there
     assert contents(bucket) == wanted(sink)
 
 
-def test_who_may_only_read_is_told(sink: DataSink, bucket: Bucket) -> None:
+def test_without_permission_to_write_there_is_an_error(sink: DataSink, bucket: Bucket) -> None:
     become("AKIDOFAREADER", sink)
     assert denied(sink) <= {"failed", "not tried"}
     assert contents(bucket) == {}
 
 
-def test_who_may_only_read_may_find_everything_there(sink: DataSink, bucket: Bucket) -> None:
+def test_permission_to_read_is_enough_if_nothing_has_changed(
+    sink: DataSink, bucket: Bucket
+) -> None:
     sink.run()
     become("AKIDOFAREADER", sink)
     sink.run()
@@ -82,7 +84,7 @@ def test_who_may_only_read_may_find_everything_there(sink: DataSink, bucket: Buc
 
 
 @pytest.mark.needs("AES256")
-def test_a_bucket_that_takes_encrypted_objects_only(
+def test_a_bucket_that_requires_encryption(
     sink: DataSink, bucket: Bucket, sources: list[str]
 ) -> None:
     # SeaweedFS, unlike AWS, wants the header again where parts are put together.
@@ -103,7 +105,7 @@ def test_a_bucket_that_takes_encrypted_objects_only(
 
 
 def wait_until_refused(bucket: Bucket) -> None:
-    """Wait until the store heeds a policy, which it has only been told of."""
+    """Wait until the store applies a policy, which takes a moment."""
     client = bucket.meta.client
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Planted secrets are sought in everything that a sink leaves behind, as they are and encoded."""
+"""No secret is in anything that a sink leaves behind, plain or encoded."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from tests.faultproxy import Faults, Proxy
 
 LOGGERS = ("", "nipype.interface", "nipype.workflow", "nipype.utils", "nipype.filemanip")
 
-# What botocore logs at DEBUG is botocore's; the documentation says so.
+# botocore's own DEBUG log is not searched: it may show secrets, and the documentation says so.
 NOT_OURS = ("botocore", "boto3", "s3transfer", "urllib3")
 
 
 def secret() -> str:
-    """Return what looks different once it is encoded."""
+    """Return a text that looks different when it is encoded."""
     return f"{secrets.token_hex(8)}/+={secrets.token_hex(8)}"
 
 
 @dataclass(frozen=True)
 class Planted:
-    """A key whose secret parts occur nowhere else."""
+    """A key whose secret parts appear nowhere else."""
 
     key: str = field(default_factory=secret)
     token: str = field(default_factory=secret)
@@ -99,7 +99,7 @@ WAYS = [in_environment, in_creds_path, in_profile, in_bucket]
 
 @pytest.fixture(scope="module")
 def spoiled() -> Iterator[Proxy]:
-    """A store that takes any key, behind a proxy."""
+    """A store that accepts any key, behind a proxy."""
     with stores.moto() as store, stores.faulty(store) as proxy:
         client = boto3.client(
             "s3",
@@ -114,7 +114,7 @@ def spoiled() -> Iterator[Proxy]:
 
 @pytest.fixture
 def everything(workdir: Path) -> Iterator[None]:
-    """Let nipype write all that it can write."""
+    """Let nipype write every file that it can write."""
     config.update_config(
         {
             "execution": {
@@ -184,7 +184,7 @@ def content(path: Path) -> bytes:
 
 
 def said(sink: DataSink, node: Node, caplog: pytest.LogCaptureFixture) -> Iterator[bytes]:
-    """Yield all that a sink shows of itself, in one more run too."""
+    """Yield everything that a sink shows, also after a second run."""
     sink.inputs.x = os.path.abspath("a")
     for record in caplog.records:
         if not record.name.startswith(NOT_OURS):

@@ -300,7 +300,7 @@ def test_a_source_may_be_overwritten_by_its_own_bytes(workdir: Path) -> None:
 
 @pytest.mark.parametrize("target", ["out", "../w"], ids=["base", "above"])
 @pytest.mark.parametrize("kind", ["disk", "s3"])
-def test_the_base_is_never_emptied(kind: str, target: str, tmp_path: Path) -> None:
+def test_the_base_is_never_cleared(kind: str, target: str, tmp_path: Path) -> None:
     file(tmp_path / "in/d/a")
     disk = kind == "disk"
     base = LocalDirectory(str(tmp_path / "w/out")) if disk else S3Prefix("b", "w/out")

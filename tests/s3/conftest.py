@@ -1,4 +1,4 @@
-"""A sink that writes to the bucket of the tests, and answers of S3 made up on the spot."""
+"""A sink that writes to the bucket of the tests, and responses of S3 that a test chooses."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def files(workdir: Path) -> list[str]:
 
 @pytest.fixture
 def script() -> Iterator[Script]:
-    """A store that answers as it is told."""
+    """A store whose responses a test chooses."""
     with scripted() as script:
         yield script
     forget_clients()
@@ -63,7 +63,7 @@ def script() -> Iterator[Script]:
 
 @pytest.fixture
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Script]:
-    """The same behind TLS, with a certificate that nobody else trusts."""
+    """The same behind TLS, with a certificate of an unknown authority."""
     with scripted(tmp_path_factory.mktemp("tls")) as script:
         yield script
     forget_clients()
@@ -71,7 +71,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Script]:
 
 @pytest.fixture
 def lone_bucket(bucket: Bucket, endpoint: str) -> Bucket:
-    """``mybucket`` through a client of its own, which a test may tamper with."""
+    """``mybucket`` with its own client, which a test may change."""
     session = boto3.session.Session(
         aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY, region_name="us-east-1"
     )
@@ -81,7 +81,7 @@ def lone_bucket(bucket: Bucket, endpoint: str) -> Bucket:
 
 @pytest.fixture
 def answer(lone_bucket: Bucket) -> Answer:
-    """Lets `lone_bucket` answer an operation with an error, for keys with a certain ending."""
+    """Makes `lone_bucket` respond to an operation with an error, for keys with a certain ending."""
 
     def register(operation: str, status: int, code: str, ending: str = "") -> None:
         def respond(request: Any, **_: object) -> Any:
@@ -112,12 +112,12 @@ def transfer_of(path: Path, content: bytes) -> FileTransfer:
 
 
 def sent(outcome: Outcome, *, verified: bool = True) -> bool:
-    """Return whether a file was sent, without trouble."""
+    """Return whether a file was sent without an error."""
     return (outcome.status, outcome.cause, outcome.verified) == (Status.SENT, None, verified)
 
 
 def response(url: str, body: str = "", *, status: int = 200, **headers: str) -> AWSResponse:
-    """Return what botocore takes for an answer of S3."""
+    """Return a response of S3 as botocore receives it."""
     answered = AWSResponse(url, status, HTTPHeaders(), None)
     answered.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
     answered._content = body.encode()  # type: ignore[attr-defined]
@@ -125,6 +125,6 @@ def response(url: str, body: str = "", *, status: int = 200, **headers: str) -> 
 
 
 def check(endpoint: str, *, after: float) -> None:
-    """Let moto's server check keys, signatures and policies after so many requests."""
+    """Let moto's server check keys, signatures and policies after a number of requests."""
     address, kind = f"{endpoint}/moto-api/reset-auth", {"Content-Type": "text/plain"}
     urlopen(Request(address, str(after).encode(), kind, method="POST")).close()

@@ -1,4 +1,4 @@
-"""A store that keeps and shows nothing, notes every request and answers as a test tells it to."""
+"""A store that keeps no objects: it records every request and sends the responses of a test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DONE = '<CompleteMultipartUploadResult><ETag>"opaque-2"</ETag></CompleteMultipar
 
 @dataclass
 class Request:
-    """What a store was asked."""
+    """A request to a store."""
 
     method: str
     path: str
@@ -53,7 +53,7 @@ class Request:
 
 @dataclass
 class Reply:
-    """What a store answers."""
+    """A response of a store."""
 
     status: int = 200
     body: str = ""
@@ -61,13 +61,13 @@ class Reply:
 
 
 def refusal(code: str, status: int = 403, **headers: str) -> Reply:
-    """Return S3's answer to what it does not do."""
+    """Return an error response as S3 sends it."""
     body = f"<Error><Code>{code}</Code><Message>No.</Message></Error>"
     return Reply(status, body, {name.replace("_", "-"): text for name, text in headers.items()})
 
 
 class Script:
-    """What was asked, and what is to be answered."""
+    """Recorded requests, and rules for responses."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -76,13 +76,13 @@ class Script:
         self._rules: list[tuple[str, str, Callable[[Request], Reply | None]]] = []
 
     def answer(self, operation: str, reply: Reply, ending: str = "") -> None:
-        """Answer `reply` to an operation on keys of a certain ending."""
+        """Respond with `reply` to an operation on keys with a certain ending."""
         self.rule(operation, lambda _: reply, ending)
 
     def rule(
         self, operation: str, make: Callable[[Request], Reply | None], ending: str = ""
     ) -> None:
-        """Answer what `make` returns; where that is None, what is usual."""
+        """Respond with what `make` returns, or as usual if that is None."""
         self._rules.append((operation, ending, make))
 
     def asked(self, operation: str) -> list[Request]:
@@ -110,7 +110,7 @@ class Script:
 
 
 class UnderWay:
-    """Counts requests that a store answers at the same time."""
+    """Counts the concurrent requests to a store."""
 
     def __init__(self, script: Script) -> None:
         self.most = 0

@@ -1,4 +1,4 @@
-"""Which of boto3's upload arguments a sink takes."""
+"""Which of boto3's upload arguments are allowed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from nipype_datasink.s3.arguments import check_upload_args
     ],
     ids=lambda args: next(iter(args), "none"),
 )
-def test_settings_of_a_whole_sink_are_taken(args: dict[str, Any]) -> None:
+def test_arguments_for_all_objects_are_allowed(args: dict[str, Any]) -> None:
     check_upload_args(args)
 
 
@@ -46,14 +46,14 @@ def test_settings_of_a_whole_sink_are_taken(args: dict[str, Any]) -> None:
         ("Key", "unknown upload argument"),
     ],
 )
-def test_other_arguments_are_refused_by_name(name: str, why: str) -> None:
+def test_the_error_names_other_arguments(name: str, why: str) -> None:
     with pytest.raises(SettingsError, match=why) as caught:
         check_upload_args({"StorageClass": "STANDARD", name: "c2VjcmV0"})
     assert repr(name) in str(caught.value)
     assert "c2VjcmV0" not in str(caught.value)
 
 
-def test_what_is_taken_is_known_to_a_single_request_too() -> None:
+def test_allowed_arguments_are_known_to_put_object() -> None:
     client = boto3.session.Session("key", "secret", region_name="us-east-1").client("s3")
     taken = set()
     for name in S3Transfer.ALLOWED_UPLOAD_ARGS:
@@ -66,7 +66,7 @@ def test_what_is_taken_is_known_to_a_single_request_too() -> None:
     assert taken <= set(operation.input_shape.members)
 
 
-def test_what_is_offered_is_not_refused_then() -> None:
+def test_arguments_that_the_error_offers_are_allowed() -> None:
     with pytest.raises(SettingsError) as caught:
         check_upload_args(["Nonsense"])
     offered = str(caught.value).partition("allowed: ")[2].split(", ")

@@ -1,4 +1,4 @@
-"""Who a sink is to S3, and how long it keeps a client."""
+"""Which credentials and options a client has, and how long it is kept."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def no_clients() -> None:
 
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Collects what would go to the network; an empty bucket answers."""
+    """Collects the requests instead of sending them; responds as an empty bucket."""
     requests: list[Any] = []
 
     def send(self: URLLib3Session, request: Any) -> AWSResponse:
@@ -56,7 +56,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 @pytest.fixture
 def remote(workdir: Path) -> DataSink:
-    """A sink of one file into a bucket of AWS."""
+    """A sink of one file to a bucket of AWS."""
     (workdir / "a").write_text("a")
     sink = DataSink(base_directory="s3://mybucket", container="c", infields=["x"], x="a")
     sink.inputs.s3_transfer_client = "classic"
@@ -69,7 +69,7 @@ def header(request: Any, name: str) -> str:
 
 
 def signers(wire: list[Any]) -> set[str]:
-    """Return the access key of every request, ``""`` where it is not signed."""
+    """Return the access key of every request, ``""`` if it is not signed."""
     assert wire
     found = [header(request, "Authorization") for request in wire]
     return {text.partition("Credential=")[2].partition("/")[0] for text in found}
@@ -79,10 +79,12 @@ def client_of(**settings: Any) -> object:
     return open_bucket("mybucket", ClientOptions(**settings)).meta.client
 
 
-# Who we are.
+# Credentials.
 
 
-def test_keys_of_the_environment_sign(remote: DataSink, credentials: None, wire: list[Any]) -> None:
+def test_requests_are_signed_with_the_keys_of_the_environment(
+    remote: DataSink, credentials: None, wire: list[Any]
+) -> None:
     remote.run()
     assert signers(wire) == {ACCESS_KEY}
 
@@ -120,7 +122,9 @@ def test_a_token_in_creds_path_is_sent(remote: DataSink, workdir: Path, wire: li
     assert {header(request, "X-Amz-Security-Token") for request in wire} == {"mine"}
 
 
-def test_new_content_of_creds_path_counts(remote: DataSink, workdir: Path, wire: list[Any]) -> None:
+def test_creds_path_is_read_again_when_it_has_changed(
+    remote: DataSink, workdir: Path, wire: list[Any]
+) -> None:
     remote.inputs.creds_path = str(workdir / "keys")
     for key in ("AKIAOLD", "AKIANEW"):
         (workdir / "keys").write_text(f"AWSAccessKeyId={key}\nAWSSecretKey=secret\n")
@@ -137,7 +141,7 @@ def test_a_home_directory_in_creds_path_is_expanded(
     assert read_credentials("~/keys") == Keys("AKIAFILE", "secret")
 
 
-def test_a_profile_signs(
+def test_requests_are_signed_with_the_keys_of_a_profile(
     remote: DataSink, workdir: Path, wire: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (workdir / "shared").write_text(
@@ -151,7 +155,7 @@ def test_a_profile_signs(
 
 @pytest.mark.parametrize("variable", ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"])
 @pytest.mark.parametrize("content", [None, "[default]\nregion=eu-west-3\n", "no ini", "\x00\xff["])
-def test_creds_path_needs_neither_a_profile_nor_readable_files(
+def test_with_creds_path_the_profile_may_be_missing_or_unreadable(
     remote: DataSink,
     workdir: Path,
     wire: list[Any],
@@ -169,7 +173,7 @@ def test_creds_path_needs_neither_a_profile_nor_readable_files(
     assert signers(wire) == {"AKIAFILE"}
 
 
-def test_a_profile_that_is_there_still_configures_creds_path(
+def test_with_creds_path_an_existing_profile_sets_the_region(
     remote: DataSink, workdir: Path, wire: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "lab")
@@ -184,7 +188,7 @@ def test_a_profile_that_is_there_still_configures_creds_path(
 
 
 @pytest.mark.parametrize("input_too", [True, False])
-def test_an_empty_profile_is_no_profile(
+def test_an_empty_profile_counts_as_unset(
     remote: DataSink,
     credentials: None,
     wire: list[Any],
@@ -198,7 +202,7 @@ def test_an_empty_profile_is_no_profile(
     assert signers(wire) == {ACCESS_KEY}
 
 
-def test_a_missing_profile_is_an_error_where_it_says_who_we_are(
+def test_a_missing_profile_is_an_error_without_creds_path(
     remote: DataSink, credentials: None, wire: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nosuch")
@@ -207,7 +211,7 @@ def test_a_missing_profile_is_an_error_where_it_says_who_we_are(
     assert not wire
 
 
-def test_a_file_and_a_profile_contradict_each_other(remote: DataSink, wire: list[Any]) -> None:
+def test_creds_path_and_s3_profile_together_are_an_error(remote: DataSink, wire: list[Any]) -> None:
     remote.inputs.s3_profile = "lab"
     remote.inputs.creds_path = "keys"
     with pytest.raises(SettingsError, match="set either creds_path or s3_profile"):
@@ -222,7 +226,7 @@ def test_requests_are_unsigned_only_without_any_credentials(
     assert signers(wire) == {""}
 
 
-def test_half_a_key_is_an_error_and_not_nobody(
+def test_an_incomplete_key_never_becomes_anonymous(
     remote: DataSink, wire: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "half")
@@ -244,7 +248,7 @@ def test_a_bad_creds_path_is_an_error_whatever_the_environment_holds(
     assert wire == []
 
 
-def test_a_relative_creds_path_is_told_with_the_place_where_it_was_sought(workdir: Path) -> None:
+def test_the_error_for_a_relative_creds_path_shows_its_absolute_path(workdir: Path) -> None:
     with pytest.raises(CredentialsError) as caught:
         read_credentials("keys.csv")
     assert f"(tried {str(workdir / 'keys.csv')!r}; a node runs" in str(caught.value)
@@ -253,19 +257,21 @@ def test_a_relative_creds_path_is_told_with_the_place_where_it_was_sought(workdi
     assert "tried" not in str(caught.value)
 
 
-def test_a_creds_path_in_a_home_that_is_not_known_is_refused(workdir: Path) -> None:
+def test_a_creds_path_in_an_unknown_home_directory_is_an_error(workdir: Path) -> None:
     with pytest.raises(SettingsError, match="creds_path '~nobody-of-that-name/keys'"):
         read_credentials("~nobody-of-that-name/keys")
 
 
-def test_the_region_signs(remote: DataSink, credentials: None, wire: list[Any]) -> None:
+def test_requests_are_signed_for_the_region(
+    remote: DataSink, credentials: None, wire: list[Any]
+) -> None:
     remote.inputs.s3_region = "eu-central-1"
     remote.run()
     assert all("/eu-central-1/s3/" in header(request, "Authorization") for request in wire)
     assert all("eu-central-1" in request.url for request in wire)
 
 
-# What is sent.
+# Requests.
 
 
 def uploads(wire: list[Any]) -> list[Any]:
@@ -286,7 +292,9 @@ def test_no_request_waits_for_100_continue(
     assert [header(request, "Expect") for request in uploads(wire)] == [""]
 
 
-def test_requests_say_what_sends_them(remote: DataSink, credentials: None, wire: list[Any]) -> None:
+def test_the_user_agent_names_this_package(
+    remote: DataSink, credentials: None, wire: list[Any]
+) -> None:
     remote.run()
     assert all("nipype-datasink" in header(request, "User-Agent") for request in wire)
 
@@ -311,7 +319,7 @@ def test_requests_say_what_sends_them(remote: DataSink, credentials: None, wire:
         (None, {"AWS_REQUEST_CHECKSUM_CALCULATION": "when_required"}, False),
     ],
 )
-def test_only_aws_gets_checksums_unless_asked(
+def test_only_aws_gets_checksums_by_default(
     *,
     remote: DataSink,
     credentials: None,
@@ -329,7 +337,7 @@ def test_only_aws_gets_checksums_unless_asked(
     assert [trailing(request) for request in uploads(wire)] == [checksum]
 
 
-def test_every_partition_that_botocore_lists_is_aws(
+def test_every_partition_that_botocore_lists_counts_as_aws(
     remote: DataSink, credentials: None, wire: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = Loader.load_data
@@ -349,7 +357,7 @@ def test_every_partition_that_botocore_lists_is_aws(
 
 
 @pytest.mark.parametrize("value", ["when_supported", "when_required"])
-def test_the_configuration_file_chooses_checksums_too(
+def test_the_configuration_file_can_choose_checksums(
     remote: DataSink, credentials: None, wire: list[Any], value: str
 ) -> None:
     Path(os.environ["AWS_CONFIG_FILE"]).write_text(
@@ -360,7 +368,7 @@ def test_the_configuration_file_chooses_checksums_too(
     assert [trailing(request) for request in uploads(wire)] == [value == "when_supported"]
 
 
-def test_an_endpoint_of_the_environment_counts_as_one(
+def test_the_endpoint_of_the_environment_is_used(
     remote: DataSink, credentials: None, wire: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
@@ -388,7 +396,7 @@ def test_parts_for_other_stores_carry_no_checksum(
     assert not any(trailing(request) for request in sent)
 
 
-def test_an_injected_client_is_left_as_it_is(
+def test_an_injected_client_is_not_changed(
     remote: DataSink, credentials: None, wire: list[Any]
 ) -> None:
     bucket = boto3.session.Session(region_name="us-east-1").resource("s3").Bucket("mybucket")
@@ -401,7 +409,7 @@ def test_an_injected_client_is_left_as_it_is(
 # How long a client is kept.
 
 
-def test_a_few_clients_are_kept_and_no_more() -> None:
+def test_only_a_few_clients_are_kept() -> None:
     def client(number: int) -> Any:
         return client_of(keys=Keys(f"AKIA{number}", "secret"))
 
@@ -412,7 +420,7 @@ def test_a_few_clients_are_kept_and_no_more() -> None:
     assert [bool(other()) for other in others] == [False] * 5 + [True] * 3
 
 
-def test_a_client_is_kept(credentials: None) -> None:
+def test_a_client_is_used_again(credentials: None) -> None:
     assert client_of() is client_of()
     assert client_of(keys=KEYS) is client_of(keys=Keys("AKIAOTHER", "other secret"))
 
@@ -429,7 +437,7 @@ def test_a_client_is_kept(credentials: None) -> None:
     ],
     ids=["keys", "secret", "token", "region", "endpoint", "concurrency"],
 )
-def test_other_settings_need_another_client(credentials: None, settings: dict[str, Any]) -> None:
+def test_other_options_need_another_client(credentials: None, settings: dict[str, Any]) -> None:
     assert client_of(keys=KEYS) is not client_of(**{"keys": KEYS, **settings})
 
 
@@ -455,7 +463,7 @@ def test_a_changed_environment_needs_another_client(
 
 
 @pytest.mark.parametrize("name", ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"])
-def test_a_changed_file_of_aws_needs_another_client(credentials: None, name: str) -> None:
+def test_a_changed_configuration_file_needs_another_client(credentials: None, name: str) -> None:
     path = Path(os.environ[name])
     clients = [client_of()]
     for content, time in (("[default]\n", 1), ("[default]\n\n", 1), ("[default]\n\n", 2)):
@@ -466,7 +474,7 @@ def test_a_changed_file_of_aws_needs_another_client(credentials: None, name: str
 
 
 def in_child(check: Callable[[], bool]) -> bool:
-    """Return what `check` says in a forked process."""
+    """Return the result of `check` in a forked process."""
     child = os.fork()
     if not child:
         ok = False
@@ -477,7 +485,7 @@ def in_child(check: Callable[[], bool]) -> bool:
     return os.waitpid(child, 0)[1] == 0
 
 
-def test_a_client_does_not_cross_a_fork(credentials: None) -> None:
+def test_a_forked_child_makes_its_own_client(credentials: None) -> None:
     before = client_of()
     assert in_child(lambda: client_of() is not before)
     assert client_of() is before
@@ -541,14 +549,14 @@ def test_a_client_older_than_the_mock_never_bypasses_it(credentials: None) -> No
     assert done.stdout.strip() == "['key']", done.stderr
 
 
-# What cannot be opened.
+# Errors of options.
 
 
 @pytest.mark.parametrize(
     "address", ["https://me:geheim@minio.example.org:9000", "https://me:geheim@mi nio.example.org"]
 )
 @pytest.mark.parametrize("where", ["environment", "file"])
-def test_a_password_in_a_configured_endpoint_is_refused_and_not_shown(
+def test_a_password_in_a_configured_endpoint_is_an_error_that_does_not_show_it(
     remote: DataSink,
     credentials: None,
     wire: list[Any],
@@ -576,20 +584,20 @@ def test_a_password_in_a_configured_endpoint_is_refused_and_not_shown(
     ],
     ids=["profile", "endpoint", "region"],
 )
-def test_what_cannot_be_configured_is_named(
+def test_the_error_names_an_invalid_option(
     credentials: None, settings: dict[str, Any], why: str
 ) -> None:
     with pytest.raises(S3Error, match=why):
         client_of(**settings)
 
 
-def test_no_representation_shows_a_secret() -> None:
+def test_repr_shows_no_secret() -> None:
     shown = repr(ClientOptions(keys=Keys(ACCESS_KEY, SECRET_KEY, "token of mine")))
     assert SECRET_KEY not in shown
     assert "token of mine" not in shown
 
 
-def test_nobody_becomes_somebody_as_soon_as_there_are_credentials(
+def test_requests_are_signed_as_soon_as_there_are_credentials(
     remote: DataSink,
     wire: list[Any],
     monkeypatch: pytest.MonkeyPatch,
@@ -608,7 +616,7 @@ def test_nobody_becomes_somebody_as_soon_as_there_are_credentials(
     assert signers(wire) == {"AKIALATE"}
 
 
-def test_a_refusal_of_nobody_says_that_there_were_no_credentials(
+def test_the_error_for_unsigned_requests_says_that_there_were_no_credentials(
     remote: DataSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(self: URLLib3Session, request: Any) -> AWSResponse:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Refusal(Exception):
-    """What a fake says of an object that is not there."""
+    """The error of a fake that rejects a file."""
 
 
 class FakeObject:
@@ -38,7 +38,7 @@ class FakeObject:
 
 
 class Fake:
-    """A bucket with nothing but what nipype uses of one."""
+    """A bucket with only the members that nipype uses."""
 
     def __init__(self, name: str = "mybucket", **there: bytes) -> None:
         self.name = name
@@ -121,20 +121,20 @@ def test_a_mock_is_called_as_nipype_calls_it(images: list[str]) -> None:
     assert touched <= {name.partition("(")[0] for name, _, _ in theirs.mock_calls}
 
 
-def test_a_bare_mock_receives(images: list[str]) -> None:
+def test_a_mock_without_return_values_gets_every_file(images: list[str]) -> None:
     bucket = MagicMock()
     outputs = configured(DataSink, bucket, images).run().outputs.out_file
     keys = [call.args[1] for call in bucket.upload_file.call_args_list]
     assert [f"s3://mybucket/{key}" for key in keys[:2]] == outputs[:2]
 
 
-def test_the_callback_of_a_fake_takes_bytes(images: list[str]) -> None:
+def test_the_callback_takes_a_number_of_bytes(images: list[str]) -> None:
     bucket = MagicMock()
     configured(DataSink, bucket, images).run()
     bucket.upload_file.call_args.kwargs["Callback"](5)
 
 
-def test_a_fake_that_holds_the_file_is_sent_nothing(images: list[str]) -> None:
+def test_an_unchanged_file_is_not_sent_to_a_fake(images: list[str]) -> None:
     bucket = Fake(out__sub001__qa__d__x=b"d/x")
     configured(DataSink, bucket, images).run()
     assert "out/sub001/qa/d/x" not in [key for _, key, _ in bucket.uploads]
@@ -143,14 +143,14 @@ def test_a_fake_that_holds_the_file_is_sent_nothing(images: list[str]) -> None:
     assert bucket.uploads == []
 
 
-def test_a_fake_of_another_name_receives(images: list[str]) -> None:
+def test_a_fake_with_another_name_gets_every_file(images: list[str]) -> None:
     bucket = Fake("other")
     outputs = configured(DataSink, bucket, images).run().outputs.out_file
     assert outputs[0] == "s3://other/out/sub001/motion/_run_1/a.nii.gz"
     assert bucket.uploads[0][1] == "out/sub001/motion/_run_1/a.nii.gz"
 
 
-def test_a_fake_that_refuses_one_file_gets_the_others(images: list[str]) -> None:
+def test_a_fake_that_rejects_one_file_gets_the_others(images: list[str]) -> None:
     bucket = Fake()
     upload = bucket.upload_file
 
@@ -165,7 +165,7 @@ def test_a_fake_that_refuses_one_file_gets_the_others(images: list[str]) -> None
     assert len(bucket.uploads) == 3
 
 
-def test_companions_and_linked_folders_reach_a_fake(images: list[str], workdir: Path) -> None:
+def test_a_fake_gets_companions_and_linked_folders(images: list[str], workdir: Path) -> None:
     for name in ("m.img", "m.hdr"):
         (workdir / name).write_text(name)
     (workdir / "d" / "link").symlink_to(workdir / "_run_1")
@@ -180,7 +180,7 @@ def test_companions_and_linked_folders_reach_a_fake(images: list[str], workdir: 
     [{"s3_endpoint_url": "http://127.0.0.1:9"}, {"s3_region": "x"}, {"s3_profile": "nobody"}],
     ids=lambda inputs: next(iter(inputs)),
 )
-def test_other_settings_of_a_connection_are_ignored_with_a_warning(
+def test_options_of_a_client_are_ignored_with_a_warning(
     images: list[str], inputs: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     bucket = Fake()
@@ -189,13 +189,13 @@ def test_other_settings_of_a_connection_are_ignored_with_a_warning(
     assert f"{next(iter(inputs))} is ignored" in caplog.text
 
 
-def test_creds_path_is_not_read(images: list[str]) -> None:
+def test_creds_path_is_not_read_for_an_injected_bucket(images: list[str]) -> None:
     bucket = Fake()
     configured(DataSink, bucket, images, creds_path="/nowhere").run()
     assert len(bucket.uploads) == 4
 
 
-def test_an_empty_fake_is_a_bucket_too(images: list[str]) -> None:
+def test_a_fake_that_is_false_is_a_bucket_too(images: list[str]) -> None:
     class Sized(Fake):
         def __len__(self) -> int:
             return len(self.uploads)
@@ -205,7 +205,7 @@ def test_an_empty_fake_is_a_bucket_too(images: list[str]) -> None:
     assert len(fake.uploads) == 4
 
 
-def test_what_a_fake_took_is_called_unverified_in_one_line(
+def test_one_line_says_that_files_in_a_fake_are_not_verified(
     images: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     configured(DataSink, Fake(), images).run()
@@ -213,7 +213,7 @@ def test_what_a_fake_took_is_called_unverified_in_one_line(
 
 
 class Hooked(DataSink):
-    """Sends each source in its own way."""
+    """Overrides the upload of a source."""
 
     def _upload_to_s3(self, bucket: Any, src: str, dst: str) -> None:
         bucket.upload_file(src, dst.split("/", 3)[3])
@@ -238,7 +238,7 @@ class Ignoring(DataSink):
         pass
 
 
-def test_an_overridden_upload_removes_nothing_and_says_so(
+def test_an_overridden_upload_deletes_nothing_and_warns(
     workdir: Path, bucket: Bucket, caplog: pytest.LogCaptureFixture
 ) -> None:
     (workdir / "d").mkdir()
@@ -267,7 +267,7 @@ class Own(DataSink):
 
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # nipype's own
 @pytest.mark.parametrize("kind", [Nipypes, Own])
-def test_an_overridden_upload_gets_a_directory_as_nipype_writes_it(
+def test_an_overridden_upload_gets_a_directory_as_from_nipype(
     workdir: Path, bucket: Bucket, kind: type[DataSink]
 ) -> None:
     (workdir / "d/e").mkdir(parents=True)

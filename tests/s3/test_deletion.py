@@ -1,4 +1,4 @@
-"""Deleting objects: together or one by one, and never told unless confirmed."""
+"""Objects are deleted in batches or one by one, and only confirmed deletions count."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def bucket(script: Script, credentials: None, monkeypatch: pytest.MonkeyPatch) -
 
 
 def confirm(request: Request) -> Reply:
-    """Answer DeleteObjects as S3 does."""
+    """Respond to DeleteObjects as S3 does."""
     keys = re.findall("<Key>(.*?)</Key>", request.body.decode())
     deleted = "".join(f"<Deleted><Key>{key}</Key></Deleted>" for key in keys)
     return Reply(body=f"<DeleteResult>{deleted}</DeleteResult>")
@@ -70,7 +70,7 @@ def test_one_request_deletes_many_and_carries_content_md5(
     ],
     ids=lambda reply: f"{reply.status} {reply.body[:24]}",
 )
-def test_what_is_not_deleted_together_is_deleted_one_by_one(
+def test_keys_that_a_batch_does_not_delete_are_deleted_one_by_one(
     script: Script, bucket: BucketClient, reply: Reply
 ) -> None:
     script.answer("DeleteObjects", reply)
@@ -80,7 +80,7 @@ def test_what_is_not_deleted_together_is_deleted_one_by_one(
     assert deleted == ["/mybucket/out/a", "/mybucket/out/b%26c", "/mybucket/out/d"]
 
 
-def test_only_what_is_not_confirmed_is_deleted_again(script: Script, bucket: BucketClient) -> None:
+def test_only_unconfirmed_keys_are_deleted_again(script: Script, bucket: BucketClient) -> None:
     body = "<DeleteResult><Deleted><Key>out/a</Key></Deleted><Error><Key>out/d</Key>"
     body += "<Code>AccessDenied</Code><Message>Locked.</Message></Error></DeleteResult>"
     script.answer("DeleteObjects", Reply(body=body))
@@ -92,7 +92,7 @@ def test_only_what_is_not_confirmed_is_deleted_again(script: Script, bucket: Buc
     ("code", "status"),
     [("AccessDenied", 403), ("NoSuchBucket", 404), ("InvalidAccessKeyId", 403), ("SlowDown", 503)],
 )
-def test_what_concerns_every_object_is_not_tried_again(
+def test_an_error_of_every_object_is_not_retried_one_by_one(
     script: Script, bucket: BucketClient, code: str, status: int
 ) -> None:
     script.answer("DeleteObjects", refusal(code, status))
@@ -102,7 +102,7 @@ def test_what_concerns_every_object_is_not_tried_again(
     assert script.asked("DeleteObject") == []
 
 
-def test_an_object_that_cannot_be_deleted_alone_is_named(
+def test_the_outcomes_name_an_object_that_cannot_be_deleted(
     script: Script, bucket: BucketClient
 ) -> None:
     script.answer("DeleteObjects", refusal("NotImplemented", 501))
@@ -113,7 +113,9 @@ def test_an_object_that_cannot_be_deleted_alone_is_named(
     assert "AccessDenied" in outcome["out/a"]
 
 
-def test_a_page_of_something_else_deletes_nothing(script: Script, bucket: BucketClient) -> None:
+def test_the_response_of_another_server_deletes_nothing(
+    script: Script, bucket: BucketClient
+) -> None:
     for operation in ("DeleteObjects", "DeleteObject", "HeadObject"):
         script.answer(operation, Reply(body=PAGE))
     assert set(run(bucket).values()) == {
@@ -121,7 +123,7 @@ def test_a_page_of_something_else_deletes_nothing(script: Script, bucket: Bucket
     }
 
 
-def test_a_store_that_answers_200_and_has_no_object_left_has_deleted_it(
+def test_after_status_200_a_head_shows_that_an_object_is_deleted(
     script: Script, bucket: BucketClient
 ) -> None:
     script.answer("DeleteObjects", refusal("NotImplemented", 501))
@@ -141,7 +143,7 @@ def _listing(*keys: str) -> Reply:
 
 @pytest.mark.parametrize("other", ["out/x/d/A.TXT", "out/x/d/re\u0301sume\u0301"])
 @pytest.mark.parametrize("is_one", [True, False])
-def test_what_was_delivered_is_not_deleted_by_another_spelling(
+def test_another_spelling_of_a_delivered_key_is_not_deleted(
     script: Script, credentials: None, tmp_path: Path, other: str, is_one: bool
 ) -> None:
     source = tmp_path / "d"
@@ -163,7 +165,7 @@ def test_what_was_delivered_is_not_deleted_by_another_spelling(
     assert deleted == (["out/x/d/old"] if is_one else sorted([other, "out/x/d/old"]))
 
 
-def test_an_accident_in_deleting_replaces_nothing_that_is_known(
+def test_an_error_while_deleting_keeps_the_other_outcomes(
     script: Script, credentials: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:

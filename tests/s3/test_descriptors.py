@@ -1,4 +1,4 @@
-"""Descriptors are shared by all of a process."""
+"""Deliveries in one process share its file descriptors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nipype_datasink.s3.descriptors import (
 
 @pytest.fixture
 def limit() -> Iterator[int]:
-    """So many descriptors for this process."""
+    """The limit of descriptors for this process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (400, hard))
     yield 400
@@ -35,7 +35,7 @@ def close_files(files: list[int]) -> None:
         os.close(file)
 
 
-def test_what_is_open_is_not_free(limit: int) -> None:
+def test_open_files_are_not_free(limit: int) -> None:
     before = free_descriptors()
     assert 0 < before < limit
     files = open_files(10)
@@ -43,14 +43,14 @@ def test_what_is_open_is_not_free(limit: int) -> None:
     close_files(files)
 
 
-def test_they_are_descriptors_scarce_when_more_than_half_are_in_use(limit: int) -> None:
+def test_descriptors_are_scarce_when_more_than_half_are_in_use(limit: int) -> None:
     assert not are_descriptors_scarce()
     files = open_files(200)
     assert are_descriptors_scarce()
     close_files(files)
 
 
-def test_requests_take_a_part_of_what_is_free(limit: int) -> None:
+def test_requests_reserve_a_share_of_the_free_descriptors(limit: int) -> None:
     with reserved_requests(1000) as requests:
         assert 2 * requests <= 0.75 * free_descriptors() < 2 * requests + 2
     files = open_files(200)
@@ -59,7 +59,7 @@ def test_requests_take_a_part_of_what_is_free(limit: int) -> None:
     close_files(files)
 
 
-def test_two_runs_do_not_take_the_same_twice(limit: int) -> None:
+def test_two_runs_do_not_reserve_the_same_descriptors(limit: int) -> None:
     with reserved_requests(1000) as first, reserved_requests(1000) as second:
         assert 2 * first + 2 * second < free_descriptors()
         assert second > 1
@@ -67,12 +67,12 @@ def test_two_runs_do_not_take_the_same_twice(limit: int) -> None:
         assert again == first
 
 
-def test_no_more_are_taken_than_needed(limit: int) -> None:
+def test_no_more_requests_are_reserved_than_needed(limit: int) -> None:
     with reserved_requests(3) as requests:
         assert requests == 3
 
 
-def test_one_request_is_always_tried(limit: int) -> None:
+def test_one_request_is_always_allowed(limit: int) -> None:
     files = []
     try:
         while True:
@@ -84,7 +84,7 @@ def test_one_request_is_always_tried(limit: int) -> None:
     assert (requests, free) == (1, 0)
 
 
-def test_where_none_can_be_counted_half_are_taken_for_free(
+def test_half_the_limit_counts_as_free_if_open_files_cannot_be_counted(
     limit: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def unknown(_: str) -> list[str]:

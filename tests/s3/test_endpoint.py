@@ -1,4 +1,4 @@
-"""Endpoints that already hold the bucket are refused, and no others."""
+"""Endpoints that include the bucket are errors; all others are accepted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.s3.script import Script
         ("https://mybucket.storage.googleapis.com", "https://storage.googleapis.com"),
     ],
 )
-def test_an_endpoint_that_holds_the_bucket_is_refused(endpoint: str, instead: str) -> None:
+def test_an_endpoint_that_includes_the_bucket_is_an_error(endpoint: str, instead: str) -> None:
     with pytest.raises(SettingsError, match="includes the bucket 'mybucket'") as caught:
         check_endpoint(endpoint, "mybucket")
     assert f"set s3_endpoint_url to {instead!r}" in str(caught.value)
@@ -50,24 +50,24 @@ def test_an_endpoint_that_holds_the_bucket_is_refused(endpoint: str, instead: st
         "http://[::1]:9000",
     ],
 )
-def test_any_other_endpoint_is_taken(endpoint: str) -> None:
+def test_any_other_endpoint_is_accepted(endpoint: str) -> None:
     check_endpoint(endpoint, "mybucket")
 
 
-def test_a_bucket_with_dots_is_seen_as_a_whole() -> None:
+def test_a_bucket_name_with_dots_is_compared_as_a_whole() -> None:
     check_endpoint("https://my.s3.example.org", "my.bucket")
     with pytest.raises(SettingsError, match=r"'https://s3\.example\.org'"):
         check_endpoint("https://my.bucket.s3.example.org", "my.bucket")
 
 
-def test_a_password_is_not_told() -> None:
+def test_the_error_does_not_show_a_password() -> None:
     with pytest.raises(SettingsError) as caught:
         check_endpoint("https://me:hidden@store.example.org/mybucket", "mybucket")
     assert "hidden" not in str(caught.value)
 
 
 @pytest.mark.parametrize("where", ["s3_endpoint_url", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])
-def test_nothing_is_written_or_sent_before(
+def test_the_endpoint_is_checked_before_anything_is_written_or_sent(
     workdir: Path,
     credentials: None,
     script: Script,

@@ -1,4 +1,4 @@
-"""Looking up keys: found whatever they look like, with few requests."""
+"""Keys of any form are found with few requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Pages:
-    """A client that lists `keys` as S3 does, `size` a page."""
+    """A client that lists `keys` as S3 does, with `size` keys on each page."""
 
     def __init__(self, keys: Iterable[str], size: int = 1000) -> None:
         self.keys = sorted(keys, key=str.encode)
@@ -119,9 +119,7 @@ KEYS = st.sets(st.text("ac/é\U00010002", min_size=1, max_size=4), min_size=1, m
 
 
 @given(KEYS, KEYS, st.integers(1, 7))
-def test_what_is_there_is_found_and_nothing_else(
-    there: set[str], wanted: set[str], size: int
-) -> None:
+def test_only_keys_that_exist_are_found(there: set[str], wanted: set[str], size: int) -> None:
     pages = Pages(there, size)
     assert set(found(pages, wanted)) == there & wanted
     assert len(pages.requests) <= min(len(wanted) + 1, -(-len(there) // size))
@@ -129,7 +127,7 @@ def test_what_is_there_is_found_and_nothing_else(
 
 @pytest.mark.parametrize("last", ["z", "~", "!", " ", "\x80", "\U00010000", "\ue001"])
 @pytest.mark.parametrize("length", [5, 1024])
-def test_requests_hold_only_what_stores_take(last: str, length: int) -> None:
+def test_start_after_is_a_valid_key(last: str, length: int) -> None:
     key = "x" * (length - len(last.encode())) + last
     pages = Pages(["!", key], size=1)
     assert found(pages, [key]) == [key]
@@ -145,14 +143,14 @@ def test_only_the_folder_of_all_keys_is_listed() -> None:
     assert pages.requests[0]["Prefix"] == "out/sub/"
 
 
-def test_further_arguments_go_with_every_request() -> None:
+def test_more_arguments_go_with_every_request() -> None:
     pages = Pages(numbered(5000))
     look_up(pages, "mybucket", numbered(5000), {"RequestPayer": "requester"})  # type: ignore[arg-type]
     assert {request["RequestPayer"] for request in pages.requests} == {"requester"}
     assert {request["Bucket"] for request in pages.requests} == {"mybucket"}
 
 
-def test_nothing_is_asked_for_no_keys() -> None:
+def test_without_keys_no_request_is_sent() -> None:
     pages = Pages(["a"])
     assert found(pages, []) == []
     assert pages.requests == []
@@ -163,14 +161,14 @@ def test_nothing_is_asked_for_no_keys() -> None:
     [{"ResponseMetadata": {}}, {"IsTruncated": False, "Contents": [{"Key": "a"}]}],
     ids=["foreign", "without-sizes"],
 )
-def test_an_answer_that_is_no_listing_is_an_error(answer: dict[str, Any]) -> None:
+def test_a_response_that_is_not_a_listing_is_an_error(answer: dict[str, Any]) -> None:
     client = mock.Mock(**{"list_objects_v2.return_value": answer})
     with pytest.raises(S3Error, match="the response is not from S3; check s3_endpoint_url"):
         look_up(client, "mybucket", ["a"], {})
 
 
 class Careless(Pages):
-    """A client that lists `keys` as a store does that overlooks some of what it is asked."""
+    """A client that lists `keys` as a store that ignores some arguments of requests."""
 
     def __init__(self, keys: Iterable[str], size: int, overlooks: str) -> None:
         super().__init__(keys, size)
@@ -195,13 +193,13 @@ def below(pages: Pages, prefix: str) -> list[str]:
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
-def test_a_store_that_ignores_the_prefix_lists_only_what_is_below_it(size: int) -> None:
+def test_keys_outside_the_prefix_are_ignored(size: int) -> None:
     pages = Careless(["a", "b/1", "out/1", "out/2", "outside", "z"], size, "Prefix")
     assert below(pages, "out/") == ["out/1", "out/2"]
     assert found(pages, ["out/1", "out/2", "out/3"]) == ["out/1", "out/2"]
 
 
-def test_a_store_that_ignores_where_to_start_is_listed_page_by_page() -> None:
+def test_a_store_that_ignores_start_after_is_listed_page_by_page() -> None:
     pages = Careless(numbered(50), 10, "StartAfter")
     assert found(pages, numbered(60, 7)) == numbered(50, 7)
     assert len(pages.requests) <= 2 + 5
@@ -218,7 +216,7 @@ def test_a_listing_that_repeats_itself_is_an_error(keys: list[str]) -> None:
 
 
 class Endless:
-    """A client whose listings have ever new tokens; `page` makes their pages."""
+    """A client whose listings never end; `page` makes their pages, each with a new token."""
 
     def __init__(self, page: Callable[[int], dict[str, Any]]) -> None:
         self.page = page
@@ -253,17 +251,17 @@ def test_empty_pages_before_the_last_are_allowed() -> None:
     assert list(list_keys(pages, "mybucket", "out/", {})) == ["out/a"]  # type: ignore[arg-type]
 
 
-def test_a_listing_before_version_2_goes_on_after_its_last_key() -> None:
+def test_a_listing_without_token_continues_after_its_last_key() -> None:
     assert below(Pages(numbered(25), 10), "out/") == numbered(25)
 
 
-def test_what_is_no_listing_does_not_count_as_an_empty_folder() -> None:
+def test_a_response_that_is_not_a_listing_is_not_an_empty_folder() -> None:
     client = mock.Mock(**{"list_objects_v2.return_value": {"ResponseMetadata": {}}})
     with pytest.raises(S3Error, match="the response is not from S3; check s3_endpoint_url"):
         list(list_keys(client, "mybucket", "out/", {}))
 
 
-def test_three_keys_among_25_on_pages_of_ten_cost_three_requests(
+def test_three_keys_among_25_on_pages_of_ten_take_three_requests(
     lone_bucket: Bucket, requests: Counter[str]
 ) -> None:
     def shorten(params: dict[str, Any], **_: object) -> None:
@@ -279,7 +277,7 @@ def test_three_keys_among_25_on_pages_of_ten_cost_three_requests(
     assert list(list_keys(client, lone_bucket.name, "out/", {})) == numbered(25)
 
 
-def test_a_store_gives_sizes_and_etags(bucket: Bucket) -> None:
+def test_sizes_and_etags_are_returned(bucket: Bucket) -> None:
     bucket.put_object(Key="out/a", Body=b"abc")
     assert look_up(bucket.meta.client, bucket.name, ["out/a", "out/b"], {}) == {
         "out/a": StoredObject("out/a", 3, '"900150983cd24fb0d6963f7d28e17f72"')
@@ -290,18 +288,18 @@ def test_a_store_gives_sizes_and_etags(bucket: Bucket) -> None:
     "keys",
     list(itertools.combinations(["out/a", "out/a/b", "out/ä ü", "out/a+%&", "out/\U0001f9e0"], 2)),
 )
-def test_a_store_finds_odd_keys(bucket: Bucket, keys: tuple[str, ...]) -> None:
+def test_unusual_keys_are_found(bucket: Bucket, keys: tuple[str, ...]) -> None:
     for key in keys:
         bucket.put_object(Key=key)
     assert set(look_up(bucket.meta.client, bucket.name, keys, {})) == set(keys)
 
 
-def test_listing_below_a_prefix_takes_only_what_starts_with_it(bucket: Bucket) -> None:
+def test_only_keys_below_a_prefix_are_listed(bucket: Bucket) -> None:
     for key in ("dir/a", "dir/b/c", "dirX/a", "di"):
         bucket.put_object(Key=key)
     assert list(list_keys(bucket.meta.client, bucket.name, "dir/", {})) == ["dir/a", "dir/b/c"]
 
 
-def test_a_bucket_that_is_not_there_is_an_error(bucket: Bucket) -> None:
+def test_a_missing_bucket_is_an_error(bucket: Bucket) -> None:
     with pytest.raises(ClientError, match="NoSuchBucket"):
         look_up(bucket.meta.client, "nosuchbucket", ["a"], {})

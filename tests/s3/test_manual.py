@@ -28,7 +28,7 @@ User Name,Access Key Id,Secret Access Key
 
 @pytest.fixture
 def ds(workdir: Path, bucket: Bucket, endpoint: str) -> DataSink:
-    """A sink set up as the manual does it, with one file to sink."""
+    """A sink as in the manual, with one file to sink."""
     (workdir / "realigned_file1.nii.gz").write_bytes(b"image")
     ds = DataSink()
     ds.inputs.base_directory = "s3://mybucket/path/to/output/dir"
@@ -39,7 +39,7 @@ def ds(workdir: Path, bucket: Bucket, endpoint: str) -> DataSink:
 
 @pytest.fixture
 def signatures(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """What requests say about who sends them."""
+    """The authorization headers of all requests."""
     from botocore.httpsession import URLLib3Session
 
     seen: set[str] = set()
@@ -91,7 +91,7 @@ def test_containers_substitutions_subfolders_and_dots_route_as_on_disk(
 
 
 @pytest.mark.parametrize("content", [ROOT_ACCOUNT, IAM_USER], ids=["root account", "IAM user"])
-def test_credentials_files_as_printed_sign_every_request(
+def test_every_request_is_signed_with_the_credentials_files_of_the_manual(
     ds: DataSink, workdir: Path, content: str, signatures: set[str], bucket: Bucket
 ) -> None:
     (workdir / "credentials.csv").write_text(content)
@@ -102,7 +102,7 @@ def test_credentials_files_as_printed_sign_every_request(
     assert ds._return_aws_keys() == ("ABCDEFGHIJKLMNOP", "zyx123wvu456/ABC890+gHiJk")
 
 
-def test_without_a_credentials_file_the_environment_counts(
+def test_without_a_credentials_file_the_environment_is_used(
     ds: DataSink, signatures: set[str]
 ) -> None:
     ds.run()
@@ -113,7 +113,7 @@ def test_without_a_credentials_file_the_environment_counts(
 
 @pytest.fixture
 def mixed(ds: DataSink, workdir: Path) -> DataSink:
-    """Two files, of which one goes to S3 in parts."""
+    """Two files, one of which is sent in parts."""
     (workdir / "large.nii").write_bytes(bytes(9 << 20))
     ds.inputs.motion = [ds.inputs._outputs["motion"], str(workdir / "large.nii")]
     return ds
@@ -130,7 +130,7 @@ def test_encryption_is_aes_256_on_every_object(mixed: DataSink, bucket: Bucket) 
     assert encryption(bucket) == ["AES256", "AES256"]
 
 
-def test_encryption_is_off_unless_asked_for(mixed: DataSink, bucket: Bucket) -> None:
+def test_encryption_is_off_by_default(mixed: DataSink, bucket: Bucket) -> None:
     mixed.run()
     assert encryption(bucket) == [None, None]
 
@@ -149,7 +149,7 @@ def test_attributes_are_set_as_the_manual_sets_them(
     assert (workdir / "local_backup/motion/realigned_file1.nii.gz").read_bytes() == b"image"
 
 
-def test_a_bucket_set_as_attribute_receives(ds: DataSink, bucket: Bucket) -> None:
+def test_a_bucket_set_as_attribute_gets_the_files(ds: DataSink, bucket: Bucket) -> None:
     ds.inputs.base_directory = "s3://nosuchbucket/out"
     ds.bucket = bucket
     ds.run()
@@ -169,7 +169,7 @@ def test_attributes_and_inputs_are_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("of_inputs", [True, False], ids=["ds.inputs.local_copy", "ds.local_copy"])
-def test_a_local_copy_is_kept_beside_the_one_on_s3(
+def test_a_local_copy_is_written_beside_the_one_on_s3(
     ds: DataSink, workdir: Path, bucket: Bucket, of_inputs: bool
 ) -> None:
     place = str(workdir / "local_backup")
@@ -183,7 +183,7 @@ def test_a_local_copy_is_kept_beside_the_one_on_s3(
     assert (workdir / "local_backup/motion/realigned_file1.nii.gz").read_bytes() == b"image"
 
 
-def test_an_injected_bucket_takes_the_place_of_the_named_one(
+def test_an_injected_bucket_replaces_the_named_one(
     ds: DataSink, bucket: Bucket, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
@@ -195,7 +195,7 @@ def test_an_injected_bucket_takes_the_place_of_the_named_one(
 
 
 def realign(subject_id: str) -> list[str]:
-    """Write what a realigner would."""
+    """Write a file as a realigner would."""
     from pathlib import Path
 
     path = Path("realigned_file1.nii.gz").absolute()

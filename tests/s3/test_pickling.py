@@ -47,7 +47,7 @@ def injected(bucket: Bucket, files: list[str]) -> DataSink:
     [copy.copy, copy.deepcopy, lambda sink: pickle.loads(pickle.dumps(sink))],
     ids=["copy", "deepcopy", "pickle"],
 )
-def test_a_twin_in_this_process_has_the_very_bucket(
+def test_a_copy_in_this_process_has_the_same_bucket(
     injected: DataSink, bucket: Bucket, twin: Callable[[DataSink], DataSink]
 ) -> None:
     other = twin(injected)
@@ -63,7 +63,7 @@ def test_a_deep_copy_shares_a_bucket_of_any_kind(make: Callable[[], Any]) -> Non
     assert copy.deepcopy(sink).inputs.bucket is bucket
 
 
-def test_a_bucket_that_nobody_holds_is_let_go() -> None:
+def test_a_bucket_without_references_is_garbage_collected() -> None:
     bucket = Fake()
     alive = weakref.ref(bucket)
     sink = DataSink(base_directory="s3://mybucket", bucket=bucket)
@@ -78,7 +78,7 @@ def test_a_bucket_that_nobody_holds_is_let_go() -> None:
     assert [type(twin.inputs.bucket) for twin in pickle.loads(pickled)] == [BucketReference] * 2
 
 
-def test_a_run_with_a_bucket_of_its_own_leaves_nothing_open(
+def test_runs_with_new_buckets_keep_none_of_them(
     files: list[str], bucket: Bucket, endpoint: str
 ) -> None:
     def run() -> int:
@@ -93,7 +93,7 @@ def test_a_run_with_a_bucket_of_its_own_leaves_nothing_open(
     assert run() == before
 
 
-def test_a_bucket_that_cannot_be_held_weakly_is_shared_too() -> None:
+def test_a_bucket_without_weak_references_is_shared_too() -> None:
     class Slotted:
         __slots__ = ("name",)
         name: str
@@ -106,7 +106,7 @@ def test_a_bucket_that_cannot_be_held_weakly_is_shared_too() -> None:
     assert pickle.loads(pickle.dumps(sink)).inputs.bucket is bucket
 
 
-def test_threads_inject_buckets_at_the_same_time() -> None:
+def test_threads_can_inject_buckets_at_the_same_time() -> None:
     def inject(_: int) -> None:
         for _ in range(300):
             bucket = Fake()
@@ -122,14 +122,14 @@ def test_threads_inject_buckets_at_the_same_time() -> None:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_the_bucket_itself_is_copied_and_pickled(
+def test_a_bucket_is_pickled_by_reference_with_every_protocol(
     injected: DataSink, bucket: Bucket, protocol: int
 ) -> None:
     assert copy.deepcopy({"bucket": bucket})["bucket"] is bucket
     assert pickle.loads(pickle.dumps([bucket], protocol))[0] is bucket
 
 
-def test_other_resources_are_no_buckets(injected: DataSink, bucket: Bucket) -> None:
+def test_other_resources_of_boto3_cannot_be_pickled(injected: DataSink, bucket: Bucket) -> None:
     with pytest.raises((TypeError, pickle.PicklingError, AttributeError)):
         pickle.dumps(bucket.Object("key"))
 
@@ -142,7 +142,7 @@ def test_no_secret_is_in_a_pickle(injected: DataSink) -> None:
 
 
 def in_child(check: Callable[[], bool]) -> bool:
-    """Return what `check` says in a forked process."""
+    """Return the result of `check` in a forked process."""
     child = os.fork()
     if not child:
         ok = False
@@ -158,7 +158,7 @@ def in_child(check: Callable[[], bool]) -> bool:
     [(True, True), (False, True), (False, False)],
     ids=["by pickle", "opened before", "by memory only"],
 )
-def test_a_forked_child_has_a_client_of_its_own_with_the_same_keys(
+def test_a_forked_child_has_its_own_client_with_the_same_keys(
     injected: DataSink,
     bucket: Bucket,
     monkeypatch: pytest.MonkeyPatch,
@@ -276,14 +276,14 @@ print(DataSink(base_directory="s3://one/x", bucket=MagicMock()).inputs.get_hashv
 """
 
 
-def test_hashes_are_those_of_name_and_endpoint_in_every_process() -> None:
+def test_a_hash_depends_on_name_and_endpoint_in_every_process() -> None:
     first, second = elsewhere(HASH), elsewhere(HASH)
     hashes = first.stdout.split()
     assert len(set(hashes)) == 4, first.stderr
     assert second.stdout.split() == hashes
 
 
-def test_two_mocks_have_one_hash() -> None:
+def test_two_mocks_have_the_same_hash() -> None:
     hashes = {
         DataSink(base_directory="s3://mybucket", bucket=MagicMock()).inputs.get_hashval()[1]
         for _ in range(2)
@@ -291,7 +291,7 @@ def test_two_mocks_have_one_hash() -> None:
     assert len(hashes) == 1
 
 
-def test_keys_do_not_count_in_hashes(bucket: Bucket, endpoint: str) -> None:
+def test_a_hash_does_not_depend_on_the_access_key(bucket: Bucket, endpoint: str) -> None:
     session = boto3.session.Session("AKIAOTHER", "other", region_name="us-east-1")
     other = session.resource("s3", endpoint_url=endpoint).Bucket("mybucket")
     hashes = {
@@ -302,7 +302,7 @@ def test_keys_do_not_count_in_hashes(bucket: Bucket, endpoint: str) -> None:
 
 
 @pytest.mark.parametrize("joined", [False, True], ids=["Node", "JoinNode"])
-def test_a_workflow_carries_the_bucket(
+def test_an_injected_bucket_works_in_a_workflow(
     workdir: Path, bucket: Bucket, files: list[str], joined: bool
 ) -> None:
     source = Node(IdentityInterface(fields=["path"]), name="source")
@@ -325,7 +325,7 @@ def test_a_workflow_carries_the_bucket(
 
 
 class Slotted:
-    """A fake without a dictionary of its own."""
+    """A fake without ``__dict__`` and weak references."""
 
     __slots__ = ("name", "upload_file", "values")
 
@@ -335,7 +335,7 @@ class Slotted:
 
 
 @pytest.mark.parametrize("kind", [SimpleNamespace, Slotted])
-def test_another_object_of_a_fakes_class_is_copied_as_ever(kind: Callable[..., Any]) -> None:
+def test_other_objects_of_a_fakes_class_are_copied_as_usual(kind: Callable[..., Any]) -> None:
     fake = kind(name="mybucket", upload_file=print)
     sink = DataSink(base_directory="s3://mybucket/out", bucket=fake)
     stranger = kind(values=[1])
@@ -347,7 +347,7 @@ def test_another_object_of_a_fakes_class_is_copied_as_ever(kind: Callable[..., A
     assert copy.deepcopy(sink).inputs.bucket is fake
 
 
-def test_a_forked_child_keeps_what_is_registered_with_the_client(
+def test_a_forked_child_keeps_the_handlers_of_the_client(
     injected: DataSink, bucket: Bucket, lone_bucket: Bucket
 ) -> None:
     def mark(params: dict[str, Any], **_: object) -> None:

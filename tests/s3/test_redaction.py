@@ -1,4 +1,4 @@
-"""Secrets that a store echoes end in no error."""
+"""Secrets that a store repeats are in no error."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_secret_is_removed_from_every_field(encode: Callable[[str], str], secr
     assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 400
 
 
-def test_what_is_no_secret_stays() -> None:
+def test_other_text_is_not_changed() -> None:
     error = refused("plain")
     before = (str(error), repr(error.response))
     redact(error, [SECRET, SECRET.swapcase(), "no", "", None])
@@ -70,7 +70,7 @@ def test_what_is_no_secret_stays() -> None:
 
 
 @given(st.text(min_size=6), st.sampled_from(sorted(FORMS)))
-def test_any_secret_is_found_in_any_form(secret: str, form: str) -> None:
+def test_any_secret_is_found_in_any_encoding(secret: str, form: str) -> None:
     if form.startswith(("json, n", "url", "form")):
         secret = secret.encode("ascii", "ignore").decode() + "secret"
     error = S3Error(f"<{FORMS[form](secret)}>")
@@ -79,7 +79,7 @@ def test_any_secret_is_found_in_any_form(secret: str, form: str) -> None:
 
 
 @pytest.mark.parametrize("injected", [True, False])
-def test_a_store_that_echoes_secrets_puts_them_into_no_error(
+def test_secrets_that_a_store_repeats_are_in_no_error(
     workdir: Path, monkeypatch: pytest.MonkeyPatch, injected: bool
 ) -> None:
     def send(self: URLLib3Session, request: Any) -> AWSResponse:
@@ -111,7 +111,7 @@ def test_a_store_that_echoes_secrets_puts_them_into_no_error(
 
 
 @pytest.mark.parametrize("code", [None, "NoSuchBucket"])
-def test_secrets_are_sought_once_in_each_cause(
+def test_each_cause_is_searched_for_secrets_once(
     script: Script,
     credentials: None,
     files: list[str],

@@ -1,4 +1,4 @@
-"""Keys that a store takes for one."""
+"""Keys that a store treats as the same."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def make_files(workdir: Path, *contents: str) -> list[str]:
     return [str(path) for path in paths]
 
 
-def take_names_for_one(script: Script) -> None:
-    """Keep objects as a gateway before a file system does that ignores Unicode forms."""
+def ignore_unicode_forms(script: Script) -> None:
+    """Store objects as a gateway to a file system that ignores Unicode forms."""
     stored: dict[str, bytes] = {}
 
     def name(request: Request) -> str:
@@ -51,31 +51,31 @@ def sink_into(script: Script, transfer_client: str, files: list[str]) -> DataSin
     return made
 
 
-def test_a_file_that_another_of_the_run_has_replaced_is_a_failure(
+def test_a_file_that_another_file_has_overwritten_is_a_failure(
     script: Script, workdir: Path, credentials: None, transfer_client: str
 ) -> None:
-    take_names_for_one(script)
+    ignore_unicode_forms(script)
     with pytest.raises(S3Error, match="which now holds the bytes of another") as caught:
         sink_into(script, transfer_client, make_files(workdir, "one", "two")).run()
     statuses = [outcome.status for outcome in caught.value.outcomes]
     assert sorted(statuses, key=str) == [Status.FAILED, Status.SENT]
 
 
-def test_equal_files_may_become_one(
+def test_equal_files_may_become_one_object(
     script: Script, workdir: Path, credentials: None, transfer_client: str
 ) -> None:
-    take_names_for_one(script)
+    ignore_unicode_forms(script)
     sink_into(script, transfer_client, make_files(workdir, "one", "one")).run()
 
 
-def test_a_store_that_cannot_be_read_is_believed(
+def test_files_count_as_sent_if_the_store_cannot_be_read(
     script: Script, workdir: Path, credentials: None, transfer_client: str
 ) -> None:
     sink_into(script, transfer_client, make_files(workdir, "one", "two")).run()
     assert len(script.asked("GetObject")) == 2
 
 
-def test_s3_tells_names_apart(sink: DataSink, bucket: Bucket, workdir: Path) -> None:
+def test_s3_distinguishes_similar_names(sink: DataSink, bucket: Bucket, workdir: Path) -> None:
     sink.inputs.x = make_files(workdir, "one", "two")
     sink.run()
     assert sorted(contents(bucket).values()) == [b"one", b"two"]

@@ -1,4 +1,4 @@
-"""What a sink leaves in a bucket, and how little it asks and sends for it."""
+"""What a sink writes to a bucket, and with how few requests."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ def folder(top: Path, **names: str) -> str:
 
 @pytest.fixture
 def large(workdir: Path) -> Path:
-    """A file of three of our parts."""
+    """A file that is sent in three parts."""
     path = workdir / "large.nii"
     path.write_bytes(b"".join(bytes([number]) * (1 << 20) for number in range(17)))
     return path
 
 
-# What is sent again.
+# Reruns.
 
 
-def test_a_rerun_sends_nothing_and_asks_once(
+def test_a_rerun_sends_nothing_and_lists_once(
     sink: DataSink, files: list[str], requests: Counter[str]
 ) -> None:
     sink.inputs.motion = files
@@ -137,7 +137,7 @@ def test_a_small_object_sent_in_parts_is_recognised(
     assert sendings(requests) == {}
 
 
-def test_a_first_part_that_is_said_to_be_empty_proves_nothing(
+def test_a_first_part_of_reported_size_zero_proves_nothing(
     sink: DataSink, large: Path, lone_bucket: Bucket, requests: Counter[str]
 ) -> None:
     def say_empty(request: Any, **_: object) -> Any:
@@ -153,7 +153,7 @@ def test_a_first_part_that_is_said_to_be_empty_proves_nothing(
     assert sendings(requests)["UploadPart"] == 3
 
 
-def test_an_empty_object_of_one_part_keeps_nothing_from_being_sent(
+def test_an_empty_object_of_one_part_does_not_disturb_other_files(
     sink: DataSink, files: list[str], bucket: Bucket, requests: Counter[str]
 ) -> None:
     send_as_one_part(bucket, "out/motion/a.txt", b"")
@@ -167,7 +167,7 @@ def test_an_empty_object_of_one_part_keeps_nothing_from_being_sent(
     }
 
 
-def test_a_large_file_is_recognised_by_who_may_only_list(
+def test_a_large_file_is_recognised_without_permission_for_head(
     sink: DataSink, large: Path, lone_bucket: Bucket, answer: Answer, requests: Counter[str]
 ) -> None:
     config = TransferConfig(multipart_chunksize=PART_SIZE)
@@ -180,7 +180,7 @@ def test_a_large_file_is_recognised_by_who_may_only_list(
     assert sendings(requests) == {}
 
 
-def test_who_may_not_look_sends_everything(
+def test_everything_is_sent_without_permission_to_list_or_read(
     sink: DataSink, files: list[str], lone_bucket: Bucket, answer: Answer, requests: Counter[str]
 ) -> None:
     answer("ListObjectsV2", 403, "AccessDenied")
@@ -197,7 +197,7 @@ def test_who_may_not_look_sends_everything(
 
 
 @pytest.mark.needs("AES256")
-def test_what_is_not_encrypted_is_sent_again(
+def test_an_object_without_encryption_is_sent_again(
     sink: DataSink, files: list[str], bucket: Bucket, requests: Counter[str]
 ) -> None:
     sink.inputs.motion = files
@@ -216,7 +216,7 @@ def test_what_is_not_encrypted_is_sent_again(
 
 
 @pytest.mark.needs("KMS")
-def test_an_object_under_kms_is_recognised_by_its_checksum(
+def test_an_object_encrypted_with_kms_is_recognised_by_its_checksum(
     sink: DataSink, files: list[str], bucket: Bucket, requests: Counter[str]
 ) -> None:
     sink.inputs.s3_upload_args = {"ServerSideEncryption": "aws:kms", "ChecksumAlgorithm": "SHA256"}
@@ -230,7 +230,7 @@ def test_an_object_under_kms_is_recognised_by_its_checksum(
 
 
 @pytest.mark.needs("KMS")
-def test_a_bucket_that_encrypts_by_kms_itself_is_recognised(
+def test_objects_of_a_bucket_with_default_kms_encryption_are_recognised(
     sink: DataSink, files: list[str], lone_bucket: Bucket, requests: Counter[str]
 ) -> None:
     def hide(parsed: dict[str, Any], model: Any, **_: object) -> None:
@@ -255,7 +255,7 @@ def test_a_bucket_that_encrypts_by_kms_itself_is_recognised(
 
 
 @pytest.mark.needs("KMS")
-def test_arguments_of_s3_win_over_encrypt_bucket_keys(
+def test_s3_upload_args_win_over_encrypt_bucket_keys(
     sink: DataSink, files: list[str], bucket: Bucket
 ) -> None:
     sink.inputs.encrypt_bucket_keys = True
@@ -266,7 +266,7 @@ def test_arguments_of_s3_win_over_encrypt_bucket_keys(
 
 
 @pytest.mark.needs("storage classes")
-def test_arguments_reach_every_object(
+def test_s3_upload_args_apply_to_every_object(
     sink: DataSink, files: list[str], large: Path, bucket: Bucket
 ) -> None:
     sink.inputs.s3_upload_args = {
@@ -287,7 +287,7 @@ def test_arguments_reach_every_object(
 
 
 @pytest.mark.needs("AES256")
-def test_the_requester_pays_every_request(
+def test_every_request_carries_request_payer(
     sink: DataSink, files: list[str], lone_bucket: Bucket, workdir: Path
 ) -> None:
     payers = set()
@@ -310,7 +310,7 @@ def test_the_requester_pays_every_request(
     }
 
 
-# The tree.
+# Keys.
 
 
 def test_empty_files_are_objects(sink: DataSink, workdir: Path, bucket: Bucket) -> None:
@@ -320,7 +320,7 @@ def test_empty_files_are_objects(sink: DataSink, workdir: Path, bucket: Bucket) 
     assert contents(bucket) == {"out/motion/empty": b""}
 
 
-def test_the_keys_are_the_tree_that_a_disk_gets(
+def test_the_keys_equal_the_tree_of_a_local_copy(
     sink: DataSink, workdir: Path, bucket: Bucket
 ) -> None:
     top = Path(folder(workdir / "d", a="1", sub__b="2", sub__deep__c="3"))
@@ -360,7 +360,7 @@ def test_an_empty_directory_is_reported_without_an_object(
 @pytest.mark.parametrize(
     "base", ["s3://mybucket", "s3://mybucket/", "S3://mybucket//x/./y/../", "s3://mybucket/a b/ü+%"]
 )
-def test_bases_of_any_form_receive(
+def test_a_base_directory_may_be_written_in_many_ways(
     sink: DataSink, files: list[str], bucket: Bucket, base: str
 ) -> None:
     prefix = {"S3://mybucket//x/./y/../": "x/", "s3://mybucket/a b/ü+%": "a b/ü+%/"}.get(base, "")
@@ -370,7 +370,7 @@ def test_bases_of_any_form_receive(
     assert list(contents(bucket)) == [f"{prefix}motion/a.txt"]
 
 
-def test_repeated_names_in_paths_make_right_keys(
+def test_paths_that_repeat_a_name_give_correct_keys(
     sink: DataSink, workdir: Path, bucket: Bucket
 ) -> None:
     folder(workdir / "d" / "d", d__x="1", x="2")
@@ -380,7 +380,7 @@ def test_repeated_names_in_paths_make_right_keys(
     assert contents(bucket) == {"s3:/mybucket/out/d/d/d/x": b"1", "s3:/mybucket/out/d/d/x": b"2"}
 
 
-def test_an_injected_bucket_of_another_name_receives(
+def test_an_injected_bucket_with_another_name_gets_the_files(
     sink: DataSink, files: list[str], bucket: Bucket
 ) -> None:
     sink.inputs.base_directory = "s3://elsewhere/out"
@@ -392,7 +392,9 @@ def test_an_injected_bucket_of_another_name_receives(
     assert list(contents(bucket)) == ["out/m/a.txt"]
 
 
-def test_many_files_arrive_at_once(sink: DataSink, workdir: Path, bucket: Bucket) -> None:
+def test_many_files_arrive_with_concurrent_requests(
+    sink: DataSink, workdir: Path, bucket: Bucket
+) -> None:
     names = {f"f{number:03}": str(number) for number in range(60)}
     sink.inputs.d = folder(workdir / "d", **names)
     sink.inputs.s3_max_concurrency = 8
@@ -433,12 +435,12 @@ def test_memory_is_bounded(sink: DataSink, workdir: Path, monkeypatch: pytest.Mo
             tracemalloc.stop()
 
 
-# What is deleted.
+# Deletion (remove_dest_dir).
 
 
 @pytest.fixture
 def replacing(sink: DataSink, workdir: Path, bucket: Bucket) -> DataSink:
-    """A sink of a folder into a prefix that holds older objects, and has neighbours."""
+    """A sink of a folder to a prefix that has old objects, and neighbours."""
     for key in ("out/d/d/old", "out/d/d/sub/old", "out/d/dX/keep", "out/d/keep"):
         bucket.put_object(Key=key, Body=b"old")
     sink.inputs.d = folder(workdir / "d", new="1", sub__new="2")
@@ -449,7 +451,7 @@ def replacing(sink: DataSink, workdir: Path, bucket: Bucket) -> DataSink:
 NEIGHBOURS = {"out/d/dX/keep", "out/d/keep"}
 
 
-def test_an_object_called_like_the_folder_stays(replacing: DataSink, bucket: Bucket) -> None:
+def test_an_object_with_the_name_of_the_folder_stays(replacing: DataSink, bucket: Bucket) -> None:
     bucket.put_object(Key="out/d/d", Body=b"old")
     replacing.run()
     assert set(contents(bucket)) == {"out/d/d", "out/d/d/new", "out/d/d/sub/new"} | NEIGHBOURS
@@ -460,7 +462,7 @@ def test_only_what_is_below_the_folder_is_deleted(replacing: DataSink, bucket: B
     assert set(contents(bucket)) == {"out/d/d/new", "out/d/d/sub/new", *NEIGHBOURS}
 
 
-def test_nothing_is_deleted_unless_asked(replacing: DataSink, bucket: Bucket) -> None:
+def test_nothing_is_deleted_without_remove_dest_dir(replacing: DataSink, bucket: Bucket) -> None:
     replacing.inputs.remove_dest_dir = False
     replacing.run()
     assert {"out/d/d/old", "out/d/d/sub/old"} < set(contents(bucket))
@@ -472,7 +474,7 @@ def test_single_files_delete_nothing(replacing: DataSink, files: list[str], buck
     assert {"out/d/d/old", "out/d/d/sub/old"} < set(contents(bucket))
 
 
-def test_an_empty_folder_empties_its_prefix(
+def test_an_empty_folder_clears_its_prefix(
     replacing: DataSink, workdir: Path, bucket: Bucket
 ) -> None:
     (workdir / "empty" / "d").mkdir(parents=True)
@@ -512,7 +514,7 @@ def test_nothing_is_deleted_after_a_failure(
     assert {"out/d/d/old", "out/d/d/sub/old"} < set(contents(lone_bucket))
 
 
-def test_who_may_not_list_is_told_before_anything_is_sent(
+def test_without_permission_to_list_a_folder_is_not_cleared_and_nothing_is_sent(
     replacing: DataSink, lone_bucket: Bucket, answer: Answer, requests: Counter[str]
 ) -> None:
     answer("ListObjectsV2", 403, "AccessDenied")
@@ -535,7 +537,7 @@ def test_objects_that_cannot_be_deleted_are_named(replacing: DataSink, lone_buck
 
 
 @pytest.mark.parametrize("base", ["s3://mybucket", "s3://mybucket/out"], ids=["bucket", "base"])
-def test_the_base_is_never_emptied(
+def test_the_base_is_never_cleared(
     replacing: DataSink, bucket: Bucket, requests: Counter[str], base: str
 ) -> None:
     replacing.inputs.base_directory = base
@@ -548,7 +550,7 @@ def test_the_base_is_never_emptied(
     assert set(contents(bucket)) == before
 
 
-def test_a_rerun_of_a_replaced_folder_sends_and_deletes_nothing(
+def test_a_rerun_of_a_cleared_folder_sends_and_deletes_nothing(
     replacing: DataSink, requests: Counter[str]
 ) -> None:
     replacing.run()
@@ -590,7 +592,7 @@ def test_parts_have_the_size_that_a_rerun_expects(
 # Limits.
 
 
-def test_no_more_requests_are_under_way_than_there_are_descriptors_for(
+def test_concurrent_requests_are_limited_by_free_descriptors(
     script: Script,
     workdir: Path,
     credentials: None,
@@ -610,7 +612,7 @@ def test_no_more_requests_are_under_way_than_there_are_descriptors_for(
 
 
 @pytest.mark.parametrize("operation", ["ListObjectsV2", "HeadObject", "PutObject"])
-def test_a_time_limit_ends_a_run_while_a_store_is_asked(
+def test_a_time_limit_ends_a_run_during_a_request(
     operation: str, script: Script, files: list[str], credentials: None, transfer_client: str
 ) -> None:
     def too_late(*_: object) -> None:
@@ -639,7 +641,7 @@ def test_a_time_limit_ends_a_run_while_a_store_is_asked(
 
 
 def listing(files: list[str]) -> str:
-    """Return a listing of objects as large as these files, so that each is looked at."""
+    """Return a listing of objects of the sizes of these files, so that each is compared."""
     items = "".join(
         f"<Contents><Key>x/{Path(path).name}</Key><Size>{os.path.getsize(path)}</Size></Contents>"
         for path in files

@@ -1,4 +1,4 @@
-"""What goes wrong with S3: the local copy first, then one error that tells everything."""
+"""Errors of S3: the local copy is made first, then one error names every file."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
 
 WRONG = "AWSAccessKeyId={}\nAWSSecretKey=wrong/secret+of/a+user\n"
-CircuitBreaker = Callable[[DataSink], object]
+Misconfigure = Callable[[DataSink], object]
 
 
 @pytest.fixture
-def sick(sink: DataSink, files: list[str], workdir: Path) -> DataSink:
+def sink_with_copy(sink: DataSink, files: list[str], workdir: Path) -> DataSink:
     """A sink of three files with a local copy, one request at a time."""
     sink.inputs.motion = files
     sink.inputs.local_copy = str(workdir / "copy")
@@ -44,7 +44,7 @@ def sick(sink: DataSink, files: list[str], workdir: Path) -> DataSink:
 
 @pytest.fixture
 def user(bucket: Bucket, endpoint: str, workdir: Path) -> Iterator[Callable[..., str]]:
-    """Makes a user who may do some things only, and has the server check; returns their file."""
+    """Makes a user with some permissions, and lets the server check; returns the keys' file."""
     iam = boto3.session.Session("a", "b", region_name="us-east-1").client(
         "iam", endpoint_url=endpoint
     )
@@ -66,8 +66,8 @@ def user(bucket: Bucket, endpoint: str, workdir: Path) -> Iterator[Callable[...,
     check(endpoint, after=float("inf"))
 
 
-def failure(sink: DataSink) -> S3Error:
-    """Run `sink`; return its error, after what holds for every one."""
+def error_of(sink: DataSink) -> S3Error:
+    """Run `sink`; return its error, after checks that hold for every error."""
     with pytest.raises(S3Error) as caught:
         sink.run()
     error = caught.value
@@ -80,76 +80,76 @@ def failure(sink: DataSink) -> S3Error:
 
 
 def statuses(error: S3Error) -> list[str]:
-    """Return what became of the files that were to go to S3."""
+    """Return the statuses of the files for S3."""
     outcomes: Any = error.outcomes
     return [item.status.value for item in outcomes if item.transfer.destination.startswith("s3://")]
 
 
-# What keeps everything from arriving.
+# Errors before any request.
 
 
-def missing_file(sink: DataSink) -> None:
+def set_missing_file(sink: DataSink) -> None:
     sink.inputs.creds_path = "/nowhere/credentials.csv"
 
 
-def file_of(content: str) -> CircuitBreaker:
-    def breaker(sink: DataSink) -> None:
+def set_file_with(content: str) -> Misconfigure:
+    def misconfigure(sink: DataSink) -> None:
         Path("keys").write_text(content)
         sink.inputs.creds_path = str(Path("keys").absolute())
 
-    return breaker
+    return misconfigure
 
 
-def directory(sink: DataSink) -> None:
+def set_directory(sink: DataSink) -> None:
     Path("keys").mkdir()
     sink.inputs.creds_path = "keys"
 
 
-def closed_port(sink: DataSink) -> None:
+def set_closed_port(sink: DataSink) -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         port = server.getsockname()[1]
     sink.inputs.s3_endpoint_url = f"http://127.0.0.1:{port}"
 
 
-def unknown_profile(sink: DataSink) -> None:
+def set_unknown_profile(sink: DataSink) -> None:
     sink.inputs.s3_profile = "nobody"
 
 
-BEFORE_ANY_REQUEST: dict[str, tuple[CircuitBreaker, type[S3Error], str]] = {
-    "creds_path missing": (missing_file, CredentialsError, "/nowhere/credentials.csv"),
-    "creds_path empty": (file_of(""), CredentialsError, "is empty"),
-    "creds_path binary": (file_of("\0\1\2"), CredentialsError, "is not text"),
+BEFORE_ANY_REQUEST: dict[str, tuple[Misconfigure, type[S3Error], str]] = {
+    "creds_path missing": (set_missing_file, CredentialsError, "/nowhere/credentials.csv"),
+    "creds_path empty": (set_file_with(""), CredentialsError, "is empty"),
+    "creds_path binary": (set_file_with("\0\1\2"), CredentialsError, "is not text"),
     "creds_path lacking a secret": (
-        file_of("AWSAccessKeyId=AKIDEXAMPLE\n"),
+        set_file_with("AWSAccessKeyId=AKIDEXAMPLE\n"),
         CredentialsError,
         "no secret access key",
     ),
     "creds_path lacking a column": (
-        file_of("User name,Access key ID\nme,AKIDEXAMPLE\n"),
+        set_file_with("User name,Access key ID\nme,AKIDEXAMPLE\n"),
         CredentialsError,
         "no secret access key",
     ),
-    "creds_path a directory": (directory, CredentialsError, "cannot be read"),
-    "profile unknown": (unknown_profile, S3Error, "nobody"),
+    "creds_path a directory": (set_directory, CredentialsError, "cannot be read"),
+    "profile unknown": (set_unknown_profile, S3Error, "nobody"),
 }
 
 
 @pytest.mark.parametrize(
-    ("breaker", "kind", "why"), BEFORE_ANY_REQUEST.values(), ids=BEFORE_ANY_REQUEST.keys()
+    ("misconfigure", "kind", "why"), BEFORE_ANY_REQUEST.values(), ids=BEFORE_ANY_REQUEST.keys()
 )
-def test_without_a_client_the_local_copy_is_made_and_nothing_is_asked(
+def test_without_a_client_the_local_copy_is_made_and_no_request_is_sent(
     *,
-    sick: DataSink,
+    sink_with_copy: DataSink,
     workdir: Path,
     requests: Counter[str],
-    breaker: CircuitBreaker,
+    misconfigure: Misconfigure,
     kind: type[S3Error],
     why: str,
 ) -> None:
     forget_clients()
-    breaker(sick)
-    error = failure(sick)
+    misconfigure(sink_with_copy)
+    error = error_of(sink_with_copy)
     assert type(error) is kind
     assert why in str(error)
     assert "s3://mybucket/out" in str(error)
@@ -159,11 +159,11 @@ def test_without_a_client_the_local_copy_is_made_and_nothing_is_asked(
     assert requests == {}
 
 
-def test_a_bucket_that_is_not_there_is_one_refusal(
-    sick: DataSink, workdir: Path, requests: Counter[str]
+def test_a_missing_bucket_is_one_error(
+    sink_with_copy: DataSink, workdir: Path, requests: Counter[str]
 ) -> None:
-    sick.inputs.base_directory = "s3://nosuchbucket/out"
-    error = failure(sick)
+    sink_with_copy.inputs.base_directory = "s3://nosuchbucket/out"
+    error = error_of(sink_with_copy)
     assert isinstance(error, S3ClientError)
     assert isinstance(error, ClientError)
     assert error.response["Error"]["Code"] == "NoSuchBucket"
@@ -174,19 +174,19 @@ def test_a_bucket_that_is_not_there_is_one_refusal(
     assert len(tree(workdir / "copy/motion")) == 3
 
 
-def test_an_endpoint_that_is_not_there_is_named(
-    sick: DataSink, workdir: Path, requests: Counter[str], monkeypatch: pytest.MonkeyPatch
+def test_the_error_names_an_endpoint_that_cannot_be_reached(
+    sink_with_copy: DataSink, workdir: Path, requests: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    closed_port(sick)
-    error = failure(sick)
+    set_closed_port(sink_with_copy)
+    error = error_of(sink_with_copy)
     assert not isinstance(error, ClientError)
-    assert str(sick.inputs.s3_endpoint_url) in str(error)
+    assert str(sink_with_copy.inputs.s3_endpoint_url) in str(error)
     assert sum(requests.values()) == 1
     assert len(tree(workdir / "copy/motion")) == 3
 
 
-# What S3 refuses, with a server that checks.
+# Rejected requests, with a server that checks keys and policies.
 
 
 @pytest.mark.needs("IAM")
@@ -198,9 +198,9 @@ def test_an_endpoint_that_is_not_there_is_named(
     ],
     ids=["unknown key", "wrong secret"],
 )
-def test_refused_keys_are_never_dropped(
+def test_rejected_credentials_never_become_anonymous(
     *,
-    sick: DataSink,
+    sink_with_copy: DataSink,
     workdir: Path,
     user: Callable[..., str],
     requests: Counter[str],
@@ -212,10 +212,10 @@ def test_refused_keys_are_never_dropped(
 ) -> None:
     known = Path(user("s3:*")).read_text().partition("\n")[0].partition("=")[2]
     unsigned = unsigned_requests(monkeypatch)
-    file_of(WRONG.format(key or known))(sick)
+    set_file_with(WRONG.format(key or known))(sink_with_copy)
     requests.clear()
     with caplog.at_level(logging.DEBUG):
-        error = failure(sick)
+        error = error_of(sink_with_copy)
     assert isinstance(error, S3ClientError)
     assert error.response["Error"]["Code"] == code
     assert why in str(error)
@@ -242,12 +242,12 @@ def unsigned_requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.needs("IAM")
-def test_who_may_do_nothing_is_stopped_at_once(
-    sick: DataSink, workdir: Path, user: Callable[..., str], requests: Counter[str]
+def test_without_any_permission_sending_stops_at_once(
+    sink_with_copy: DataSink, workdir: Path, user: Callable[..., str], requests: Counter[str]
 ) -> None:
-    sick.inputs.creds_path = user("s3:GetBucketLocation")
+    sink_with_copy.inputs.creds_path = user("s3:GetBucketLocation")
     requests.clear()
-    error = failure(sick)
+    error = error_of(sink_with_copy)
     assert isinstance(error, S3ClientError)
     assert error.response["Error"]["Code"] == "AccessDenied"
     assert "access is denied" in str(error)
@@ -257,23 +257,23 @@ def test_who_may_do_nothing_is_stopped_at_once(
 
 
 @pytest.mark.needs("IAM")
-def test_who_may_only_put_can_sink(
-    sick: DataSink, bucket: Bucket, endpoint: str, user: Callable[..., str]
+def test_permission_to_put_is_enough(
+    sink_with_copy: DataSink, bucket: Bucket, endpoint: str, user: Callable[..., str]
 ) -> None:
-    sick.inputs.creds_path = user("s3:PutObject")
-    sick.run()
+    sink_with_copy.inputs.creds_path = user("s3:PutObject")
+    sink_with_copy.run()
     check(endpoint, after=float("inf"))
     assert len(contents(bucket)) == 3
 
 
-# Trouble with one object, and with the bucket, through an injected client.
+# Errors of one object and of the bucket, through an injected client.
 
 
 @pytest.fixture
-def injected(sick: DataSink, lone_bucket: Bucket) -> DataSink:
-    """The sink with a bucket whose answers a test makes up."""
-    sick.inputs.bucket = lone_bucket
-    return sick
+def injected(sink_with_copy: DataSink, lone_bucket: Bucket) -> DataSink:
+    """The sink with a bucket whose responses a test chooses."""
+    sink_with_copy.inputs.bucket = lone_bucket
+    return sink_with_copy
 
 
 @pytest.mark.parametrize(
@@ -290,14 +290,14 @@ def injected(sick: DataSink, lone_bucket: Bucket) -> DataSink:
     ],
 )
 @pytest.mark.parametrize("operation", ["ListObjectsV2", "PutObject"])
-def test_trouble_with_the_bucket_stops_at_once(
+def test_an_error_of_the_bucket_stops_at_once(
     injected: DataSink, answer: Answer, requests: Counter[str], code: str, operation: str
 ) -> None:
     if (operation, code) == ("PutObject", "AccessDenied"):
         pytest.skip("concerns one object; see below")
     answer(operation, 403, code)
     answer("PutObject", 403, code)
-    error = failure(injected)
+    error = error_of(injected)
     assert isinstance(error, S3ClientError)
     assert error.response["Error"]["Code"] == code
     assert requests["PutObject"] <= 1
@@ -305,11 +305,11 @@ def test_trouble_with_the_bucket_stops_at_once(
     assert str(error).count("s3://mybucket/out/motion/") == 3
 
 
-def test_trouble_with_one_object_goes_on(
+def test_after_an_error_of_one_object_the_others_are_sent(
     injected: DataSink, bucket: Bucket, workdir: Path, answer: Answer
 ) -> None:
     answer("PutObject", 400, "InvalidTag", ending="/a.txt")
-    error = failure(injected)
+    error = error_of(injected)
     assert isinstance(error, S3ClientError)
     assert error.operation_name == "PutObject"
     assert "failed: s3://mybucket/out/motion/a.txt" in str(error)
@@ -319,24 +319,26 @@ def test_trouble_with_one_object_goes_on(
     assert len(tree(workdir / "copy/motion")) == 3
 
 
-def test_one_denied_object_among_others_goes_on(
+def test_after_one_denied_object_the_others_are_sent(
     injected: DataSink, bucket: Bucket, answer: Answer
 ) -> None:
     answer("PutObject", 403, "AccessDenied", ending="/b.txt")
-    assert statuses(failure(injected)) == ["sent", "failed", "sent"]
+    assert statuses(error_of(injected)) == ["sent", "failed", "sent"]
     assert len(contents(bucket)) == 2
 
 
-def test_what_is_there_already_is_said(injected: DataSink, bucket: Bucket, answer: Answer) -> None:
+def test_the_error_names_unchanged_files_too(
+    injected: DataSink, bucket: Bucket, answer: Answer
+) -> None:
     bucket.put_object(Key="out/motion/c.txt", Body=b"c.txt")
     answer("PutObject", 403, "AccessDenied")
-    error = failure(injected)
+    error = error_of(injected)
     assert "failed: s3://mybucket/out/motion/a.txt" in str(error)
     assert "failed: s3://mybucket/out/motion/b.txt" in str(error)
     assert "unchanged: s3://mybucket/out/motion/c.txt" in str(error)
 
 
-def test_a_source_that_goes_away_fails_alone(
+def test_a_source_that_disappears_fails_alone(
     injected: DataSink, bucket: Bucket, files: list[str]
 ) -> None:
     def remove(**_: object) -> None:
@@ -345,7 +347,7 @@ def test_a_source_that_goes_away_fails_alone(
     injected.inputs.bucket.meta.client.meta.events.register(
         "provide-client-params.s3.ListObjectsV2", remove
     )
-    error = failure(injected)
+    error = error_of(injected)
     assert statuses(error) == ["sent", "failed", "sent"]
     assert not isinstance(error, ClientError)
     assert files[1] in str(error)
@@ -353,35 +355,41 @@ def test_a_source_that_goes_away_fails_alone(
 
 def test_an_error_keeps_its_cause(injected: DataSink, answer: Answer) -> None:
     answer("PutObject", 400, "InvalidTag", ending="/a.txt")
-    cause = failure(injected).__cause__
+    cause = error_of(injected).__cause__
     assert isinstance(cause, ClientError)
     assert cause.operation_name == "PutObject"
 
 
-def test_an_injected_bucket_is_named_by_its_own_name(injected: DataSink, answer: Answer) -> None:
+def test_the_error_names_the_injected_bucket(injected: DataSink, answer: Answer) -> None:
     injected.inputs.base_directory = "s3://elsewhere/out"
     answer("PutObject", 403, "AccessDenied")
-    assert "s3://mybucket/out" in str(failure(injected))
-    assert "elsewhere" not in str(failure(injected))
+    assert "s3://mybucket/out" in str(error_of(injected))
+    assert "elsewhere" not in str(error_of(injected))
 
 
-def test_a_failed_local_copy_is_told_together(injected: DataSink, answer: Answer) -> None:
+def test_the_error_names_files_of_a_failed_local_copy_too(
+    injected: DataSink, answer: Answer
+) -> None:
     answer("PutObject", 400, "InvalidTag", ending="/a.txt")
     injected.inputs.local_copy = "/proc/nowhere"
-    error = failure(injected)
+    error = error_of(injected)
     assert statuses(error) == ["failed", "sent", "sent"]
     assert "failed: /proc/nowhere/motion/a.txt" in str(error)
 
 
-def test_the_log_tells_no_secret(sick: DataSink, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_contains_no_secret(
+    sink_with_copy: DataSink, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.DEBUG, logger="nipype.interface"):
-        sick.run()
+        sink_with_copy.run()
     own = [record.getMessage() for record in caplog.records if record.name.startswith("nipype")]
     assert any("3 sent" in text for text in own)
     assert SECRET_KEY not in "".join(own)
 
 
-def test_a_wrong_region_is_followed(sick: DataSink, bucket: Bucket, lone_bucket: Bucket) -> None:
+def test_a_redirect_to_another_region_is_followed(
+    sink_with_copy: DataSink, bucket: Bucket, lone_bucket: Bucket
+) -> None:
     scopes = []
 
     def redirect(request: Any, **_: object) -> Any:
@@ -394,13 +402,13 @@ def test_a_wrong_region_is_followed(sick: DataSink, bucket: Bucket, lone_bucket:
         return response(request.url, body, status=301, x_amz_bucket_region="eu-west-1")
 
     lone_bucket.meta.client.meta.events.register("before-send.s3", redirect)
-    sick.inputs.bucket = lone_bucket
-    sick.run()
+    sink_with_copy.inputs.bucket = lone_bucket
+    sink_with_copy.run()
     assert scopes[-1] == "eu-west-1"
     assert len(contents(bucket)) == 3
 
 
-def test_the_first_sink_of_a_process_follows_a_wrong_region(
+def test_the_first_sink_of_a_process_follows_a_redirect_to_another_region(
     workdir: Path, files: list[str], script: Script, credentials: None, transfer_client: str
 ) -> None:
     def redirect(request: Request) -> Reply | None:
@@ -417,7 +425,9 @@ def test_the_first_sink_of_a_process_follows_a_wrong_region(
     assert len(script.asked("PutObject")) == 3
 
 
-def test_what_is_not_confirmed_is_not_called_sent(injected: DataSink, lone_bucket: Bucket) -> None:
+def test_a_file_with_a_wrong_etag_is_not_reported_as_sent(
+    injected: DataSink, lone_bucket: Bucket
+) -> None:
     def lie(parsed: dict[str, Any], **_: object) -> None:
         parsed["ETag"] = f'"{"0" * 32}"'
 
@@ -427,17 +437,17 @@ def test_what_is_not_confirmed_is_not_called_sent(injected: DataSink, lone_bucke
 
     lone_bucket.meta.client.meta.events.register("after-call.s3.PutObject", lie)
     lone_bucket.meta.client.meta.events.register("after-call.s3.GetObject", meddle)
-    error = failure(injected)
+    error = error_of(injected)
     assert statuses(error) == ["failed"] * 3
     assert "other bytes" in str(error)
 
 
 @pytest.mark.parametrize("ending", ["/a.txt", "/c.txt"], ids=["first", "last"])
-def test_one_denied_object_stops_nothing_wherever_it_comes(
+def test_one_denied_object_stops_nothing_at_any_position(
     injected: DataSink, answer: Answer, ending: str
 ) -> None:
     answer("PutObject", 403, "AccessDenied", ending=ending)
-    assert sorted(statuses(failure(injected))) == ["failed", "sent", "sent"]
+    assert sorted(statuses(error_of(injected))) == ["failed", "sent", "sent"]
 
 
 def fail_on(bucket: Bucket, ending: str, error: Exception) -> None:
@@ -459,18 +469,18 @@ def test_an_error_is_about_what_stopped_the_run(
     else:
         fail_on(lone_bucket, "/a.txt", OSError("odd"))
     answer("PutObject", 400, "ExpiredToken", ending="/b.txt")
-    error = failure(injected)
+    error = error_of(injected)
     assert isinstance(error, S3ClientError)
     assert error.response["Error"]["Code"] == "ExpiredToken"
     assert str(error).startswith("the credentials have expired; get new ones")
     assert statuses(error) == ["failed", "failed", "not tried"]
 
 
-def test_an_error_of_the_users_handler_concerns_one_file(
+def test_an_error_of_a_users_handler_concerns_one_file(
     injected: DataSink, lone_bucket: Bucket
 ) -> None:
     fail_on(lone_bucket, "/b.txt", ValueError("from a handler"))
-    error = failure(injected)
+    error = error_of(injected)
     assert statuses(error) == ["sent", "failed", "sent"]
     assert "failed: s3://mybucket/out/motion/b.txt: from a handler" in str(error)
 
@@ -482,7 +492,7 @@ class Odd(Exception):
         super().__init__(f"{what} {why}")
 
 
-def test_an_error_of_an_overridden_fetch_bucket_is_one_of_ours(
+def test_an_error_of_an_overridden_fetch_bucket_becomes_an_s3_error(
     files: list[str], workdir: Path
 ) -> None:
     class Sealed(DataSink):
@@ -491,26 +501,26 @@ def test_an_error_of_an_overridden_fetch_bucket_is_one_of_ours(
 
     sink = Sealed(base_directory="s3://mybucket/out", local_copy=str(workdir / "copy"))
     sink.inputs.motion = files
-    error = failure(sink)
+    error = error_of(sink)
     assert str(error).startswith("the vault is sealed; ")
     assert statuses(error) == ["not tried"] * 3
     assert len(tree(workdir / "copy/motion")) == 3
 
 
-def test_an_error_of_fetch_bucket_that_cannot_be_pickled_is_told_in_words(files: list[str]) -> None:
+def test_an_error_of_fetch_bucket_that_cannot_be_pickled_is_described(files: list[str]) -> None:
     class Sealed(DataSink):
         def _fetch_bucket(self, bucket_name: str) -> Any:
             raise Odd("very", "odd")
 
     sink = Sealed(base_directory="s3://mybucket/out", infields=["motion"], motion=files)
-    assert "very odd; " in str(failure(sink))
+    assert "very odd; " in str(error_of(sink))
 
 
-def test_a_cause_that_cannot_be_pickled_is_told_in_words(
+def test_a_cause_that_cannot_be_pickled_is_described(
     injected: DataSink, lone_bucket: Bucket
 ) -> None:
     fail_on(lone_bucket, "/b.txt", Odd("very", "odd"))
-    error = failure(injected)
+    error = error_of(injected)
     assert "failed: s3://mybucket/out/motion/b.txt: Odd: very odd" in str(error)
 
 
@@ -530,7 +540,7 @@ class Hooked(DataSink):
         (Hooked, "PutObject"),
     ],
 )
-def test_the_session_token_in_a_refusal_is_kept_by_nobody(
+def test_a_session_token_in_a_response_is_removed(
     kind: type, operation: str, lone_bucket: Bucket, files: list[str], workdir: Path
 ) -> None:
     def refuse(request: Any, **_: object) -> Any:
@@ -544,7 +554,7 @@ def test_the_session_token_in_a_refusal_is_kept_by_nobody(
     lone_bucket.meta.client.meta.events.register(f"before-send.s3.{operation}", refuse)
     sink = kind(base_directory="s3://mybucket/out", bucket=lone_bucket, remove_dest_dir=True)
     sink.inputs.d = str(workdir / "in")
-    error = failure(sink)
+    error = error_of(sink)
     assert isinstance(error, S3ClientError)
     assert error.response["Error"] == {"Code": "ExpiredToken", "Message": "It has expired."}
     assert b"token of mine" not in pickle.dumps(error)
@@ -552,21 +562,19 @@ def test_the_session_token_in_a_refusal_is_kept_by_nobody(
     assert "token of mine" not in f"{cause.response}"
 
 
-@pytest.mark.parametrize("breaker", [missing_file, closed_port])
-def test_a_folder_that_cannot_be_emptied_is_told_even_if_nothing_is_sent(
-    sink: DataSink, workdir: Path, breaker: CircuitBreaker
+@pytest.mark.parametrize("misconfigure", [set_missing_file, set_closed_port])
+def test_a_folder_that_cannot_be_cleared_is_an_error_even_if_nothing_is_sent(
+    sink: DataSink, workdir: Path, misconfigure: Misconfigure
 ) -> None:
     (workdir / "empty").mkdir()
     sink.inputs.x = str(workdir / "empty")
     sink.inputs.remove_dest_dir = True
-    breaker(sink)
-    error = failure(sink)
+    misconfigure(sink)
+    error = error_of(sink)
     assert "not tried: s3://mybucket/out/x/empty" in str(error)
 
 
-def test_what_a_wrong_signature_was_made_of_is_forgotten(
-    injected: DataSink, lone_bucket: Bucket
-) -> None:
+def test_the_signed_text_in_a_response_is_removed(injected: DataSink, lone_bucket: Bucket) -> None:
     told = "".join(f"<{name}>the token</{name}>" for name in ("CanonicalRequest", "StringToSign"))
     body = f"<Error><Code>SignatureDoesNotMatch</Code>{told}</Error>"
 
@@ -574,21 +582,21 @@ def test_what_a_wrong_signature_was_made_of_is_forgotten(
         return response(request.url, body, status=403)
 
     lone_bucket.meta.client.meta.events.register("before-send.s3.ListObjectsV2", respond)
-    error = failure(injected)
+    error = error_of(injected)
     assert isinstance(error, S3ClientError)
     assert error.response["Error"]["Code"] == "SignatureDoesNotMatch"
     assert "the token" not in repr(error.response)
     assert b"the token" not in pickle.dumps(error)
 
 
-def test_an_accident_of_ours_is_not_called_one_of_the_store(
+def test_an_error_of_this_library_is_not_reported_as_one_of_the_store(
     injected: DataSink, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def accident(*_: object, **__: object) -> None:
         raise NameError("name 'kye' is not defined")
 
     monkeypatch.setattr("nipype_datasink.s3.target.find_unchanged", accident)
-    error = failure(injected)
+    error = error_of(injected)
     assert statuses(error) == ["failed", "failed", "failed"]
     assert {type(outcome.cause) for outcome in error.outcomes[-3:]} == {NameError}
     assert "name 'kye' is not defined" in str(error)

@@ -1,4 +1,4 @@
-"""Files whose size the file system does not know arrive as what can be read of them."""
+"""Files of unknown size arrive with all bytes that can be read from them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ONE_PAGE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 @pytest.mark.parametrize("source", [VERSION, ONE_PAGE], ids=str)
-def test_what_can_be_read_arrives_and_is_recognised(
+def test_a_file_of_unknown_size_arrives_and_is_recognised(
     sink: DataSink, bucket: Bucket, source: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     if not source.exists():
@@ -47,7 +47,7 @@ def test_files_that_are_empty_or_one_page_long_are_sent_as_they_are(
     assert contents(bucket) == {"out/x/empty": b"", "out/x/page": bytes(4096)}
 
 
-def test_what_has_no_end_fails_alone_and_nothing_is_left_of_it(
+def test_a_file_without_end_fails_alone_and_its_copy_is_removed(
     sink: DataSink,
     bucket: Bucket,
     workdir: Path,

@@ -54,7 +54,9 @@ def signer(script: Script) -> str:
     return " ".join(filter(None, [scope[0], *scope[2:3], token]))
 
 
-def test_keys_of_the_environment_sign(make: Make, credentials: None, script: Script) -> None:
+def test_requests_are_signed_with_the_keys_of_the_environment(
+    make: Make, credentials: None, script: Script
+) -> None:
     make().run()
     assert signer(script) == f"{ACCESS_KEY} us-east-1"
 
