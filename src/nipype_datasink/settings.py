@@ -20,7 +20,7 @@ from nipype_datasink.inputs import DataSinkInputSpec
 from nipype_datasink.planning.addresses import check_bucket_name, check_container, parse_location
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.routing import Substitutions
-from nipype_datasink.s3.arguments import check_crt, check_upload_args
+from nipype_datasink.s3.arguments import check_upload_args
 from nipype_datasink.s3.endpoint import check_endpoint, configured_endpoint
 from nipype_datasink.worker import batch_job, why_node_local
 
@@ -164,6 +164,8 @@ class Settings:
     def _check_bucket(self, location: S3Prefix) -> None:
         injected = self.bucket is not None
         if self.s3_transfer_client == "crt":
+            from nipype_datasink.s3.choice import check_crt  # here, because it imports boto3
+
             check_crt(injected=injected)
         if isinstance(self.bucket, str):
             raise SettingsError(

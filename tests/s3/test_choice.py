@@ -44,7 +44,7 @@ def choose(wanted: str, bucket: Any = "mybucket", **args: Any) -> object:
     ("wanted", "kind"),
     [("classic", ClassicTransport), ("crt", CrtTransport), ("auto", CrtTransport)],
 )
-def test_the_runtime_sends_where_it_can(credentials: None, wanted: str, kind: type) -> None:
+def test_auto_chooses_the_runtime(credentials: None, wanted: str, kind: type) -> None:
     assert type(choose(wanted)) is kind
 
 
@@ -55,7 +55,7 @@ def refused(why: str, bucket: Any = "mybucket", **args: Any) -> None:
         choose("crt", bucket, **args)
 
 
-def test_not_without_awscrt(credentials: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_runtime_needs_awscrt(credentials: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nipype_datasink.s3.choice.has_crt", lambda: False)
     refused(r"pip install 'nipype-datasink\[crt\]'")
 
@@ -63,7 +63,7 @@ def test_not_without_awscrt(credentials: None, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("installed", "enough"), [("0.36.4", False), ("0.37.0", True), ("1.0.0", True), (None, False)]
 )
-def test_an_old_runtime_is_none(
+def test_the_runtime_needs_a_recent_awscrt(
     monkeypatch: pytest.MonkeyPatch, installed: str | None, enough: bool
 ) -> None:
     def version(name: str) -> str:
@@ -75,23 +75,23 @@ def test_an_old_runtime_is_none(
     assert has_crt.__wrapped__() is enough
 
 
-def test_not_through_somebody_elses_client(lone_bucket: Bucket) -> None:
+def test_the_runtime_does_not_send_to_an_injected_bucket(lone_bucket: Bucket) -> None:
     refused("not opened by this sink", lone_bucket)
 
 
 @pytest.mark.parametrize(
     "bucket", ["arn:aws:s3:eu-west-1:123456789012:accesspoint:mine", "base--use1-az4--x-s3"]
 )
-def test_not_to_what_has_rules_of_its_own(credentials: None, bucket: str) -> None:
+def test_the_runtime_does_not_send_to_special_buckets(credentials: None, bucket: str) -> None:
     refused("an access point or a directory bucket", bucket)
 
 
-def test_not_past_a_mock(credentials: None) -> None:
+def test_the_runtime_is_not_chosen_under_mock_aws(credentials: None) -> None:
     with mock_aws():
         refused("mock_aws")
 
 
-def test_a_mock_sees_what_is_sent(workdir: Path, credentials: None) -> None:
+def test_files_are_sent_to_mock_aws(workdir: Path, credentials: None) -> None:
     (workdir / "a").write_text("a")
     sink = DataSink(base_directory="s3://mybucket", s3_transfer_client="auto", infields=["x"])
     sink.inputs.x = str(workdir / "a")
@@ -102,7 +102,9 @@ def test_a_mock_sees_what_is_sent(workdir: Path, credentials: None) -> None:
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy"])
-def test_not_through_a_proxy(credentials: None, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_the_runtime_does_not_send_through_a_proxy(
+    credentials: None, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setenv(name, "http://127.0.0.1:9")
     refused("a proxy", endpoint="http://store.example.org")
     monkeypatch.setenv("NO_PROXY", "store.example.org")
@@ -114,11 +116,11 @@ def test_not_through_a_proxy(credentials: None, monkeypatch: pytest.MonkeyPatch,
     [
         ({"authentication": "v4a"}, "does not sign requests by 'v4a'"),
         ({"service": "s3-outposts"}, "does not sign requests by 'v4'"),
-        ({"checksum_algorithm": "MD4"}, "does not know the checksum MD4"),
+        ({"checksum_algorithm": "MD4"}, "does not support the checksum MD4"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_not_where_botocore_does_what_it_cannot(
+def test_the_runtime_is_not_chosen_for_requests_that_it_cannot_make(
     credentials: None, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], why: str
 ) -> None:
     monkeypatch.setattr(
@@ -128,7 +130,7 @@ def test_not_where_botocore_does_what_it_cannot(
     refused(why)
 
 
-def test_not_where_bodies_are_to_be_signed(credentials: None) -> None:
+def test_the_runtime_does_not_sign_bodies(credentials: None) -> None:
     Path(os.environ["AWS_CONFIG_FILE"]).write_text(
         "[default]\ns3 =\n  payload_signing_enabled = true\n"
     )
@@ -138,7 +140,7 @@ def test_not_where_bodies_are_to_be_signed(credentials: None) -> None:
 @pytest.mark.parametrize(
     "settings", [{"bucket": "lone_bucket"}, {"s3_transfer_client": "crt"}], ids=str
 )
-def test_who_insists_is_told_before_anything_is_written(
+def test_crt_that_cannot_send_is_an_error_before_anything_is_written(
     workdir: Path,
     lone_bucket: Bucket,
     monkeypatch: pytest.MonkeyPatch,
@@ -151,7 +153,7 @@ def test_who_insists_is_told_before_anything_is_written(
     if "bucket" in settings:
         sink.inputs.bucket = lone_bucket
     else:
-        monkeypatch.setattr("nipype_datasink.s3.arguments.has_crt", lambda: False)
+        monkeypatch.setattr("nipype_datasink.s3.choice.has_crt", lambda: False)
     with pytest.raises(SettingsError, match="s3_transfer_client 'crt'"):
         sink.run()
     assert not (workdir / "copy").exists()
@@ -172,7 +174,7 @@ if child:
 """
 
 
-def test_a_child_that_was_forked_sends_and_ends_in_peace(
+def test_a_forked_child_sends_and_exits_normally(
     workdir: Path, credentials: None, script: Script
 ) -> None:
     (workdir / "run.py").write_text(FORKED)

@@ -34,11 +34,11 @@ SENT = {"a.html": "text/html", "b.nii.gz": "application/gzip", "c.unknown": None
 
 
 @pytest.mark.parametrize(("key", "expected"), TYPES.items())
-def test_a_name_tells_the_type(key: str, expected: str | None) -> None:
+def test_the_content_type_depends_on_the_name(key: str, expected: str | None) -> None:
     assert content_type_of(key) == expected
 
 
-def test_the_machines_own_table_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_types_of_the_operating_system_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mimetypes, "types_map", {".html": "text/nonsense"})
     assert content_type_of("a.html") == "text/html"
 
@@ -58,7 +58,7 @@ def types(bucket: Bucket) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("size", [3, (8 << 20) + 1])
-def test_each_file_gets_the_type_of_its_name(
+def test_files_are_sent_with_their_content_type(
     workdir: Path, sink: DataSink, bucket: Bucket, size: int
 ) -> None:
     sink.inputs.x = written(workdir, size=size)
@@ -68,23 +68,21 @@ def test_each_file_gets_the_type_of_its_name(
     assert found == {name: kind for name, kind in SENT.items() if kind}
 
 
-def test_the_users_own_type_wins(workdir: Path, sink: DataSink, bucket: Bucket) -> None:
+def test_the_content_type_of_the_user_wins(workdir: Path, sink: DataSink, bucket: Bucket) -> None:
     sink.inputs.s3_upload_args = {"ContentType": "application/x-mine"}
     sink.inputs.x = written(workdir)
     sink.run()
     assert set(types(bucket).values()) == {"application/x-mine"}
 
 
-def test_the_type_is_of_the_name_in_the_bucket(
-    workdir: Path, sink: DataSink, bucket: Bucket
-) -> None:
+def test_the_content_type_depends_on_the_key(workdir: Path, sink: DataSink, bucket: Bucket) -> None:
     sink.inputs.substitutions = [("a.html", "a.svg")]
     sink.inputs.x = written(workdir)[:1]
     sink.run()
     assert types(bucket) == {"a.svg": "image/svg+xml"}
 
 
-def test_an_injected_bucket_gets_types_too(workdir: Path, lone_bucket: Bucket) -> None:
+def test_content_types_are_sent_to_an_injected_bucket(workdir: Path, lone_bucket: Bucket) -> None:
     sink = DataSink(base_directory="s3://mybucket", bucket=lone_bucket)
     sink.inputs.x = written(workdir)[:2]
     sink.run()
@@ -104,7 +102,7 @@ class Fake:
         self.given.append(given["ExtraArgs"])
 
 
-def test_a_fake_gets_what_nipype_gave_it(workdir: Path) -> None:
+def test_a_fake_bucket_gets_no_content_type(workdir: Path) -> None:
     sink = DataSink(base_directory="s3://mybucket", bucket=Fake())
     sink.inputs.x = written(workdir)
     sink.run()
@@ -119,7 +117,7 @@ def test_a_fake_gets_what_nipype_gave_it(workdir: Path) -> None:
         ({}, None),
     ],
 )
-def test_what_is_not_compared_is_said_where_it_was_asked_for(
+def test_arguments_that_are_not_compared_are_logged(
     workdir: Path,
     sink: DataSink,
     caplog: pytest.LogCaptureFixture,
@@ -134,5 +132,5 @@ def test_what_is_not_compared_is_said_where_it_was_asked_for(
     lines = [item for item in caplog.records if "not compared" in item.getMessage()]
     assert [item.levelno for item in lines] == [logging.INFO] * (named is not None)
     if named:
-        expected = f"s3://mybucket/out: {named} of 3 unchanged objects not compared"
+        expected = f"s3://mybucket/out: {named} of 3 unchanged objects were not compared"
         assert lines[0].getMessage().startswith(expected)

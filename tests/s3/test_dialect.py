@@ -8,16 +8,22 @@ from botocore.exceptions import ClientError
 from nipype_datasink import S3Error
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.client import ClientOptions, open_bucket
-from nipype_datasink.s3.dialect import Dialect, DialectError, dialect_of, learn, remember
+from nipype_datasink.s3.dialect import (
+    Dialect,
+    DialectError,
+    dialect_after,
+    dialect_of,
+    remember_dialect,
+)
 
 
 def refusal(code: str, message: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": message}}, "PutObject")
 
 
-DIGEST = Dialect(needs_digest=True)
-PLAIN = Dialect(takes_crc64nvme=False)
-BOTO3 = Dialect(suits_crt=False)
+DIGEST = Dialect(requires_digest=True)
+PLAIN = Dialect(accepts_crc64nvme=False)
+BOTO3 = Dialect(works_with_crt=False)
 
 
 @pytest.mark.parametrize(
@@ -52,8 +58,8 @@ BOTO3 = Dialect(suits_crt=False)
         (DialectError("the answer names no upload"), BOTO3),
     ],
 )
-def test_a_refusal_shows_what_the_store_asks_for(error: Exception, shown: Dialect) -> None:
-    assert learn(error, Dialect()) == shown
+def test_an_error_shows_what_the_store_requires(error: Exception, shown: Dialect) -> None:
+    assert dialect_after(error, Dialect()) == shown
 
 
 @pytest.mark.parametrize(
@@ -69,27 +75,30 @@ def test_a_refusal_shows_what_the_store_asks_for(error: Exception, shown: Dialec
         OSError("Content-MD5 is required"),
     ],
 )
-def test_other_errors_show_nothing(error: Exception) -> None:
+def test_other_errors_show_no_new_dialect(error: Exception) -> None:
     dialect = Dialect()
-    assert learn(error, dialect) is dialect
+    assert dialect_after(error, dialect) is dialect
 
 
-def test_who_is_asked_for_a_digest_in_spite_of_a_checksum_leaves_it_to_boto3() -> None:
+def test_boto3_is_needed_if_a_checksum_does_not_replace_content_md5() -> None:
     error = refusal("MissingContentMD5", "No.")
-    assert learn(error, DIGEST) == Dialect(needs_digest=True, suits_crt=False)
-    assert learn(error, Dialect(needs_digest=True, suits_crt=False)).suits_crt is False
+    assert dialect_after(error, DIGEST) == Dialect(requires_digest=True, works_with_crt=False)
+    assert (
+        dialect_after(error, Dialect(requires_digest=True, works_with_crt=False)).works_with_crt
+        is False
+    )
 
 
-def test_each_lesson_is_learnt_once() -> None:
-    everything = Dialect(needs_digest=True, takes_crc64nvme=False, suits_crt=False)
+def test_a_known_dialect_is_not_new() -> None:
+    everything = Dialect(requires_digest=True, accepts_crc64nvme=False, works_with_crt=False)
     for error in (refusal("MissingContentMD5", ""), refusal("X", "crc64"), DialectError("")):
-        assert learn(error, everything) == everything
+        assert dialect_after(error, everything) == everything
 
 
-def test_it_is_remembered_for_one_bucket_of_one_client(credentials: None) -> None:
+def test_a_dialect_is_remembered_for_one_bucket_of_one_client(credentials: None) -> None:
     client = open_bucket("one", ClientOptions(region="us-east-1")).meta.client
     other = open_bucket("one", ClientOptions(region="us-west-2")).meta.client
-    remember(BucketClient(client=client, name="one", upload_args={}), DIGEST)
+    remember_dialect(BucketClient(client=client, name="one", upload_args={}), DIGEST)
     assert dialect_of(BucketClient(client=client, name="one", upload_args={"ACL": "x"})) == DIGEST
     assert dialect_of(BucketClient(client=client, name="two", upload_args={})) == Dialect()
     assert dialect_of(BucketClient(client=other, name="one", upload_args={})) == Dialect()

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from nipype_datasink.errors import SettingsError
-from nipype_datasink.s3 import has_crt
 
-__all__ = ["check_crt", "check_no_secrets", "check_upload_args"]
+__all__ = ["check_no_secrets", "check_upload_args"]
 
 # Prefixes of arguments. Those of the first kind hold a value of one object, such as its digest, but
 # a sink sends many.
@@ -58,23 +57,3 @@ def check_upload_args(names: Iterable[str]) -> None:
 
 def _is_allowed(name: str) -> bool:
     return name in _FOR_ALL_OBJECTS or not name.startswith((*_FOR_ONE_OBJECT, *_SECRET))
-
-
-def check_crt(*, injected: bool) -> None:
-    """Refuse the AWS Common Runtime where it can be known before that it cannot send.
-
-    Raises
-    ------
-    SettingsError
-        If no recent awscrt is installed, or a bucket is injected.
-    """
-    if injected:
-        raise SettingsError(
-            "s3_transfer_client 'crt' cannot send to an injected bucket, whose client is used as "
-            "it is; set 'auto' or 'classic'"
-        )
-    if not has_crt():
-        raise SettingsError(
-            "s3_transfer_client 'crt' needs a recent awscrt; run "
-            "pip install 'nipype-datasink[crt]', or set 'auto' or 'classic'"
-        )

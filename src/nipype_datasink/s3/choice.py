@@ -1,4 +1,4 @@
-"""Which transport sends the files of a sink."""
+"""Choose the transport that sends the files of a sink: boto3 or the AWS Common Runtime."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from botocore.utils import get_environ_proxies
 
 from nipype_datasink.delivery.progress import Progress
-from nipype_datasink.errors import S3Error
+from nipype_datasink.errors import S3Error, SettingsError
 from nipype_datasink.s3 import has_crt
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.classic import ClassicTransport
@@ -24,29 +24,56 @@ from nipype_datasink.s3.transport import Transport
 if TYPE_CHECKING:
     import boto3.session
 
-__all__ = ["choose_transport", "close_idle_connections"]
+__all__ = ["check_crt", "choose_transport", "close_idle_connections"]
 
 _logger = logging.getLogger("nipype.interface")
 
+_CRT_CHECKSUMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")
+
 
 class CrtUnavailable(Exception):
-    """Why the AWS Common Runtime cannot send these files."""
+    """The AWS Common Runtime cannot send these files; the message says why."""
+
+
+def check_crt(*, injected: bool) -> None:
+    """Check that the AWS Common Runtime may be able to send, before anything is written.
+
+    Parameters
+    ----------
+    injected
+        Whether the user has set the input ``bucket``.
+
+    Raises
+    ------
+    SettingsError
+        If no recent awscrt is installed, or a bucket is injected.
+    """
+    if injected:
+        raise SettingsError(
+            "s3_transfer_client 'crt' cannot send to an injected bucket, because it does not use "
+            "the bucket's client; set 'auto' or 'classic'"
+        )
+    if not has_crt():
+        raise SettingsError(
+            "s3_transfer_client 'crt' needs a recent awscrt; run "
+            "pip install 'nipype-datasink[crt]', or set 'auto' or 'classic'"
+        )
 
 
 def choose_transport(
     wanted: str, bucket: BucketClient, *, estimator: ConcurrencyEstimator, progress: Progress
 ) -> Transport:
-    """Return what sends files to `bucket`.
+    """Return the transport for a bucket.
 
     Parameters
     ----------
     wanted
-        ``classic``, ``crt``, or ``auto``: the AWS Common Runtime if it can be used. A store whose
-        answers it did not understand gets ``classic`` in any case.
+        ``classic``, ``crt``, or ``auto``: the AWS Common Runtime if it can be used. If it could not
+        interpret the store's responses before, the transport is ``classic`` in any case.
     bucket
-        Where they go.
+        Where the files are sent.
     estimator
-        Of requests.
+        Estimates the number of concurrent requests.
     progress
         Called with the number of bytes sent.
 
@@ -56,53 +83,58 @@ def choose_transport(
         If ``crt`` is wanted but cannot be used.
     """
     transport: Transport | None = None
-    if wanted != "classic" and dialect_of(bucket).suits_crt:
+    if wanted != "classic" and dialect_of(bucket).works_with_crt:
         try:
-            transport = _crt(bucket, estimator, progress)
-        except CrtUnavailable as why:
+            transport = _make_crt_transport(bucket, estimator, progress)
+        except CrtUnavailable as reason:
             if wanted == "crt":
                 raise S3Error(
-                    f"s3_transfer_client 'crt' cannot be used: {why}. Set 'auto' or 'classic'"
+                    f"s3_transfer_client 'crt' cannot be used: {reason}. Set 'auto' or 'classic'"
                 ) from None
-            _logger.debug("%s: boto3 sends: %s", bucket.name, why)
+            _logger.debug("%s: boto3 sends the files: %s", bucket.name, reason)
     return transport or ClassicTransport(bucket, estimator=estimator, progress=progress)
 
 
-def _crt(
+def _make_crt_transport(
     bucket: BucketClient, estimator: ConcurrencyEstimator, progress: Progress
 ) -> Transport | None:
-    """Return None where the runtime could send, were this process not a fork of its own."""
-    session = _session(bucket)
+    """Return None if only the fork of this process keeps the runtime from sending.
+
+    That is no reason to fail even if the user wants ``crt``: nipype's MultiProc plugin may fork.
+    """
+    session = _find_session(bucket)
+    # Only here, as awscrt is an optional dependency.
     from nipype_datasink.s3.crt.client import crt_client, started_before_fork
     from nipype_datasink.s3.crt.transport import CrtTransport
 
     template = make_template(bucket)
-    _check(template)
+    _check_template(template)
     if (bucket.client.meta.config.s3 or {}).get("payload_signing_enabled"):  # type: ignore[attr-defined]
         raise CrtUnavailable("it does not sign bodies, as payload_signing_enabled asks")
     if started_before_fork():
-        _logger.info("%s: boto3 sends, as the parent process uses the AWS CRT", bucket.name)
+        _logger.info(
+            "%s: boto3 sends the files, as the parent process uses the AWS CRT", bucket.name
+        )
         return None
     try:
         client = crt_client(bucket.client, session, template, concurrency=estimator.limit)
-    except Exception as error:
-        raise CrtUnavailable(
-            f"its client cannot be made: {error}"
-        ) from error  # no descriptors, no threads
+    except Exception as error:  # it raises RuntimeError, for example without descriptors or threads
+        raise CrtUnavailable(f"its client cannot be made: {error}") from error
     return CrtTransport(bucket, client, template, estimator=estimator, progress=progress)
 
 
 def close_idle_connections() -> None:
-    """Give back the sockets of the AWS Common Runtime where descriptors have become scarce.
+    """Close the connections of the AWS Common Runtime if file descriptors have become scarce.
 
-    It keeps up to 500 of them open after a delivery, and others in this process would find none.
+    It keeps up to 500 connections open after a delivery. Other code in this process may then fail
+    to open a file.
     """
     if are_descriptors_scarce() and (runtime := sys.modules.get("nipype_datasink.s3.crt.client")):
         runtime.forget_idle_clients()
 
 
-def _session(bucket: BucketClient) -> boto3.session.Session:
-    """Return the session of a store whose client and kind the runtime can stand in for."""
+def _find_session(bucket: BucketClient) -> boto3.session.Session:
+    """Return the session of a bucket if the runtime can send to a bucket of this kind."""
     if not has_crt():
         raise CrtUnavailable(
             "no recent awscrt is installed; run pip install 'nipype-datasink[crt]'"
@@ -111,19 +143,16 @@ def _session(bucket: BucketClient) -> boto3.session.Session:
     if session is None:
         raise CrtUnavailable("the bucket was not opened by this sink")
     if is_mocked():
-        raise CrtUnavailable("moto's mock_aws, which stands in for S3, cannot see it")
+        raise CrtUnavailable("moto's mock_aws, which stands in for S3, cannot see its requests")
     if bucket.name.startswith("arn:") or bucket.name.endswith("--x-s3"):
         raise CrtUnavailable(f"{bucket.name} is an access point or a directory bucket")
     return session
 
 
-def _check(template: RequestTemplate) -> None:
+def _check_template(template: RequestTemplate) -> None:
     if template.authentication not in ("v4", "none") or template.service != "s3":
         raise CrtUnavailable(f"it does not sign requests by {template.authentication!r}")
     if get_environ_proxies(f"{template.scheme}://{template.host}"):
         raise CrtUnavailable("requests go through a proxy")
-    if template.checksum_algorithm not in (None, *_CHECKSUMS):
-        raise CrtUnavailable(f"it does not know the checksum {template.checksum_algorithm}")
-
-
-_CHECKSUMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")
+    if template.checksum_algorithm not in (None, *_CRT_CHECKSUMS):
+        raise CrtUnavailable(f"it does not support the checksum {template.checksum_algorithm}")

@@ -1,4 +1,4 @@
-"""Sending files through boto3: small ones in one request, large ones in parts."""
+"""Send files through boto3: small ones in one request, large ones in parts."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ from nipype_datasink.s3.content_md5 import DigestingClient
 from nipype_datasink.s3.content_type import content_type_of
 from nipype_datasink.s3.dialect import dialect_of
 from nipype_datasink.s3.transport import (
-    Version,
+    FileVersion,
     cancelled,
-    refuse_change,
-    version_of,
+    check_unchanged,
+    file_version,
 )
 from nipype_datasink.s3.verification import UploadResponse, UploadVerifier
 
 if TYPE_CHECKING:
     from s3transfer.futures import TransferFuture
 
-    _Begun = tuple[FileTransfer, Version, TransferFuture, Future[None]]
+    _StartedUpload = tuple[FileTransfer, FileVersion, TransferFuture, Future[None]]
 
 __all__ = ["ClassicTransport"]
 
 
 class ClassicTransport:
-    """Sends files through boto3: small ones first, then large ones in parts.
+    """Send files through boto3: small ones first, then large ones in parts.
 
     Parameters
     ----------
     bucket
-        Where they go.
+        Where the files are sent.
     estimator
-        Of requests.
+        Estimates the number of concurrent requests.
     progress
         Called with the number of bytes sent.
     """
@@ -58,21 +58,20 @@ class ClassicTransport:
     ) -> None:
         self._bucket = bucket
         self._args = {**_fastest_checksum(bucket), **bucket.upload_args}
-        digest = dialect_of(bucket).needs_digest
-        self._client: Any = DigestingClient(bucket.client) if digest else bucket.client
+        needs_md5 = dialect_of(bucket).requires_digest
+        self._client: Any = DigestingClient(bucket.client) if needs_md5 else bucket.client
         self._estimator = estimator
         self._progress = progress
         self._verifier = UploadVerifier(bucket)
 
     def send(self, transfers: Sequence[FileTransfer], breaker: CircuitBreaker) -> list[Outcome]:
-        """Send every file that can be sent; return what became of each, in order."""
+        """Send files; return the outcome of each, in the order of `transfers`."""
         small = [transfer for transfer in transfers if transfer.size <= PART_SIZE]
         large = [transfer for transfer in transfers if transfer.size > PART_SIZE]
-        threads = self._estimator.estimate(CLASSIC_REQUESTS)
         sent = parallel_map(
             lambda item: self._send_small(item, breaker),
             small,
-            threads=threads,
+            threads=self._estimator.estimate(CLASSIC_REQUESTS),
             on_interrupt=breaker.open,
         )
         outcomes = {outcome.transfer: outcome for outcome in sent}
@@ -84,11 +83,11 @@ class ClassicTransport:
         if breaker.is_open:
             return Outcome(transfer=transfer, status=Status.NOT_TRIED)
         try:
-            before = version_of(transfer.source)
+            before = file_version(transfer.source)
             response = self._put(transfer)
-            refuse_change(transfer.source, before)
-            verified = self._verifier.verify(transfer, before[0], _answer(response))
-        except Exception as error:  # noqa: BLE001 - a client may carry handlers of the user's
+            check_unchanged(transfer.source, before)
+            verified = self._verifier.verify(transfer, before[0], _upload_response(response))
+        except Exception as error:  # noqa: BLE001 - a user's event handlers may raise anything
             breaker.record_failure(error)
             return Outcome.failure(transfer, error)
         breaker.record_success()
@@ -98,20 +97,20 @@ class ClassicTransport:
     def _send_large(
         self, transfers: Sequence[FileTransfer], breaker: CircuitBreaker
     ) -> dict[FileTransfer, Outcome]:
-        at_once = self._estimator.limit or min(MAX_CLASSIC_PARTS, self._estimator.affordable)
+        requests = self._estimator.limit or min(MAX_CLASSIC_PARTS, self._estimator.affordable)
         config = TransferConfig(
             multipart_threshold=PART_SIZE,
             multipart_chunksize=PART_SIZE,
-            max_concurrency=at_once,
+            max_concurrency=requests,
         )
-        # The manager aborts what is on its way, parts included, if an interrupt ends it.
-        client, pool = _Recorder(self._client), Pool
+        # After an interrupt, the manager's exit cancels the uploads and aborts their parts.
+        client, pool = _RecordingClient(self._client), Pool
         with TransferManager(client, config, executor_cls=pool) as manager:  # type: ignore[arg-type]
-            begun, outcomes = self._begin(manager, transfers, breaker)
+            started, outcomes = self._start(manager, transfers, breaker)
             sent = []
-            for transfer, before, future, ended in begun:
+            for transfer, before, future, done in started:
                 try:
-                    wait_for_result(ended)
+                    wait_for_result(done)
                     future.result()
                 except CancelledError:
                     outcomes[transfer] = cancelled(transfer)
@@ -119,63 +118,67 @@ class ClassicTransport:
                     breaker.record_failure(error)
                     outcomes[transfer] = Outcome.failure(transfer, error)
                     if breaker.is_open:
-                        _cancel(begun)
+                        _cancel(started)
                 else:
                     breaker.record_success()
                     sent.append((transfer, before))
-        answers = client.completions
+        responses = client.responses
         for outcome in parallel_map(
-            lambda item: self._prove(*item, answers), sent, threads=at_once
+            lambda item: self._verify(*item, responses), sent, threads=requests
         ):
             outcomes[outcome.transfer] = outcome
         return outcomes
 
-    def _begin(
+    def _start(
         self, manager: TransferManager, transfers: Sequence[FileTransfer], breaker: CircuitBreaker
-    ) -> tuple[list[_Begun], dict[FileTransfer, Outcome]]:
-        begun: list[_Begun] = []
+    ) -> tuple[list[_StartedUpload], dict[FileTransfer, Outcome]]:
+        started: list[_StartedUpload] = []
         outcomes: dict[FileTransfer, Outcome] = {}
         for transfer in transfers:
             if breaker.is_open:
                 outcomes[transfer] = Outcome(transfer=transfer, status=Status.NOT_TRIED)
                 continue
-            watch = _Watch(self._progress)
+            subscriber = _Subscriber(self._progress)
             try:
-                before = version_of(transfer.source)
+                before = file_version(transfer.source)
                 future = manager.upload(
                     transfer.source,
                     self._bucket.name,
                     transfer.key,
                     extra_args=self._args_of(transfer),
-                    subscribers=[watch],
+                    subscribers=[subscriber],
                 )
             except Exception as error:  # noqa: BLE001
                 outcomes[transfer] = Outcome.failure(transfer, error)
                 continue
-            begun.append((transfer, before, future, watch.ended))
-        return begun, outcomes
+            started.append((transfer, before, future, subscriber.done))
+        return started, outcomes
 
-    def _prove(
-        self, transfer: FileTransfer, before: Version, completions: Mapping[str, Mapping[str, Any]]
+    def _verify(
+        self,
+        transfer: FileTransfer,
+        before: FileVersion,
+        responses: Mapping[str, Mapping[str, Any]],
     ) -> Outcome:
         raise_if_cancelled()
         try:
-            refuse_change(transfer.source, before)
-            answer = UploadResponse.of_complete_multipart_upload(completions.get(transfer.key, {}))
-            verified = self._verifier.verify(transfer, before[0], answer)
+            check_unchanged(transfer.source, before)
+            fields = responses.get(transfer.key, {})
+            response = UploadResponse.of_complete_multipart_upload(fields)
+            verified = self._verifier.verify(transfer, before[0], response)
         except Exception as error:  # noqa: BLE001
             return Outcome.failure(transfer, error)
         return Outcome(transfer=transfer, status=Status.SENT, verified=verified)
 
     def _put(self, transfer: FileTransfer) -> Mapping[str, Any]:
         with open(transfer.source, "rb") as body:
-            answer: Mapping[str, Any] = self._client.put_object(
+            response: Mapping[str, Any] = self._client.put_object(
                 Bucket=self._bucket.name,
                 Key=transfer.key,
                 Body=body,
                 **self._args_of(transfer),
             )
-            return answer
+            return response
 
     def _args_of(self, transfer: FileTransfer) -> dict[str, Any]:
         content_type = content_type_of(transfer.key)
@@ -183,61 +186,67 @@ class ClassicTransport:
 
 
 def _fastest_checksum(bucket: BucketClient) -> dict[str, str]:
-    """Return the checksum by which a later run recognises even large files at once.
+    """Return the checksum by which a later run finds unchanged files fastest, as ``ExtraArgs``.
 
-    An injected client sends what it was made to send.
+    The client of an injected bucket keeps the checksum that the user has configured.
     """
-    known = dialect_of(bucket).takes_crc64nvme
-    if not (known and bucket.sends_checksums and session_of(bucket.client)):
+    accepted = dialect_of(bucket).accepts_crc64nvme
+    if not (accepted and bucket.sends_checksums and session_of(bucket.client)):
         return {}
     if has_crt():
         return {"ChecksumAlgorithm": "CRC64NVME"}
-    # Under a key of KMS an ETag is no MD5, and boto3's own CRC32 is too short to prove anything.
+    # With KMS an ETag is not an MD5, and boto3's default, CRC32, cannot show that bytes are equal.
     is_kms = str(bucket.encryption).startswith("aws:kms")
     return {"ChecksumAlgorithm": "SHA256"} if is_kms else {}
 
 
-def _answer(response: Mapping[str, Any]) -> UploadResponse:
-    told = response.get("ResponseMetadata", {})
-    return UploadResponse.of_put_object(
-        response, told.get("HTTPHeaders", {}), told.get("HTTPStatusCode", 200)
-    )
+def _upload_response(response: Mapping[str, Any]) -> UploadResponse:
+    metadata = response.get("ResponseMetadata", {})
+    headers, status = metadata.get("HTTPHeaders", {}), metadata.get("HTTPStatusCode", 200)
+    return UploadResponse.of_put_object(response, headers, status)
 
 
-class _Recorder:
-    """A client that keeps what CompleteMultipartUpload answers, which s3transfer does not."""
+class _RecordingClient:
+    """A client that records the responses to CompleteMultipartUpload, which s3transfer drops.
+
+    Threads of the manager add responses, each for another key; they are read when all have ended.
+    """
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self.completions: dict[str, Mapping[str, Any]] = {}
+        self.responses: dict[str, Mapping[str, Any]] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
     def complete_multipart_upload(self, **kwargs: Any) -> Mapping[str, Any]:
-        answer: Mapping[str, Any] = self._client.complete_multipart_upload(**kwargs)
-        self.completions[kwargs["Key"]] = answer
-        return answer
+        response: Mapping[str, Any] = self._client.complete_multipart_upload(**kwargs)
+        self.responses[kwargs["Key"]] = response
+        return response
 
 
-def _cancel(begun: Sequence[_Begun]) -> None:
-    for _, _, future, _ in begun:
+def _cancel(started: Sequence[_StartedUpload]) -> None:
+    for _, _, future, _ in started:
         future.cancel()
 
 
-class _Watch(BaseSubscriber):
-    """Tells of the bytes of one transfer, and of its end."""
+class _Subscriber(BaseSubscriber):
+    """Report the progress and the end of one upload; threads of the manager call it.
+
+    `TransferFuture.result` waits without a timeout, so an interrupt could be seen only at its end.
+    `done` can be waited for in short steps.
+    """
 
     def __init__(self, progress: Progress) -> None:
-        self.ended: Future[None] = Future()
+        self.done: Future[None] = Future()
         self._progress = progress
 
     def on_done(self, future: TransferFuture, **_: Any) -> None:  # noqa: ARG002 - see below
-        self.ended.set_result(None)
+        self.done.set_result(None)
 
     def on_progress(
         self,
-        future: TransferFuture,  # noqa: ARG002 - s3transfer names its arguments
+        future: TransferFuture,  # noqa: ARG002 - s3transfer passes it by this name
         bytes_transferred: int,
         **_: Any,
     ) -> None:

@@ -1,4 +1,4 @@
-"""How stores differ: what a bucket asks of those who send, as its refusals have shown."""
+"""Remember how a store differs from S3, as its error responses have shown."""
 
 from __future__ import annotations
 
@@ -18,34 +18,35 @@ from nipype_datasink.s3.errors import code_of
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
-__all__ = ["Dialect", "DialectError", "dialect_of", "learn", "remember"]
+__all__ = ["Dialect", "DialectError", "dialect_after", "dialect_of", "remember_dialect"]
 
 
 class DialectError(S3Error):
-    """The store has answered in a way that only botocore understands."""
+    """The store sent a response that only botocore can interpret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """What a store asks of those who send; the defaults are what S3 asks."""
+    """What a store requires and accepts; the defaults are those of S3."""
 
-    needs_digest: bool = False
-    """Whether each upload must carry ``Content-MD5`` or a checksum, as with Object Lock."""
+    requires_digest: bool = False
+    """Whether each upload must have ``Content-MD5`` or a checksum, as with Object Lock."""
 
-    takes_crc64nvme: bool = True
-    """Whether the fastest checksum may be sent in place of the one that botocore would send."""
+    accepts_crc64nvme: bool = True
+    """Whether the store accepts the fastest checksum in place of botocore's default."""
 
-    suits_crt: bool = True
-    """Whether the AWS Common Runtime understands the answers."""
+    works_with_crt: bool = True
+    """Whether the AWS Common Runtime can interpret the store's responses."""
 
 
-# The dialect of each bucket, beside the client that reaches it. The lock guards both levels.
+# The dialect of each bucket, by the client that reaches it. Several sinks may run in threads of
+# one process: the lock guards the outer and the inner dictionaries.
 _dialects: WeakKeyDictionary[S3Client, dict[str, Dialect]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
 def _forget() -> None:
-    """In a forked child, start again: a thread that it does not have may hold the lock."""
+    """Start again in a forked child: a thread of the parent may have held the lock."""
     global _dialects, _lock  # noqa: PLW0603
     _dialects = WeakKeyDictionary()
     _lock = threading.Lock()
@@ -61,40 +62,43 @@ def dialect_of(bucket: BucketClient) -> Dialect:
         return _dialects.get(bucket.client, {}).get(bucket.name, Dialect())
 
 
-def remember(bucket: BucketClient, dialect: Dialect) -> None:
-    """Remember what a bucket asks for, for as long as its client is kept."""
+def remember_dialect(bucket: BucketClient, dialect: Dialect) -> None:
+    """Remember the dialect of a bucket for as long as its client exists."""
     with _lock:
         _dialects.setdefault(bucket.client, {})[bucket.name] = dialect
 
 
+# Stores word these messages differently, so the words are searched for one by one.
 _DIGEST = re.compile(r"content-md5|x-amz-(sdk-)?checksum", re.IGNORECASE)
-_NEEDED = re.compile(r"\brequire|\bmust\b|\bmissing\b|\bneed", re.IGNORECASE)
+_REQUIRED = re.compile(r"\brequire|\bmust\b|\bmissing\b|\bneed", re.IGNORECASE)
 _CHECKSUM = re.compile(r"checksum|crc64", re.IGNORECASE)
-# The store has computed the checksum: it knows it.
+# These errors show that the store has computed the checksum, so it knows the algorithm.
 _MISMATCH = ("BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch")
 
 
-def learn(error: BaseException, dialect: Dialect) -> Dialect:
-    """Return the dialect that a store's answer shows; `dialect` itself, if it shows nothing new.
+def dialect_after(error: BaseException, dialect: Dialect) -> Dialect:
+    """Return the dialect that an error shows; `dialect` itself if the error shows nothing new.
 
     Parameters
     ----------
     error
-        That ended the sending of a file.
+        Raised while a file was sent.
     dialect
-        As which that file was sent.
+        Dialect in which the file was sent.
     """
     if isinstance(error, DialectError):
-        return replace(dialect, suits_crt=False)
+        return replace(dialect, works_with_crt=False)
     if not isinstance(error, ClientError) or code_of(error) in _MISMATCH:
         return dialect
     message = str(error.response.get("Error", {}).get("Message", ""))
     if code_of(error) == "MissingContentMD5" or (
-        _DIGEST.search(message) and _NEEDED.search(message)
+        _DIGEST.search(message) and _REQUIRED.search(message)
     ):
-        if dialect.needs_digest:  # the runtime's checksum was not enough; boto3 sends Content-MD5
-            return replace(dialect, suits_crt=False)
-        return replace(dialect, needs_digest=True)
-    if _CHECKSUM.search(message):  # Cloudflare's R2 knows none but CRC32
-        return replace(dialect, takes_crc64nvme=False)
+        # If a checksum was sent and is not enough, the store needs Content-MD5. Only boto3 can
+        # send that.
+        if dialect.requires_digest:
+            return replace(dialect, works_with_crt=False)
+        return replace(dialect, requires_digest=True)
+    if _CHECKSUM.search(message):  # Cloudflare R2, for example, accepts CRC32 only
+        return replace(dialect, accepts_crc64nvme=False)
     return dialect

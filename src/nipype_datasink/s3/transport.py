@@ -1,4 +1,4 @@
-"""A way of sending files to a bucket."""
+"""What every way of sending files to a bucket has in common."""
 
 from __future__ import annotations
 
@@ -13,54 +13,55 @@ from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 
 __all__ = [
-    "GivenUp",
+    "FileVersion",
     "Transport",
-    "Version",
+    "UploadCancelled",
     "cancelled",
-    "refuse_change",
-    "version_of",
+    "check_unchanged",
+    "file_version",
 ]
 
-Version = tuple[int, ...]
+FileVersion = tuple[int, ...]
 
 
 class Transport(Protocol):
     """Sends files to a bucket, several at a time."""
 
     def send(self, transfers: Sequence[FileTransfer], breaker: CircuitBreaker) -> list[Outcome]:
-        """Send every file that can be sent; return what became of each, in order.
+        """Send files; return the outcome of each, in the order of `transfers`.
 
         Parameters
         ----------
         transfers
-            What to send.
+            Files to send.
         breaker
-            Tells whether going on makes sense.
+            Records successes and failures. No upload is started while it is open.
         """
 
 
-class GivenUp(S3Error):
-    """Sending was ended halfway; the store may have the file all the same."""
+class UploadCancelled(S3Error):
+    """An upload was cancelled; the store may have received the file all the same."""
 
 
 def cancelled(transfer: FileTransfer) -> Outcome:
-    """Return that sending was ended halfway."""
-    return Outcome.failure(transfer, GivenUp("was given up, as the store refused others"))
+    """Return the outcome of an upload that was cancelled."""
+    error = UploadCancelled("cancelled because other uploads were rejected")
+    return Outcome.failure(transfer, error)
 
 
-def version_of(path: str) -> Version:
-    """Return what changes when a file is written or replaced; its size in bytes comes first."""
+def file_version(path: str) -> FileVersion:
+    """Return values that differ if a file was written or replaced; its size in bytes is first."""
     status = os.stat(path)
     return status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino
 
 
-def refuse_change(path: str, before: Version) -> None:
-    """Refuse what was sent of a file if the file is not as it was before.
+def check_unchanged(path: str, before: FileVersion) -> None:
+    """Check that a file is the same as before it was sent.
 
     Raises
     ------
     OSError
-        If it has changed.
+        If it was written or replaced.
     """
-    if version_of(path) != before:
+    if file_version(path) != before:
         raise OSError(errno.EIO, "changed while it was read", path)

@@ -16,7 +16,7 @@ from botocore.exceptions import (
 )
 
 from nipype_datasink import S3Error
-from nipype_datasink.s3.crt.errors import is_cancellation, translated
+from nipype_datasink.s3.crt.errors import is_cancellation, translate_error
 from nipype_datasink.s3.dialect import DialectError
 from nipype_datasink.s3.errors import concerns_bucket
 
@@ -34,8 +34,8 @@ CLIENT = boto3.session.Session("key", "secret", region_name="us-east-1").client(
         ("AWS_ERROR_S3_INCORRECT_CONTENT_LENGTH", S3Error, False),
     ],
 )
-def test_trouble_on_the_way_is_named(name: str, kind: type, everywhere: bool) -> None:
-    error = translated(AwsCrtError(1, name, "what happened"), CLIENT)
+def test_network_errors_are_translated(name: str, kind: type, everywhere: bool) -> None:
+    error = translate_error(AwsCrtError(1, name, "what happened"), CLIENT)
     assert type(error) is kind
     assert ("s3.amazonaws.com" if kind is EndpointConnectionError else "what happened") in str(
         error
@@ -53,10 +53,10 @@ def test_trouble_on_the_way_is_named(name: str, kind: type, everywhere: bool) ->
         ("AWS_ERROR_S3_REQUEST_TIME_TOO_SKEWED", "RequestTimeTooSkewed", True),
     ],
 )
-def test_an_answer_that_is_only_named_is_one_of_botocores(
+def test_named_errors_of_s3_are_translated_into_client_errors(
     name: str, code: str, everywhere: bool
 ) -> None:
-    error = translated(AwsCrtError(1, name, "what happened"), CLIENT)
+    error = translate_error(AwsCrtError(1, name, "what happened"), CLIENT)
     assert isinstance(error, ClientError)
     assert error.response["Error"]["Code"] == code
     assert error.response["ResponseMetadata"]["HTTPStatusCode"] >= 400
@@ -73,7 +73,7 @@ def test_an_answer_that_is_only_named_is_one_of_botocores(
     ],
     ids=["of S3", "of something before it", "empty"],
 )
-def test_an_answer_is_one_of_botocores(body: bytes | None, code: str) -> None:
+def test_error_responses_are_translated_into_client_errors(body: bytes | None, code: str) -> None:
     error = S3ResponseError(
         code=14343,
         name="AWS_ERROR_S3_INVALID_RESPONSE_STATUS",
@@ -83,7 +83,7 @@ def test_an_answer_is_one_of_botocores(body: bytes | None, code: str) -> None:
         body=body,
         operation_name="UploadPart",
     )
-    answer = translated(error, CLIENT)
+    answer = translate_error(error, CLIENT)
     assert isinstance(answer, ClientError)
     assert answer.operation_name == "UploadPart"
     assert answer.response["Error"]["Code"] == code
@@ -91,15 +91,15 @@ def test_an_answer_is_one_of_botocores(body: bytes | None, code: str) -> None:
     assert type(answer) is CLIENT.exceptions.from_code(code)
 
 
-def test_what_is_no_error_of_the_runtime_stays() -> None:
+def test_other_exceptions_are_returned_unchanged() -> None:
     error = OSError("mine")
-    assert translated(error, CLIENT) is error
+    assert translate_error(error, CLIENT) is error
 
 
 @pytest.mark.parametrize(
     ("name", "ours"), [("AWS_ERROR_S3_CANCELED", True), ("AWS_ERROR_S3_SLOW_DOWN", False)]
 )
-def test_what_we_have_ended_ourselves_is_told_apart(name: str, ours: bool) -> None:
+def test_cancellation_is_recognised(name: str, ours: bool) -> None:
     assert is_cancellation(AwsCrtError(1, name, "")) is ours
 
 
@@ -114,20 +114,20 @@ def answered(status: int, body: bytes = b"", operation: str | None = "PutObject"
         body=body,
         operation_name=operation,
     )
-    return translated(error, CLIENT)
+    return translate_error(error, CLIENT)
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 300])
 @pytest.mark.parametrize("body", [b"", b"OK", b"<html/>", b"<UploadId>1</UploadId>", b"\xff\xfe"])
-def test_a_success_of_another_status_is_a_dialect(status: int, body: bytes) -> None:
+def test_another_status_of_success_is_a_dialect_error(status: int, body: bytes) -> None:
     error = answered(status, body)
     assert type(error) is DialectError
-    assert f"PutObject was answered by {status}" in str(error)
+    assert f"response to PutObject has status {status}" in str(error)
 
 
 @pytest.mark.parametrize("status", [200, 202, 300, 507])
 @pytest.mark.parametrize("start", ["<Error>", "<?xml version='1.0'?>\n<Error xmlns='urn:x'>"])
-def test_an_error_within_any_answer_is_that_error(status: int, start: str) -> None:
+def test_an_error_document_in_a_response_of_success_is_an_error(status: int, start: str) -> None:
     error = answered(
         status, f"{start}<Code>QuotaExceeded</Code><Message>Full.</Message></Error>".encode()
     )
@@ -138,23 +138,23 @@ def test_an_error_within_any_answer_is_that_error(status: int, start: str) -> No
 
 @pytest.mark.parametrize("status", [301, 400, 404, 429, 500, 507, 599])
 @pytest.mark.parametrize("body", [b"", b"<html>", b"<Error", b"\xff\xfe", b"<a>" * 3000])
-def test_an_answer_without_an_error_document_is_its_status(status: int, body: bytes) -> None:
+def test_without_an_error_document_the_status_is_the_code(status: int, body: bytes) -> None:
     error = answered(status, body, operation=None)
     assert isinstance(error, ClientError)
     assert error.response["Error"]["Code"] == str(status)
 
 
 @pytest.mark.parametrize("body", [b"<Error><Code/></Error>", b"<Error/>", b"<x:Error "])
-def test_an_error_document_that_says_little_is_an_error(body: bytes) -> None:
+def test_an_incomplete_error_document_is_an_error(body: bytes) -> None:
     assert isinstance(answered(200, body), ClientError)
 
 
-def test_what_cannot_be_translated_is_an_error_of_its_file() -> None:
-    told = translated(S3ResponseError(code=1, name="NAME", message="what happened"), CLIENT)
+def test_an_error_that_cannot_be_translated_is_an_s3_error() -> None:
+    told = translate_error(S3ResponseError(code=1, name="NAME", message="what happened"), CLIENT)
     assert type(told) is S3Error
     assert "what happened" in str(told)
 
 
-def test_an_upload_without_a_name_is_a_dialect() -> None:
-    error = translated(AwsCrtError(1, "AWS_ERROR_S3_MISSING_UPLOAD_ID", "not found"), CLIENT)
+def test_a_missing_upload_id_is_a_dialect_error() -> None:
+    error = translate_error(AwsCrtError(1, "AWS_ERROR_S3_MISSING_UPLOAD_ID", "not found"), CLIENT)
     assert type(error) is DialectError

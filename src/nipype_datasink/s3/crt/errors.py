@@ -1,4 +1,4 @@
-"""Errors of the AWS Common Runtime, as boto3 would have raised them."""
+"""Translate errors of the AWS Common Runtime into those that boto3 would have raised."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nipype_datasink.s3.dialect import DialectError
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
-__all__ = ["is_cancellation", "translated"]
+__all__ = ["is_cancellation", "translate_error"]
 
 _NO_CONNECTION = (
     "AWS_IO_DNS",
@@ -32,54 +32,53 @@ _NO_CONNECTION = (
     "AWS_IO_SOCKET_CONNECT_ABORTED",
 )
 
-# Answers that the runtime tells by name only: S3's codes, and the statuses that go with them.
+# Responses of which the runtime reports only a name: S3's error code and status.
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
-_ANSWERS = {
+_S3_ERRORS = {
     "AWS_ERROR_S3_INTERNAL_ERROR": ("InternalError", 500),
     "AWS_ERROR_S3_REQUEST_TIMEOUT": ("RequestTimeout", 400),
     "AWS_ERROR_S3_REQUEST_TIME_TOO_SKEWED": ("RequestTimeTooSkewed", 403),
     "AWS_ERROR_S3_SLOW_DOWN": ("SlowDown", 503),
 }
 
-
-_ERROR = 301  # the first status that botocore takes for an error
+_FIRST_ERROR_STATUS = 301  # botocore takes lower ones for a success
 _ERROR_DOCUMENT = re.compile(rb"<(\w+:)?Error[\s/>]")
 
 
 def is_cancellation(error: Exception) -> bool:
-    """Return whether a request was ended by us."""
+    """Return whether a request failed because it was cancelled."""
     return _name(error) == "AWS_ERROR_S3_CANCELED"
 
 
-def translated(error: Exception, client: S3Client) -> Exception:
-    """Return what boto3 would have raised.
+def translate_error(error: Exception, client: S3Client) -> Exception:
+    """Return the error that boto3 would have raised.
 
     Parameters
     ----------
     error
-        Of the runtime.
+        Raised by the runtime.
     client
-        boto3's, in whose place the runtime has sent.
+        boto3's client, which would have sent the request.
     """
     if _name(error) == "AWS_ERROR_S3_MISSING_UPLOAD_ID":
-        return DialectError("the store's answer to CreateMultipartUpload names no upload")
+        return DialectError("the store's response to CreateMultipartUpload has no upload id")
     try:
-        return _translated(error, client)
-    except Exception as failure:  # noqa: BLE001 - no answer may hide what is known of other files
+        return _translate(error, client)
+    except Exception as failure:  # noqa: BLE001 - a strange response must not end other uploads
         return S3Error(f"the AWS Common Runtime: {error} ({failure!r})")
 
 
-def _translated(error: Exception, client: S3Client) -> Exception:
+def _translate(error: Exception, client: S3Client) -> Exception:
     if isinstance(error, S3ResponseError):
-        return _answer(error, client)
+        return _from_response(error, client)
     name, endpoint = _name(error), client.meta.endpoint_url
-    if name in _ANSWERS:
-        code, status = _ANSWERS[name]
+    if name in _S3_ERRORS:
+        code, status = _S3_ERRORS[name]
         parsed = {
             "Error": {"Code": code, "Message": str(error)},
             "ResponseMetadata": {"HTTPStatusCode": status},
         }
-        return _refusal(parsed, "PutObject", client)
+        return _client_error(parsed, "PutObject", client)
     if name.startswith(_NO_CONNECTION):
         return EndpointConnectionError(endpoint_url=endpoint, error=str(error))
     if name.startswith("AWS_IO_TLS"):
@@ -93,27 +92,28 @@ def _name(error: Exception) -> str:
     return str(getattr(error, "name", ""))
 
 
-def _answer(error: S3ResponseError, client: S3Client) -> Exception:
+def _from_response(error: S3ResponseError, client: S3Client) -> Exception:
     operation, status = error.operation_name or "PutObject", error.status_code
     body = error.body or b""
-    if status < _ERROR and not _ERROR_DOCUMENT.search(body):
-        return DialectError(f"{operation} was answered by {status}, where S3 answers 200")
-    answer = {
-        # Botocore reads no error in what is told as a success, nor in a redirection by 300.
-        "status_code": max(status, _ERROR),
+    if status < _FIRST_ERROR_STATUS and not _ERROR_DOCUMENT.search(body):
+        return DialectError(f"the response to {operation} has status {status}, S3's has 200")
+    response = {
+        # Some stores put an error document into a response of success. botocore reads it only if
+        # the status is one of an error.
+        "status_code": max(status, _FIRST_ERROR_STATUS),
         "headers": dict(error.headers or ()),
         "body": body,
         "context": {},
     }
-    parsed = create_parser("rest-xml").parse(answer, Shape("Nothing", {"type": "structure"}))
-    if not parsed["Error"].get("Code"):  # of another namespace, or empty
+    parsed = create_parser("rest-xml").parse(response, Shape("Nothing", {"type": "structure"}))
+    if not parsed["Error"].get("Code"):  # of another XML namespace, or empty
         code, message = parsed.get("Code") or str(status), parsed.get("Message") or ""
         parsed["Error"] = {"Code": code, "Message": message}
     parsed.setdefault("ResponseMetadata", {})["HTTPStatusCode"] = status
-    return _refusal(parsed, operation, client)
+    return _client_error(parsed, operation, client)
 
 
-def _refusal(parsed: dict[str, Any], operation: str, client: S3Client) -> ClientError:
+def _client_error(parsed: dict[str, Any], operation: str, client: S3Client) -> ClientError:
     kind: Any = client.exceptions.from_code(parsed["Error"].get("Code", ""))
-    refused: ClientError = kind(parsed, operation)
-    return refused
+    error: ClientError = kind(parsed, operation)
+    return error

@@ -1,4 +1,4 @@
-"""Waiting where a store says that there are too many requests (status 429)."""
+"""Slow down where a store rejects requests because there are too many (status 429)."""
 
 from __future__ import annotations
 
@@ -12,56 +12,57 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
-__all__ = ["Throttle", "attempts_of"]
+__all__ = ["Throttle", "max_attempts"]
 
-_ATTEMPTS = 5  # as boto3 by itself
-_LONGEST_SECONDS = 20.0
+_DEFAULT_ATTEMPTS = 5  # boto3's own default
+_MAX_PAUSE_SECONDS = 20.0
 
 
-def attempts_of(client: S3Client) -> int:
-    """Return how often a client sends the same request, at the most."""
+def max_attempts(client: S3Client) -> int:
+    """Return how many times a client of boto3 sends a request that fails."""
     settings: Any = getattr(client.meta.config, "retries", None) or {}
-    return int(settings.get("total_max_attempts") or _ATTEMPTS)
+    return int(settings.get("total_max_attempts") or _DEFAULT_ATTEMPTS)
 
 
 class Throttle:
-    """The requests that a store refuses because there are too many; for one thread.
+    """Limit requests after a store has rejected some because there are too many; for one thread.
 
-    After each refusal nothing is begun for a while, which doubles with every attempt, and then half
-    as many requests are under way at a time.
+    After each rejection no request is started for a while, which doubles with every attempt. Then
+    half as many requests are sent at a time.
 
     Parameters
     ----------
     attempts
-        How often something may be sent.
+        How many times the same item may be sent.
     """
 
-    def __init__(self, attempts: int = _ATTEMPTS) -> None:
+    def __init__(self, attempts: int = _DEFAULT_ATTEMPTS) -> None:
         self.limit = math.inf
-        """Requests at a time."""
+        """Largest number of concurrent requests."""
         self._attempts = attempts
-        self._refused: Counter[Hashable] = Counter()
-        self._resume = 0.0  # time at which requests may begin again
+        self._rejections: Counter[Hashable] = Counter()
+        self._resume = 0.0  # the `monotonic` time at which requests may start again
 
     @property
     def pause(self) -> float:
-        """Seconds until something may be begun."""
+        """Seconds until the next request may start."""
         return max(0.0, self._resume - monotonic())
 
-    def refuse(self, what: Hashable, under_way: int) -> bool:
-        """Take note of a refusal; return whether the same may be sent again.
+    def record_rejection(self, item: Hashable, requests: int) -> bool:
+        """Record a rejection; return whether the same item may be sent again.
 
         Parameters
         ----------
-        what
-            Was sent.
-        under_way
-            Requests at that time.
+        item
+            What was sent.
+        requests
+            Number of concurrent requests at that time.
         """
-        self._refused[what] += 1
-        if not self.pause:  # others that were under way are refused for the same reason
-            self.limit = max(1, min(self.limit, under_way) // 2)
-        longest = min(_LONGEST_SECONDS, 2.0 ** (self._refused[what] - 1))
-        wait = random.uniform(longest / 2, longest)
-        self._resume = max(self._resume, monotonic() + wait)
-        return self._refused[what] < self._attempts
+        self._rejections[item] += 1
+        # During a pause, other requests of the same burst are rejected: they count only once.
+        if not self.pause:
+            self.limit = max(1, min(self.limit, requests) // 2)
+        longest = min(_MAX_PAUSE_SECONDS, 2.0 ** (self._rejections[item] - 1))
+        pause = random.uniform(longest / 2, longest)
+        self._resume = max(self._resume, monotonic() + pause)
+        return self._rejections[item] < self._attempts

@@ -1,0 +1,224 @@
+"""Decide when the next upload through the AWS Common Runtime starts, and collect the outcomes.
+
+Three kinds of threads meet here:
+
+- The scheduler has a thread of its own, which calls `Scheduler.run`. All state belongs to it.
+- The runtime's threads report the end of an upload. They only put it into a queue.
+- The main thread may be interrupted at any time. It then calls `Scheduler.cancel`, which only opens
+  the circuit breaker and puts a mark into the same queue.
+
+So the queue is all that these threads share, and no lock is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+from nipype_datasink.delivery.execution import Outcome, Status
+from nipype_datasink.parallel import WorkCancelled
+from nipype_datasink.planning.plan import FileTransfer
+from nipype_datasink.s3.circuit_breaker import CircuitBreaker
+from nipype_datasink.s3.comparison import PART_SIZE
+from nipype_datasink.s3.crt.errors import is_cancellation
+from nipype_datasink.s3.crt.throttling import Throttle
+from nipype_datasink.s3.crt.upload import Upload, Uploader
+from nipype_datasink.s3.transport import cancelled
+
+__all__ = ["Limits", "Scheduler"]
+
+_TOO_MANY_REQUESTS = 429
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much may be under way at a time."""
+
+    requests: int
+    """Number of requests."""
+
+    parts: int
+    """Number of parts; it also bounds the bytes, and so the memory, of all files."""
+
+    attempts: int
+    """How many times a file may be sent."""
+
+    @property
+    def parts_of_one_file(self) -> int:
+        """Number of parts of one file: large files are sent two at a time."""
+        return max(1, self.parts // 2)
+
+    def load_of(self, transfer: FileTransfer) -> tuple[int, int]:
+        """Return how many requests and bytes of a file are under way at a time."""
+        if transfer.size <= PART_SIZE:
+            return 1, transfer.size
+        return self.parts_of_one_file, self.parts_of_one_file * PART_SIZE
+
+    def allow(self, requests: int, size: int) -> bool:
+        """Return whether so many requests and bytes may be under way."""
+        return requests <= self.requests and size <= self.parts * PART_SIZE
+
+
+class Scheduler:
+    """Send files, as many at a time as the limits allow.
+
+    Parameters
+    ----------
+    uploader
+        Starts uploads.
+    verify
+        Returns the outcome of an upload that the store has accepted.
+    translate
+        Returns the error that boto3 would have raised in place of one of the runtime.
+    limits
+        How much may be under way.
+    breaker
+        Records successes and failures.
+    pool
+        Verifies large files: for these, requests and reading the file take long.
+    """
+
+    def __init__(
+        self,
+        uploader: Uploader,
+        *,
+        verify: Callable[[Upload], Outcome],
+        translate: Callable[[Exception], Exception],
+        limits: Limits,
+        breaker: CircuitBreaker,
+        pool: Executor,
+    ) -> None:
+        self._uploader = uploader
+        self._verify = verify
+        self._translate = translate
+        self._limits = limits
+        self._breaker = breaker
+        self._pool = pool
+        self._throttle = Throttle(limits.attempts)
+        # Uploads that have ended; None stands for an interrupt.
+        self._ended: SimpleQueue[Upload | None] = SimpleQueue()
+        self._under_way: dict[FileTransfer, Upload] = {}
+        self._requests = self._bytes = 0  # of the uploads under way
+        self._outcomes: dict[FileTransfer, Outcome | Future[Outcome]] = {}
+        self._throttled: list[FileTransfer] = []  # to be sent again
+
+    def run(self, transfers: Sequence[FileTransfer]) -> None:
+        """Send files; return when every upload has ended, also after an interrupt.
+
+        Raises
+        ------
+        WorkCancelled
+            If an interrupt came while a small file was verified in this thread.
+        """
+        waiting = transfers
+        try:
+            while waiting:
+                self._throttled = []
+                for transfer in waiting:
+                    self._wait_for_room(transfer)
+                    self._start(transfer)
+                self._wait_for_all()
+                waiting = self._throttled
+        except WorkCancelled:
+            self.cancel()
+            raise
+        finally:
+            self._wait_for_all()
+
+    def outcome(self, transfer: FileTransfer) -> Outcome:
+        """Return the outcome of a file; wait until it is verified."""
+        outcome = self._outcomes[transfer]
+        return outcome.result() if isinstance(outcome, Future) else outcome
+
+    def cancel(self) -> None:
+        """Start no more uploads and cancel those under way; any thread may call this."""
+        self._breaker.open()
+        self._ended.put(None)
+
+    def _wait_for_all(self) -> None:
+        """Wait until every upload has ended, even if an interrupt comes in between.
+
+        An upload that nobody waits for could go on after the node has failed, or leave its parts.
+        """
+        interrupt: WorkCancelled | None = None
+        while self._under_way:
+            try:
+                self._settle(self._ended.get())
+            except WorkCancelled as error:
+                interrupt = error
+                self.cancel()
+        if interrupt:
+            raise interrupt
+
+    def _wait_for_room(self, transfer: FileTransfer) -> None:
+        """Wait until the limits allow another file. A file alone may always be sent."""
+        while self._under_way and not self._has_room(transfer):
+            self._settle(self._ended.get())
+        while self._throttle.pause and not self._breaker.is_open:
+            with suppress(Empty):
+                self._settle(self._ended.get(timeout=self._throttle.pause))
+
+    def _has_room(self, transfer: FileTransfer) -> bool:
+        requests, size = self._limits.load_of(transfer)
+        requests += self._requests
+        return requests <= self._throttle.limit and self._limits.allow(requests, size + self._bytes)
+
+    def _start(self, transfer: FileTransfer) -> None:
+        if self._breaker.is_open:
+            self._outcomes[transfer] = Outcome(transfer=transfer, status=Status.NOT_TRIED)
+            return
+        try:
+            upload = self._uploader.start(
+                transfer, self._ended.put, connections=self._limits.parts_of_one_file
+            )
+        except Exception as error:  # noqa: BLE001 - the runtime raises builtins of many kinds
+            self._outcomes[transfer] = Outcome.failure(transfer, error)
+            return
+        self._under_way[transfer] = upload
+        self._count(transfer, 1)
+
+    def _count(self, transfer: FileTransfer, sign: int) -> None:
+        requests, size = self._limits.load_of(transfer)
+        self._requests += sign * requests
+        self._bytes += sign * size
+
+    def _settle(self, upload: Upload | None) -> None:
+        """Note the outcome of an upload that has ended; after an interrupt, cancel the others."""
+        if upload is None:
+            for other in self._under_way.values():
+                other.cancel()
+            return
+        transfer, requests = upload.transfer, self._requests
+        upload.close()
+        del self._under_way[transfer]
+        self._count(transfer, -1)
+        if upload.error is None:
+            self._breaker.record_success()
+            self._outcomes[transfer] = self._verified(upload)
+        elif is_cancellation(upload.error):
+            self._outcomes[transfer] = cancelled(transfer)
+        elif _is_throttled(upload.error) and self._throttle.record_rejection(transfer, requests):
+            self._throttled.append(transfer)
+        else:
+            self._fail(transfer, self._translate(upload.error))
+
+    def _verified(self, upload: Upload) -> Outcome | Future[Outcome]:
+        if upload.transfer.size <= PART_SIZE:
+            return self._verify(upload)
+        return self._pool.submit(self._verify, upload)
+
+    def _fail(self, transfer: FileTransfer, error: Exception) -> None:
+        self._outcomes[transfer] = Outcome.failure(transfer, error)
+        self._breaker.record_failure(error)
+        if self._breaker.is_open:
+            for other in self._under_way.values():
+                if other.transfer.size > PART_SIZE:  # small files end soon anyway
+                    other.cancel()
+
+
+def _is_throttled(error: Exception) -> bool:
+    # The runtime itself repeats requests after other temporary errors, but not after this status.
+    return getattr(error, "status_code", None) == _TOO_MANY_REQUESTS
