@@ -1,4 +1,4 @@
-"""Killed or terminated at any moment: what is there is whole, and a rerun completes the rest."""
+"""After SIGKILL or SIGTERM at any moment, files are complete, and a rerun delivers the rest."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _fork = multiprocessing.get_context("fork")
 
 
 def make_sources(directory: Path, *, large: int, size: int) -> dict[str, bytes]:
-    """Write `FILES` files, every so many of them with `size` bytes; return the tree to be sunk."""
+    """Write `FILES` files, `large` of them of `size` bytes; return the expected destinations."""
     directory.mkdir()
     block = random.Random(1).randbytes(1 << 16)
     for number in range(FILES):
@@ -45,13 +45,14 @@ def killed(
     once: Callable[[], object] | None = None,
     then: float = 0,
 ) -> bool:
-    """Run in a process that gets a signal in the middle; return whether it died of it.
+    """Run in a process and send it a signal; return whether the signal ended it.
 
-    That is `after` so many seconds, and `then` so many more `once` something is the case.
+    The signal is sent `after` some seconds. If `once` is given, it is sent `then` seconds after
+    that function returns something true.
     """
 
     def run() -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whoever runs tests may handle it
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # coverage sets a handler
         sink.run()
         os._exit(0)
 
@@ -84,7 +85,7 @@ def sink_of(directory: Path, base: str, **inputs: Any) -> DataSink:
 
 
 def start_over(out: Path, old: dict[str, bytes]) -> None:
-    """Leave nothing in `out` but an older version of some files."""
+    """Remove `out`, and write an old version of some files."""
     shutil.rmtree(out)
     (out / "run").mkdir(parents=True)
     for name, data in old.items():
@@ -106,19 +107,23 @@ def test_killed_while_writing_to_disk(
     rounds, cut_off, writing = count(100, 10), 0, 0
     chance = random.Random(rounds)
 
-    def litter() -> set[Path]:
+    def temporary_files() -> set[Path]:
         return set((out / "run").glob(".datasink-*"))
 
     for number in range(rounds):
         start_over(out, old)
         cut_off += killed(
-            sink, by=by, after=chance.uniform(0, longest), once=litter if number % 4 else None
+            sink,
+            by=by,
+            after=chance.uniform(0, longest),
+            once=temporary_files if number % 4 else None,
         )
-        writing += bool(litter())
+        writing += bool(temporary_files())
         for name, data in files(out).items():
             whole = data in (wanted.get(name), old.get(name))
-            assert whole or out / name in litter(), f"{name} is torn"
-        for path in litter():  # it goes when it is a day old
+            temporary = out / name in temporary_files()
+            assert whole or temporary, f"{name} is incomplete"
+        for path in temporary_files():  # only old ones are removed
             os.utime(path, (1, 1))
         sink.run()
         assert files(out) == wanted
@@ -149,7 +154,7 @@ def test_killed_while_sending(
         s3_endpoint_url=proxy.address,
         s3_transfer_client=transport,
     )
-    # The store is on this machine: without this, parts would be sent in no time.
+    # The store is on this machine: without a pause, parts would be sent too fast to interrupt.
     slowly = Faults(kinds=(Fault.TRICKLE,), only="partNumber=", pause=0.5)
     proxy.set(slowly)
     longest = duration(sink, bucket.objects.all().delete)
@@ -165,14 +170,14 @@ def test_killed_while_sending(
             cut_off += killed(sink, once=uploads, then=chance.uniform(0, slowly.pause))
         else:
             cut_off += killed(sink, after=chance.uniform(0, longest))
-        there, left = contents(bucket), uploads()
-        assert there.items() <= wanted.items(), "an object is torn"
+        arrived, left = contents(bucket), uploads()
+        assert arrived.items() <= wanted.items(), "an object is incomplete"
         sending += bool(left)
         proxy.set(Faults())
         sink.run()
         proxy.set(slowly)
         assert contents(bucket) == wanted
-        assert uploads() == left  # they might be somebody else's
+        assert uploads() == left  # another process may own them
         for upload in left:
             upload.abort()
     record(

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM at random moments: the process dies soon, by the signal, and cleans up."""
+"""After SIGINT or SIGTERM at a random moment, the process cleans up and ends by that signal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.integration.conftest import Count, Record
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
 
-# Sinks again and again; without `keep` to another place each time, so that all is new.
+# Runs a sink in a loop; without `keep` to a new container each time, so that all files are new.
 SINK = """
 import itertools, json, logging, shutil, signal, sys
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -41,12 +41,12 @@ for number in itertools.count():
     if not keep and "://" not in inputs["base_directory"]:
         shutil.rmtree(inputs["base_directory"])
 """
-BOUND = 20.0  # seconds: what SIGTERM allows; the machine may be busy
+MAX_SECONDS = 20.0  # until the end; the time that SIGTERM allows, as the machine may be busy
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def sources_of(workdir: Path, sizes: list[int]) -> list[str]:
-    """Write large files, each with its own bytes."""
+    """Write large files that all differ."""
     (workdir / "in").mkdir()
     block = random.Random(1).randbytes(1 << 20)
     paths = [workdir / "in" / f"{number}.dat" for number in range(len(sizes))]
@@ -55,8 +55,8 @@ def sources_of(workdir: Path, sizes: list[int]) -> list[str]:
     return [str(path) for path in paths]
 
 
-def ended(arguments: list[Any], number: signal.Signals, chance: random.Random) -> float:
-    """Run until a signal comes; return the seconds from the signal to the end."""
+def seconds_until_end(arguments: list[Any], number: signal.Signals, chance: random.Random) -> float:
+    """Send a signal to a running sink; return the seconds until the process ends."""
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", SINK, json.dumps(arguments), f"{chance.random()}-"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -65,19 +65,21 @@ def ended(arguments: list[Any], number: signal.Signals, chance: random.Random) -
     )
     assert process.stdout
     with process.stdout as output:
-        assert output.readline()  # warm, and all that is kept is there
+        assert output.readline()  # after the first run, files to compare exist
         time.sleep(chance.uniform(0, 0.5))
         begin = time.monotonic()
         process.send_signal(number)
-        assert process.wait(BOUND) == -number
+        assert process.wait(MAX_SECONDS) == -number
         return time.monotonic() - begin
 
 
 def rounds(
     arguments: list[Any], title: str, count: Count, record: Record, chance: random.Random
 ) -> None:
-    """Let both signals come as often as a soak wants, and record how long the ends take."""
-    seconds = [ended(arguments, SIGNALS[number % 2], chance) for number in range(count(30, 2))]
+    """Send both signals several times; record how long the process takes to end."""
+    seconds = [
+        seconds_until_end(arguments, SIGNALS[number % 2], chance) for number in range(count(30, 2))
+    ]
     record(
         f"Interrupted or terminated while {title}",
         {
@@ -114,7 +116,7 @@ def test_in_s3(
     count: Count,
     record: Record,
 ) -> None:
-    """Proving comes with sending: each object in parts is hashed once more."""
+    """Sending includes verification: each multipart object is hashed once more."""
     sizes = [20, 12, 9, 1, 1] if doing == "sending" else [60, 60, 1]
     fields = {"x": sources_of(workdir, sizes)}
     rounds(

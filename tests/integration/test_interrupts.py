@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C in the middle of uploads: no parts stay, and the process ends soon."""
+"""After SIGTERM or Ctrl-C during uploads, no parts remain and the process ends soon."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ sink = DataSink(
 sink.inputs.x = sources
 sink.run()
 """
-PATIENCE = 60  # seconds
+MAX_SECONDS = 60
 
 
 @pytest.fixture
 def large(workdir: Path) -> list[str]:
-    """Three files that go in three parts each."""
+    """Three files that are sent in three parts each."""
     paths = [workdir / name for name in ("a", "b", "c")]
     for path in paths:
         path.write_bytes(path.name.encode() * (17 << 20))
     return list(map(str, paths))
 
 
-def wait_for(what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < deadline, "no upload was begun"
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + MAX_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "no upload was started"
         time.sleep(0.05)
 
 
 def begin(proxy: Proxy, transport: str, sources: list[str]) -> subprocess.Popen[bytes]:
-    """Sink in another process."""
+    """Run a sink in another process."""
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", SINK, proxy.address, transport, *sources],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -68,20 +68,20 @@ def test_a_signal_leaves_no_upload_open(
     process = begin(proxy, transport, large)
     wait_for(lambda: list(bucket.multipart_uploads.all()))
     process.send_signal(number)
-    assert process.wait(PATIENCE) == -number
+    assert process.wait(MAX_SECONDS) == -number
     assert list(bucket.multipart_uploads.all()) == []
     assert contents(bucket) == {}
 
 
-def test_sigterm_does_not_wait_for_a_store_that_is_silent(
+def test_sigterm_does_not_wait_for_a_store_that_does_not_answer(
     bucket: Bucket, proxy: Proxy, large: list[str], transport: str
 ) -> None:
-    """By themselves botocore's time-outs would take three or four minutes."""
+    """The timeouts of botocore alone would take three or four minutes."""
     proxy.set(Faults(kinds=(Fault.HANG,), only="partNumber|^DELETE", pause=600))
     process = begin(proxy, transport, large)
     wait_for(proxy.hits)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(PATIENCE) == -signal.SIGTERM
+    assert process.wait(MAX_SECONDS) == -signal.SIGTERM
     for upload in bucket.multipart_uploads.all():
         upload.abort()
 
@@ -90,7 +90,7 @@ def test_a_failure_leaves_no_upload_open(
     bucket: Bucket, proxy: Proxy, large: list[str], transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
-    theirs = bucket.Object("somebody-elses").initiate_multipart_upload()
+    theirs = bucket.Object("another-users").initiate_multipart_upload()
     sink = DataSink(
         base_directory="s3://mybucket", s3_endpoint_url=proxy.address, s3_transfer_client=transport
     )

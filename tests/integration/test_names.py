@@ -1,8 +1,8 @@
-"""Hostile names and settings: what S3 can hold is read back exactly, the rest is refused by name.
+"""Unusual names and settings: each file is stored under the right key, or an error names it.
 
-Each store here has names that AWS takes and it does not: moto those with a line feed, SeaweedFS
-those with a backslash, or with more than 255 bytes between two slashes. So moto takes all, but
-SeaweedFS those with a line feed.
+Each store rejects some names that AWS accepts: moto those with a line feed, SeaweedFS those with a
+backslash, and those with more than 255 bytes between two slashes. Therefore SeaweedFS gets the
+names with a line feed, and moto all others.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 ROOT = "s3://mybucket"
 LONGEST_NAME = 255  # bytes, on disk
 LONGEST_KEY = 1024  # bytes
-MOST_REFUSED = 30, 70  # percent of all cases; a few of them are not so evenly drawn
+MAX_IMPOSSIBLE_PERCENT = 30, 70  # percent of all cases; more in a short run, whose cases vary more
 
 LEAVES = "leaves the bucket"
 NAMELESS = "no name is left"
 NOT_UTF_8 = "not UTF-8"
 TOO_LONG = "longer than 1,024 bytes"
 SHARED = "the place, or the folder, of another file"
-REFUSED = (LEAVES, NAMELESS, NOT_UTF_8, TOO_LONG, SHARED)
+IMPOSSIBLE = (LEAVES, NAMELESS, NOT_UTF_8, TOO_LONG, SHARED)
 
 Texts = st.SearchStrategy[str]
 Pairs = list[tuple[str, str]]
@@ -64,9 +64,9 @@ def _fits(name: str) -> bool:
     return whole and name not in ("", ".", "..") and "/" not in name and "\0" not in name
 
 
-def _mostly(usual: st.SearchStrategy[Any], seldom: st.SearchStrategy[Any]) -> Any:
-    """Draw one in ten from `seldom`."""
-    return st.sampled_from([usual] * 9 + [seldom]).flatmap(lambda chosen: chosen)
+def _mostly(usual: st.SearchStrategy[Any], rare: st.SearchStrategy[Any]) -> Any:
+    """Draw one of ten values from `rare`."""
+    return st.sampled_from([usual] * 9 + [rare]).flatmap(lambda chosen: chosen)
 
 
 _name: Texts = _mostly(_part, st.one_of(_long, _bytes)).filter(_fits)
@@ -86,7 +86,7 @@ _wild = st.sampled_from(
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Names of files in one folder, and the settings that have a say in where they go."""
+    """Names of files in one folder, and the settings that decide their destinations."""
 
     names: list[str]
     folder: str
@@ -112,7 +112,7 @@ class Case:
         return resolved(f"{resolved(self.prefix)}/{self.container}")
 
     def destination(self, name: str) -> str:
-        """Return where a file goes below the bucket, by an oracle of its own."""
+        """Return the destination of a file below the bucket, computed independently."""
         fields = [part for part in self.field.split(".") if not part.startswith("@")]
         run = self.folder.replace(self.strip, "")
         parts = [self.base, *fields, run if run.startswith("_") else "", name]
@@ -126,8 +126,8 @@ class Case:
     def key(self, name: str) -> bytes:
         return os.fsencode(resolved(self.destination(name)))
 
-    def why_refused(self, name: str) -> str:
-        """Say why AWS could hold no such object; "" if it could."""
+    def why_impossible(self, name: str) -> str:
+        """Return why AWS cannot store the object; "" if it can."""
         try:
             key = self.key(name)
             key.decode()
@@ -138,14 +138,14 @@ class Case:
         return TOO_LONG if len(key) > LONGEST_KEY else "" if key else NAMELESS
 
     def why_together(self) -> str:
-        """Say why not all of them can be stored, though each could."""
+        """Return why the files cannot be stored together; "" if they can."""
         keys = [self.key(name) for name in self.names]
         folders = {folder for key in keys for folder in folders_of(key)}
         return SHARED if len(set(keys)) < len(keys) or not folders.isdisjoint(keys) else ""
 
 
 def resolved(path: str) -> str:
-    """Return what a file system would make of a path; IndexError: it leads out of it."""
+    """Resolve a path as a file system does; raise IndexError if it leaves the root."""
     parts: list[str] = []
     for part in path.split("/"):
         if part == "..":
@@ -193,7 +193,7 @@ def moto() -> Iterator[Bucket]:
         yield resource.create_bucket(Bucket="mybucket")
 
 
-def test_hostile_names(
+def test_unusual_names_and_settings(
     *,
     moto: Bucket,
     bucket: Bucket,
@@ -202,40 +202,43 @@ def test_hostile_names(
     record: Record,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.ERROR, logger="nipype.interface")  # reports of tests must be UTF-8
+    # The log may hold names that are not UTF-8, which test reports cannot show.
+    caplog.set_level(logging.ERROR, logger="nipype.interface")
     cases: Counter[str] = Counter()
 
     @settings(max_examples=count(5_000, 500), suppress_health_check=list(HealthCheck))
     @given(CASES)
     def check(case: Case) -> None:
-        whys = {name: case.why_refused(name) for name in case.names}
+        whys = {name: case.why_impossible(name) for name in case.names}
         why = next(filter(None, whys.values()), "") or case.why_together()
         with tempfile.TemporaryDirectory() as directory:
             sink = sink_of(case, Path(directory) / case.folder)
             sink.inputs.s3_transfer_client = transport
-            with emptied(moto, bucket):
+            with empty_after_error(moto, bucket):
                 if not why:
                     check_stored(sink, case, moto, bucket)
                 elif why == SHARED:
-                    check_refusal(sink, moto, CollisionError, [directory])
+                    check_error(sink, moto, CollisionError, [directory])
                 else:
-                    refused = [told(case, name) for name in case.names if whys[name]]
-                    check_refusal(sink, moto, DestinationError, refused)
+                    impossible = [
+                        destination_in_error(case, name) for name in case.names if whys[name]
+                    ]
+                    check_error(sink, moto, DestinationError, impossible)
         cases[why or "stored"] += 1
 
     check()
-    refused = cases.total() - cases["stored"]
+    impossible = cases.total() - cases["stored"]
     record(
         f"Hostile names and settings, {transport}",
         {"cases": cases.total(), **dict(sorted(cases.items()))},
     )
-    assert sum(cases[why] > 0 for why in REFUSED) >= count(len(REFUSED), 1)
-    assert refused * 100 < count(*MOST_REFUSED) * cases.total()
+    assert sum(cases[why] > 0 for why in IMPOSSIBLE) >= count(len(IMPOSSIBLE), 1)
+    assert impossible * 100 < count(*MAX_IMPOSSIBLE_PERCENT) * cases.total()
 
 
 @contextmanager
-def emptied(*buckets: Bucket) -> Iterator[None]:
-    """Let nothing stay behind that would make the next case fail."""
+def empty_after_error(*buckets: Bucket) -> Iterator[None]:
+    """Empty the buckets after an error, so that the next case does not fail, too."""
     try:
         yield
     except BaseException:
@@ -253,36 +256,36 @@ def sink_of(case: Case, folder: Path) -> DataSink:
     return sink
 
 
-def told(case: Case, name: str) -> str:
-    """Return how an error names the destination of a file."""
+def destination_in_error(case: Case, name: str) -> str:
+    """Return the text by which an error names the destination of a file."""
     try:
         return repr(ROOT + case.destination(name))
     except IndexError:
         return "leaves its bucket"
 
 
-def squeezed(text: str) -> str:
-    """Return a text without empty parts of paths, which rules may leave or not."""
+def merge_slashes(text: str) -> str:
+    """Merge repeated slashes, which substitutions may leave."""
     return re.sub("/+", "/", text)
 
 
-def check_refusal(sink: DataSink, bucket: Bucket, kind: type[Exception], told: list[str]) -> None:
+def check_error(sink: DataSink, bucket: Bucket, kind: type[Exception], texts: list[str]) -> None:
     sink.inputs.s3_endpoint_url = bucket.meta.client.meta.endpoint_url
     with pytest.raises(kind) as caught:
         sink.run()
-    message = squeezed(str(caught.value))
-    assert all(squeezed(text) in message for text in told)
+    message = merge_slashes(str(caught.value))
+    assert all(merge_slashes(text) in message for text in texts)
     assert list(bucket.objects.all()) == []
 
 
-def seaweedfs_takes(key: bytes) -> bool:
+def seaweedfs_accepts(key: bytes) -> bool:
     return b"\\" not in key and all(len(part) <= LONGEST_NAME for part in key.split(b"/"))
 
 
 def check_stored(sink: DataSink, case: Case, moto: Bucket, seaweedfs: Bucket) -> None:
     wanted = {case.key(name): name for name in case.names}
     bucket = seaweedfs if any(b"\n" in key for key in wanted) else moto
-    assume(bucket is moto or all(map(seaweedfs_takes, wanted)))
+    assume(bucket is moto or all(map(seaweedfs_accepts, wanted)))
     sink.inputs.s3_endpoint_url = bucket.meta.client.meta.endpoint_url
     try:
         reported: Any = sink.run().outputs.out_file

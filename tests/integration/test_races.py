@@ -24,12 +24,12 @@ _fork = multiprocessing.get_context("fork")
 
 
 def content(process: int, name: str) -> bytes:
-    """Return what each process has for a name: bytes of its own, and a length of its own."""
+    """Return bytes that differ for each process and name, also in length."""
     return b"%d %s " % (process, name.encode()) * (500 + 5000 * process)
 
 
 def make_sources(directory: Path, process: int) -> list[str]:
-    """Write what one process sinks: files, links to others of them, a directory."""
+    """Write the sources of one process: files, links to them, and a directory."""
     (directory / "folder").mkdir(parents=True)
     for name in ("plain.dat", "other.dat", "folder/inside.dat"):
         (directory / name).write_bytes(content(process, name))
@@ -38,8 +38,8 @@ def make_sources(directory: Path, process: int) -> list[str]:
     return [str(directory / name.partition("/")[0]) for name in NAMES]
 
 
-def sink_often(sources: list[str], rounds: int, inputs: dict[str, Any]) -> None:
-    """Sink the same files again and again, with hard links and without."""
+def run_sinks(sources: list[str], rounds: int, inputs: dict[str, Any]) -> None:
+    """Deliver the same files several times, with and without hard links."""
     for number in range(rounds):
         sink = DataSink(local_hardlink=number % 2 == 0, **inputs)
         sink.inputs.out = sources
@@ -49,7 +49,7 @@ def sink_often(sources: list[str], rounds: int, inputs: dict[str, Any]) -> None:
 def in_processes(
     task: Callable[..., None], arguments: list[tuple[object, ...]], meanwhile: Callable[[], object]
 ) -> None:
-    """Run `task` in as many processes as there are arguments; raise what any of them raises."""
+    """Run `task` in one process for each item of `arguments`; raise the first error."""
     with ProcessPoolExecutor(len(arguments), mp_context=_fork) as pool:
         futures = [pool.submit(task, *each) for each in arguments]
         while not all(future.done() for future in futures):
@@ -80,10 +80,10 @@ def test_many_processes_write_the_same_files(workdir: Path, count: Count, record
         for name in NAMES:
             path = out / "out" / name
             looks += path.exists()
-            assert not path.exists() or path.read_bytes() in wanted[name], f"{name} is torn"
+            assert not path.exists() or path.read_bytes() in wanted[name], f"{name} is incomplete"
 
     inputs = {"base_directory": str(out)}
-    in_processes(sink_often, [(each, rounds, inputs) for each in sources], look)
+    in_processes(run_sinks, [(each, rounds, inputs) for each in sources], look)
     look()
     for process in range(PROCESSES):
         for name in ("plain.dat", "other.dat", "hard.dat", "folder/inside.dat"):
@@ -113,12 +113,12 @@ def test_many_processes_write_the_same_objects(
 
     def look() -> None:
         nonlocal looks
-        there = contents(bucket)
-        looks += len(there)
-        for key, data in there.items():
-            assert data in variants(key.removeprefix("out/")), f"{key} is torn"
+        found = contents(bucket)
+        looks += len(found)
+        for key, data in found.items():
+            assert data in variants(key.removeprefix("out/")), f"{key} is incomplete"
 
-    in_processes(sink_often, [(each, rounds, inputs) for each in sources], look)
+    in_processes(run_sinks, [(each, rounds, inputs) for each in sources], look)
     look()
     assert sorted(contents(bucket)) == sorted(f"out/{name}" for name in NAMES)
     record(
@@ -132,7 +132,7 @@ def test_many_processes_write_the_same_objects(
 
 
 def send_own(process: int, directory: Path, runs: int, inputs: dict[str, Any]) -> None:
-    """Send files that nobody else has to a prefix that nobody else writes to."""
+    """Send files of this process to a prefix that only this process uses."""
     path = directory / f"{process}.dat"
     for number in range(runs):
         path.write_bytes(content(process, str(number)))
@@ -142,7 +142,7 @@ def send_own(process: int, directory: Path, runs: int, inputs: dict[str, Any]) -
 
 @contextmanager
 def threads_that_send(directory: Path, inputs: dict[str, Any]) -> Iterator[list[int]]:
-    """Send from two threads; yield how many files each has sent so far."""
+    """Send from two threads; yield the number of files that each has sent so far."""
     finished = threading.Event()
     sent = [0, 0]
 
@@ -168,7 +168,7 @@ def test_clients_across_forks(
     count: Count,
     record: Record,
 ) -> None:
-    """The parent's client is warm, and its threads go on sending while children are forked."""
+    """Children are forked while threads of the parent send through its open client."""
     runs = count(200, 20)
     send_own(PROCESSES, workdir, 1, inputs)
     with threads_that_send(workdir, inputs) as sent:
