@@ -57,25 +57,32 @@ def test_a_single_item_may_have_its_own_thread() -> None:
     assert thread is not threading.main_thread()
 
 
-@pytest.mark.parametrize("own_thread", [False, True])
-def test_an_interrupt_while_a_thread_is_started_waits_for_it(
-    own_thread: bool, monkeypatch: pytest.MonkeyPatch
+def threads_of_calls() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "datasink"]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_interrupt_while_a_thread_is_started_waits_for_all_threads(
+    threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start, ended = threading.Thread.start, []
+    start, begun, ended = threading.Thread.start, [], []
 
     def interrupted(thread: threading.Thread) -> None:
         start(thread)
-        threading.Event().wait(0.1)
-        raise KeyboardInterrupt
+        if len(threads_of_calls()) == threads:
+            threading.Event().wait(0.1)  # a thread that was started before is at work
+            raise KeyboardInterrupt
 
     def work(_: int) -> None:
+        begun.append(True)
         threading.Event().wait(0.5)
         ended.append(True)
 
     monkeypatch.setattr(threading.Thread, "start", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        parallel_map(work, range(4), threads=1 if own_thread else 2, own_thread=own_thread)
-    assert ended == [True]
+        parallel_map(work, range(4), threads=threads, own_thread=True)
+    assert (len(begun), len(ended)) == (threads - 1, threads - 1)
+    assert threads_of_calls() == []
 
 
 @pytest.mark.parametrize("in_pool", [False, True])

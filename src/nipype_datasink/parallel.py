@@ -97,79 +97,30 @@ def parallel_map(
     threads = min(threads, len(items))
     if threads < 2 and not own_thread:
         return [function(item) for item in items]
-    work = _SharedWork(function, items, daemon=abandon)
+    results: dict[int, _Result] = {}
+    # Every thread takes its next item from here. No lock is needed: `next` of `enumerate` and
+    # setting a key are each one operation, which neither a thread nor a signal can interrupt.
+    remaining = iter(enumerate(items))
+
+    def work() -> None:
+        try:
+            for index, item in remaining:
+                results[index] = function(item)
+        finally:
+            _exhaust(remaining)  # after an error, no thread takes another item
+
+    pool = Pool(max(threads, 1), daemon=abandon)
     try:
-        work.start(max(threads, 1))
-        for worker in work.workers:
+        for worker in [pool.submit(work) for _ in range(max(threads, 1))]:
             wait_for_result(worker)
     except BaseException:
-        work.cancel()
+        _exhaust(remaining)
+        pool.shutdown(wait=False, cancel_futures=True)
         on_interrupt()
-        if not abandon:
-            work.wait()
         raise
-    return [work.results[index] for index in range(len(items))]
-
-
-class _SharedWork:
-    """Items that several threads work on; each thread takes the next item when it is free."""
-
-    def __init__(
-        self, function: Callable[[Any], Any], items: Sequence[Any], *, daemon: bool
-    ) -> None:
-        # No lock guards these values. Setting a key, appending to a list, and `next` of `enumerate`
-        # are each one operation, which neither another thread nor a signal can interrupt.
-        self.results: dict[int, Any] = {}
-        self.workers: list[Future[None]] = []
-        self._running: list[Future[None]] = []
-        self._remaining = iter(enumerate(items))
-        self._function = function
-        self._daemon = daemon
-        self._cancelled = threading.Event()
-        self._cancel_events = (*_cancel_events(), self._cancelled)
-
-    def start(self, threads: int) -> None:
-        """Start the threads, or as many as the system allows; with none, do the work here."""
-        for _ in range(threads):
-            worker: Future[None] = Future()
-            thread = threading.Thread(
-                target=self._run, args=[worker], name="datasink", daemon=self._daemon
-            )
-            if not _start(thread):
-                break
-            self.workers.append(worker)
-        if not self.workers:
-            self._work()
-
-    def cancel(self) -> None:
-        """Cancel the items in work, and let no thread take another."""
-        self._cancelled.set()
-        _exhaust(self._remaining)
-
-    def wait(self) -> None:
-        """Wait for the threads.
-
-        An interrupt may come after a thread was started and before `start` knows it. Therefore
-        each thread registers itself in `_running`; one that does so later finds no items.
-        """
-        wait(self._running)
-
-    def _run(self, worker: Future[None]) -> None:
-        self._running.append(worker)
-        _current_thread.cancel_events = self._cancel_events
-        try:
-            self._work()
-        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
-            worker.set_exception(error)
-        else:
-            worker.set_result(None)
-
-    def _work(self) -> None:
-        try:
-            for index, item in self._remaining:
-                self.results[index] = self._function(item)
-        finally:
-            _exhaust(self._remaining)  # after an error, no thread takes another item
+    finally:
+        pool.shutdown(wait=not abandon)
+    return [results[index] for index in range(len(items))]
 
 
 def _start(thread: threading.Thread) -> bool:
@@ -204,10 +155,13 @@ class Pool(Executor):
     ----------
     max_workers
         Largest number of threads.
+    daemon
+        Let the interpreter end while the threads run.
     """
 
-    def __init__(self, max_workers: int) -> None:
+    def __init__(self, max_workers: int, *, daemon: bool = False) -> None:
         self._max_workers = max_workers
+        self._daemon = daemon
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()  # None ends a thread
         self._threads: list[threading.Thread] = []  # guarded by the lock
         self._lock = threading.Lock()
@@ -239,7 +193,7 @@ class Pool(Executor):
         if cancel_futures:
             self._cancelled.set()
         for _ in self._threads:
-            self._calls.put(None)
+            self._calls.put(None)  # a second call of `shutdown` puts too many, which does no harm
         if not wait:
             return
         try:
@@ -270,7 +224,7 @@ class Pool(Executor):
         """Start another thread unless there are enough; return whether there is any."""
         with self._lock:
             if len(self._threads) < self._max_workers:
-                thread = threading.Thread(target=self._run, name="datasink")
+                thread = threading.Thread(target=self._run, name="datasink", daemon=self._daemon)
                 # Before the start: an interrupt may arrive in it, and `_join` must know the thread.
                 self._threads.append(thread)
                 if not _start(thread):
