@@ -14,6 +14,7 @@ from nipype_datasink.planning.addresses import (
     check_bucket_name,
     check_container,
     check_no_password,
+    expand_home,
     parse_location,
     remove_passwords,
 )
@@ -253,3 +254,44 @@ def test_an_address_without_a_password_is_accepted(address: str) -> None:
 )
 def test_passwords_are_removed_from_text(text: str, shown: str) -> None:
     assert remove_passwords(text) == shown
+
+
+def test_a_lone_surrogate_is_an_error() -> None:
+    with pytest.raises(SettingsError, match=r"^local_copy .* contains a lone surrogate"):
+        parse_location("/o\ud800", "local_copy")
+
+
+@pytest.mark.parametrize("path", ["~no-such-user", "~no-such-user/keys/aws.csv"])
+def test_the_error_for_an_unknown_home_directory_names_the_user(path: str) -> None:
+    with pytest.raises(SettingsError, match="of '~no-such-user' is not known") as caught:
+        expand_home(path, "creds_path")
+    assert "or './~no-such-user' for a folder" in str(caught.value)
+
+
+def test_a_password_may_contain_an_at_sign() -> None:
+    with pytest.raises(SettingsError, match=r"the address of 'minio\.lab' contains") as caught:
+        check_no_password("https://me:pass@word@minio.lab", "s3_endpoint_url")
+    assert "word@" not in str(caught.value)
+    assert str(caught.value).endswith("use creds_path, s3_profile or the environment")
+
+
+def test_a_container_must_not_contain_a_nul_character() -> None:
+    with pytest.raises(SettingsError, match="contains a NUL character"):
+        check_container("sub\0")
+
+
+def test_the_error_for_an_address_as_container_ends_with_what_to_do() -> None:
+    with pytest.raises(SettingsError, match=r"; set base_directory to it$"):
+        check_container("s3://bucket")
+
+
+def test_a_path_made_from_the_arn_of_an_access_point_is_an_error_with_the_arn() -> None:
+    arn = "arn:aws:s3:us-east-1:123456789012:accesspoint:my-point"
+    with pytest.raises(SettingsError, match=f"for 's3://{arn}/out', set") as caught:
+        parse_location(f"/work/{arn}/out")
+    assert str(caught.value).endswith(": os.path.abspath and pathlib.Path change addresses")
+
+
+def test_the_error_for_a_path_made_from_another_address_says_what_to_use() -> None:
+    with pytest.raises(SettingsError, match=r"; use a directory or 's3://bucket/prefix'$"):
+        parse_location("/work/gs:/b")

@@ -164,3 +164,9 @@ def test_a_path_leaves_the_bucket_only_if_it_goes_above_it(path: str) -> None:
     climbs = posixpath.normpath(f"./{path}").startswith("..")
     with pytest.raises(DestinationError) if climbs else nullcontext():
         S3Prefix("bucket").key(f"s3://bucket/{path}/f")
+
+
+def test_a_lone_surrogate_in_a_destination_is_an_error() -> None:
+    with pytest.raises(DestinationError, match="contains a lone surrogate") as caught:
+        LocalDirectory("/o").resolve("/o/\ud800")
+    assert str(caught.value).endswith("cannot contain; change it by a substitution")

@@ -303,3 +303,27 @@ def test_a_file_of_unknown_size_is_read_to_its_end() -> None:
     assert version.stat().st_size == 0
     assert matches(digest_of(hashlib.md5(version.read_bytes()).hexdigest()), str(version))
     assert not matches(digest_of(hashlib.md5().hexdigest()), str(version))
+
+
+def test_only_quotes_are_removed_from_an_etag() -> None:
+    assert digest_from_etag(f'"X{MD5_OF_ABC}X"') is None
+
+
+def test_the_digest_of_an_etag_is_named_so() -> None:
+    assert digest_of(MD5_OF_ABC).name == "ETag"
+
+
+@pytest.mark.parametrize("encryption", ["aws:kms", "aws:kms:dsse"])
+def test_the_etag_of_a_response_under_kms_is_no_digest(encryption: str) -> None:
+    response = {"ETag": MD5_OF_ABC, "ServerSideEncryption": encryption}
+    assert digests_from_response(response) == []
+
+
+def test_parts_may_be_larger_than_the_blocks_that_are_read(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 2735  # 700,160 bytes: three parts, and blocks of 262,144
+    (tmp_path / "file").write_bytes(content)
+    found = [
+        digest_of(multipart_etag(content, 300_000)),
+        digest_of(hashlib.md5(content).hexdigest()),
+    ]
+    assert compare_digests(found, str(tmp_path / "file"), 300_000) == [True, True]

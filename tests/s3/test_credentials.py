@@ -371,3 +371,29 @@ def test_the_aliases_to_choose_from_are_named() -> None:
 def test_the_only_alias_counts_even_if_it_is_the_public_one() -> None:
     content = json.dumps({"aliases": {"play": MC["aliases"]["play"]}})
     assert parse_credentials(content.encode()).access_key_id == "Q3AM3UQ867SPQ"
+
+
+def test_a_title_above_settings_is_ignored() -> None:
+    content = f"Access key\nAWSAccessKeyId={KEY_ID}\nAWSSecretKey={SECRET}\n"
+    assert parse_credentials(content.encode()) == KEYS
+
+
+def test_a_row_may_lack_its_last_cells() -> None:
+    content = f"Access key ID,Secret access key,Session token\n{KEY_ID},{SECRET}\n"
+    assert parse_credentials(content.encode()) == KEYS
+
+
+def test_a_row_with_too_many_cells_but_no_key_id_has_no_key() -> None:
+    with pytest.raises(CredentialsError, match="no access key ID"):
+        parse_credentials(b"User name,Secret access key\nme,secret,and more\n")
+
+
+def test_invalid_json_is_called_so() -> None:
+    with pytest.raises(CredentialsError, match="not valid JSON; expected one of AWS's formats"):
+        parse_credentials(b'{"AccessKeyId": ')
+
+
+@pytest.mark.parametrize("half", [{"accessKey": "A"}, {"secretKey": "S", "accessKey": ""}])
+def test_an_alias_with_half_an_access_key_is_ignored(half: dict[str, str]) -> None:
+    content = json.dumps({"aliases": {"half": half, "lab": MC["aliases"]["lab"]}})
+    assert parse_credentials(content.encode()) == KEYS

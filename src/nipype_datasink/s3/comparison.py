@@ -223,7 +223,7 @@ def compare_digests(
     with FileIO(path) as file:
         while not is_last:
             of_part = [expected[index].make_hash() for index in in_parts]
-            count = _hash_block(file, [*whole, *of_part], part_size if in_parts else None)
+            count = _hash_block(file, [*whole, *of_part], part_size)
             is_last = part_size is None or count < part_size
             if count or not part_count:  # an empty file has one part
                 part_count += 1
@@ -237,12 +237,9 @@ def compare_digests(
 
 def _hash_block(file: FileIO, hashes: Sequence[_Hash], size: int | None) -> int:
     """Hash the next `size` bytes, or all that are left; return how many bytes there were."""
-    buffer = memoryview(bytearray(_BLOCK_BYTES if size is None else min(size, _BLOCK_BYTES)))
+    buffer = memoryview(bytearray(_BLOCK_BYTES))
     total = 0
-    while size is None or total < size:
-        count = file.readinto(buffer if size is None else buffer[: size - total])
-        if not count:
-            break
+    while count := file.readinto(buffer if size is None else buffer[: size - total]):
         raise_if_cancelled()
         for hash_ in hashes:
             hash_.update(buffer[:count])
