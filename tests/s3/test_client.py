@@ -23,7 +23,7 @@ from moto import mock_aws
 
 from nipype_datasink import CredentialsError, DataSink, S3Error, SettingsError
 from nipype_datasink.s3.client import ClientOptions, forget_clients, open_bucket
-from nipype_datasink.s3.credentials import Keys, read_credentials
+from nipype_datasink.s3.credentials import Keys
 from tests.conftest import contents
 from tests.s3.conftest import response
 from tests.stores import ACCESS_KEY, SECRET_KEY
@@ -133,14 +133,6 @@ def test_creds_path_is_read_again_when_it_has_changed(
         assert signers(wire) == {key}
 
 
-def test_a_home_directory_in_creds_path_is_expanded(
-    workdir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(workdir))
-    (workdir / "keys").write_text("AWSAccessKeyId=AKIAFILE\nAWSSecretKey=secret\n")
-    assert read_credentials("~/keys") == Keys("AKIAFILE", "secret")
-
-
 def test_requests_are_signed_with_the_keys_of_a_profile(
     remote: DataSink, workdir: Path, wire: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,20 +238,6 @@ def test_a_bad_creds_path_is_an_error_whatever_the_environment_holds(
     with pytest.raises(CredentialsError, match=str(workdir / "keys")):
         remote.run()
     assert wire == []
-
-
-def test_the_error_for_a_relative_creds_path_shows_its_absolute_path(workdir: Path) -> None:
-    with pytest.raises(CredentialsError) as caught:
-        read_credentials("keys.csv")
-    assert f"(tried {str(workdir / 'keys.csv')!r}; a node runs" in str(caught.value)
-    with pytest.raises(CredentialsError) as caught:
-        read_credentials("/nowhere/keys.csv")
-    assert "tried" not in str(caught.value)
-
-
-def test_a_creds_path_in_an_unknown_home_directory_is_an_error(workdir: Path) -> None:
-    with pytest.raises(SettingsError, match="creds_path '~nobody-of-that-name/keys'"):
-        read_credentials("~nobody-of-that-name/keys")
 
 
 def test_requests_are_signed_for_the_region(

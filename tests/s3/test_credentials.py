@@ -9,14 +9,16 @@ import itertools
 import json
 import pickle
 import string
+import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nipype_datasink import CredentialsError
-from nipype_datasink.s3.credentials import Keys, parse_credentials
+from nipype_datasink import CredentialsError, SettingsError
+from nipype_datasink.s3.credentials import Keys, parse_credentials, read_credentials
 
 KEY_ID = "ABCDEFGHIJKLMNOP"
 SECRET = "zyx123wvu456/ABC890+gHiJk"
@@ -397,3 +399,59 @@ def test_invalid_json_is_called_so() -> None:
 def test_an_alias_with_half_an_access_key_is_ignored(half: dict[str, str]) -> None:
     content = json.dumps({"aliases": {"half": half, "lab": MC["aliases"]["lab"]}})
     assert parse_credentials(content.encode()) == KEYS
+
+
+def test_a_home_directory_in_creds_path_is_expanded(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(workdir))
+    (workdir / "keys").write_text("AWSAccessKeyId=AKIAFILE\nAWSSecretKey=secret\n")
+    assert read_credentials("~/keys") == Keys("AKIAFILE", "secret")
+
+
+def test_the_error_for_a_relative_creds_path_shows_its_absolute_path(workdir: Path) -> None:
+    with pytest.raises(CredentialsError) as caught:
+        read_credentials("keys.csv")
+    assert f"(tried {str(workdir / 'keys.csv')!r}; a node runs" in str(caught.value)
+    with pytest.raises(CredentialsError) as caught:
+        read_credentials("/nowhere/keys.csv")
+    assert "tried" not in str(caught.value)
+
+
+def test_a_creds_path_in_an_unknown_home_directory_is_an_error(workdir: Path) -> None:
+    with pytest.raises(SettingsError, match="creds_path '~nobody-of-that-name/keys'"):
+        read_credentials("~nobody-of-that-name/keys")
+
+
+def test_the_error_for_an_unreadable_file_gives_the_reason_and_what_to_do() -> None:
+    with pytest.raises(CredentialsError) as caught:
+        read_credentials("/nowhere/keys.csv")
+    message = str(caught.value)
+    assert message.startswith(
+        "creds_path '/nowhere/keys.csv' cannot be read: No such file or directory. Set it to"
+    )
+    assert message.endswith(
+        "the file that AWS gave you, or leave it unset to use the environment or a profile"
+    )
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
+def test_the_error_for_a_file_without_keys_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.touch()
+    with pytest.raises(CredentialsError) as caught:
+        read_credentials(str(path))
+    assert str(caught.value) == f"creds_path {str(path)!r} cannot be used: it is empty"
+
+
+def test_a_large_file_is_not_read_into_memory(tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(64 << 20)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CredentialsError, match="it is not text"):
+            read_credentials(str(path))
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
