@@ -99,7 +99,7 @@ def test_a_source_that_the_same_run_would_deliver_is_named_so(workdir: Path) -> 
     file(workdir / "a")
     plan = plan_for({"x": "a", "y": ["out/x/a", "no.ne"]}, out(workdir))
     assert [str(problem) for problem in plan.missing] == [
-        f"y: {workdir}/out/x/a did not exist before this same sink delivered it; "
+        f"y: {workdir}/out/x/a does not exist until this sink has delivered it; "
         "use two sinks, one after the other",
         f"y: {workdir}/no.ne does not exist",
     ]

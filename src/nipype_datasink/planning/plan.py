@@ -1,4 +1,4 @@
-"""Where every file of a sink goes: plain values, made before anything is written."""
+"""Decide where every file of a sink goes, before anything is written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Delivery", "FileTransfer", "Plan", "make_plan", "resolve_parent"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileTransfer:
-    """One file and the place it goes to."""
+    """One file and its destination."""
 
     source: str
     """Absolute path."""
@@ -31,17 +31,19 @@ class FileTransfer:
     """Path without links in its directories, or ``s3://bucket/key``."""
 
     size: int
-    """In bytes, when the plan was made."""
+    """Size in bytes, when the plan was made."""
 
     linkable: bool = False
-    """Whether nipype would make a hard link. True for single files and their companions."""
+    """Whether the file may become a hard link: single files and companions may, as with nipype."""
 
     def __hash__(self) -> int:
-        return hash(self.destination)  # text keeps its hash, and a plan has each destination once
+        # Faster than a hash of all fields, as Python caches the hash of a string. A plan has each
+        # destination only once.
+        return hash(self.destination)
 
     @property
     def key(self) -> str:
-        """Key of the object, where the destination is one of S3."""
+        """Key of the object, if the destination is in S3."""
         return self.destination.split("/", 3)[3]
 
 
@@ -56,49 +58,46 @@ class Delivery:
     """Absolute path of a file or directory."""
 
     destination: str
-    """As ``out_file`` reports it."""
+    """Destination as ``out_file`` reports it."""
 
     location: Location
-    """Base directory (or ``local_copy``) and container that it goes below."""
+    """Base directory (or ``local_copy``) and container that the destination is below."""
 
     transfers: tuple[FileTransfer, ...]
-    """Its file; its file and companions; or all files of its directory."""
+    """Files to transfer: the file and its companions, or all files of the directory."""
 
     directories: tuple[str, ...] = ()
-    """Directories that exist afterwards, even where they hold no file."""
+    """Directories to create, those without files included."""
 
     cleared_folder: str | None = None
-    """Folder in which nothing else remains afterwards (``remove_dest_dir``)."""
+    """Folder from which all other files are removed (``remove_dest_dir``)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All deliveries of a sink, in the order of ``out_file``.
-
-    ``str(plan)`` shows where everything goes.
-    """
+    """All deliveries of a sink; ``str(plan)`` shows the destination of each file."""
 
     deliveries: tuple[Delivery, ...]
-    """In the order of ``out_file``."""
+    """Deliveries in the order of ``out_file``."""
 
     missing: tuple[Problem, ...] = ()
-    """Sources that do not exist; they withhold nothing else."""
+    """Sources that do not exist. Everything else is still delivered."""
 
     left_out: tuple[Problem, ...] = ()
-    """Texts that name no file and are no paths, such as the identifier of a subject."""
+    """Texts that are not paths of existing files, such as the identifier of a subject."""
 
     def without_removals(self) -> Plan:
-        """Return this plan without what `remove_dest_dir` would remove."""
+        """Return this plan without the removals of `remove_dest_dir`."""
         kept = tuple(replace(item, cleared_folder=None) for item in self.deliveries)
         return replace(self, deliveries=kept)
 
     def for_location(self, location: Location) -> Plan:
-        """Return the part of this plan that goes below `location`."""
+        """Return a plan with the deliveries below `location`."""
         return Plan(tuple(item for item in self.deliveries if item.location == location))
 
     @property
     def transfers(self) -> tuple[FileTransfer, ...]:
-        """Files to transfer, each destination once."""
+        """Files to transfer; each destination occurs once."""
         unique = {
             transfer.destination: transfer
             for delivery in reversed(self.deliveries)

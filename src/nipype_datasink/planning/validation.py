@@ -61,7 +61,7 @@ def make_valid_plan(
     sources = [item for item in sources if item[1].exists]
     plan = make_plan(sources, rules)
     _check_plan(plan, sources)
-    missing = [_with_hint(problem, inputs) for problem in _explained(problems, plan)]
+    missing = [_with_hint(problem, inputs) for problem in _explain_missing(problems, plan)]
     return replace(
         plan, missing=tuple(dict.fromkeys(missing)), left_out=tuple(dict.fromkeys(left_out))
     )
@@ -93,10 +93,10 @@ def _source_error(problems: Sequence[Problem], inputs: Collection[str]) -> Sourc
     return SourceError("\n".join(["nothing was written, because this cannot be sunk:", *lines]))
 
 
-def _explained(problems: Sequence[Problem], plan: Plan) -> list[Problem]:
-    """Explain each missing source that the same run would deliver."""
+def _explain_missing(problems: Sequence[Problem], plan: Plan) -> list[Problem]:
+    """Return the problems; of a source that this run itself delivers, say so."""
     delivered = {transfer.destination for transfer in plan.transfers}
-    why = "did not exist before this same sink delivered it; use two sinks, one after the other"
+    why = "does not exist until this sink has delivered it; use two sinks, one after the other"
     return [replace(item, why=why) if item.what in delivered else item for item in problems]
 
 
