@@ -1,4 +1,4 @@
-"""Every input can be set on the sink itself, and nothing of nipype's is in its way."""
+"""Test that every input is also an attribute of the sink, and nipype's attributes stay."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nipype_datasink import DataSink, DataSinkInputSpec, SettingsError
 from nipype_datasink.inputs import known_inputs
 
 
-def made(**inputs: Any) -> DataSink:
+def make_sink(**inputs: Any) -> DataSink:
     return DataSink(**inputs)
 
 
@@ -54,14 +54,14 @@ def test_every_input_is_an_attribute(name: str) -> None:
     assert not sink.inputs._outputs
 
 
-def test_an_attribute_shows_the_input() -> None:
+def test_attribute_returns_the_input() -> None:
     sink = DataSink(base_directory="out")
     assert sink.base_directory == "out"
     assert not isdefined(sink.local_copy)
     assert DataSink.base_directory.__doc__ == "The input ``base_directory``."
 
 
-def test_nipypes_own_attributes_stay() -> None:
+def test_attributes_of_nipype_are_unchanged() -> None:
     theirs, ours = upstream.DataSink(), DataSink()
     assert vars(theirs).keys() == vars(ours).keys()
     for name in ("resource_monitor", "ignore_exception", "input_spec", "version"):
@@ -70,7 +70,7 @@ def test_nipypes_own_attributes_stay() -> None:
     assert DataSink.input_spec is DataSinkInputSpec
 
 
-def test_a_value_of_the_wrong_type_is_refused() -> None:
+def test_value_of_the_wrong_type_is_an_error() -> None:
     with pytest.raises(traits.TraitError):
         DataSink().base_directory = 5
 
@@ -84,7 +84,7 @@ def test_inputs_of_a_subclass_are_attributes_too() -> None:
     assert Own.strip_dir == "the class's own"
 
 
-def test_a_subclass_may_keep_something_of_its_own_by_the_name_of_an_input() -> None:
+def test_subclass_may_have_an_attribute_with_the_name_of_an_input() -> None:
     sink = KeepsItsContainer(3)
     assert sink.container == 3
     assert not isdefined(sink.inputs.container)
@@ -93,13 +93,13 @@ def test_a_subclass_may_keep_something_of_its_own_by_the_name_of_an_input() -> N
     assert (sink.container, sink.inputs.container) == ("sub", "sub")
 
 
-def test_an_attribute_that_is_not_there_yet_is_said() -> None:
+def test_attribute_before_the_constructor_is_an_error() -> None:
     bare = DataSink.__new__(DataSink)
     with pytest.raises(AttributeError, match="has no attribute 'container' yet"):
         _ = bare.container
 
 
-def test_copies_and_pickles_keep_what_was_set(workdir: Path) -> None:
+def test_copies_and_pickles_keep_attributes(workdir: Path) -> None:
     (workdir / "a").write_text("a")
     sink = DataSink()
     sink.base_directory = workdir / "out"
@@ -111,23 +111,23 @@ def test_copies_and_pickles_keep_what_was_set(workdir: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["base_directory", "container", "local_copy", "creds_path"])
-@pytest.mark.parametrize("way", ["constructor", "input", "attribute", "run", "node"])
-def test_a_path_may_be_a_path(name: str, way: str, workdir: Path) -> None:
+@pytest.mark.parametrize("method", ["constructor", "input", "attribute", "run", "node"])
+def test_path_object_becomes_text(name: str, method: str, workdir: Path) -> None:
     path = Path("sub/out")
-    sink = made(**{name: path} if way == "constructor" else {})
-    if way == "input":
+    sink = make_sink(**{name: path} if method == "constructor" else {})
+    if method == "input":
         setattr(sink.inputs, name, path)
-    elif way == "attribute":
+    elif method == "attribute":
         setattr(sink, name, path)
-    elif way == "run":
+    elif method == "run":
         sink.run(**{name: path})
-    elif way == "node":
+    elif method == "node":
         Node(sink, name="sink").set_input(name, path)
     assert getattr(sink.inputs, name) == "sub/out"
 
 
 class AddressPath:
-    """A path of another library, which reads files for ``os.fspath``."""
+    """A path class of another library, whose ``__fspath__`` must not be called."""
 
     def __fspath__(self) -> str:
         raise AssertionError
@@ -136,24 +136,24 @@ class AddressPath:
         return "s3://bucket/out"
 
 
-def test_a_path_that_stands_for_an_address_becomes_it() -> None:
+def test_path_object_of_an_address_becomes_the_address() -> None:
     assert DataSink(base_directory=AddressPath()).base_directory == "s3://bucket/out"
 
 
-def test_a_path_that_is_sunk_stays_a_path() -> None:
+def test_path_object_in_a_field_is_kept() -> None:
     sink = DataSink(infields=["x"], x=Path("a"))
     sink.inputs.y = Path("b")
     assert sink.inputs._outputs == {"x": Path("a"), "y": Path("b")}
 
 
 @pytest.mark.parametrize("base", ["out", Path("out"), b"out"])
-def test_a_base_directory_in_the_place_of_infields_is_refused(base: Any) -> None:
+def test_base_directory_passed_as_infields_is_an_error(base: Any) -> None:
     with pytest.raises(SettingsError, match=r"write DataSink\(base_directory='out'\)"):
         DataSink(base)
 
 
-def test_names_that_can_be_read_only_once_keep_their_values() -> None:
-    sink = made(infields=iter(["x"]), x="a")
+def test_infields_may_be_an_iterator() -> None:
+    sink = make_sink(infields=iter(["x"]), x="a")
     assert sink.inputs._outputs == {"x": "a"}
 
 
@@ -168,13 +168,11 @@ def test_names_that_can_be_read_only_once_keep_their_values() -> None:
         ("local_copy", "sftp://me:geheim@host/out", "host"),
     ],
 )
-@pytest.mark.parametrize("way", ["constructor", "input"])
-def test_an_address_with_a_password_is_refused_at_once(
-    name: str, value: str, host: str, way: str
-) -> None:
+@pytest.mark.parametrize("method", ["constructor", "input"])
+def test_address_with_a_password_is_an_error(name: str, value: str, host: str, method: str) -> None:
     sink = DataSink()
     with pytest.raises(SettingsError, match=f"{name}: the address of '{host}'") as caught:
-        made(**{name: value}) if way == "constructor" else setattr(sink.inputs, name, value)
+        make_sink(**{name: value}) if method == "constructor" else setattr(sink.inputs, name, value)
     assert "geheim" not in str(caught.value)
     assert "geheim" not in repr(sink.inputs)
 
@@ -188,5 +186,5 @@ def test_an_address_with_a_password_is_refused_at_once(
         ("s3_endpoint_url", "http://127.0.0.1:9000"),
     ],
 )
-def test_what_holds_no_password_is_taken(name: str, value: str) -> None:
-    assert getattr(made(**{name: value}), name) == value
+def test_at_signs_without_a_password_are_accepted(name: str, value: str) -> None:
+    assert getattr(make_sink(**{name: value}), name) == value

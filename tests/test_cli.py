@@ -1,4 +1,4 @@
-"""The command line."""
+"""Test the command line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def one_series(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(series, "_SERIES", series._SERIES[:1])
 
 
-def test_the_demo_needs_nothing_and_leaves_nothing(
+def test_demo_runs_without_arguments_and_leaves_no_files(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (workdir / "tmp").mkdir()
@@ -42,7 +42,7 @@ def test_the_demo_needs_nothing_and_leaves_nothing(
     assert dict(os.environ) == before
 
 
-def test_the_demo_tells_what_arrived_and_that_nothing_is_sent_twice(
+def test_demo_prints_what_was_delivered_and_that_nothing_is_resent(
     workdir: Path, one_series: None
 ) -> None:
     output = demo().output
@@ -53,7 +53,7 @@ def test_the_demo_tells_what_arrived_and_that_nothing_is_sent_twice(
     assert re.search(r"second run  11 files, 0 sent, .* 0 of them writes\)", output)
 
 
-def test_the_demo_sinks_into_the_users_bucket(
+def test_demo_writes_to_the_users_bucket(
     workdir: Path, endpoint: str, bucket: Bucket, one_series: None
 ) -> None:
     bucket.put_object(Key="try/mine.txt", Body=b"mine")
@@ -68,7 +68,7 @@ def test_the_demo_sinks_into_the_users_bucket(
     assert {"sub001/motion/sub001_motion.txt", "sub001/mean/mean.hdr"} < set(copies)
 
 
-def test_a_bucket_that_does_not_exist_is_one_line_of_error(
+def test_missing_bucket_is_an_error_of_one_line(
     workdir: Path, endpoint: str, credentials: None, one_series: None
 ) -> None:
     result = demo("--to", "s3://nowhere/try", "--endpoint-url", endpoint)
@@ -78,7 +78,7 @@ def test_a_bucket_that_does_not_exist_is_one_line_of_error(
     assert isinstance(result.exception, SystemExit)
 
 
-def test_a_place_on_disk_is_refused(workdir: Path) -> None:
+def test_demo_to_a_directory_is_an_error(workdir: Path) -> None:
     result = demo("--to", "out")
 
     assert result.exit_code == 2
@@ -86,7 +86,7 @@ def test_a_place_on_disk_is_refused(workdir: Path) -> None:
     assert tree(workdir) == {}
 
 
-def test_an_address_without_a_bucket_is_refused(workdir: Path) -> None:
+def test_endpoint_without_bucket_is_an_error(workdir: Path) -> None:
     result = demo("--endpoint-url", "http://127.0.0.1:9")
 
     assert result.exit_code == 2
@@ -101,7 +101,7 @@ def test_an_address_without_a_bucket_is_refused(workdir: Path) -> None:
     ],
     ids=["moto", "demo"],
 )
-def test_a_missing_package_is_named_with_the_command_that_installs_it(
+def test_missing_package_is_an_error_with_the_command_to_install_it(
     workdir: Path, monkeypatch: pytest.MonkeyPatch, module: str, message: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)

@@ -1,4 +1,4 @@
-"""Inputs that nipype's configuration sets: names, precedence, bad values."""
+"""Test options in nipype's configuration: names, precedence, invalid values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECTION = "execution"
 
 @pytest.fixture(autouse=True)
 def configuration() -> Iterator[None]:
-    """Take back what a test has set."""
+    """Remove the options that a test has set."""
     yield
     for option in list(config._sections[SECTION]):
         if option.startswith("datasink_"):
@@ -33,7 +33,7 @@ def sink(**inputs: Any) -> DataSink:
     return DataSink(base_directory=str(Path("out").resolve()), **inputs)
 
 
-def configured(sink: DataSink, name: str) -> object:
+def setting_of(sink: DataSink, name: str) -> object:
     return getattr(Settings.from_inputs(sink.inputs, for_s3=True), name)
 
 
@@ -52,15 +52,15 @@ def configured(sink: DataSink, name: str) -> object:
         ("datasink_container", "sub01", "container", ""),
     ],
 )
-def test_an_option_stands_for_an_input(option: str, text: str, name: str, value: object) -> None:
+def test_option_sets_an_input(option: str, text: str, name: str, value: object) -> None:
     config.set(SECTION, option, text)
-    assert configured(sink(), name) == value
+    assert setting_of(sink(), name) == value
 
 
-def test_a_value_that_cannot_be_read_is_named_and_not_shown() -> None:
+def test_unreadable_option_is_an_error_without_its_value() -> None:
     config.set(SECTION, "datasink_s3_region", "%(secret)s")
     with pytest.raises(SettingsError, match="datasink_s3_region cannot be read") as caught:
-        configured(sink(), "s3_region")
+        setting_of(sink(), "s3_region")
     assert "secret" not in str(caught.value)
 
 
@@ -74,23 +74,25 @@ def test_a_value_that_cannot_be_read_is_named_and_not_shown() -> None:
         ("datasink_s3_transfer_client", "curl", "'auto' or 'classic' or 'crt'"),
     ],
 )
-def test_a_value_that_makes_no_sense_is_named(option: str, text: str, expected: str) -> None:
+def test_invalid_option_is_an_error_with_allowed_values(
+    option: str, text: str, expected: str
+) -> None:
     config.set(SECTION, option, text)
     name = option.replace("datasink_missing", "sink_missing").removeprefix("datasink_")
     with pytest.raises(SettingsError) as caught:
-        configured(sink(), name)
+        setting_of(sink(), name)
     assert f"section [execution]: {option} = {text!r}" in str(caught.value)
     assert expected in str(caught.value)
 
 
-def test_a_bad_mode_is_an_error_even_where_nothing_is_missing(workdir: Path) -> None:
+def test_invalid_datasink_missing_is_an_error_without_missing_sources(workdir: Path) -> None:
     config.set(SECTION, "datasink_missing", "maybe")
     with pytest.raises(SettingsError, match="write 'error' or 'skip'"):
         sink().run()
 
 
 @pytest.mark.parametrize("where", ["global", "workflow"])
-def test_an_unknown_option_is_named(
+def test_unknown_option_logs_a_warning(
     where: str, workdir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     option = {"datasink_mising": "skip"}
@@ -102,7 +104,7 @@ def test_an_unknown_option_is_named(
     assert "there is no option datasink_mising; there are datasink_missing, " in warning
 
 
-def test_what_only_s3_needs_is_not_checked_on_disk(workdir: Path) -> None:
+def test_options_for_s3_are_not_checked_on_disk(workdir: Path) -> None:
     config.set(SECTION, "datasink_s3_max_concurrency", "many")
     assert sink().run().outputs.out_file == []
     with pytest.raises(SettingsError, match="datasink_s3_max_concurrency"):
@@ -131,19 +133,19 @@ def test_methods_called_without_a_run_read_the_options_for_s3(
         ("s3_transfer_client", {"bucket": object()}),
     ],
 )
-def test_an_input_wins_over_a_clashing_option(
+def test_conflicting_input_overrides_an_option(
     name: str, inputs: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     config.set(SECTION, f"datasink_{name}", "crt")
-    assert configured(sink(), name) == "crt"
+    assert setting_of(sink(), name) == "crt"
     clashing = DataSink(base_directory="s3://mybucket", **inputs)
-    assert configured(clashing, name) == (None if name != "s3_transfer_client" else "auto")
+    assert setting_of(clashing, name) == (None if name != "s3_transfer_client" else "auto")
     clashing.plan()
     assert caplog.messages == []
 
 
-def missing(kind: type[Node] = Node, **settings: Any) -> Node:
-    """A node of a sink whose only source does not exist."""
+def node_with_missing_source(kind: type[Node] = Node, **settings: Any) -> Node:
+    """Return a node of a sink whose only source does not exist."""
     node = kind(sink(infields=["x"]), name="datasink", **settings)
     node.inputs.x = ["/none/a"] if kind is MapNode else "/none/a"
     return node
@@ -164,7 +166,7 @@ SKIP, ERROR = {"datasink_missing": "skip"}, {"datasink_missing": "error"}
 
 
 @pytest.mark.parametrize(
-    ("everywhere", "workflow", "node", "asked", "fails"),
+    ("global_value", "workflow", "node", "explicit", "fails"),
     [
         pytest.param("error", SKIP, None, None, False, id="workflow-over-global"),
         pytest.param("skip", ERROR, None, None, True, id="strict-workflow-over-global"),
@@ -174,19 +176,19 @@ SKIP, ERROR = {"datasink_missing": "skip"}, {"datasink_missing": "error"}
         pytest.param("error", ERROR, ERROR, "skip", False, id="lenient-input-over-all"),
     ],
 )
-def test_the_nearest_wins(
-    everywhere: str,
+def test_precedence_of_input_node_workflow_and_global_configuration(
+    global_value: str,
     workflow: dict[str, str],
     node: dict[str, str] | None,
-    asked: str | None,
+    explicit: str | None,
     fails: bool,
     workdir: Path,
 ) -> None:
-    config.set(SECTION, "datasink_missing", everywhere)
-    sinking = missing()
+    config.set(SECTION, "datasink_missing", global_value)
+    sinking = node_with_missing_source()
     sinking.config = {SECTION: node} if node else None
-    if asked:
-        sinking.inputs.sink_missing = asked
+    if explicit:
+        sinking.inputs.sink_missing = explicit
     if fails:
         with pytest.raises(Exception, match="/none/a does not exist"):
             run_in_workflow(sinking, workflow)
@@ -204,14 +206,14 @@ def test_the_nearest_wins(
     ids=["linear", "fork", "spawn"],
 )
 @pytest.mark.parametrize("kind", [Node, MapNode], ids=["node", "mapnode"])
-def test_a_workflows_configuration_reaches_its_workers(
+def test_workflow_configuration_reaches_workers(
     kind: type[Node], plugin: dict[str, Any], workdir: Path
 ) -> None:
     settings = {"iterfield": ["x"]} if kind is MapNode else {}
-    run_in_workflow(missing(kind, **settings), SKIP, **plugin)
+    run_in_workflow(node_with_missing_source(kind, **settings), SKIP, **plugin)
 
 
-def test_a_bare_run_takes_the_global_configuration(workdir: Path) -> None:
+def test_run_without_node_uses_the_global_configuration(workdir: Path) -> None:
     bare = sink(x="/none/a", infields=["x"])
     with pytest.raises(MissingSourceError):
         bare.run()
@@ -219,8 +221,8 @@ def test_a_bare_run_takes_the_global_configuration(workdir: Path) -> None:
     assert bare.run().outputs.out_file == []
 
 
-class Asking(DataSink):
-    """A sink that notes which node runs it."""
+class RecordingSink(DataSink):
+    """A sink that records which node runs it."""
 
     nodes: ClassVar[list[Node | None]] = []
 
@@ -229,16 +231,20 @@ class Asking(DataSink):
         return super()._list_outputs()
 
 
-def test_the_calling_node_is_found(workdir: Path) -> None:
-    node = Node(Asking(base_directory=str(workdir / "out")), name="asking", base_dir=str(workdir))
-    Asking.nodes.clear()
+def test_calling_node_is_found(workdir: Path) -> None:
+    node = Node(
+        RecordingSink(base_directory=str(workdir / "out")), name="recording", base_dir=str(workdir)
+    )
+    RecordingSink.nodes.clear()
     node.run()
     node.interface.run()
-    assert Asking.nodes == [node, None]
+    assert RecordingSink.nodes == [node, None]
 
 
-def test_nipype_itself_takes_the_options(workdir: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_options_can_be_set_with_update_config(
+    workdir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING):
         config.update_config({SECTION: {"datasink_missing": "skip"}})
-    assert configured(sink(), "sink_missing") == "skip"
+    assert setting_of(sink(), "sink_missing") == "skip"
     assert caplog.messages == []

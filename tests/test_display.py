@@ -1,4 +1,4 @@
-"""Names of files as people see them."""
+"""Test that file names are shown with escapes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from nipype_datasink import CollisionError, DataSink, DataSinkError, SourceError
 from nipype_datasink.display import escaped, escaped_lines
 
-HOSTILE = "a\nnipype INFO: all is well\x1b[2J\r\u202e"
+UNSAFE_NAME = "a\nnipype INFO: all is well\x1b[2J\r\u202e"
 
 
 @given(st.text())
-def test_what_is_shown_can_be_printed_and_encoded(text: str) -> None:
+def test_escaped_text_is_printable_and_encodable(text: str) -> None:
     shown = escaped(text)
     assert shown.isprintable()
     shown.encode()
@@ -34,37 +34,37 @@ def test_what_is_shown_can_be_printed_and_encoded(text: str) -> None:
         ('it\'s "a"', 'it\'s "a"'),
     ],
 )
-def test_only_what_cannot_be_printed_is_escaped(text: str, shown: str) -> None:
+def test_only_unprintable_characters_are_escaped(text: str, shown: str) -> None:
     assert escaped(text) == shown
 
 
-def test_lines_of_a_message_stay_lines() -> None:
+def test_escaped_lines_keep_line_feeds() -> None:
     assert escaped_lines("a\x1b\nb\r") == "a\\x1b\nb\\r"
 
 
-def hostile(folder: Path, content: str = "x") -> str:
+def unsafe_file(folder: Path, content: str = "x") -> str:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / HOSTILE).write_text(content)
-    return str(folder / HOSTILE)
+    (folder / UNSAFE_NAME).write_text(content)
+    return str(folder / UNSAFE_NAME)
 
 
-def test_no_error_log_or_plan_shows_a_name_as_it_is(
+def test_names_are_escaped_in_errors_logs_and_plans(
     workdir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one, two = hostile(workdir / "1"), hostile(workdir / "2", "y")
-    (workdir / "blocked" / "x" / HOSTILE).mkdir(parents=True)
-    shown = [str(sink_of(workdir / "out", x=one).plan())]
+    one, two = unsafe_file(workdir / "1"), unsafe_file(workdir / "2", "y")
+    (workdir / "blocked" / "x" / UNSAFE_NAME).mkdir(parents=True)
+    shown = [str(make_sink(workdir / "out", x=one).plan())]
     causes: list[tuple[type[DataSinkError], DataSink]] = [
-        (CollisionError, sink_of(workdir / "out", x=[one, two])),
-        (SourceError, sink_of(workdir / "out", **{f"x{HOSTILE}": 3})),
-        (DataSinkError, sink_of(workdir / "out", x=f"{one}/gone")),
-        (DataSinkError, sink_of(workdir / "blocked", x=one)),
+        (CollisionError, make_sink(workdir / "out", x=[one, two])),
+        (SourceError, make_sink(workdir / "out", **{f"x{UNSAFE_NAME}": 3})),
+        (DataSinkError, make_sink(workdir / "out", x=f"{one}/gone")),
+        (DataSinkError, make_sink(workdir / "blocked", x=one)),
     ]
     for kind, sink in causes:
         with pytest.raises(kind) as caught:
             sink.run()
         shown.append(str(caught.value))
-    sink = sink_of(workdir / "out\x1b", x=one)
+    sink = make_sink(workdir / "out\x1b", x=one)
     sink.inputs.substitutions = [("/x/", "/z/")]
     sink.run()
     shown += [item.getMessage() for item in caplog.records]
@@ -77,18 +77,18 @@ def test_no_error_log_or_plan_shows_a_name_as_it_is(
     assert sum("sub: " in item for item in shown) == 1
 
 
-def sink_of(base: Path, **fields: object) -> DataSink:
+def make_sink(base: Path, **fields: object) -> DataSink:
     sink = DataSink(base_directory=str(base))
     for name, value in fields.items():
         setattr(sink.inputs, name, value)
     return sink
 
 
-def test_a_plan_is_silent_and_a_run_logs_each_substitution_once(
+def test_plan_logs_nothing_and_run_logs_each_substitution_once(
     workdir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (workdir / "a").write_text("a")
-    sink = sink_of(workdir / "out", x=[str(workdir / "a")])
+    sink = make_sink(workdir / "out", x=[str(workdir / "a")])
     sink.inputs.substitutions = [("/a", "/b")]
     sink.plan()
     assert not caplog.records

@@ -1,4 +1,4 @@
-"""Errors are what callers already catch, and reach other processes as they were raised."""
+"""Test that errors derive from builtins and can be pickled."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ CLASSES = [getattr(errors, name) for name in errors.__all__]
         ("CredentialsError", OSError),
     ],
 )
-def test_an_error_is_also_the_builtin(name: str, builtin: type[Exception]) -> None:
+def test_errors_derive_from_builtins(name: str, builtin: type[Exception]) -> None:
     kind = getattr(errors, name)
     assert issubclass(kind, DataSinkError)
     assert issubclass(kind, builtin)
 
 
-def test_trouble_with_s3_is_trouble_with_a_delivery() -> None:
+def test_s3_errors_are_delivery_errors() -> None:
     assert issubclass(errors.CredentialsError, S3Error)
     assert issubclass(S3Error, DeliveryError)
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
-def test_an_error_shows_its_message_and_survives_pickling(kind: type[Exception]) -> None:
+def test_error_keeps_its_message_when_pickled(kind: type[Exception]) -> None:
     error = pickle.loads(pickle.dumps(kind("a: b\nc")))
     assert type(error) is kind
     assert str(error) == "a: b\nc"
@@ -53,7 +53,7 @@ def test_every_error_is_public(kind: type[Exception]) -> None:
     assert kind.__name__ in nipype_datasink.__all__
 
 
-def test_a_refusal_is_boto3s_error_too_and_survives_pickling() -> None:
+def test_s3_client_error_is_a_boto3_error_and_can_be_pickled() -> None:
     error = S3ClientError("nothing arrived", {"Error": {"Code": "AccessDenied"}}, "PutObject")
     outcome = Outcome(
         transfer=FileTransfer(source="/a", destination="s3://b/a", size=1), status=Status.FAILED

@@ -1,4 +1,4 @@
-"""Nipype's inputs are those of the nipype at hand; the new ones take nobody's place."""
+"""Test that all inputs of the installed nipype are unchanged, and the rules for new inputs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ OURS = DataSinkInputSpec().traits()
 NEW = sorted(OURS.keys() - UPSTREAM.keys())
 
 
-def described(trait: Any) -> tuple[object, ...]:
+def describe_trait(trait: Any) -> tuple[object, ...]:
     """Return type, default and metadata of a trait, and of the traits in it."""
     kind = trait.trait_type
     inner = [*trait.inner_traits, *(getattr(kind, "types", None) or ())]
     metadata = {name: value for name, value in trait.__dict__.items() if name != "__doc__"}
-    return type(kind), trait.default_value(), metadata, [described(each) for each in inner]
+    return type(kind), trait.default_value(), metadata, [describe_trait(each) for each in inner]
 
 
-def test_nipype_has_no_input_that_this_sink_does_not_know() -> None:
+def test_inputs_of_nipype_are_known() -> None:
     assert sorted(UPSTREAM) == [
         "_outputs",
         "base_directory",
@@ -43,22 +43,22 @@ def test_nipype_has_no_input_that_this_sink_does_not_know() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(UPSTREAM))
-def test_every_input_of_nipypes_is_unchanged(name: str) -> None:
-    assert described(OURS[name]) == described(UPSTREAM[name])
+def test_every_input_of_nipype_is_unchanged(name: str) -> None:
+    assert describe_trait(OURS[name]) == describe_trait(UPSTREAM[name])
 
 
-def test_every_input_of_nipypes_starts_with_the_same_value() -> None:
+def test_every_input_of_nipype_has_the_same_default() -> None:
     ours, theirs = DataSinkInputSpec().get(), upstream.DataSinkInputSpec().get()
     assert {name: value for name, value in ours.items() if name not in NEW} == theirs
 
 
-def test_the_specs_are_nipypes() -> None:
+def test_specs_derive_from_those_of_nipype() -> None:
     assert issubclass(DataSink.input_spec, upstream.DataSinkInputSpec)
     assert DataSink.output_spec is DataSinkOutputSpec is upstream.DataSinkOutputSpec
     assert list(DataSinkOutputSpec().get()) == ["out_file"]
 
 
-def test_there_are_new_inputs() -> None:
+def test_names_of_new_inputs() -> None:
     assert NEW == [
         "local_hardlink",
         "s3_endpoint_url",
@@ -72,7 +72,7 @@ def test_there_are_new_inputs() -> None:
 
 
 @pytest.mark.parametrize("name", NEW)
-def test_a_new_input_takes_nobodys_place(name: str) -> None:
+def test_new_input_has_a_reserved_prefix_and_no_default(name: str) -> None:
     assert name.startswith(("s3_", "local_", "sink_"))
     assert OURS[name].nohash
     assert OURS[name].desc

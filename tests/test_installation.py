@@ -1,4 +1,4 @@
-"""`install()` puts our class in the place of nipype's; each test has a Python of its own."""
+"""Test `install()`; each test runs in a new Python process."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 
-def python(code: str, *options: str) -> str:
-    """Return what a new Python prints while it runs `code` in the working directory."""
+def run_python(code: str, *options: str) -> str:
+    """Run `code` in a new Python process in the working directory, and return its output."""
     start = f"import sys; sys.path[:0] = {['', *sys.path]!r}\n"
     command = [sys.executable, *options, "-c", start + code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
@@ -21,8 +21,8 @@ def python(code: str, *options: str) -> str:
 INSTALL = "import nipype_datasink; nipype_datasink.install()\n"
 
 
-def test_whoever_imports_nipypes_class_afterwards_gets_ours() -> None:
-    output = python(
+def test_imports_after_install_return_this_class() -> None:
+    output = run_python(
         INSTALL
         + "import nipype, nipype.interfaces, nipype.interfaces.io as nio, nipype_datasink.io\n"
         "ours = nipype_datasink.DataSink\n"
@@ -38,7 +38,7 @@ def test_whoever_imports_nipypes_class_afterwards_gets_ours() -> None:
 
 
 def test_a_second_call_does_nothing() -> None:
-    python(
+    run_python(
         INSTALL + "from multiprocessing import spawn; import nipype.interfaces.io as nio\n"
         "from nipype import DataSink; before = dict(vars(nio)), vars(spawn).copy()\n"
         "nipype_datasink.install()\n"
@@ -48,7 +48,7 @@ def test_a_second_call_does_nothing() -> None:
     )
 
 
-EARLIER = """
+MODULE = """
 from nipype import Node, Workflow
 from nipype.interfaces.io import DataSink
 class Own(DataSink): pass
@@ -57,7 +57,7 @@ class Narrow(Own): pass
 
 
 @pytest.mark.parametrize(
-    ("use", "named"),
+    ("code", "listed"),
     [
         ("import pipeline", "the module pipeline"),
         ("import pipeline; del pipeline.DataSink", "the class pipeline.Own"),
@@ -72,19 +72,19 @@ class Narrow(Own): pass
         ("import nipype; two = nipype.DataSink(), nipype.DataSink()", "2 instance(s)"),
     ],
 )
-def test_what_keeps_nipypes_class_is_named(workdir: Path, use: str, named: str) -> None:
-    (workdir / "pipeline.py").write_text(EARLIER)
+def test_users_of_nipypes_class_are_listed(workdir: Path, code: str, listed: str) -> None:
+    (workdir / "pipeline.py").write_text(MODULE)
 
-    output = python(f"{use}\n{INSTALL}")
+    output = run_python(f"{code}\n{INSTALL}")
 
     (warning,) = [line for line in output.splitlines() if "Warning" in line]
-    assert f"still used by {named}" in warning or f", {named}" in warning
+    assert f"still used by {listed}" in warning or f", {listed}" in warning
     assert "the module nipype" not in warning
     assert "RuntimeWarning" in warning
 
 
-def test_what_is_no_longer_used_is_not_named() -> None:
-    output = python(
+def test_unreachable_objects_are_not_listed() -> None:
+    output = run_python(
         "import nipype\nnode = nipype.Node(nipype.DataSink(), name='sink')\n"
         f"node.itself = node\ndel node\n{INSTALL}"
     )
@@ -92,11 +92,11 @@ def test_what_is_no_longer_used_is_not_named() -> None:
     assert output == ""
 
 
-def test_what_keeps_nipypes_class_works_as_before_in_this_process(workdir: Path) -> None:
-    (workdir / "pipeline.py").write_text(EARLIER)
+def test_existing_sinks_of_nipype_still_work(workdir: Path) -> None:
+    (workdir / "pipeline.py").write_text(MODULE)
     (workdir / "a.txt").write_text("a")
 
-    python(
+    run_python(
         "import os, pickle, pipeline; from nipype import Node\n"
         "node = Node(pipeline.DataSink(infields=['x']), name='sink')\n" + INSTALL + "try:\n"
         "    pickle.dumps(node)\n"
@@ -112,8 +112,8 @@ def test_what_keeps_nipypes_class_works_as_before_in_this_process(workdir: Path)
     )
 
 
-def test_a_class_derived_afterwards_has_our_inputs(workdir: Path) -> None:
-    python(
+def test_subclass_defined_after_install_has_the_new_inputs(workdir: Path) -> None:
+    run_python(
         INSTALL + "import os, pickle; import nipype.interfaces.io as nio\n"
         "class Spec(nio.DataSinkInputSpec): pass\n"
         "class Own(nio.DataSink):\n"
@@ -124,8 +124,8 @@ def test_a_class_derived_afterwards_has_our_inputs(workdir: Path) -> None:
     )
 
 
-def test_our_sinks_are_pickled_by_our_own_module() -> None:
-    python(
+def test_sinks_are_pickled_with_this_module_name() -> None:
+    run_python(
         INSTALL + "import pickle; from nipype import DataSink, Node\n"
         "data = pickle.dumps(Node(DataSink(container='a'), name='sink'), 0)\n"
         "assert b'nipype_datasink.interface' in data\n"
@@ -134,16 +134,16 @@ def test_our_sinks_are_pickled_by_our_own_module() -> None:
     )
 
 
-def test_a_node_that_nipypes_class_was_pickled_in_comes_back_as_ours(workdir: Path) -> None:
+def test_nodes_pickled_with_nipypes_class_are_unpickled_as_this_class(workdir: Path) -> None:
     (workdir / "a.txt").write_text("a")
-    python(
+    run_python(
         "import os, pickle; from nipype import DataSink, Node\n"
         "node = Node(DataSink(base_directory=os.path.abspath('out')), name='sink')\n"
         "node.inputs.x = os.path.abspath('a.txt')\n"
         "open('node.pkl', 'wb').write(pickle.dumps(node))\n"
     )
 
-    python(
+    run_python(
         INSTALL + "import os, pickle\n"
         "sink = pickle.load(open('node.pkl', 'rb')).interface\n"
         "assert type(sink) is nipype_datasink.DataSink\n"
@@ -152,14 +152,14 @@ def test_a_node_that_nipypes_class_was_pickled_in_comes_back_as_ours(workdir: Pa
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_a_process_that_is_started_has_it_too(workdir: Path, method: str) -> None:
+def test_started_processes_also_use_this_class(workdir: Path, method: str) -> None:
     (workdir / "pipeline.py").write_text(
         "from nipype import DataSink\nclass Own(DataSink): pass\n"
         "def bases(): return [base.__module__ for base in Own.__bases__]\n"
     )
     (workdir / "elsewhere").mkdir()
 
-    output = python(
+    output = run_python(
         INSTALL + "import multiprocessing, os, pipeline\n"
         "from concurrent.futures import ProcessPoolExecutor\n"
         "sys.path[0] = os.getcwd(); os.chdir('elsewhere')\n"

@@ -1,4 +1,4 @@
-"""The class that pipelines use: what nipype's has stays, and what is new takes nobody's place."""
+"""Test the interface: it behaves as nipype's class, and honours overridden methods."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.stores import ACCESS_KEY, SECRET_KEY
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
 
-OVERRIDDEN = [
+OVERRIDDEN_METHODS = [
     "_check_s3_base_dir",
     "_fetch_bucket",
     "_get_dst",
@@ -63,14 +63,14 @@ def file(path: Path, content: str = "x") -> str:
     return str(path)
 
 
-def made(kind: type, inputs: dict[str, Any], fields: dict[str, Any]) -> Any:
+def make_sink(kind: type, inputs: dict[str, Any], fields: dict[str, Any]) -> Any:
     interface = kind(**inputs)
     for name, value in fields.items():
         setattr(interface.inputs, name, value)
     return interface
 
 
-def test_it_is_a_direct_subclass_that_nipype_recognises() -> None:
+def test_is_a_direct_subclass_that_nipype_recognizes() -> None:
     assert DataSink.__bases__ == (upstream.DataSink,)
     assert DataSink.__name__ == DataSink.__qualname__ == "DataSink"
     assert isinstance(DataSink(), upstream.DataSink)
@@ -78,14 +78,14 @@ def test_it_is_a_direct_subclass_that_nipype_recognises() -> None:
     assert "datasink" in str(DataSink).lower()
 
 
-def test_it_lives_where_it_says() -> None:
+def test_is_pickled_by_its_real_module() -> None:
     assert DataSink.__module__ == "nipype_datasink.interface"
     assert pickle.loads(pickle.dumps(DataSink)) is nipype_datasink.DataSink
     assert type(pickle.loads(pickle.dumps(DataSink()))) is DataSink
 
 
-@pytest.mark.parametrize("name", ["__init__", *OVERRIDDEN])
-def test_what_is_overridden_is_called_as_nipypes(name: str) -> None:
+@pytest.mark.parametrize("name", ["__init__", *OVERRIDDEN_METHODS])
+def test_overridden_methods_have_the_signatures_of_nipype(name: str) -> None:
     ours, theirs = (
         [(each.name, each.kind, each.default) for each in signature(method).parameters.values()]
         for method in (getattr(DataSink, name), getattr(upstream.DataSink, name))
@@ -93,35 +93,35 @@ def test_what_is_overridden_is_called_as_nipypes(name: str) -> None:
     assert ours == theirs
 
 
-def test_everything_else_is_nipypes_own() -> None:
+def test_all_other_attributes_are_inherited() -> None:
     names = {name for name in dir(upstream.DataSink) if not name.startswith("__")}
     changed = {
         name
         for name in names
         if getattr_static(DataSink, name) is not getattr_static(upstream.DataSink, name)
     }
-    assert changed == {"input_spec", *OVERRIDDEN}
+    assert changed == {"input_spec", *OVERRIDDEN_METHODS}
 
 
 @pytest.mark.parametrize("arguments", [{}, {"force_run": False}, {"infields": ["x"]}], ids=str)
-def test_a_new_sink_is_in_the_state_of_nipypes(arguments: dict[str, Any]) -> None:
+def test_a_new_sink_has_the_attributes_of_a_nipype_sink(arguments: dict[str, Any]) -> None:
     ours, theirs = (vars(kind(**arguments)) for kind in (DataSink, upstream.DataSink))
     del ours["inputs"], theirs["inputs"]
     assert ours == theirs
 
 
 @pytest.mark.parametrize(("inputs", "fields"), SOME_INPUTS)
-def test_the_hash_of_a_node_is_nipypes(inputs: dict[str, Any], fields: dict[str, Any]) -> None:
-    ours, theirs = (made(kind, inputs, fields) for kind in (DataSink, upstream.DataSink))
+def test_hash_equals_that_of_nipype(inputs: dict[str, Any], fields: dict[str, Any]) -> None:
+    ours, theirs = (make_sink(kind, inputs, fields) for kind in (DataSink, upstream.DataSink))
     assert ours.inputs.get_hashval() == theirs.inputs.get_hashval()
 
 
-def test_infields_leave_no_phantom_in_the_hash() -> None:
+def test_infields_do_not_add_trait_events_to_the_hash() -> None:
     value, _ = DataSink(infields=["x"]).inputs.get_hashval()
     assert "trait_added" not in str(value)
 
 
-def test_new_inputs_do_not_count_in_hashes() -> None:
+def test_new_inputs_do_not_change_the_hash() -> None:
     before = DataSink().inputs.get_hashval()
     sink = DataSink(
         s3_endpoint_url="http://x",
@@ -136,26 +136,26 @@ def test_new_inputs_do_not_count_in_hashes() -> None:
 
 
 @pytest.mark.parametrize("value", ["fast", ""])
-def test_an_unknown_transfer_client_is_refused(value: str) -> None:
+def test_unknown_transfer_client_is_an_error(value: str) -> None:
     with pytest.raises(Exception, match="s3_transfer_client"):
         DataSink(s3_transfer_client=value)
 
 
-def test_infields_are_what_was_asked_for() -> None:
+def test_infields_define_fields() -> None:
     sink = DataSink(infields=["x", "y.@z"])
     assert list(sink.inputs._outputs) == ["x", "y.@z"]
     assert sink.inputs.x is Undefined
     assert {"x", "y.@z"} <= set(sink.inputs.copyable_trait_names())
 
 
-def test_a_value_given_with_infields_is_kept(workdir: Path) -> None:
+def test_value_passed_with_infields_is_kept(workdir: Path) -> None:
     source = file(workdir / "a")
     sink = DataSink(infields=["x"], x=source, base_directory=str(workdir / "out"))
     assert sink.inputs.x == source
     assert sink.run().outputs.out_file == [str(workdir / "out/x/a")]
 
 
-def test_inputs_of_nipypes_sink_are_taken(workdir: Path) -> None:
+def test_inputs_saved_by_nipypes_sink_can_be_loaded(workdir: Path) -> None:
     theirs = upstream.DataSink(infields=["x"], base_directory=str(workdir / "out"))
     theirs.inputs.x = file(workdir / "a")
     theirs.save_inputs_to_json("inputs.json")
@@ -166,7 +166,7 @@ def test_inputs_of_nipypes_sink_are_taken(workdir: Path) -> None:
         assert sink.run().outputs.out_file == [str(workdir / "out/x/a")]
 
 
-def test_an_open_file_is_an_error_that_holds_none_of_it(workdir: Path) -> None:
+def test_open_file_is_an_error_without_its_content(workdir: Path) -> None:
     sink = DataSink(base_directory=str(workdir / "out"))
     with open(file(workdir / "a", "Doe,John\n")) as opened:
         sink.inputs.x = opened
@@ -176,7 +176,7 @@ def test_an_open_file_is_an_error_that_holds_none_of_it(workdir: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "travel",
+    "make_copy",
     [
         pytest.param(copy.deepcopy, id="deepcopy"),
         pytest.param(lambda item: pickle.loads(pickle.dumps(item)), id="pickle"),
@@ -184,10 +184,10 @@ def test_an_open_file_is_an_error_that_holds_none_of_it(workdir: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("infields", [None, ["x", "y.@z"]], ids=["fields", "infields"])
-def test_copies_keep_fields_and_values(travel: Any, infields: list[str] | None) -> None:
+def test_copies_keep_fields_and_values(make_copy: Any, infields: list[str] | None) -> None:
     sink = DataSink(infields=infields, base_directory="/o", s3_upload_args={"Tagging": "a=b"})
     setattr(sink.inputs, "y.@z", ["/a"])
-    other = travel(sink)
+    other = make_copy(sink)
     assert dict(other.inputs._outputs) == dict(sink.inputs._outputs)
     assert other.inputs.base_directory == "/o"
     assert other.inputs.s3_upload_args == {"Tagging": "a=b"}
@@ -197,7 +197,7 @@ def test_copies_keep_fields_and_values(travel: Any, infields: list[str] | None) 
     assert sink.inputs._outputs.get("x", Undefined) is Undefined
 
 
-def test_infields_may_name_a_known_input(workdir: Path) -> None:
+def test_infields_may_contain_a_known_input(workdir: Path) -> None:
     source = file(workdir / "a")
     sink = DataSink(infields=["container", "x"], base_directory=str(workdir / "out"))
     sink.inputs.container = "sub001"
@@ -206,7 +206,7 @@ def test_infields_may_name_a_known_input(workdir: Path) -> None:
     assert tree(workdir / "out").keys() == {"sub001", "sub001/x", "sub001/x/a"}
 
 
-def test_known_inputs_in_infields_may_be_given_at_once(workdir: Path) -> None:
+def test_known_inputs_in_infields_may_be_passed_to_the_constructor(workdir: Path) -> None:
     sink = DataSink(
         infields=["container", "x"],
         base_directory=str(workdir),
@@ -249,13 +249,13 @@ def test_force_run_decides_whether_a_node_runs_again(
     assert len(done) == runs
 
 
-def test_outputs_may_be_set_directly(workdir: Path) -> None:
+def test_outputs_dictionary_may_be_set_directly(workdir: Path) -> None:
     sink = DataSink(base_directory=str(workdir / "out"))
     sink.inputs._outputs = {"x.@y": file(workdir / "a")}
     assert sink.run().outputs.out_file == [str(workdir / "out/x/a")]
 
 
-def test_a_folder_may_be_called_as_an_input(workdir: Path) -> None:
+def test_a_folder_may_have_the_name_of_an_input(workdir: Path) -> None:
     outputs = {"container": file(workdir / "a"), "s3_region": file(workdir / "b")}
     sink = DataSink(base_directory=str(workdir / "out"))
     sink.inputs._outputs = outputs
@@ -265,7 +265,7 @@ def test_a_folder_may_be_called_as_an_input(workdir: Path) -> None:
     ]
 
 
-def test_an_iterator_is_sunk_whole(workdir: Path) -> None:
+def test_iterator_can_be_planned_and_then_run(workdir: Path) -> None:
     sink = DataSink(base_directory=str(workdir / "out"))
     sink.inputs.x = (file(workdir / name) for name in "ab")
     assert len(sink.plan().deliveries) == 2
@@ -277,7 +277,7 @@ def test_an_iterator_is_sunk_whole(workdir: Path) -> None:
     ("name", "value"),
     [("local_copy", "/l"), ("creds_path", "/c"), ("encrypt_bucket_keys", True), ("bucket", "b")],
 )
-def test_inputs_may_be_set_on_the_sink_itself(name: str, value: object) -> None:
+def test_inputs_may_be_set_as_attributes(name: str, value: object) -> None:
     sink = DataSink()
     setattr(sink, name, value)
     assert getattr(sink.inputs, name) == value
@@ -285,7 +285,7 @@ def test_inputs_may_be_set_on_the_sink_itself(name: str, value: object) -> None:
     assert getattr(sink, name) == other
 
 
-def test_a_plan_is_what_happens_and_writes_nothing(workdir: Path) -> None:
+def test_plan_equals_the_result_and_writes_nothing(workdir: Path) -> None:
     file(workdir / "d/a")
     sink = DataSink(base_directory=str(workdir / "out"), container="c")
     sink.inputs.x = str(workdir / "d")
@@ -296,7 +296,7 @@ def test_a_plan_is_what_happens_and_writes_nothing(workdir: Path) -> None:
     assert str(plan) == (f"x: {workdir}/d/a -> {workdir}/out/c/x/d/a (1 byte)\n1 file, 1 byte")
 
 
-def test_a_plan_for_s3_asks_nobody(workdir: Path, requests: dict[str, int]) -> None:
+def test_plan_for_s3_sends_no_request(workdir: Path, requests: dict[str, int]) -> None:
     sink = DataSink(base_directory="s3://bucket/p", s3_endpoint_url="http://127.0.0.1:9")
     sink.inputs.x = file(workdir / "a")
     assert [item.destination for item in sink.plan().deliveries] == ["s3://bucket/p/x/a"]
@@ -304,7 +304,7 @@ def test_a_plan_for_s3_asks_nobody(workdir: Path, requests: dict[str, int]) -> N
 
 
 class Redirected(DataSink):
-    """Overrides what routing consults."""
+    """A sink that overrides the routing methods."""
 
     def _get_dst(self, src: str) -> str:
         return super()._get_dst(src).upper()
@@ -314,14 +314,14 @@ class Redirected(DataSink):
 
 
 @pytest.mark.parametrize("base", ["local", "s3"])
-def test_overridden_steps_of_routing_are_honoured(base: str, workdir: Path) -> None:
+def test_overridden_routing_methods_are_called(base: str, workdir: Path) -> None:
     root = "s3://bucket/p" if base == "s3" else str(workdir / "out")
     sink = Redirected(base_directory=root, substitutions=[("A.NII", "B.NII")])
     sink.inputs.x = file(workdir / "a.nii")
     assert [item.destination for item in sink.plan().deliveries] == [f"{root}/y/B.NII"]
 
 
-def test_steps_of_routing_may_be_patched_on_the_class(workdir: Path) -> None:
+def test_routing_methods_patched_on_the_class_are_called(workdir: Path) -> None:
     sink = DataSink(base_directory="/o")
     sink.inputs.x = file(workdir / "a")
     with (
@@ -334,18 +334,20 @@ def test_steps_of_routing_may_be_patched_on_the_class(workdir: Path) -> None:
 @pytest.mark.parametrize("parameterization", [True, False])
 @pytest.mark.parametrize("strip_dir", [None, "/w"])
 @pytest.mark.parametrize("source", ["/w/_a/b", "/w/_a/d/", "/b", "/w/_d/"])
-def test_get_dst_answers_as_nipypes(
+def test_get_dst_returns_the_same_as_nipype(
     source: str, strip_dir: str | None, parameterization: bool
 ) -> None:
     inputs: dict[str, Any] = {"parameterization": parameterization}
     if strip_dir:
         inputs["strip_dir"] = strip_dir
-    answers = {made(kind, inputs, {})._get_dst(source) for kind in (DataSink, upstream.DataSink)}
+    answers = {
+        make_sink(kind, inputs, {})._get_dst(source) for kind in (DataSink, upstream.DataSink)
+    }
     assert len(answers) == 1
 
 
 @pytest.mark.parametrize("path", ["/o/a_b/c.nii", "/nothing"])
-def test_substitute_answers_as_nipypes(path: str) -> None:
+def test_substitute_returns_the_same_as_nipype(path: str) -> None:
     inputs: dict[str, Any] = {
         "substitutions": [("a_", "A"), ("A", "z")],
         "regexp_substitutions": [("b/(.)", r"\1")],
@@ -361,7 +363,7 @@ def test_substitute_keeps_the_bucket() -> None:
 
 
 @pytest.mark.parametrize("base", ["s3://bucket/p", "S3://Bucket", "/o", "out", None])
-def test_check_s3_base_dir_answers_as_nipypes(base: str | None) -> None:
+def test_check_s3_base_dir_returns_the_same_as_nipype(base: str | None) -> None:
     inputs: dict[str, Any] = {} if base is None else {"base_directory": base}
     answers = [kind(**inputs)._check_s3_base_dir() for kind in (DataSink, upstream.DataSink)]
     assert answers[0] == answers[1]
@@ -376,7 +378,7 @@ def test_check_s3_base_dir_answers_as_nipypes(base: str | None) -> None:
     ],
     ids=["environment", "user", "root"],
 )
-def test_return_aws_keys_answers_as_nipypes(
+def test_return_aws_keys_returns_the_same_as_nipype(
     content: str | None, workdir: Path, credentials: None
 ) -> None:
     inputs: dict[str, Any] = (
@@ -387,11 +389,13 @@ def test_return_aws_keys_answers_as_nipypes(
     assert ours[0] == (ACCESS_KEY if content is None else "AKIDFILE")
 
 
-def test_return_aws_keys_without_any_answers_as_nipypes() -> None:
+def test_return_aws_keys_without_keys_returns_the_same_as_nipype() -> None:
     assert DataSink()._return_aws_keys() == upstream.DataSink()._return_aws_keys() == (None, None)
 
 
-def test_fetch_bucket_returns_one_with_the_sinks_keys(endpoint: str, credentials: None) -> None:
+def test_fetch_bucket_uses_the_keys_and_settings_of_the_sink(
+    endpoint: str, credentials: None
+) -> None:
     bucket = DataSink(s3_endpoint_url=endpoint, s3_region="eu-west-1")._fetch_bucket("mybucket")
     keys = bucket.meta.client._request_signer._credentials
     assert (bucket.name, keys.access_key, keys.secret_key) == ("mybucket", ACCESS_KEY, SECRET_KEY)
@@ -412,7 +416,7 @@ def test_overridden_keys_are_used(endpoint: str) -> None:
 
 
 @pytest.mark.parametrize("by", ["subclass", "patch"])
-def test_an_overridden_fetch_bucket_is_asked(by: str, workdir: Path, bucket: Bucket) -> None:
+def test_overridden_fetch_bucket_is_called(by: str, workdir: Path, bucket: Bucket) -> None:
     class Fetching(DataSink):
         def _fetch_bucket(self, bucket_name: str) -> Any:
             return fetch(bucket_name)
@@ -426,7 +430,7 @@ def test_an_overridden_fetch_bucket_is_asked(by: str, workdir: Path, bucket: Buc
     assert contents(bucket) == {"p/x/a": b"x"}
 
 
-def test_an_overridden_check_of_the_base_names_the_bucket(workdir: Path, bucket: Bucket) -> None:
+def test_overridden_check_s3_base_dir_chooses_the_bucket(workdir: Path, bucket: Bucket) -> None:
     class Checking(DataSink):
         def _check_s3_base_dir(self) -> tuple[bool, str]:
             return True, "renamed"
@@ -439,7 +443,7 @@ def test_an_overridden_check_of_the_base_names_the_bucket(workdir: Path, bucket:
 
 
 @pytest.mark.parametrize("by", ["subclass", "patch"])
-def test_an_overridden_upload_sends(by: str, workdir: Path, bucket: Bucket) -> None:
+def test_overridden_upload_to_s3_is_called(by: str, workdir: Path, bucket: Bucket) -> None:
     class Uploading(DataSink):
         def _upload_to_s3(self, bucket: Any, src: str, dst: str) -> None:
             upload(bucket, src, dst)
@@ -468,7 +472,7 @@ def test_upload_to_s3_may_be_called_directly(workdir: Path, bucket: Bucket) -> N
     assert bucket.Object("p/c").server_side_encryption == "AES256"
 
 
-def test_a_direct_upload_goes_by_the_chosen_client(
+def test_direct_upload_uses_the_chosen_transfer_client(
     workdir: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose = mock.Mock(wraps=choose_transport)
@@ -478,7 +482,7 @@ def test_a_direct_upload_goes_by_the_chosen_client(
     assert choose.call_args.args[0] == "classic"
 
 
-def test_an_error_opens_no_second_client(
+def test_s3_error_opens_no_second_client(
     workdir: Path, endpoint: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     sink = DataSink(base_directory="s3://nowhere/p", s3_endpoint_url=endpoint)
@@ -492,7 +496,7 @@ def test_an_error_opens_no_second_client(
     assert caplog.text.count("no credentials were found") == 1
 
 
-def test_one_line_is_logged_and_one_for_each_substitution(
+def test_a_run_logs_one_line_and_one_for_each_substitution(
     workdir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     out = workdir / "out"
@@ -505,7 +509,7 @@ def test_one_line_is_logged_and_one_for_each_substitution(
     assert len(messages) == 2
 
 
-def test_a_result_is_a_flat_list_even_of_one_or_none(workdir: Path) -> None:
+def test_out_file_is_a_flat_list_even_of_one_or_no_file(workdir: Path) -> None:
     sink = DataSink(base_directory=str(workdir / "out"), container="c")
     assert sink.run().outputs.out_file == []
     assert tree(workdir) == {"out": None, "out/c": None}
@@ -513,7 +517,7 @@ def test_a_result_is_a_flat_list_even_of_one_or_none(workdir: Path) -> None:
     assert sink.run().outputs.out_file == [str(workdir / "out/c/x/a")]
 
 
-def test_an_error_reaches_the_caller_as_it_is(workdir: Path) -> None:
+def test_errors_are_raised_unchanged(workdir: Path) -> None:
     node = Node(DataSink(base_directory=str(workdir / "out")), name="sink", base_dir=str(workdir))
     node.inputs.x = "/nowhere/a"
     with pytest.raises(Exception, match="/nowhere/a does not exist"):
@@ -522,7 +526,7 @@ def test_an_error_reaches_the_caller_as_it_is(workdir: Path) -> None:
         node.interface.run()
 
 
-def test_a_bucket_of_another_name_than_reported_gets_nothing(workdir: Path, bucket: Bucket) -> None:
+def test_nothing_is_sent_to_a_bucket_with_an_unexpected_name(workdir: Path, bucket: Bucket) -> None:
     class Fetching(DataSink):
         def _fetch_bucket(self, bucket_name: str) -> Any:
             return bucket
@@ -534,7 +538,7 @@ def test_a_bucket_of_another_name_than_reported_gets_nothing(workdir: Path, buck
     assert contents(bucket) == {}
 
 
-def test_an_overridden_check_of_the_base_may_choose_the_disk(workdir: Path) -> None:
+def test_overridden_check_s3_base_dir_may_choose_the_disk(workdir: Path) -> None:
     class Local(DataSink):
         def _check_s3_base_dir(self) -> tuple[bool, str]:
             return False, "<N/A>"
@@ -546,17 +550,17 @@ def test_an_overridden_check_of_the_base_may_choose_the_disk(workdir: Path) -> N
 
 
 @pytest.mark.parametrize("kind", [DataSink, lambda: Node(DataSink(), name="sink")])
-def test_a_secret_in_upload_args_is_never_taken(kind: Callable[[], Any]) -> None:
+def test_secret_in_upload_args_is_rejected(kind: Callable[[], Any]) -> None:
     sink = kind()
-    with pytest.raises(SettingsError, match="'SSECustomerKey' is refused") as caught:
+    with pytest.raises(SettingsError, match="'SSECustomerKey' is not allowed") as caught:
         sink.inputs.s3_upload_args = {"StorageClass": "GLACIER", "SSECustomerKey": "secret of me"}
     assert not isdefined(sink.inputs.s3_upload_args)
     assert "secret of me" not in str(caught.value)
-    with pytest.raises(SettingsError, match="is refused"):
+    with pytest.raises(SettingsError, match="is not allowed"):
         DataSink(s3_upload_args={"SSECustomerKey": "secret of me"})
 
 
-def test_a_destination_through_a_folder_above_exists_as_reported(workdir: Path) -> None:
+def test_destination_with_dotdot_exists_as_reported(workdir: Path) -> None:
     sink = DataSink(base_directory=str(workdir / "out"), substitutions=[("x/", "x/../y/")])
     sink.inputs.x = file(workdir / "in/a", "content")
     (reported,) = sink.run().outputs.out_file

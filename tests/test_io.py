@@ -1,4 +1,4 @@
-"""``import nipype_datasink.io as nio`` stands for nipype's module."""
+"""Test that ``nipype_datasink.io`` can replace nipype's module."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import pytest
 import nipype_datasink
 import nipype_datasink.io as nio
 
-OURS = {"DataSink", "DataSinkInputSpec", "DataSinkOutputSpec"}
+REPLACED = {"DataSink", "DataSinkInputSpec", "DataSinkOutputSpec"}
 
 
-@pytest.mark.parametrize("name", sorted(OURS))
-def test_our_names_are_ours(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(REPLACED))
+def test_sink_and_specs_are_those_of_this_library(name: str) -> None:
     assert getattr(nio, name) is getattr(nipype_datasink, name)
 
 
 @pytest.mark.parametrize(
-    "name", sorted(name for name in vars(upstream) if name not in OURS and name[:2] != "__")
+    "name", sorted(name for name in vars(upstream) if name not in REPLACED and name[:2] != "__")
 )
-def test_every_other_name_is_nipypes(name: str) -> None:
+def test_every_other_name_is_that_of_nipype(name: str) -> None:
     assert getattr(nio, name) is getattr(upstream, name)
 
 
-def test_a_name_that_nipype_lacks_is_an_attribute_error() -> None:
+def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
         nio.no_such_name  # noqa: B018
 
 
-def test_a_star_import_brings_both() -> None:
+def test_star_import_returns_all_names() -> None:
     names: dict[str, object] = {}
     exec("from nipype_datasink.io import *", names)
     assert names["DataSink"] is nipype_datasink.DataSink
@@ -40,11 +40,11 @@ def test_a_star_import_brings_both() -> None:
     assert public <= names.keys()
 
 
-def test_dir_lists_what_a_star_import_brings() -> None:
+def test_dir_lists_all_names() -> None:
     assert {"DataSink", "DataGrabber", "SelectFiles"} <= set(dir(nio))
 
 
-def test_names_that_nipype_gets_later_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_added_to_nipype_later_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upstream, "copytree", len)
     assert nio.copytree is len
 

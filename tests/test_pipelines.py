@@ -1,4 +1,4 @@
-"""Patterns of public pipelines, and what nipype does with a sink besides running it."""
+"""Test usage patterns of public pipelines, and nipype's other functions for nodes."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
 
 
-def made(workdir: Path, *names: str) -> list[str]:
-    """Return new files of a working directory, as nipype would have made them."""
+def make_files(workdir: Path, *names: str) -> list[str]:
+    """Create files in a working directory, and return their paths."""
     paths = [workdir / "work" / name for name in names]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,47 +41,47 @@ def files(directory: Path) -> dict[str, bytes]:
     return {name: data for name, data in tree(directory).items() if data is not None}
 
 
-def alone(workdir: Path, *nodes: Node, **execution: str) -> Workflow:
+def make_workflow(workdir: Path, *nodes: Node, **execution: str) -> Workflow:
     workflow = Workflow(name="study", base_dir=str(workdir / "work"))
     workflow.config["execution"] = {"crashdump_dir": str(workdir / "crashes"), **execution}
     workflow.add_nodes(nodes)
     return workflow
 
 
-# What pipelines do; nipype's class and ours do the same.
+# Usage patterns, which must give the same result with both classes.
 
 
 def base_anchored(sink: Any, workdir: Path) -> None:
     sink.inputs.container = "sub001"
     sink.inputs.regexp_substitutions = [(rf"^{workdir}/out/sub(\d+)/", rf"{workdir}/out/S\1_")]
-    sink.inputs.anat = made(workdir, "T1.nii")[0]
+    sink.inputs.anat = make_files(workdir, "T1.nii")[0]
 
 
 def bare_at_name(sink: Any, workdir: Path) -> None:
-    setattr(sink.inputs, "@anat", made(workdir, "T1.nii")[0])
-    setattr(sink.inputs, "@func", made(workdir, "_run_1/bold.nii", "_run_2/bold.nii"))
+    setattr(sink.inputs, "@anat", make_files(workdir, "T1.nii")[0])
+    setattr(sink.inputs, "@func", make_files(workdir, "_run_1/bold.nii", "_run_2/bold.nii"))
 
 
 def strip_dir(sink: Any, workdir: Path) -> None:
     sink.inputs.strip_dir = str(workdir / "work")
-    setattr(sink.inputs, "func.@run", made(workdir, "_run_1/_echo_2/bold.nii"))
+    setattr(sink.inputs, "func.@run", make_files(workdir, "_run_1/_echo_2/bold.nii"))
 
 
 def without_parameterization(sink: Any, workdir: Path) -> None:
     sink.inputs.parameterization = False
-    sink.inputs.func = made(workdir, "_run_1/a.nii", "_run_2/b.nii")
+    sink.inputs.func = make_files(workdir, "_run_1/a.nii", "_run_2/b.nii")
 
 
 def deep_names(sink: Any, workdir: Path) -> None:
     for name in ("func.motion.@par", "func.motion.plots.@png", "func.@mean"):
-        setattr(sink.inputs, name, made(workdir, f"{name.strip('@').rpartition('.')[2]}.out"))
+        setattr(sink.inputs, name, make_files(workdir, f"{name.strip('@').rpartition('.')[2]}.out"))
 
 
 def substitutions_grow(sink: Any, workdir: Path) -> None:
     sink.inputs.substitutions = [("_subject_id_", "")]
     sink.inputs.substitutions.append((".out", ".txt"))
     sink.inputs.substitutions += [("func", "FUNC")]
-    sink.inputs.func = made(workdir, "_subject_id_s1/a.out")
+    sink.inputs.func = make_files(workdir, "_subject_id_s1/a.out")
 
 
 PATTERNS = [
@@ -94,7 +94,9 @@ PATTERNS = [
 ]
 
 
-def sunk(kind: type, pattern: Callable[[Any, Path], None], workdir: Path) -> dict[str, bytes]:
+def run_pattern(
+    kind: type, pattern: Callable[[Any, Path], None], workdir: Path
+) -> dict[str, bytes]:
     sink = kind(base_directory=str(workdir / "out"))
     pattern(sink, workdir)
     sink.run()
@@ -105,17 +107,17 @@ def sunk(kind: type, pattern: Callable[[Any, Path], None], workdir: Path) -> dic
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_a_pattern_of_public_pipelines_gives_nipypes_tree(
+def test_usage_patterns_give_the_tree_of_nipype(
     workdir: Path, pattern: Callable[[Any, Path], None]
 ) -> None:
-    ours = sunk(DataSink, pattern, workdir)
+    ours = run_pattern(DataSink, pattern, workdir)
 
     assert ours
-    assert ours == sunk(nipype_io.DataSink, pattern, workdir)
+    assert ours == run_pattern(nipype_io.DataSink, pattern, workdir)
 
 
-def named(subject: str) -> tuple[str, list[tuple[str, str]]]:
-    """Return a file of a subject, and a rule that rewrites its name."""
+def write_bold(subject: str) -> tuple[str, list[tuple[str, str]]]:
+    """Return a file of a subject, and a substitution for its name."""
     from pathlib import Path
 
     path = Path(f"{subject}_bold.nii").resolve()
@@ -126,9 +128,9 @@ def named(subject: str) -> tuple[str, list[tuple[str, str]]]:
 def all_connected(kind: type, workdir: Path) -> Workflow:
     given = Node(IdentityInterface(["subject", "place"]), name="given")
     given.iterables = [("subject", ["s1", "s2"]), ("place", [str(workdir / "out")])]
-    made = Node(Function(function=named, output_names=["out", "rules"]), name="made")
+    made = Node(Function(function=write_bold, output_names=["out", "rules"]), name="made")
     sink = Node(kind(), name="sink")
-    workflow = alone(workdir, sink)
+    workflow = make_workflow(workdir, sink)
     workflow.connect(given, "subject", made, "subject")
     workflow.connect(given, "subject", sink, "container")
     workflow.connect(given, "place", sink, "base_directory")
@@ -141,8 +143,8 @@ def rules_grow(kind: type, workdir: Path) -> Workflow:
     sink = Node(kind(base_directory=str(workdir / "out"), parameterization=False), name="sink")
     sink.inputs.substitutions = [("a.nii", "b.nii")]
     sink.inputs.substitutions.append(("anat", "T1"))
-    sink.inputs.anat = made(workdir, "_run_1/a.nii")
-    return alone(workdir, sink)
+    sink.inputs.anat = make_files(workdir, "_run_1/a.nii")
+    return make_workflow(workdir, sink)
 
 
 def a_container_each(kind: type, workdir: Path) -> Workflow:
@@ -152,14 +154,14 @@ def a_container_each(kind: type, workdir: Path) -> Workflow:
         iterfield=["container", "anat"],
         name="sink",
     )
-    sink.inputs.anat = made(workdir, "a.nii", "b.nii")
-    workflow = alone(workdir, sink)
+    sink.inputs.anat = make_files(workdir, "a.nii", "b.nii")
+    workflow = make_workflow(workdir, sink)
     workflow.connect(given, "names", sink, "container")
     return workflow
 
 
 @pytest.mark.parametrize("build", [all_connected, rules_grow, a_container_each])
-def test_a_workflow_gives_nipypes_tree(
+def test_workflows_give_the_tree_of_nipype(
     workdir: Path, build: Callable[[type, Path], Workflow]
 ) -> None:
     trees = []
@@ -216,25 +218,23 @@ def extending(nio: Any) -> type:
 
 
 @pytest.mark.parametrize("make", [substituting, routing, reporting, extending])
-def test_a_subclass_does_what_it_does_with_nipypes_class(
-    workdir: Path, make: Callable[[Any], type]
-) -> None:
+def test_subclasses_give_the_tree_of_nipype(workdir: Path, make: Callable[[Any], type]) -> None:
     def use(sink: Any, workdir: Path) -> None:
-        sink.inputs.anat = made(workdir, "_run_1/sub-1.nii")
+        sink.inputs.anat = make_files(workdir, "_run_1/sub-1.nii")
         if make is extending:
             sink.inputs.suffix = ".orig"
 
-    ours = sunk(make(nipype_datasink.io), use, workdir)
+    ours = run_pattern(make(nipype_datasink.io), use, workdir)
 
     assert ours
-    assert ours == sunk(make(nipype_io), use, workdir)
+    assert ours == run_pattern(make(nipype_io), use, workdir)
 
 
-# Life in the graph.
+# Nodes in a workflow.
 
 
-def test_a_sink_in_a_memory_runs_again_each_time(workdir: Path) -> None:
-    (source,) = made(workdir, "a.nii")
+def test_sink_in_a_memory_runs_every_time(workdir: Path) -> None:
+    (source,) = make_files(workdir, "a.nii")
     (workdir / "memory").mkdir()
     cached = Memory(str(workdir / "memory")).cache(DataSink)
 
@@ -251,7 +251,7 @@ def nipypecli(*arguments: object) -> str:
     return result.output
 
 
-def test_nipypes_command_line_shows_our_inputs() -> None:
+def test_nipypecli_shows_the_inputs() -> None:
     output = nipypecli("run", "nipype_datasink.io", "DataSink", "--help")
 
     assert "--s3_endpoint_url" in output
@@ -259,20 +259,20 @@ def test_nipypes_command_line_shows_our_inputs() -> None:
 
 
 @pytest.mark.parametrize("module", ["nipype_datasink.io", "nipype.interfaces.io"])
-def test_nipypes_command_line_runs_a_sink(workdir: Path, module: str) -> None:
+def test_nipypecli_runs_a_sink(workdir: Path, module: str) -> None:
     output = nipypecli("run", module, "DataSink", "--base_directory", workdir / "out")
 
     assert output.endswith("out_file = []\n\n")
 
 
-def test_nipypes_command_line_shows_results_and_crashes(workdir: Path) -> None:
-    (source,) = made(workdir, "a.nii")
+def test_nipypecli_shows_results_and_crashes(workdir: Path) -> None:
+    (source,) = make_files(workdir, "a.nii")
     good, bad = (
         Node(DataSink(base_directory=str(workdir / "out")), name=name) for name in ("good", "bad")
     )
     good.inputs.anat, bad.inputs.anat = source, str(workdir / "gone.nii")
     with pytest.raises(NodeExecutionError):
-        alone(workdir, good, bad).run(plugin="Linear")
+        make_workflow(workdir, good, bad).run(plugin="Linear")
 
     (result,) = workdir.rglob("result_good.pklz")
     assert "InterfaceResult" in nipypecli("show", result)
@@ -280,12 +280,12 @@ def test_nipypes_command_line_shows_results_and_crashes(workdir: Path) -> None:
     assert "gone.nii does not exist" in nipypecli("crash", crash)
 
 
-def test_the_report_of_a_node_tells_where_its_outputs_are(workdir: Path) -> None:
-    (source,) = made(workdir, "a.nii")
+def test_report_of_a_node_lists_out_file(workdir: Path) -> None:
+    (source,) = make_files(workdir, "a.nii")
     node = Node(DataSink(base_directory=str(workdir / "out")), name="sink")
     node.inputs.anat = source
 
-    alone(workdir, node, create_report="true").run(plugin="Linear")
+    make_workflow(workdir, node, create_report="true").run(plugin="Linear")
 
     (report,) = (workdir / "work").rglob("report.rst")
     assert "study.sink" in report.read_text()
@@ -307,9 +307,9 @@ def function_node(**inputs: Any) -> Node:
 
 
 @pytest.mark.parametrize("remove", ["true", "false"])
-def test_a_sink_keeps_what_it_needs_from_being_removed(workdir: Path, remove: str) -> None:
+def test_sources_are_not_removed_before_the_sink_runs(workdir: Path, remove: str) -> None:
     node = Node(DataSink(base_directory=str(workdir / "out")), name="sink")
-    workflow = alone(workdir, node, remove_unnecessary_outputs=remove)
+    workflow = make_workflow(workdir, node, remove_unnecessary_outputs=remove)
     workflow.connect(function_node(name="a.nii"), "out", node, "anat")
 
     workflow.run(plugin="Linear")
@@ -317,38 +317,38 @@ def test_a_sink_keeps_what_it_needs_from_being_removed(workdir: Path, remove: st
     assert files(workdir / "out") == {"anat/a.nii": b"a.nii"}
 
 
-def test_a_sink_that_is_not_submitted_runs_in_this_process(workdir: Path) -> None:
-    (source,) = made(workdir, "a.nii")
+def test_sink_with_run_without_submitting_runs_in_this_process(workdir: Path) -> None:
+    (source,) = make_files(workdir, "a.nii")
     node = Node(DataSink(base_directory=str(workdir / "out")), name="sink")
     node.inputs.anat = source
     node.run_without_submitting = True
 
-    alone(workdir, node).run(plugin="MultiProc", plugin_args={"n_procs": 2})
+    make_workflow(workdir, node).run(plugin="MultiProc", plugin_args={"n_procs": 2})
 
     assert files(workdir / "out") == {"anat/a.nii": b"a.nii"}
 
 
 @pytest.mark.parametrize("stop", ["true", "false"])
-def test_what_else_runs_after_a_crash_is_for_nipype_to_decide(workdir: Path, stop: str) -> None:
-    (source,) = made(workdir, "a.nii")
+def test_nipype_decides_which_nodes_run_after_a_crash(workdir: Path, stop: str) -> None:
+    (source,) = make_files(workdir, "a.nii")
     bad = Node(DataSink(base_directory=str(workdir / "out")), name="a_bad")
     bad.inputs.anat = str(workdir / "gone.nii")
     good = Node(DataSink(base_directory=str(workdir / "out")), name="good")
     good.inputs.anat = source
 
     with pytest.raises(NodeExecutionError, match=r"gone\.nii does not exist"):
-        alone(workdir, bad, good, stop_on_first_crash=stop).run(plugin="Linear")
+        make_workflow(workdir, bad, good, stop_on_first_crash=stop).run(plugin="Linear")
 
     assert files(workdir / "out") == ({} if stop == "true" else {"anat/a.nii": b"a.nii"})
 
 
 @pytest.mark.filterwarnings("ignore")  # of rdflib and of files that prov leaves open
 def test_provenance_is_written(workdir: Path, provenance: None) -> None:
-    (source,) = made(workdir, "a.nii")
+    (source,) = make_files(workdir, "a.nii")
     node = Node(DataSink(base_directory=str(workdir / "out")), name="sink")
     node.inputs.anat = source
 
-    alone(workdir, node, write_provenance="true").run(plugin="Linear")
+    make_workflow(workdir, node, write_provenance="true").run(plugin="Linear")
 
     assert "DataSink" in "".join(path.read_text() for path in workdir.rglob("*.provn"))
 
@@ -366,14 +366,14 @@ def injected_mock(bucket: Bucket) -> Any:
 def test_provenance_is_written_of_an_injected_bucket(
     workdir: Path, bucket: Bucket, provenance: None, injected: Callable[[Bucket], Any]
 ) -> None:
-    sources = made(workdir, "a.nii", "b.nii")
+    sources = make_files(workdir, "a.nii", "b.nii")
     inputs = {"base_directory": "s3://mybucket/out", "bucket": injected(bucket)}
     sink = Node(DataSink(**inputs), name="sink")
     sink.inputs.anat = sources
     mapped = MapNode(DataSink(infields=["anat"], **inputs), iterfield=["anat"], name="mapped")
     mapped.inputs.anat = sources
 
-    alone(workdir, sink, mapped, write_provenance="true").run(plugin="Linear")
+    make_workflow(workdir, sink, mapped, write_provenance="true").run(plugin="Linear")
 
     (written,) = (workdir / "work").glob("workflow_provenance_*.provn")
     told = describe_bucket(inputs["bucket"])
@@ -381,7 +381,7 @@ def test_provenance_is_written_of_an_injected_bucket(
     assert SECRET_KEY not in written.read_text()
 
 
-def test_what_is_read_from_the_inputs_is_the_bucket_itself(bucket: Bucket) -> None:
+def test_reading_the_input_returns_the_injected_bucket(bucket: Bucket) -> None:
     inputs = DataSink(base_directory="s3://mybucket/out", bucket=bucket).inputs
 
     assert inputs.bucket is inputs.get()["bucket"] is inputs.get_traitsfree()["bucket"] is bucket

@@ -1,4 +1,4 @@
-"""What inputs ask for: which of two wins, what is ignored with a word, what is refused."""
+"""Test settings: precedence, warnings about ignored inputs, and errors."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def test_inputs_that_are_not_set_have_plain_defaults() -> None:
     assert all(isdefined(getattr(settings, each.name)) for each in fields(settings))
 
 
-def test_a_bucket_that_is_a_name_is_named(workdir: Path) -> None:
+def test_bucket_that_is_text_is_an_error(workdir: Path) -> None:
     sink = DataSink(base_directory="s3://mybucket", bucket="mybucket")
     with pytest.raises(SettingsError, match="set it to a boto3 Bucket"):
         sink.plan()
 
 
-def test_a_container_that_no_directory_can_be_is_named(workdir: Path) -> None:
+def test_invalid_container_is_an_error(workdir: Path) -> None:
     sink = DataSink(base_directory=str(workdir), container="a\0b")
     with pytest.raises(SettingsError, match=r"container 'a.x00b' contains a NUL character"):
         sink.plan()
@@ -54,7 +54,7 @@ def test_a_container_that_no_directory_can_be_is_named(workdir: Path) -> None:
         (False, "true", False),
     ],
 )
-def test_local_hardlink_wins_over_the_configuration(
+def test_local_hardlink_overrides_the_configuration(
     asked: bool | None,
     configured: str,
     linked: bool,
@@ -73,7 +73,9 @@ def test_local_hardlink_wins_over_the_configuration(
     assert os.path.samefile(source, place) is linked
 
 
-def test_encryption_asked_for_in_upload_args_wins(workdir: Path, bucket: Bucket) -> None:
+def test_encryption_in_upload_args_overrides_encrypt_bucket_keys(
+    workdir: Path, bucket: Bucket
+) -> None:
     sink = DataSink(
         base_directory="s3://mybucket",
         bucket=bucket,
@@ -86,7 +88,7 @@ def test_encryption_asked_for_in_upload_args_wins(workdir: Path, bucket: Bucket)
 
 
 @pytest.mark.parametrize("name", ["s3_endpoint_url", "s3_region", "s3_profile"])
-def test_a_setting_beside_an_injected_bucket_is_warned_about(
+def test_settings_ignored_because_of_an_injected_bucket_are_logged(
     name: str, workdir: Path, bucket: Bucket, caplog: pytest.LogCaptureFixture
 ) -> None:
     sink = DataSink(base_directory="s3://mybucket", bucket=bucket)
@@ -98,19 +100,19 @@ def test_a_setting_beside_an_injected_bucket_is_warned_about(
     assert contents(bucket) == {"x/a": b"x"}
 
 
-def test_a_local_copy_in_the_base_itself_is_no_copy(workdir: Path) -> None:
+def test_local_copy_in_the_base_directory_is_ignored(workdir: Path) -> None:
     sink = DataSink(base_directory="out", local_copy=str(workdir / "out"))
     sink.inputs.x = file(workdir / "a")
     assert sink.run().outputs.out_file == [str(workdir / "out/x/a")]
 
 
-def test_without_base_outputs_end_in_the_working_directory(workdir: Path) -> None:
+def test_without_base_directory_outputs_go_to_the_working_directory(workdir: Path) -> None:
     sink = DataSink()
     sink.inputs.x = file(workdir / "in/a")
     assert sink.run().outputs.out_file == [str(workdir / "x/a")]
 
 
-def test_unknown_upload_args_are_refused_on_disk_too(workdir: Path) -> None:
+def test_unknown_upload_args_are_an_error_on_disk_too(workdir: Path) -> None:
     sink = DataSink(base_directory=str(workdir / "out"), s3_upload_args={"Nonsense": "1"})
     sink.inputs.x = file(workdir / "a")
     with pytest.raises(SettingsError, match="'Nonsense'"):
@@ -119,7 +121,7 @@ def test_unknown_upload_args_are_refused_on_disk_too(workdir: Path) -> None:
 
 
 @pytest.mark.parametrize("base", ["out", "s3://bucket"])
-def test_two_answers_to_who_you_are_are_refused_everywhere(base: str, workdir: Path) -> None:
+def test_creds_path_and_s3_profile_together_are_an_error(base: str, workdir: Path) -> None:
     sink = DataSink(base_directory=base, creds_path="/c", s3_profile="p")
     sink.inputs.x = file(workdir / "a")
     with pytest.raises(SettingsError, match="set either creds_path or s3_profile, not both"):
@@ -130,7 +132,7 @@ def test_two_answers_to_who_you_are_are_refused_everywhere(base: str, workdir: P
 @pytest.mark.parametrize(
     "name", ["local_copy", "container", "strip_dir", "creds_path", "s3_profile", "s3_region"]
 )
-def test_an_input_of_empty_text_is_not_set(name: str, workdir: Path) -> None:
+def test_empty_text_means_that_an_input_is_not_set(name: str, workdir: Path) -> None:
     sink = DataSink(base_directory=str(workdir / "out"))
     setattr(sink.inputs, name, "")
     sink.inputs.x = file(workdir / "in/a")
@@ -138,7 +140,7 @@ def test_an_input_of_empty_text_is_not_set(name: str, workdir: Path) -> None:
     assert not (workdir / "x").exists()
 
 
-def test_an_empty_profile_does_not_contradict_a_file(workdir: Path) -> None:
+def test_empty_s3_profile_does_not_contradict_creds_path(workdir: Path) -> None:
     sink = DataSink(base_directory="s3://bucket", creds_path="/c", s3_profile="")
     sink.inputs.x = file(workdir / "a")
     assert sink.plan().transfers
@@ -154,7 +156,7 @@ def warnings_of(
 
 
 @pytest.mark.parametrize("name", ["base_directory", "local_copy"])
-def test_a_relative_directory_in_a_node_is_warned_about(
+def test_relative_directory_in_a_node_logs_a_warning(
     name: str, workdir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     sink = DataSink(base_directory=str(workdir / "out"))
@@ -166,7 +168,7 @@ def test_a_relative_directory_in_a_node_is_warned_about(
 
 
 @pytest.mark.parametrize("path", ["{}/copy", "~/copy", ""])
-def test_a_whole_path_in_a_node_is_not_warned_about(
+def test_absolute_directory_in_a_node_logs_no_warning(
     path: str, workdir: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(workdir))
@@ -175,7 +177,7 @@ def test_a_whole_path_in_a_node_is_not_warned_about(
 
 
 @pytest.mark.parametrize("node", [True, False])
-def test_an_absolute_container_in_s3_is_warned_about_once(
+def test_absolute_container_in_s3_logs_one_warning(
     workdir: Path, bucket: Bucket, caplog: pytest.LogCaptureFixture, node: bool
 ) -> None:
     sink = DataSink(base_directory="s3://mybucket/o", bucket=bucket, container="/data/sub")
@@ -186,7 +188,7 @@ def test_an_absolute_container_in_s3_is_warned_about_once(
     assert contents(bucket) == {"o/data/sub/x/a": b"x"}
 
 
-def test_an_absolute_container_on_disk_is_as_with_nipype(
+def test_absolute_container_on_disk_logs_no_warning(
     workdir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     sink = DataSink(base_directory=str(workdir / "out"), container=str(workdir / "sub"))

@@ -1,4 +1,4 @@
-"""Where a process runs, and what means another place on another machine."""
+"""Test the description of a process, and the detection of directories local to a machine."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ from nipype_datasink.worker import batch_job, describe_process, why_node_local
         ({"_CONDOR_JOB_AD": "/x/.job.ad"}, "HTCondor job /x/.job.ad"),
     ],
 )
-def test_jobs_are_known_by_their_environment(environment: dict[str, str], job: str | None) -> None:
+def test_batch_job_is_detected_from_the_environment(
+    environment: dict[str, str], job: str | None
+) -> None:
     assert batch_job(environment) == job
 
 
 @pytest.mark.parametrize("path", ["/data/out", "/tmpdir/out", "/", "~/out", "/data/../home/tmp"])
-def test_a_shared_place_is_no_trouble(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_directory_is_not_node_local(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
 
     assert why_node_local(path) is None
@@ -45,7 +47,7 @@ def test_a_shared_place_is_no_trouble(path: str, monkeypatch: pytest.MonkeyPatch
         ("/mnt/job7/out", "is below /mnt/job7"),
     ],
 )
-def test_a_place_of_one_machine_is_explained(
+def test_node_local_directory_is_explained(
     path: str, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", "/mnt/job7")
@@ -53,7 +55,7 @@ def test_a_place_of_one_machine_is_explained(
     assert why in (why_node_local(path) or "")
 
 
-def test_a_process_says_host_and_job(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_description_has_host_and_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     assert describe_process() == f"process {os.getpid()} on {socket.gethostname()}"
 

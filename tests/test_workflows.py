@@ -1,4 +1,4 @@
-"""Sinks inside real nipype workflows, in this process and in workers."""
+"""Test sinks in real nipype workflows, in this process and in workers."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def rules_of(subject_id: str) -> list[tuple[str, str]]:
     return [(subject_id + ".par", "realigned.par")]
 
 
-def place_of(subject_id: str) -> str:
+def directory_of(subject_id: str) -> str:
     from pathlib import Path
 
     return str(Path("..").resolve().parents[1] / "places" / subject_id)
@@ -88,7 +88,7 @@ def function_node(function: Callable[..., object], **inputs: object) -> Node:
     return node
 
 
-def given_node(**values: Any) -> Node:
+def identity_node(**values: Any) -> Node:
     return Node(IdentityInterface(list(values), **values), name="given")
 
 
@@ -109,7 +109,7 @@ def subjects_node(**iterables: Any) -> Node:
 
 
 def motion_workflow(sink: Node, **iterables: Any) -> Workflow:
-    """One file of each subject, below a container with the subject's name."""
+    """Return a workflow that sinks one file of each subject into a container of that name."""
     workflow = make_workflow()
     subjects, motion = subjects_node(**iterables), function_node(motion_of)
     workflow.connect(subjects, "subject_id", motion, "subject_id")
@@ -124,11 +124,11 @@ def local_sink(**inputs: Any) -> Node:
 
 
 def out_files(graph: Any) -> dict[str, list[str]]:
-    """Return ``out_file`` of every sink that ran, by what distinguishes it."""
+    """Return ``out_file`` of every sink that ran, by the name of its iterable."""
     return {node.itername: node.result.outputs.out_file for node in graph if "sink" in node.name}
 
 
-def reported(graph: Any) -> list[str]:
+def all_out_files(graph: Any) -> list[str]:
     return sorted(chain.from_iterable(out_files(graph).values()))
 
 
@@ -160,20 +160,20 @@ def linear(workdir: Path) -> Run:
 
 @pytest.fixture
 def writes(bucket: Bucket) -> Iterator[Callable[[], Counter[str]]]:
-    """Tells how often each object has been written, by whatever process."""
+    """A function that returns how often each object was written, by any process."""
     bucket.Versioning().enable()
     yield lambda: Counter(version.key for version in bucket.object_versions.all())
     bucket.object_versions.all().delete()
 
 
-# Where outputs go.
+# Destinations.
 
 
-def test_each_subject_is_sunk_into_its_container(run: Run) -> None:
+def test_iterables_set_the_container(run: Run) -> None:
     graph = run(motion_workflow(local_sink()))
 
     assert files(Path("out")) == MOTION
-    assert reported(graph) == [str(Path("out").resolve() / name) for name in MOTION]
+    assert all_out_files(graph) == [str(Path("out").resolve() / name) for name in MOTION]
 
 
 def test_several_iterables_make_nested_folders(linear: Run) -> None:
@@ -200,7 +200,7 @@ def mapped_motion() -> MapNode:
     return node
 
 
-def test_the_list_of_a_mapnode_is_sunk_in_order(run: Run) -> None:
+def test_list_of_a_mapnode_is_sunk_in_order(run: Run) -> None:
     workflow, sink = make_workflow(), local_sink()
     workflow.connect(mapped_motion(), "out", sink, "motion.@par")
 
@@ -273,7 +273,7 @@ def test_a_joinnode_can_be_the_sink(run: Run) -> None:
 
 def test_the_base_directory_can_be_connected(linear: Run) -> None:
     workflow = motion_workflow(Node(DataSink(), name="datasink"))
-    place = function_node(place_of)
+    place = function_node(directory_of)
     workflow.connect(workflow.get_node("inputnode"), "subject_id", place, "subject_id")
     workflow.connect(place, "out", workflow.get_node("datasink"), "base_directory")
 
@@ -282,7 +282,7 @@ def test_the_base_directory_can_be_connected(linear: Run) -> None:
     assert {name.partition("/")[0] for name in files(next(Path().rglob("places")))} == set(SUBJECTS)
 
 
-# Rules that rewrite destinations.
+# Substitutions.
 
 
 def assigned(sink: Node) -> None:
@@ -305,7 +305,9 @@ def regular(sink: Node) -> None:
 
 
 @pytest.mark.parametrize("set_rules", [assigned, appended, added, regular])
-def test_rules_set_on_the_node_rewrite(linear: Run, set_rules: Callable[[Node], None]) -> None:
+def test_substitutions_set_on_the_node_are_applied(
+    linear: Run, set_rules: Callable[[Node], None]
+) -> None:
     sink = local_sink()
     set_rules(sink)
 
@@ -314,7 +316,7 @@ def test_rules_set_on_the_node_rewrite(linear: Run, set_rules: Callable[[Node], 
     assert set(files(Path("out"))) == {f"{name}/motion/{name}/{name}.txt" for name in SUBJECTS}
 
 
-def test_rules_can_be_connected(linear: Run) -> None:
+def test_substitutions_can_be_connected(linear: Run) -> None:
     workflow = motion_workflow(local_sink(parameterization=False))
     rules = function_node(rules_of)
     workflow.connect(workflow.get_node("inputnode"), "subject_id", rules, "subject_id")
@@ -325,10 +327,10 @@ def test_rules_can_be_connected(linear: Run) -> None:
     assert set(files(Path("out"))) == {f"{name}/motion/realigned.par" for name in SUBJECTS}
 
 
-# The same as nipype's own class.
+# Comparison with nipype's class.
 
 
-def everything(sink_class: type) -> Workflow:
+def full_workflow(sink_class: type) -> Workflow:
     sink = Node(sink_class(), name="datasink")
     sink.inputs.base_directory = str(Path("out").resolve())
     sink.inputs.substitutions = [("qa", "quality")]
@@ -342,26 +344,26 @@ def everything(sink_class: type) -> Workflow:
     return workflow
 
 
-def everything_sunk_by(sink_class: type, run: Run) -> tuple[object, object]:
+def run_full_workflow(sink_class: type, run: Run) -> tuple[object, object]:
     for name in ("work", "out"):
         shutil.rmtree(name, ignore_errors=True)
-    graph = run(everything(sink_class))
+    graph = run(full_workflow(sink_class))
     return out_files(graph), tree(Path("out"))
 
 
-def test_the_tree_is_that_of_nipypes_own_class(run: Run) -> None:
-    ours = everything_sunk_by(DataSink, run)
-    theirs = everything_sunk_by(nipype_io.DataSink, run)
+def test_tree_equals_that_of_nipype(run: Run) -> None:
+    ours = run_full_workflow(DataSink, run)
+    theirs = run_full_workflow(nipype_io.DataSink, run)
 
     assert ours == theirs
     assert len(files(Path("out"))) == 10
 
 
-# Running again.
+# Second runs.
 
 
 def copying_workflow(sink: Node) -> Workflow:
-    """Two files, each made by its own node from a file in the working directory."""
+    """Return a workflow of two nodes that each copy a file of the working directory."""
     workflow = make_workflow()
     for name in ("a", "b"):
         path = Path(f"{name}.nii").resolve()
@@ -399,7 +401,7 @@ def test_a_second_run_sends_nothing(
     assert writes() == {f"out/{name}": 1 for name in MOTION}
 
 
-def test_only_what_a_changed_input_changes_is_sent_again(
+def test_only_files_that_depend_on_a_changed_input_are_sent_again(
     linear: Run, endpoint: str, bucket: Bucket, writes: Callable[[], Counter[str]]
 ) -> None:
     workflow = copying_workflow(s3_sink(endpoint))
@@ -428,7 +430,7 @@ def test_a_changed_input_replaces_the_file_on_disk(linear: Run) -> None:
     assert files(Path("out")) == {"a/a.nii": b"A", "b/b.nii": b"b"}
 
 
-def test_a_sink_not_forced_to_run_takes_its_result_from_before(run: Run) -> None:
+def test_sink_without_force_run_uses_its_cached_result(run: Run) -> None:
     workflow = copying_workflow(local_sink(force_run=False))
     first = out_files(run(workflow))
     shutil.rmtree("out")
@@ -440,7 +442,7 @@ def test_a_sink_not_forced_to_run_takes_its_result_from_before(run: Run) -> None
 
 
 @pytest.mark.parametrize("kind", [Node, MapNode, JoinNode])
-def test_a_sink_not_forced_to_run_takes_another_bucket_of_that_name_for_the_same(
+def test_sink_without_force_run_ignores_another_bucket_of_the_same_name(
     linear: Run, bucket: Bucket, requests: Counter[str], kind: type
 ) -> None:
     again = boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name="us-east-1").resource(
@@ -457,7 +459,7 @@ def test_a_sink_not_forced_to_run_takes_another_bucket_of_that_name_for_the_same
     assert not requests
 
 
-def test_a_sink_not_forced_to_run_takes_another_fake_of_that_name_for_the_same(linear: Run) -> None:
+def test_sink_without_force_run_ignores_another_fake_of_the_same_name(linear: Run) -> None:
     fakes = FakeBucket(), FakeBucket()
 
     for fake in fakes:
@@ -466,7 +468,7 @@ def test_a_sink_not_forced_to_run_takes_another_fake_of_that_name_for_the_same(l
     assert [len(fake.uploaded) for fake in fakes] == [2, 0]
 
 
-def test_a_sink_that_is_forced_restores_what_was_removed(linear: Run) -> None:
+def test_forced_sink_restores_removed_files(linear: Run) -> None:
     workflow = copying_workflow(local_sink())
     linear(workflow)
     shutil.rmtree("out")
@@ -476,7 +478,7 @@ def test_a_sink_that_is_forced_restores_what_was_removed(linear: Run) -> None:
     assert set(files(Path("out"))) == {"a/a.nii", "b/b.nii"}
 
 
-def test_a_lost_result_is_made_again_without_a_run(linear: Run) -> None:
+def test_lost_result_file_is_restored_without_a_run(linear: Run) -> None:
     workflow = copying_workflow(local_sink(force_run=False))
     first = out_files(linear(workflow))
     Path("work/study/datasink/result_datasink.pklz").unlink()
@@ -510,7 +512,7 @@ def test_workers_use_the_credentials_of_the_environment(
 
     assert contents(bucket) == {f"out/{name}": data for name, data in MOTION.items()}
     assert {item.Object().server_side_encryption for item in bucket.objects.all()} == {"AES256"}
-    assert reported(graph) == [f"s3://mybucket/out/{n}" for n in MOTION]
+    assert all_out_files(graph) == [f"s3://mybucket/out/{n}" for n in MOTION]
 
 
 def injected_node(bucket: object, **options: Any) -> Workflow:
@@ -583,8 +585,8 @@ def read(path: Path) -> bytes:
     return gzip.decompress(data) if path.suffix == ".pklz" else data
 
 
-class Absent:
-    """An object that is not there."""
+class MissingObject:
+    """An object that does not exist."""
 
     @property
     def e_tag(self) -> str:
@@ -592,15 +594,15 @@ class Absent:
 
 
 class FakeBucket:
-    """No more of a bucket than nipype uses."""
+    """A bucket with only the attributes that nipype uses."""
 
     name = "mybucket"
 
     def __init__(self) -> None:
         self.uploaded: dict[str, bytes] = {}
 
-    def Object(self, key: str) -> Absent:  # noqa: N802 - boto3's name
-        return Absent()
+    def Object(self, key: str) -> MissingObject:  # noqa: N802 - boto3's name
+        return MissingObject()
 
     def upload_file(self, source: str, key: str, **_: object) -> None:
         self.uploaded[key] = Path(source).read_bytes()
@@ -610,10 +612,10 @@ def constructed_joinnode(bucket: object) -> Workflow:
     return joined_workflow(joining_sink(base_directory=S3, bucket=bucket))
 
 
-PRETENDED = {**INJECTED, "joinnode": constructed_joinnode}
+FAKE_INJECTED = {**INJECTED, "joinnode": constructed_joinnode}
 
 
-@pytest.mark.parametrize("make", PRETENDED.values(), ids=PRETENDED)
+@pytest.mark.parametrize("make", FAKE_INJECTED.values(), ids=FAKE_INJECTED)
 def test_a_mock_injected_into_a_node_gets_the_uploads(
     linear: Run, make: Callable[[object], Workflow]
 ) -> None:
@@ -627,7 +629,7 @@ def test_a_mock_injected_into_a_node_gets_the_uploads(
     assert all(key.startswith("out/") for key in sent)
 
 
-@pytest.mark.parametrize("make", PRETENDED.values(), ids=PRETENDED)
+@pytest.mark.parametrize("make", FAKE_INJECTED.values(), ids=FAKE_INJECTED)
 def test_a_fake_injected_into_a_node_is_shared(
     linear: Run, make: Callable[[object], Workflow]
 ) -> None:
@@ -639,7 +641,7 @@ def test_a_fake_injected_into_a_node_is_shared(
 
 
 class FolderBucket(FakeBucket):
-    """A bucket that is a directory, the same one in every process."""
+    """A bucket that writes to a directory, which all processes share."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -681,12 +683,12 @@ def test_a_spawned_worker_without_credentials_leaves_a_crash_file(
     assert "'mybucket'" in crash_report()
 
 
-# What nipype does with workflows besides running them.
+# Graphs, clones and exported scripts.
 
 
 @pytest.fixture
 def graphviz(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for Graphviz: nipype has written its input by then."""
+    """Replace Graphviz by a program that does nothing; nipype writes its input before."""
     dot = workdir / "bin" / "dot"
     dot.parent.mkdir()
     dot.write_text("#!/bin/sh\n")
@@ -695,18 +697,16 @@ def graphviz(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("graph2use", ["orig", "colored", "flat", "exec", "hierarchical"])
-def test_a_graph_differs_from_that_of_nipypes_class_by_the_module_only(
-    graphviz: None, graph2use: str
-) -> None:
-    ours = drawn(DataSink, graph2use)
-    theirs = drawn(nipype_io.DataSink, graph2use)
+def test_graph_equals_that_of_nipype_except_for_the_module(graphviz: None, graph2use: str) -> None:
+    ours = drawn_graphs(DataSink, graph2use)
+    theirs = drawn_graphs(nipype_io.DataSink, graph2use)
 
     assert ours
     assert ours == theirs
 
 
-def drawn(sink_class: type, graph2use: str) -> list[str]:
-    inner = everything(sink_class)
+def drawn_graphs(sink_class: type, graph2use: str) -> list[str]:
+    inner = full_workflow(sink_class)
     outer = Workflow(name="outer", base_dir=str(Path("work").resolve()))
     outer.add_nodes([inner])
     outer.write_graph(graph2use=graph2use, simple_form=True)
@@ -714,7 +714,7 @@ def drawn(sink_class: type, graph2use: str) -> list[str]:
     return [re.sub(r"\bio\b|[ .()|]", "", graph) for graph in graphs]
 
 
-def test_a_clone_sinks_on_its_own(linear: Run) -> None:
+def test_clone_sinks_independently(linear: Run) -> None:
     workflow = motion_workflow(local_sink())
     clone = workflow.clone("clone")
     clone.get_node("datasink").inputs.base_directory = str(Path("other").resolve())
@@ -737,7 +737,7 @@ def test_an_exported_script_sinks_the_same(linear: Run) -> None:
     sink = local_sink(substitutions=[("a.nii", "b.nii")])
     setattr(sink.inputs, "motion.@par", str(source))
     workflow = make_workflow()
-    workflow.connect(given_node(in_file=str(source)), "in_file", sink, "anat")
+    workflow.connect(identity_node(in_file=str(source)), "in_file", sink, "anat")
 
     workflow.export("exported.py")
     exported = runpy.run_path("exported.py")["study"]
@@ -747,7 +747,7 @@ def test_an_exported_script_sinks_the_same(linear: Run) -> None:
     assert isinstance(exported.get_node("study_datasink").interface, DataSink)
 
 
-# Trouble.
+# Errors.
 
 
 def crash_report() -> str:
@@ -769,9 +769,7 @@ def test_a_missing_source_is_named_in_the_crash_file(run: Run) -> None:
     }
 
 
-def test_trouble_with_s3_ends_in_a_crash_file(
-    linear: Run, endpoint: str, credentials: None
-) -> None:
+def test_s3_error_is_in_the_crash_file(linear: Run, endpoint: str, credentials: None) -> None:
     sink = Node(DataSink(base_directory="s3://nowhere/out"), name="datasink")
     sink.inputs.s3_endpoint_url = endpoint
     workflow = motion_workflow(sink)
@@ -829,8 +827,8 @@ def test_the_environment_keeps_its_secrets(linear: Run, monkeypatch: pytest.Monk
     assert os.environ["AWS_SESSION_TOKEN"] == "token"
 
 
-# nipype's own tests of its class. The two for S3 need the program fakes3, which a store of ours
-# stands in for; the others in that file are about other interfaces.
+# nipype's own tests of its class. Two of them need the program fakes3; here the store of these
+# tests replaces it. The other tests in that file are about other interfaces.
 
 NIPYPE_TESTS = [
     "test_datasink",
@@ -853,7 +851,7 @@ def nipypes_tests() -> ModuleType:
 
 @pytest.fixture
 def fakes3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let nipype's test find a store where it starts one of its own."""
+    """Let nipype's tests use the store of these tests instead of starting their own."""
     session = boto3.session.Session(region_name="us-east-1")
 
     def resource(*, endpoint_url: str, **options: Any) -> Any:
@@ -871,7 +869,7 @@ def fakes3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.needs("any credentials")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("name", NIPYPE_TESTS)
-def test_nipypes_own_test_passes(
+def test_tests_of_nipype_pass(
     name: str, tmpdir: Any, fakes3: None, credentials: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = nipypes_tests()
@@ -891,7 +889,7 @@ def test_nipypes_own_test_passes(
     test(**{fixture: fixtures[fixture] for fixture in signature(test).parameters})
 
 
-def test_no_test_of_nipypes_for_its_sink_is_left_out() -> None:
+def test_all_tests_of_nipype_for_its_sink_are_run() -> None:
     tests = {
         name: getsource(test)
         for name, test in vars(nipypes_tests()).items()
@@ -955,7 +953,7 @@ def run_in_a_worker(**parts: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.usefixtures("workdir", "credentials")
 @pytest.mark.parametrize(("plugin", "seen"), [("MultiProc", 0), ("Linear", 1)])
 @pytest.mark.parametrize(("make", "inputs", "who"), MOCKS.values(), ids=MOCKS)
-def test_a_mock_whose_calls_nobody_sees_is_warned_of(
+def test_mock_copied_into_a_worker_logs_a_warning(
     make: str, inputs: str, who: str, plugin: str, seen: int
 ) -> None:
     done = run_in_a_worker(make=make, inputs=inputs, plugin=plugin, context="fork")
@@ -965,7 +963,7 @@ def test_a_mock_whose_calls_nobody_sees_is_warned_of(
     assert done.stdout.count(f"{who} was copied into worker process") == 1 - seen
 
 
-def test_a_bucket_of_moto_never_becomes_a_real_one(workdir: Path, credentials: None) -> None:
+def test_moto_bucket_never_becomes_a_real_bucket(workdir: Path, credentials: None) -> None:
     inputs = "bucket=bucket, "
     done = run_in_a_worker(make="moto", inputs=inputs, plugin="MultiProc", context="spawn")
 
@@ -981,7 +979,7 @@ def test_a_bucket_of_moto_never_becomes_a_real_one(workdir: Path, credentials: N
         ({"s3_profile": "lab"}, "s3_profile 'lab'"),
     ],
 )
-def test_trouble_with_s3_says_where_it_was_and_whose_credentials_were_used(
+def test_s3_error_names_process_and_credential_source(
     workdir: Path, endpoint: str, credentials: None, inputs: dict[str, str], source: str
 ) -> None:
     Path("keys.csv").write_text(f"AWSAccessKeyId={ACCESS_KEY}\nAWSSecretKey={SECRET_KEY}\n")
@@ -1000,7 +998,7 @@ def test_trouble_with_s3_says_where_it_was_and_whose_credentials_were_used(
     assert SECRET_KEY not in str(caught.value)
 
 
-def test_a_batch_job_warns_of_places_that_it_has_for_itself(
+def test_batch_job_logs_a_warning_for_relative_directories(
     workdir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     Path("a.txt").write_text("a")

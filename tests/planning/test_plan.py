@@ -1,4 +1,4 @@
-"""Where every file of a sink goes, before anything is written."""
+"""Test where every file of a sink goes."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_companions_are_linkable_and_keep_their_extensions(tmp_path: Path) -> No
     assert all(item.linkable for item in plan.transfers)
 
 
-def test_every_source_goes_to_all_locations_in_turn(tmp_path: Path) -> None:
+def test_every_source_goes_to_all_locations_in_order(tmp_path: Path) -> None:
     paths = [file(tmp_path / name) for name in "ab"]
     copy = LocalDirectory("/copy")
     plan = plan_for(paths, S3Prefix("b", "p"), copy)
@@ -87,14 +87,14 @@ def test_every_source_goes_to_all_locations_in_turn(tmp_path: Path) -> None:
     assert targets(plan.for_location(copy)) == ["/copy/x/a", "/copy/x/b"]
 
 
-def test_remove_dest_dir_concerns_directories_only(tmp_path: Path) -> None:
+def test_remove_dest_dir_applies_to_directories_only(tmp_path: Path) -> None:
     paths = [file(tmp_path / "a"), file(tmp_path / "d/b").parent]
     places: list[Location] = [LocalDirectory("/o"), S3Prefix("b")]
     plan = plan_for(paths, *places, remove_dest_dir=True)
     assert [item.cleared_folder for item in plan.deliveries] == [None, None, "/o/x/d", "s3://b/x/d"]
 
 
-def test_rules_may_leave_slashes_behind_a_directory(tmp_path: Path) -> None:
+def test_substitutions_may_add_slashes_after_a_directory(tmp_path: Path) -> None:
     file(tmp_path / "d/a")
     (delivery,) = plan_for(
         [tmp_path / "d"], LocalDirectory("/o"), rules=(("/x/d", "/y//"),)
@@ -104,7 +104,7 @@ def test_rules_may_leave_slashes_behind_a_directory(tmp_path: Path) -> None:
     assert delivery.directories == ("/o/y",)
 
 
-def test_a_place_has_one_name_whatever_links_lead_there(tmp_path: Path) -> None:
+def test_links_in_destinations_are_resolved(tmp_path: Path) -> None:
     real = tmp_path / "real"
     real.mkdir()
     (tmp_path / "link").symlink_to(real)
@@ -124,7 +124,7 @@ def test_a_relative_destination_is_below_the_working_directory(workdir: Path) ->
     assert targets(plan) == [str(workdir / "here/a")]
 
 
-def test_an_injected_bucket_is_reported(tmp_path: Path) -> None:
+def test_destination_names_the_injected_bucket(tmp_path: Path) -> None:
     (delivery,) = plan_for([file(tmp_path / "a")], S3Prefix("b", "p", "mine")).deliveries
     assert delivery.destination == "s3://mine/p/x/a"
     assert delivery.transfers[0].destination == "s3://mine/p/x/a"
@@ -140,14 +140,14 @@ def test_equal_destinations_are_transferred_once(tmp_path: Path) -> None:
     assert plan.size == 3
 
 
-def test_a_plan_shows_where_everything_goes(tmp_path: Path) -> None:
+def test_plan_as_text_lists_destinations(tmp_path: Path) -> None:
     path = file(tmp_path / "a", b"x" * 1234)
     assert str(plan_for([path], S3Prefix("b", "p"))) == (
         f"x: {path} -> s3://b/p/x/a (1,234 bytes)\n1 file, 1,234 bytes"
     )
 
 
-def test_a_plan_shows_what_has_no_file_and_what_is_removed(tmp_path: Path) -> None:
+def test_plan_as_text_lists_empty_directories_and_removals(tmp_path: Path) -> None:
     (empty := tmp_path / "empty").mkdir()
     plan = plan_for([empty], S3Prefix("b", "p"), remove_dest_dir=True)
     assert str(plan) == (
@@ -158,12 +158,12 @@ def test_a_plan_shows_what_has_no_file_and_what_is_removed(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["k" * 1021, "../../a"], ids=["1025-bytes", "outside"])
-def test_a_plan_without_a_key_is_refused(name: str, tmp_path: Path) -> None:
+def test_destination_that_cannot_be_a_key_is_an_error(name: str, tmp_path: Path) -> None:
     with pytest.raises(DestinationError):
         plan_for([file(tmp_path / "aa")], S3Prefix("b"), rules=(("x/aa", f"xyz/{name}"),))
 
 
-def test_all_names_that_cannot_be_are_named_at_once(tmp_path: Path) -> None:
+def test_all_invalid_destinations_are_in_one_error(tmp_path: Path) -> None:
     for name in ("d/a", "d/\udcfe", "d/\udcff", "up", "nul"):
         file(tmp_path / name)
     paths = [tmp_path / name for name in ("nul", "d", "up")]
@@ -178,7 +178,7 @@ def test_all_names_that_cannot_be_are_named_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_two_plans_see_links_as_they_are(tmp_path: Path) -> None:
+def test_links_are_read_again_for_every_plan(tmp_path: Path) -> None:
     path = file(tmp_path / "in/a")
     for name in ("1", "2"):
         (tmp_path / name).mkdir()

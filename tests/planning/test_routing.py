@@ -1,4 +1,4 @@
-"""Where sources go: container, field, parameterization and substitutions."""
+"""Test the destination of a source: container, field, parameterization and substitutions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_parameterization_keeps_the_folders_of_iterables(source: str, expected: 
     ("source", "expected"),
     [("/w/_run_1/a.nii", "a.nii"), ("/w/_run_1/d/", "d"), ("/w/_d/", "_d"), ("/a", "a")],
 )
-def test_without_parameterization_only_the_name_stays(source: str, expected: str) -> None:
+def test_without_parameterization_only_the_name_is_kept(source: str, expected: str) -> None:
     assert relative_destination(source, parameterization=False, strip_dir="w") == expected
 
 
@@ -63,7 +63,7 @@ def test_without_parameterization_only_the_name_stays(source: str, expected: str
         pytest.param("/w/", "_a/_b/_f", id="leaves-a-relative-path"),
     ],
 )
-def test_strip_dir_is_cut_out_of_the_directory(strip_dir: str, expected: str) -> None:
+def test_strip_dir_is_removed_from_the_directory(strip_dir: str, expected: str) -> None:
     source = "/w/_a/_b/_f"
     assert relative_destination(source, parameterization=True, strip_dir=strip_dir) == expected
 
@@ -102,14 +102,14 @@ def test_dots_separate_folders(field: str, folders: str, location: Location, beg
     assert routed(field, location) == f"{begin}{folders}a.nii"
 
 
-def test_an_absolute_answer_stays_below_the_base_in_s3_only() -> None:
+def test_absolute_result_stays_below_the_base_in_s3_only() -> None:
     assert routed("x", LocalDirectory("/out"), "/else/a") == "/else/a"
     assert routed("x", S3Prefix("b", "out"), "/else/a") == "s3://b/out/x/else/a"
     assert routed("/x", LocalDirectory("/out")) == "/x/a.nii"
     assert routed("/x", S3Prefix("b", "out")) == "s3://b/out/x/a.nii"
 
 
-def test_both_steps_are_given_what_they_need() -> None:
+def test_both_steps_get_absolute_paths() -> None:
     seen: list[str] = []
 
     def relative(source: str) -> str:
@@ -143,7 +143,7 @@ def test_both_steps_are_given_what_they_need() -> None:
         pytest.param((), ((r"^/o", "/p"),), "/p/_run_1/a.nii", id="anchored"),
     ],
 )
-def test_rules_are_applied_one_after_the_other(
+def test_substitutions_are_applied_in_order(
     literal: tuple[tuple[str, str], ...], regular: tuple[tuple[str, str], ...], expected: str
 ) -> None:
     rules = Substitutions(literal=literal, regular=regular)
@@ -166,23 +166,25 @@ def test_rules_are_applied_one_after_the_other(
     ],
 )
 @pytest.mark.parametrize("kind", ["literal", "regular"])
-def test_no_rule_changes_scheme_or_bucket(kind: str, rule: tuple[str, str], expected: str) -> None:
+def test_substitutions_do_not_change_scheme_or_bucket(
+    kind: str, rule: tuple[str, str], expected: str
+) -> None:
     rules = Substitutions(literal=(rule,)) if kind == "literal" else Substitutions(regular=(rule,))
     assert rules.apply("s3://bucket/out/bucket/a", root="s3://bucket") == expected
 
 
-def test_what_follows_the_bucket_starts_with_its_slash() -> None:
+def test_substitution_sees_the_slash_after_the_bucket() -> None:
     rules = Substitutions(regular=(("^(s3:.)?/out/", r"\1/in/"), ("^.*/", "/")))
     assert rules.apply("s3://bucket/out/x/a", root="s3://bucket") == "s3://bucket/a"
 
 
-def test_each_rule_is_guarded_by_itself() -> None:
+def test_each_substitution_keeps_the_bucket() -> None:
     rules = Substitutions(literal=(("bucket", "x"), ("s3://bucket/a", "s3://bucket/b")))
     assert rules.apply("s3://bucket/a", root="s3://bucket") == "s3://bucket/b"
 
 
 @given(literal=RULES, regular=RULES, path=TEXTS)
-def test_rules_never_leave_the_bucket(
+def test_result_is_always_in_the_bucket(
     literal: tuple[tuple[str, str], ...], regular: tuple[tuple[str, str], ...], path: str
 ) -> None:
     rules = Substitutions(literal=literal, regular=regular)
@@ -199,7 +201,7 @@ def test_rules_never_leave_the_bucket(
         pytest.param(("a", r"\q"), "bad escape", id="escape"),
     ],
 )
-def test_a_bad_rule_is_named(pair: tuple[str, str], why: str) -> None:
+def test_invalid_regular_expression_is_an_error(pair: tuple[str, str], why: str) -> None:
     rules = Substitutions(regular=(("b", "c"), pair))
     for attempt in (rules.check, lambda: rules.apply("/o/a")):
         with pytest.raises(SettingsError) as caught:
@@ -211,18 +213,18 @@ def test_a_bad_rule_is_named(pair: tuple[str, str], why: str) -> None:
         assert caught.value.__cause__ is not None
 
 
-def test_good_rules_pass_the_check() -> None:
+def test_valid_substitutions_pass_the_check() -> None:
     Substitutions(literal=(("(", r"\1"),), regular=((r"(a)|b", r"\1"),)).check()
 
 
-def test_a_changed_path_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_changed_path_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     substitute = log_changes(Substitutions(literal=(("a", "b"), ("b", "c\n"), ("/", "/"))).apply)
     assert [substitute(path) for path in ("/a", "/a", "/x")] == ["/c\n", "/c\n", "/x"]
     assert caplog.record_tuples == [("nipype.interface", logging.INFO, r"sub: /a -> /c\n")]
 
 
 @given(folders=st.lists(NAMES, max_size=5), name=NAMES)
-def test_a_source_keeps_its_name_and_its_underscored_folders(folders: list[str], name: str) -> None:
+def test_name_and_parameterization_folders_are_kept(folders: list[str], name: str) -> None:
     source = "/".join(["", *folders, name])
     for path in (source, f"{source}/"):
         kept = relative_destination(path, parameterization=True, strip_dir=None)
@@ -231,7 +233,7 @@ def test_a_source_keeps_its_name_and_its_underscored_folders(folders: list[str],
 
 
 @given(parts=st.lists(NAMES.filter(lambda name: "." not in name), min_size=1, max_size=4))
-def test_s3_has_the_keys_that_disk_has_paths(parts: list[str]) -> None:
+def test_keys_in_s3_equal_relative_paths_on_disk(parts: list[str]) -> None:
     field = ".".join(parts)
     on_disk = routed(field, LocalDirectory("/out"))
     in_s3 = routed(field, S3Prefix("b", "out"))

@@ -1,4 +1,4 @@
-"""A plan that is not sound is refused, by a word about everything that stands against it."""
+"""Test that invalid plans raise an error that names everything that is wrong."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def out(workdir: Path) -> LocalDirectory:
     return LocalDirectory(str(workdir / "out"))
 
 
-def test_all_missing_sources_are_named_at_once(workdir: Path) -> None:
+def test_all_missing_sources_are_listed(workdir: Path) -> None:
     (workdir / "link").symlink_to("gone")
     file(workdir / "good")
     plan = plan_for({"x": ["no.ne", "good"], "y": "link"}, out(workdir))
@@ -59,7 +59,7 @@ def test_all_missing_sources_are_named_at_once(workdir: Path) -> None:
     assert [delivery.source for delivery in plan.deliveries] == [f"{workdir}/good"]
 
 
-def test_text_that_is_no_path_is_left_out(workdir: Path) -> None:
+def test_text_that_is_not_a_path_is_left_out(workdir: Path) -> None:
     file(workdir / "good")
     plan = plan_for({"@id": ["sub 01", "good"], "y": "n" * 300}, out(workdir))
     assert [str(problem) for problem in plan.left_out] == [
@@ -71,13 +71,13 @@ def test_text_that_is_no_path_is_left_out(workdir: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["./none", "no.ne", "d/none", Path("none")], ids=str)
-def test_what_may_be_a_path_is_missing(value: object, workdir: Path) -> None:
+def test_text_that_may_be_a_path_is_missing(value: object, workdir: Path) -> None:
     plan = plan_for({"x": value}, out(workdir))
     assert [problem.missing for problem in plan.missing] == [True]
     assert plan.left_out == ()
 
 
-def test_a_directory_is_delivered_without_what_is_missing_in_it(workdir: Path) -> None:
+def test_directory_is_delivered_without_its_missing_files(workdir: Path) -> None:
     file(workdir / "d/a")
     (workdir / "d/link").symlink_to("gone")
     plan = plan_for({"x": "d"}, out(workdir))
@@ -85,17 +85,17 @@ def test_a_directory_is_delivered_without_what_is_missing_in_it(workdir: Path) -
     assert [problem.what for problem in plan.missing] == [f"{workdir}/d/link"]
 
 
-def test_one_that_is_not_missing_makes_it_another_error(workdir: Path) -> None:
+def test_invalid_source_raises_an_error_that_also_lists_missing_ones(workdir: Path) -> None:
     with pytest.raises(SourceError, match=r"x: 3 is an int, not a path\n  x: .*no.ne does not"):
         plan_for({"x": [3, "no.ne"]}, out(workdir))
 
 
-def test_a_problem_is_named_once(workdir: Path) -> None:
+def test_equal_problems_are_listed_once(workdir: Path) -> None:
     plan = plan_for({"x": ["no.ne", "no.ne", "id", "id"]}, out(workdir))
     assert len(plan.missing) == len(plan.left_out) == 1
 
 
-def test_a_source_that_the_same_run_would_deliver_is_named_so(workdir: Path) -> None:
+def test_missing_source_that_the_same_run_delivers_is_explained(workdir: Path) -> None:
     file(workdir / "a")
     plan = plan_for({"x": "a", "y": ["out/x/a", "no.ne"]}, out(workdir))
     assert [str(problem) for problem in plan.missing] == [
@@ -106,7 +106,7 @@ def test_a_source_that_the_same_run_would_deliver_is_named_so(workdir: Path) -> 
 
 
 @pytest.mark.parametrize("where", ["d", "d/sub", "d/x", "link"])
-def test_a_directory_that_contains_its_destination_is_refused(where: str, workdir: Path) -> None:
+def test_directory_that_contains_its_destination_is_an_error(where: str, workdir: Path) -> None:
     file(workdir / "d/sub/a")
     (workdir / "link").symlink_to("d")
     with pytest.raises(SourceError) as caught:
@@ -117,7 +117,7 @@ def test_a_directory_that_contains_its_destination_is_refused(where: str, workdi
     )
 
 
-def test_a_directory_reaching_its_destination_by_a_link_is_refused(workdir: Path) -> None:
+def test_directory_that_links_to_its_destination_is_an_error(workdir: Path) -> None:
     (workdir / "d").mkdir()
     (workdir / "out").mkdir()
     (workdir / "d/link").symlink_to(workdir / "out")
@@ -125,7 +125,7 @@ def test_a_directory_reaching_its_destination_by_a_link_is_refused(workdir: Path
         plan_for({"x": "d"}, out(workdir))
 
 
-def test_a_destination_that_links_into_its_source_is_refused(workdir: Path) -> None:
+def test_destination_that_links_into_its_source_is_an_error(workdir: Path) -> None:
     file(workdir / "d/sub/a")
     (workdir / "out/x").mkdir(parents=True)
     (workdir / "out/x/d").symlink_to(workdir / "d/sub")
@@ -133,7 +133,7 @@ def test_a_destination_that_links_into_its_source_is_refused(workdir: Path) -> N
         plan_for({"x": "d"}, out(workdir))
 
 
-def test_a_directory_may_be_sunk_beside_itself_or_in_its_own_place(workdir: Path) -> None:
+def test_directory_may_be_sunk_onto_or_next_to_itself(workdir: Path) -> None:
     file(workdir / "out/x/d/a")
     file(workdir / "out/x/d2/a")
     assert len(plan_for({"x": "out/x/d"}, out(workdir)).deliveries) == 1
@@ -141,7 +141,7 @@ def test_a_directory_may_be_sunk_beside_itself_or_in_its_own_place(workdir: Path
 
 
 @pytest.mark.parametrize("rule", [("x/a", "dir"), ("x/a", "dir/"), ("x/a", "new/")])
-def test_a_directory_where_a_file_must_go_is_refused(rule: tuple[str, str], workdir: Path) -> None:
+def test_directory_in_place_of_a_file_is_an_error(rule: tuple[str, str], workdir: Path) -> None:
     file(workdir / "a")
     (workdir / "out/dir").mkdir(parents=True)
     with pytest.raises(DestinationError) as caught:
@@ -153,7 +153,7 @@ def test_a_directory_where_a_file_must_go_is_refused(rule: tuple[str, str], work
 
 
 @pytest.mark.parametrize("name", [".", ".."])
-def test_a_file_that_is_called_like_a_directory_is_refused(name: str, workdir: Path) -> None:
+def test_file_named_dot_or_dotdot_is_an_error(name: str, workdir: Path) -> None:
     file(workdir / "a")
     with pytest.raises(DestinationError, match="cannot become the file"):
         plan_for({"x": "a"}, out(workdir), ("x/a", f"x/y/{name}"))
@@ -161,7 +161,7 @@ def test_a_file_that_is_called_like_a_directory_is_refused(name: str, workdir: P
     assert len(plan_for({"x": "d"}, out(workdir), ("x/d", f"x/y/{name}")).transfers) == 1
 
 
-def test_a_link_to_a_directory_may_be_replaced_by_a_file(workdir: Path) -> None:
+def test_link_to_a_directory_may_be_replaced_by_a_file(workdir: Path) -> None:
     file(workdir / "a")
     (workdir / "out/x").mkdir(parents=True)
     (workdir / "out/x/a").symlink_to(workdir)
@@ -180,7 +180,7 @@ def test_a_link_to_a_directory_may_be_replaced_by_a_file(workdir: Path) -> None:
         pytest.param("d", "out/x/d/sub", "out/x/d/sub", "link", id="dangling-link-below"),
     ],
 )
-def test_a_file_where_a_directory_must_be_is_refused(
+def test_file_in_place_of_a_directory_is_an_error(
     source: str, obstacle: str, needed: str, kind: str, workdir: Path
 ) -> None:
     file(workdir / "a")
@@ -200,7 +200,7 @@ def test_a_file_where_a_directory_must_be_is_refused(
 
 
 @pytest.mark.parametrize("where", [LocalDirectory("/o"), S3Prefix("b", "o")], ids=str)
-def test_different_bytes_at_one_destination_are_refused(where: Location, workdir: Path) -> None:
+def test_different_bytes_at_one_destination_are_an_error(where: Location, workdir: Path) -> None:
     file(workdir / "1/a", "one")
     file(workdir / "2/a", "two")
     with pytest.raises(CollisionError) as caught:
@@ -228,7 +228,7 @@ def test_companions_collide_too(workdir: Path) -> None:
         plan_for({"x": ["1/a.img", "2/a.img"]}, out(workdir))
 
 
-def test_places_are_the_same_through_links(workdir: Path) -> None:
+def test_collision_through_a_link_is_an_error(workdir: Path) -> None:
     file(workdir / "1/a", "one")
     file(workdir / "2/a", "two")
     (workdir / "out/x").mkdir(parents=True)
@@ -239,7 +239,7 @@ def test_places_are_the_same_through_links(workdir: Path) -> None:
 
 @pytest.mark.parametrize("where", [LocalDirectory("/o"), S3Prefix("b", "o")], ids=str)
 @pytest.mark.parametrize("folder", ["f/b", "d"], ids=["folder-of-a-file", "empty-directory"])
-def test_a_file_that_is_another_ones_folder_is_refused(
+def test_file_that_is_also_a_folder_is_an_error(
     folder: str, where: Location, workdir: Path
 ) -> None:
     file(workdir / "a")
@@ -254,20 +254,20 @@ def test_a_file_that_is_another_ones_folder_is_refused(
     )
 
 
-def refuse_overwriting(fields: dict[str, object], workdir: Path) -> None:
+def check_overwriting_is_an_error(fields: dict[str, object], workdir: Path) -> None:
     with pytest.raises(CollisionError) as caught:
         plan_for(fields, out(workdir))
     assert "would overwrite it in the same run; use two sinks, one after" in str(caught.value)
 
 
 @pytest.mark.parametrize("order", ["xy", "yx"])
-def test_a_source_that_another_delivery_would_overwrite_is_refused(
+def test_source_that_another_delivery_would_overwrite_is_an_error(
     order: str, workdir: Path
 ) -> None:
     file(workdir / "out/x/a", "old")
     file(workdir / "a", "new")
     fields: dict[str, object] = {"x": "a", "y": "out/x/a"}
-    refuse_overwriting({name: fields[name] for name in order}, workdir)
+    check_overwriting_is_an_error({name: fields[name] for name in order}, workdir)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_a_source_that_another_delivery_would_overwrite_is_refused(
         pytest.param({"link": "{0}/out/x/a", "out/x/a": "{0}/real"}, id="link-between"),
     ],
 )
-def test_a_linked_source_that_would_be_overwritten_is_refused(
+def test_linked_source_that_would_be_overwritten_is_an_error(
     links: dict[str, str], workdir: Path
 ) -> None:
     file(workdir / "new/a", "new")
@@ -289,10 +289,10 @@ def test_a_linked_source_that_would_be_overwritten_is_refused(
     for link, aim in links.items():
         (workdir / link).symlink_to(aim.format(workdir))
     source = "link" if "link" in links else "out/x/a"
-    refuse_overwriting({"x": "new/a", "y": source}, workdir)
+    check_overwriting_is_an_error({"x": "new/a", "y": source}, workdir)
 
 
-def test_a_source_may_be_overwritten_by_its_own_bytes(workdir: Path) -> None:
+def test_source_may_be_overwritten_by_equal_bytes(workdir: Path) -> None:
     file(workdir / "out/x/a")
     file(workdir / "a")
     assert len(plan_for({"x": "a", "y": "out/x/a"}, out(workdir)).transfers) == 2
@@ -300,7 +300,7 @@ def test_a_source_may_be_overwritten_by_its_own_bytes(workdir: Path) -> None:
 
 @pytest.mark.parametrize("target", ["out", "../w"], ids=["base", "above"])
 @pytest.mark.parametrize("kind", ["disk", "s3"])
-def test_the_base_is_never_cleared(kind: str, target: str, tmp_path: Path) -> None:
+def test_base_directory_is_never_cleared(kind: str, target: str, tmp_path: Path) -> None:
     file(tmp_path / "in/d/a")
     disk = kind == "disk"
     base = LocalDirectory(str(tmp_path / "w/out")) if disk else S3Prefix("b", "w/out")
@@ -313,7 +313,7 @@ def test_the_base_is_never_cleared(kind: str, target: str, tmp_path: Path) -> No
     )
 
 
-def test_the_base_is_never_emptied_by_another_name(workdir: Path) -> None:
+def test_base_directory_is_never_cleared_through_a_link(workdir: Path) -> None:
     file(workdir / "d/a")
     (workdir / "real/out").mkdir(parents=True)
     (workdir / "link").symlink_to("real")
@@ -326,19 +326,19 @@ def test_the_base_is_never_emptied_by_another_name(workdir: Path) -> None:
         )
 
 
-def test_the_root_of_a_bucket_is_never_emptied(workdir: Path) -> None:
+def test_root_of_a_bucket_is_never_cleared(workdir: Path) -> None:
     file(workdir / "d/a")
     with pytest.raises(DestinationError):
         plan_for({"x": "d"}, S3Prefix("b"), ("/x/d", ""), remove_dest_dir=True)
 
 
-def test_a_folder_with_the_bases_beginning_may_be_emptied(workdir: Path) -> None:
+def test_folder_that_shares_a_name_prefix_with_the_base_may_be_cleared(workdir: Path) -> None:
     file(workdir / "d/a")
     plan = plan_for({"x": "d"}, out(workdir), ("out/x/d", "ou"), remove_dest_dir=True)
     assert plan.deliveries[0].cleared_folder == f"{workdir}/ou"
 
 
-def test_a_folder_is_not_emptied_through_a_link(workdir: Path) -> None:
+def test_folder_that_is_a_link_is_not_cleared(workdir: Path) -> None:
     file(workdir / "d/a")
     (workdir / "out/x").mkdir(parents=True)
     (workdir / "out/x/d").symlink_to(workdir / "else")
@@ -356,12 +356,12 @@ def test_making_a_plan_writes_nothing(workdir: Path) -> None:
     assert tree(workdir) == before
 
 
-def test_nothing_is_a_sound_plan(workdir: Path) -> None:
+def test_plan_without_fields_is_empty(workdir: Path) -> None:
     assert plan_for({}, out(workdir)) == Plan(())
     assert not os.path.exists(workdir / "out")
 
 
-def test_the_base_in_an_injected_bucket_of_another_name_is_never_emptied(workdir: Path) -> None:
+def test_base_in_an_injected_bucket_is_never_cleared(workdir: Path) -> None:
     file(workdir / "d/a")
     where = S3Prefix("written", "base", injected_bucket="real")
     with pytest.raises(DestinationError, match="would empty the base directory s3://real/base"):
@@ -375,7 +375,7 @@ def test_the_base_in_an_injected_bucket_of_another_name_is_never_emptied(workdir
         pytest.param("base", ("base/x/d", "copy/x/d/in"), id="delivery"),
     ],
 )
-def test_what_goes_to_the_other_location_is_never_removed(
+def test_files_of_the_other_location_are_never_cleared(
     base: str, rule: tuple[str, str], workdir: Path
 ) -> None:
     file(workdir / "d/a")
@@ -394,17 +394,19 @@ def test_what_goes_to_the_other_location_is_never_removed(
         )
 
 
-def test_a_source_that_goes_away_before_it_is_compared_is_named(
+def test_source_that_disappears_before_the_comparison_is_an_error(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file(workdir / "1/a")
     gone = file(workdir / "2/a")
 
-    def make_and_lose(*args: Any, **options: Any) -> Plan:
+    def make_plan_and_delete_source(*args: Any, **options: Any) -> Plan:
         plan = make_plan(*args, **options)
         gone.unlink()
         return plan
 
-    monkeypatch.setattr("nipype_datasink.planning.validation.make_plan", make_and_lose)
+    monkeypatch.setattr(
+        "nipype_datasink.planning.validation.make_plan", make_plan_and_delete_source
+    )
     with pytest.raises(SourceError, match=f"{gone} cannot be read"):
         plan_for({"x": ["1/a", "2/a"]}, out(workdir))

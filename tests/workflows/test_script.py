@@ -1,4 +1,4 @@
-"""``nipype-datasink run``: a script runs as Python itself would run it."""
+"""Test ``nipype-datasink run``: a script runs as with Python."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import tree
 
-WHERE = """
+PRINT_LOCATION = """
 import __main__, os, pickle, sys
 from dataclasses import dataclass
 
@@ -24,12 +24,12 @@ print(__main__.Record is Record, pickle.loads(pickle.dumps(Record("a"))), os.get
 """
 
 SCRIPTS = {
-    "where": WHERE,
+    "where": PRINT_LOCATION,
     "error": "def fail():\n    raise ValueError('no')\n\n\nfail()\n",
     "cause": "try:\n    1 / 0\nexcept ArithmeticError as error:\n    raise OSError() from error\n",
     "syntax": "print('a'\nx = )\n",
     "exit": "import sys\nsys.exit(7)\n",
-    "exit-with-words": "raise SystemExit('nothing to do')\n",
+    "exit-with-message": "raise SystemExit('nothing to do')\n",
     "atexit": "import atexit\natexit.register(lambda: print(__import__('__main__').atexit))\n",
     "builtins": "print(__builtins__.len([1]))\n",
     "cancelled": "import asyncio\nraise asyncio.CancelledError('stop')\n",
@@ -38,80 +38,82 @@ SCRIPTS = {
 }
 
 
-def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL
     )
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return python("-m", "nipype_datasink", "run", *arguments)
+def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return run_python("-m", "nipype_datasink", "run", *arguments)
 
 
-def said(done: subprocess.CompletedProcess[str]) -> tuple[int, str, str]:
+def result_of(done: subprocess.CompletedProcess[str]) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("text", SCRIPTS.values(), ids=SCRIPTS)
-def test_a_script_runs_as_python_would_run_it(workdir: Path, text: str) -> None:
+def test_script_runs_as_with_python(workdir: Path, text: str) -> None:
     (workdir / "scripts").mkdir()
     (workdir / "scripts" / "script.py").write_text(text)
     command = ["scripts/script.py", "--help", "-x", "--", "a b"]
 
-    assert said(run(*command)) == said(python(*command))
+    assert result_of(run_command(*command)) == result_of(run_python(*command))
 
 
-def test_a_link_runs_with_what_lies_beside_its_target(workdir: Path) -> None:
+def test_link_to_a_script_imports_from_the_target_directory(workdir: Path) -> None:
     (workdir / "folder").mkdir()
-    (workdir / "folder" / "script.py").write_text("import beside; print(__file__, beside.name)")
-    (workdir / "folder" / "beside.py").write_text("name = 'beside'")
+    (workdir / "folder" / "script.py").write_text(
+        "import neighbour; print(__file__, neighbour.name)"
+    )
+    (workdir / "folder" / "neighbour.py").write_text("name = 'neighbour'")
     (workdir / "link").symlink_to("folder/script.py")
 
-    done = run("link")
+    done = run_command("link")
 
-    assert done.stdout == f"{workdir / 'link'} beside\n"
-    assert said(done) == said(python("link"))
+    assert done.stdout == f"{workdir / 'link'} neighbour\n"
+    assert result_of(done) == result_of(run_python("link"))
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="came with Python 3.11")
-def test_the_directory_of_the_script_is_not_trusted_where_python_would_not(workdir: Path) -> None:
-    (workdir / "script.py").write_text("import beside")
-    (workdir / "beside.py").touch()
+def test_safe_path_keeps_the_script_directory_out_of_sys_path(workdir: Path) -> None:
+    (workdir / "script.py").write_text("import neighbour")
+    (workdir / "neighbour.py").touch()
     command = ["script.py"]
 
-    done = python("-P", "-m", "nipype_datasink", "run", *command)
+    done = run_python("-P", "-m", "nipype_datasink", "run", *command)
 
     assert "ModuleNotFoundError" in done.stderr
-    assert said(done) == said(python("-P", *command))
+    assert result_of(done) == result_of(run_python("-P", *command))
 
 
-def test_a_script_that_is_not_there_is_said(workdir: Path) -> None:
-    done = run("gone.py")
+def test_missing_script_is_an_error(workdir: Path) -> None:
+    done = run_command("gone.py")
 
-    assert done.returncode == python("gone.py").returncode == 2
+    assert done.returncode == run_python("gone.py").returncode == 2
     assert "gone.py" in done.stderr
 
 
-def test_an_interrupt_ends_it_as_it_ends_python(workdir: Path) -> None:
+def test_interrupt_ends_the_command_as_python(workdir: Path) -> None:
     text = "import atexit\natexit.register(print, 'the end')\nraise KeyboardInterrupt\n"
     (workdir / "script.py").write_text(text)
 
-    done = run("script.py")
+    done = run_command("script.py")
 
     assert done.returncode == -signal.SIGINT
     assert done.stdout == "the end\n"
-    assert said(done) == said(python("script.py"))
+    assert result_of(done) == result_of(run_python("script.py"))
 
 
-def test_the_installed_command_is_ended_by_an_interrupt_too(workdir: Path) -> None:
+def test_interrupt_ends_the_installed_command(workdir: Path) -> None:
     (workdir / "script.py").write_text("raise KeyboardInterrupt\n")
     command = Path(sys.executable).with_name("nipype-datasink")
     done = subprocess.run(
         [command, "run", "script.py"], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == -signal.SIGINT
-    assert done.stderr == python("script.py").stderr
+    assert done.stderr == run_python("script.py").stderr
 
 
 PIPELINE = """
@@ -145,15 +147,15 @@ class Own(DataSink):
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_a_pipeline_that_nobody_edited_uses_our_class(workdir: Path, method: str) -> None:
+def test_unedited_pipeline_uses_this_class(workdir: Path, method: str) -> None:
     (workdir / "script.py").write_text(PIPELINE)
     (workdir / "sinks.py").write_text(SINKS)
 
-    done = run("script.py", method)
+    done = run_command("script.py", method)
 
     assert done.returncode == 0, done.stderr
     files = {name for name, data in tree(workdir / "out").items() if data}
     assert files == {"x/a.txt", "x/b.txt", "own/x/sinks,nipype_datasink.interface"}
-    # What only ours writes: one line for each run of a sink.
+    # Only this class logs one line for each run of a sink.
     assert done.stdout.count("/out: 1 sent") == 2
     assert done.stdout.count("/out/own: 1 sent") == 1
