@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nipype_datasink import DataSink, Outcome, S3Error, Status
-from nipype_datasink.s3 import target
+from nipype_datasink.s3 import deletion
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.client import ClientOptions, open_bucket
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
@@ -40,7 +40,7 @@ def remaining(outcomes: list[Outcome]) -> dict[str, str]:
 
 
 def run(bucket: BucketClient) -> dict[str, str]:
-    return remaining(delete(bucket, KEYS, estimator=ConcurrencyEstimator()))
+    return remaining(delete(bucket, KEYS, delivered=(), estimator=ConcurrencyEstimator()))
 
 
 def test_one_request_deletes_many_and_carries_content_md5(
@@ -171,7 +171,7 @@ def test_an_error_while_deleting_keeps_the_other_outcomes(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("accident")
 
-    monkeypatch.setattr(target, "delete", fail)
+    monkeypatch.setattr(deletion, "_delete_keys", fail)
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "a.txt").write_text("a")
     script.answer("ListObjectsV2", _listing("out/x/d/old"))

@@ -32,6 +32,7 @@ _ACCESS_KEY = re.compile(r"\w{16,128}")
 _MAX_LINE_CHARACTERS = 4096  # of a table; `csv` raises an error for very long cells
 
 _SECTION = re.compile(r"\[(?:profile\s+)?(?P<name>[^\]]*)\]")
+_RELATIVE_HINT = "a node runs in its own directory, so set an absolute path"
 _HINT = (
     "expected one of AWS's formats ('AWSAccessKeyId=...' and 'AWSSecretKey=...' lines, a CSV with "
     "the columns 'Access key ID' and 'Secret access key', an INI credentials file), or a file of "
@@ -67,7 +68,7 @@ def read_credentials(path: str) -> Keys:
         with open(absolute, "rb") as file:
             content = file.read(_MAX_FILE_BYTES)
     except OSError as error:
-        hint = "" if expanded == absolute else _relative_path_hint(absolute)
+        hint = f" (tried {absolute!r}; {_RELATIVE_HINT})" if expanded != absolute else ""
         raise CredentialsError(
             f"creds_path {path!r} cannot be read: {error.strerror}{hint}. Set it to the file that "
             "AWS gave you, or leave it unset to use the environment or a profile"
@@ -76,10 +77,6 @@ def read_credentials(path: str) -> Keys:
         return parse_credentials(content)
     except CredentialsError as error:
         raise CredentialsError(f"creds_path {path!r} cannot be used: {error}") from None
-
-
-def _relative_path_hint(absolute: str) -> str:
-    return f" (tried {absolute!r}; a node runs in its own directory, so set an absolute path)"
 
 
 def parse_credentials(content: bytes) -> Keys:

@@ -23,7 +23,7 @@ from nipype_datasink.s3.listing import look_up
 if TYPE_CHECKING:
     from botocore.hooks import BaseEventHooks
 
-__all__ = ["delete", "exclude_other_spellings", "send_content_md5"]
+__all__ = ["delete", "send_content_md5"]
 
 _logger = logging.getLogger("nipype.interface")
 
@@ -48,7 +48,39 @@ def _add_content_md5(params: Mapping[str, Any], **_: Any) -> None:
     params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
 
 
-def exclude_other_spellings(
+def delete(
+    bucket: BucketClient,
+    keys: Sequence[str],
+    *,
+    delivered: Collection[str],
+    estimator: ConcurrencyEstimator,
+) -> list[Outcome]:
+    """Delete objects; return an outcome for each that remains.
+
+    If the store does not confirm that a key was deleted, or cannot delete many keys with one
+    request, those keys are deleted one by one.
+
+    Parameters
+    ----------
+    bucket
+        The bucket that holds the objects.
+    keys
+        Keys to delete, as listed before anything was delivered.
+    delivered
+        Keys that must stay, in any spelling.
+    estimator
+        Decides how many requests are sent at the same time.
+    """
+    try:
+        remaining = _delete_keys(
+            bucket, _exclude_other_spellings(bucket, keys, delivered), estimator
+        )
+    except Exception as error:  # noqa: BLE001 - the outcomes of sent files must not be lost
+        remaining = dict.fromkeys(keys, error)
+    return [_failure(bucket, key, error) for key, error in remaining.items()]
+
+
+def _exclude_other_spellings(
     bucket: BucketClient, keys: Sequence[str], delivered: Collection[str]
 ) -> list[str]:
     """Return `keys` without those that may be another spelling of a delivered key.
@@ -56,29 +88,17 @@ def exclude_other_spellings(
     A gateway to a file system that ignores case or Unicode form keeps one object for two spellings,
     and lists it under the first. To delete that name would delete the file that was just sent. If
     the two keys are two objects, the store lists both, and the old one may be deleted.
-
-    Parameters
-    ----------
-    bucket
-        The bucket that holds all of them.
-    keys
-        Keys to delete, as listed before anything was delivered.
-    delivered
-        Keys that must stay.
     """
     spellings: dict[str, list[str]] = {}
     for key in delivered:
         spellings.setdefault(normalize_name(key), []).append(key)
-    doubtful = [key for key in keys if normalize_name(key) in spellings]
-    if not doubtful:
-        return list(keys)
-    others = {other for key in doubtful for other in spellings[normalize_name(key)]}
-    listed = look_up(bucket.client, bucket.name, others, bucket.request_args)
-    stay = {
-        key
-        for key in doubtful
-        if not all(other in listed for other in spellings[normalize_name(key)])
+    # For each doubtful key, the delivered keys that it may be another spelling of.
+    similar = {
+        key: spellings[normalize_name(key)] for key in keys if normalize_name(key) in spellings
     }
+    others = {other for group in similar.values() for other in group}
+    listed = look_up(bucket.client, bucket.name, others, bucket.request_args)
+    stay = [key for key, group in similar.items() if not all(other in listed for other in group)]
     for key in stay:
         _logger.warning(
             "%s: %r is not deleted: the store treats its name and that of a new file as the same",
@@ -88,14 +108,10 @@ def exclude_other_spellings(
     return [key for key in keys if key not in stay]
 
 
-def delete(
-    bucket: BucketClient, keys: Sequence[str], *, estimator: ConcurrencyEstimator
-) -> list[Outcome]:
-    """Delete objects; return an outcome for each that remains.
-
-    If the store does not confirm that a key was deleted, or cannot delete many keys with one
-    request, those keys are deleted one by one.
-    """
+def _delete_keys(
+    bucket: BucketClient, keys: Sequence[str], estimator: ConcurrencyEstimator
+) -> dict[str, Exception]:
+    """Delete objects; return the keys that remain, with the reasons."""
     remaining: dict[str, Exception] = {}
     unconfirmed: list[str] = []
     for begin in range(0, len(keys), _MAX_OBJECTS_PER_REQUEST):
@@ -116,7 +132,7 @@ def delete(
     )
     found = zip(unconfirmed, errors_of_each, strict=True)
     remaining.update({key: error for key, error in found if error})
-    return [_failure(bucket, key, error) for key, error in remaining.items()]
+    return remaining
 
 
 def _delete_batch(

@@ -10,34 +10,15 @@ from __future__ import annotations
 
 import os
 import pickle
-import threading
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from functools import lru_cache
+from typing import Any
 
 from nipype_datasink.errors import CredentialsError, S3Error
 from nipype_datasink.s3.boto3_bucket import is_boto3_resource
 from nipype_datasink.s3.mocking import warn_if_mocked_in_worker, warn_of_copied_mock
 from nipype_datasink.s3.pickling import BucketReference, bucket_for, reference_to
 
-if TYPE_CHECKING:
-    from types_boto3_s3.client import S3Client
-
 __all__ = ["resolve_bucket"]
-
-# In a forked child: for each client of the parent, its copy with sockets of this process. Guarded
-# by the lock, so that two threads do not make two copies.
-_copies: WeakKeyDictionary[S3Client, S3Client] = WeakKeyDictionary()
-_lock = threading.Lock()
-
-
-def _forget_copies() -> None:
-    """In a forked child, forget the copies of its parent, and the lock that may never be free."""
-    global _copies, _lock
-    _copies, _lock = WeakKeyDictionary(), threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_copies)
 
 
 def resolve_bucket(bucket: Any) -> Any:
@@ -63,18 +44,14 @@ def resolve_bucket(bucket: Any) -> Any:
         warn_of_copied_mock(f"the injected {type(known).__name__}")
         return known
     warn_if_mocked_in_worker()
-    return type(known)(known.name, client=_own_copy(known.meta.client))
+    return type(known)(known.name, client=_with_new_sockets(known.meta.client, os.getpid()))
 
 
-def _own_copy(client: S3Client) -> S3Client:
-    with _lock:
-        if client not in _copies:
-            _copies[client] = _with_new_sockets(client)
-        return _copies[client]
-
-
-def _with_new_sockets(client: Any) -> Any:
-    """Return a copy of the parent's client that opens sockets of its own.
+# Cached, so that the next sink of this worker gets the same copy, with its open connections. A
+# child that is forked from this worker has another process number, and so makes its own copy.
+@lru_cache(maxsize=4)
+def _with_new_sockets(client: Any, _process: int) -> Any:
+    """Return a copy of the parent's client that opens its own sockets.
 
     Two processes that write to one socket mix their requests. botocore cannot give a client new
     sockets, so they are replaced inside a copy, by private names. A new client instead would lack
@@ -92,7 +69,11 @@ def _with_new_sockets(client: Any) -> Any:
 
 
 def _shallow_copy(thing: Any) -> Any:
-    """Return a copy that shares every attribute; `copy.copy` would call methods of the class."""
+    """Return a copy that shares every attribute.
+
+    `copy.copy` fails for a client: it asks the new, still empty object for ``__setstate__``, and
+    botocore's ``__getattr__`` then looks for its own attributes without end.
+    """
     copied = object.__new__(type(thing))
     copied.__dict__.update(thing.__dict__)
     return copied

@@ -33,7 +33,7 @@ from nipype_datasink.s3.choice import choose_transport, close_idle_connections
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.concurrency import CRT_REQUESTS, ConcurrencyEstimator
 from nipype_datasink.s3.custom_upload import send_as_nipype, send_by_hook
-from nipype_datasink.s3.deletion import delete, exclude_other_spellings
+from nipype_datasink.s3.deletion import delete
 from nipype_datasink.s3.descriptors import reserved_requests
 from nipype_datasink.s3.errors import S3ClientError, code_of, concerns_bucket, explain
 from nipype_datasink.s3.listing import list_keys
@@ -204,9 +204,9 @@ class S3Target:
                 outcomes = _run_in_own_thread(partial(mark_overwritten, bucket), outcomes, breaker)
             outcomes = [files.original(outcome) for outcome in outcomes] + files.failures
         if to_delete and all(outcome.status.arrived for outcome in outcomes):
-            outcomes += _run_in_own_thread(
-                lambda keys: _delete(bucket, keys, plan, estimator), to_delete, breaker
-            )
+            delivered = {transfer.key for transfer in plan.transfers}
+            delete_all = partial(delete, bucket, delivered=delivered, estimator=estimator)
+            outcomes += _run_in_own_thread(delete_all, to_delete, breaker)
         return outcomes
 
     def _log_not_compared(self, bucket: BucketClient, unchanged: int) -> None:
@@ -269,19 +269,6 @@ def _run_in_own_thread(
         function, [argument], threads=1, own_thread=True, abandon=abandon, on_interrupt=breaker.open
     )
     return result
-
-
-def _delete(
-    bucket: BucketClient, keys: Sequence[str], plan: Plan, estimator: ConcurrencyEstimator
-) -> list[Outcome]:
-    """Delete objects; return an outcome for each that remains."""
-    try:
-        delivered = {transfer.key for transfer in plan.transfers}
-        return delete(bucket, exclude_other_spellings(bucket, keys, delivered), estimator=estimator)
-    except Exception as error:  # noqa: BLE001 - the outcomes of sent files must not be lost
-        places = [f"s3://{bucket.name}/{key}" for key in keys]
-        transfers = [FileTransfer(source="", destination=place, size=0) for place in places]
-        return [Outcome.failure(transfer, error) for transfer in transfers]
 
 
 def _keys_to_delete(plan: Plan, bucket: BucketClient) -> list[str]:
