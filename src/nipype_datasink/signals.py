@@ -22,6 +22,11 @@ __all__ = ["Terminated", "error_from_signal_handler", "graceful_shutdown", "is_t
 
 _logger = logging.getLogger("nipype.interface")
 
+_DEFAULTS: dict[int, Any] = {
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGINT: signal.default_int_handler,
+}
+
 # Time to clean up after SIGTERM. SLURM and Kubernetes send SIGKILL after 30 seconds.
 _GRACE_SECONDS = 20.0
 # Time in which a second Ctrl-C is ignored. Long enough to abort uploads in most cases, and short
@@ -35,7 +40,7 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def graceful_shutdown() -> Iterator[None]:
-    """Let the block clean up after SIGTERM or Ctrl-C, then let the signal end the process.
+    """Let the block clean up after SIGTERM or Ctrl-C before the process ends.
 
     SIGTERM raises `Terminated` in the block. When the block is left, the process sends SIGTERM to
     itself, so that its parent sees the usual exit status. A second SIGTERM ends it at once, and so
@@ -54,7 +59,7 @@ def graceful_shutdown() -> Iterator[None]:
 
 
 class _Shutdown:
-    """The signals that have arrived in one block, and the handlers that were there before it.
+    """The signals that have arrived in one block, and the handlers that were set for it.
 
     The main thread alone changes this state, because handlers run in it; so no lock is needed.
     `_left` is an event, as the timer thread reads it.
@@ -65,26 +70,24 @@ class _Shutdown:
         self._left = threading.Event()
         self._interrupted_at: float | None = None  # of time.monotonic
         self._terminated = False
-        self._previous: dict[int, Any] = {}
+        self._handlers: dict[int, Any] = {}  # ours, by signal
 
     def install_handlers(self) -> None:
         """Handle each signal that has its default handler."""
         if threading.current_thread() is not threading.main_thread():
             return  # Python lets only the main thread set handlers
-        for number, default, handler in (
-            (signal.SIGINT, signal.default_int_handler, self._interrupt),
-            (signal.SIGTERM, signal.SIG_DFL, self._terminate),
-        ):
-            if signal.getsignal(number) is default:
+        handlers = {signal.SIGINT: self._interrupt, signal.SIGTERM: self._terminate}
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is _DEFAULTS[number]:
                 # Before the handler is set: a signal may arrive in between.
-                self._previous[number] = default
+                self._handlers[number] = handler
                 signal.signal(number, handler)
 
     def finish(self) -> None:
         """Restore the handlers; end the process if SIGTERM has arrived."""
         self._left.set()
         try:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in _DEFAULTS:
                 self._restore(number)
         finally:
             if self._terminated:  # also where other code has caught `Terminated`
@@ -92,10 +95,9 @@ class _Shutdown:
                 os.kill(os.getpid(), signal.SIGTERM)
 
     def _restore(self, number: int) -> None:
-        """Restore a handler, unless other code has set a new one in the meantime."""
-        handler = self._terminate if number == signal.SIGTERM else self._interrupt
-        if number in self._previous and signal.getsignal(number) == handler:
-            signal.signal(number, self._previous[number])
+        """Restore the default handler, unless other code has set a new one in the meantime."""
+        if number in self._handlers and signal.getsignal(number) == self._handlers[number]:
+            signal.signal(number, _DEFAULTS[number])
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
