@@ -172,12 +172,12 @@ class _Walk:
     def __init__(self, source: Source) -> None:
         self._field = source.field
         self._top = source.path
-        self._files: list[SourceFile] = []
+        self._found: list[SourceFile | Problem] = []
         self._directories: list[str] = []
         self._real: list[str] = []
-        self._problems: list[Problem] = []
 
     def contents(self) -> SourceContents:
+        """Return the contents of the directory, sorted by name."""
         # A stack in place of recursion: there may be more levels than Python allows nested calls.
         pending: list[tuple[str, str, tuple[str, ...]]] = [(self._top, "", ())]
         while pending:
@@ -185,13 +185,13 @@ class _Walk:
             if os.path.isdir(path):
                 pending += reversed(self._enter(path, relative_path, ancestors))
             else:
-                self._file(path, relative_path)
+                self._found.append(_find_file(self._field, path, relative_path))
         return SourceContents(
             is_directory=True,
-            files=tuple(self._files),
+            files=tuple(item for item in self._found if isinstance(item, SourceFile)),
             directories=tuple(self._directories),
             real_directories=tuple(dict.fromkeys(self._real)),
-            problems=tuple(self._problems),
+            problems=tuple(item for item in self._found if isinstance(item, Problem)),
         )
 
     def _enter(
@@ -205,7 +205,7 @@ class _Walk:
             real = os.path.realpath(path)
         if real in ancestors:
             why = f"links to {real}, a directory that contains it"
-            self._problems.append(Problem(self._field, path, why))
+            self._found.append(Problem(self._field, path, why))
             return []
         self._real.append(real)
         if relative_path:
@@ -213,19 +213,12 @@ class _Walk:
         try:
             names = sorted(os.listdir(path))
         except OSError as error:
-            self._problems.append(_access_problem(self._field, path, error))
+            self._found.append(_access_problem(self._field, path, error))
             return []
-        inside = (*ancestors, real)
         return [
-            (os.path.join(path, name), os.path.join(relative_path, name), inside) for name in names
+            (os.path.join(path, name), os.path.join(relative_path, name), (*ancestors, real))
+            for name in names
         ]
-
-    def _file(self, path: str, relative_path: str) -> None:
-        found = _find_file(self._field, path, relative_path)
-        if isinstance(found, Problem):
-            self._problems.append(found)
-        else:
-            self._files.append(found)
 
 
 def same_bytes(path: str, other: str) -> bool:
