@@ -30,7 +30,7 @@ __all__ = ["remove_others"]
 _logger = logging.getLogger("nipype.interface")
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)
+_NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)  # POSIX allows both
 
 
 def remove_others(plan: Plan, base: str) -> dict[str, OSError]:
@@ -80,17 +80,20 @@ class _StoredNames:
         """Folders that are not inside another of the folders."""
         self.unlisted: set[str] = set()
         """Directories with a file to keep that they do not list under any known name."""
+        # Directories that were looked up, as they are listed; None for those in no folder.
         self._folders: dict[str, str | None] = {"/": None}
-        self._roots: dict[tuple[int, int], str] = {}
-        self._spelled: PathMap[str] = PathMap()
-        self._listed = cache(_names)
+        # The outermost folders, by device and inode, and by path. A folder may be reached by a
+        # path with other names (a link or a bind mount), and FUSE may give it two inode numbers.
+        self._by_inode: dict[tuple[int, int], str] = {}
+        self._by_path: PathMap[str] = PathMap()
+        self._list = cache(_names)
         for folder in sorted(folders, key=len):
             if self._folder(folder) is None:
                 self.outermost.append(folder)
                 self._folders[folder] = folder
-                self._spelled.add(folder, folder)
+                self._by_path.add(folder, folder)
                 status = os.stat(folder)
-                self._roots[status.st_dev, status.st_ino] = folder
+                self._by_inode[status.st_dev, status.st_ino] = folder
 
     def stored_path(self, path: str) -> str | None:
         """Return `path` as it is listed; None if it is in none of the folders."""
@@ -111,17 +114,17 @@ class _StoredNames:
         return self._folders[path]
 
     def _root(self, path: str) -> str | None:
-        """Return the outermost folder that `path` is, by name or by inode; None if it is none."""
-        if found := self._spelled.find(path):
+        """Return the outermost folder that `path` leads to; None if it leads to none."""
+        if found := self._by_path.find(path):
             return found
         try:
             status = os.stat(path)
         except OSError:
             return None
-        return self._roots.get((status.st_dev, status.st_ino))
+        return self._by_inode.get((status.st_dev, status.st_ino))
 
     def _listed_path(self, directory: str, name: str) -> str:
-        listed = stored_name(directory, name, self._listed(directory))
+        listed = stored_name(directory, name, self._list(directory))
         if listed is None:
             self.unlisted.add(directory)
         return os.path.join(directory, listed or name)
@@ -142,6 +145,7 @@ def _paths_to_keep(plan: Plan) -> Collection[str]:
     kept: set[str] = set()
 
     def keep(path: str) -> None:
+        """Keep a path, the folders that contain it, and the targets of all links among them."""
         while path not in kept and len(path) > 1:
             kept.add(path)
             if os.path.islink(path):
@@ -153,9 +157,8 @@ def _paths_to_keep(plan: Plan) -> Collection[str]:
     for delivery in plan.deliveries:
         kept.update(delivery.directories)
         keep(os.path.abspath(delivery.destination))  # it may go through a link
-        for (
-            transfer
-        ) in delivery.transfers:  # not `plan.transfers`: several sources may have one destination
+        # Not `plan.transfers`, which has one source for each destination; there may be several.
+        for transfer in delivery.transfers:
             kept.add(transfer.destination)
             keep(transfer.source)
             keep(resolve_parent(transfer.source, real_directory))
@@ -169,7 +172,7 @@ class _Level:
     path: str
     identity: tuple[int, int]
     pending: list[str]
-    """Names of the directories in it that have not been entered."""
+    """Names of the directories in it that are not cleared yet."""
 
 
 class _FolderClearer:
@@ -246,7 +249,7 @@ class _FolderClearer:
         yield self._remove_files(path)
 
     def _move(self, name: str, identity: tuple[int, int] | None = None) -> None:
-        """Open the directory `name` in the open one, which is closed."""
+        """Open the directory `name` in the open one, then close that one."""
         descriptor = os.open(name, _OPEN_DIRECTORY, dir_fd=self._descriptor)
         status = os.fstat(descriptor)
         if identity and identity != (status.st_dev, status.st_ino):
