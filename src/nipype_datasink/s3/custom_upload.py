@@ -10,7 +10,7 @@ from typing import Any
 
 from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.delivery.progress import Progress
-from nipype_datasink.planning.plan import Delivery
+from nipype_datasink.planning.plan import Delivery, FileTransfer
 from nipype_datasink.s3.comparison import digest_from_etag, matches
 
 __all__ = ["send_as_nipype", "send_by_hook"]
@@ -29,13 +29,9 @@ def send_by_hook(
     for source, destination, transfers in parts:
         try:
             hook(bucket, source, destination)
-        except Exception as error:  # noqa: BLE001
+            outcomes += [_unverified(transfer) for transfer in transfers]
+        except Exception as error:  # noqa: BLE001 - a subclass may raise anything
             outcomes += [Outcome.failure(transfer, error) for transfer in transfers]
-        else:
-            outcomes += [
-                Outcome(transfer=transfer, status=Status.SENT, verified=False)
-                for transfer in transfers
-            ]
     return outcomes
 
 
@@ -65,10 +61,14 @@ def send_as_nipype(
             bucket.upload_file(
                 transfer.source, transfer.key, ExtraArgs=dict(upload_args), Callback=progress
             )
-            outcomes.append(Outcome(transfer=transfer, status=Status.SENT, verified=False))
-        except Exception as error:  # noqa: BLE001
+            outcomes.append(_unverified(transfer))
+        except Exception as error:  # noqa: BLE001 - a fake may raise anything
             outcomes.append(Outcome.failure(transfer, error))
     return outcomes
+
+
+def _unverified(transfer: FileTransfer) -> Outcome:
+    return Outcome(transfer=transfer, status=Status.SENT, verified=False)
 
 
 def _is_unchanged(bucket: Any, key: str, path: str) -> bool:

@@ -123,7 +123,10 @@ def _page(
 ) -> _Page:
     response = client.list_objects_v2(Bucket=bucket, Prefix=prefix, **start, **extra)
     try:
-        listed = [_stored(item) for item in response.get("Contents", [])]
+        listed = [
+            StoredObject(item["Key"], item["Size"], item.get("ETag", ""))
+            for item in response.get("Contents", [])
+        ]
         # Every listing has this element, also an empty one. A web page in the place of a store has
         # not, and must not be taken for an empty bucket.
         truncated = response["IsTruncated"]
@@ -167,10 +170,6 @@ def _pages(
             start = {"ContinuationToken": page.token}
         else:  # a store that knows only the first version of listings
             start = {"StartAfter": page.last}
-
-
-def _stored(item: Mapping[str, Any]) -> StoredObject:
-    return StoredObject(item["Key"], item["Size"], item.get("ETag", ""))
 
 
 def _just_before(key: str) -> str:

@@ -149,9 +149,10 @@ def reference_to(bucket: Any) -> BucketReference:
     return _make_reference(token, bucket)
 
 
-def bucket_for(reference: BucketReference) -> tuple[int, Any]:
-    """Return the process that made the bucket, and the bucket; None where it is not known."""
-    return _look_up(reference.token)
+def bucket_for(token: str) -> tuple[int, Any]:
+    """Return the process that made the bucket, and the bucket; None if it is not known."""
+    process, bucket = _buckets.get(token, (0, lambda: None))
+    return process, bucket()
 
 
 def unpickle_bucket(reference: BucketReference) -> Any:
@@ -161,7 +162,7 @@ def unpickle_bucket(reference: BucketReference) -> Any:
     nipype then waits for the result without a limit. `resolve_bucket` reports errors later, when
     the sink runs. For the same reason nothing is opened here.
     """
-    process, bucket = bucket_for(reference)
+    process, bucket = bucket_for(reference.token)
     # A forked child knows the bucket, but must not use its parent's sockets.
     return bucket if bucket is not None and process == os.getpid() else reference
 
@@ -169,12 +170,7 @@ def unpickle_bucket(reference: BucketReference) -> Any:
 def _token_of(bucket: Any) -> str | None:
     """Return the token of a bucket that is remembered."""
     token = _tokens.get(id(bucket), "")
-    return token if _look_up(token)[1] is bucket else None
-
-
-def _look_up(token: str) -> tuple[int, Any]:
-    process, bucket = _buckets.get(token, (0, lambda: None))
-    return process, bucket()
+    return token if bucket_for(token)[1] is bucket else None
 
 
 def _hold_weakly(bucket: Any, token: str) -> Callable[[], Any]:

@@ -33,7 +33,7 @@ def resolve_bucket(bucket: Any) -> Any:
         or a bucket of moto.
     """
     reference = bucket if isinstance(bucket, BucketReference) else reference_to(bucket)
-    process, known = bucket_for(reference)
+    process, known = bucket_for(reference.token)
     if known is None and reference.pickled:
         known = pickle.loads(reference.pickled)
     if known is None:

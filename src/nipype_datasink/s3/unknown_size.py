@@ -57,11 +57,7 @@ class SizedTransfers:
     def _with_known_size(self, transfer: FileTransfer) -> FileTransfer:
         if transfer.size not in (0, mmap.PAGESIZE):
             return transfer
-        try:
-            file = open(transfer.source, "rb")  # noqa: SIM115 - closed below
-        except OSError:  # sending it reports the same error
-            return transfer
-        with file:
+        with open(transfer.source, "rb") as file:
             # One byte more than the size shows whether the size is right.
             begin = file.read(transfer.size + 1)
             if len(begin) == transfer.size:
