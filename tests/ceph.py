@@ -1,4 +1,4 @@
-"""Ceph's object gateway with a monitor and one store in memory, on 127.0.0.1."""
+"""Start Ceph's object gateway with a monitor and one store in memory, on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.stores import (
 )
 
 _PROGRAMS = ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph-authtool", "ceph")
-_STARTING = 60  # seconds
+_START_SECONDS = 60  # seconds
 _ALLOWED = {
     "Write": ["s3:PutObject", "s3:AbortMultipartUpload"],
     "Read": ["s3:GetObject"],
@@ -56,7 +56,7 @@ rgw frontends = beast endpoint=127.0.0.1:{port}
 
 @contextmanager
 def radosgw() -> Iterator[str]:
-    """Yield the address of a gateway: a store whose code has nothing in common with the others."""
+    """Yield the address of a gateway, whose code is independent of the other stores."""
     missing = [program for program in _PROGRAMS if not shutil.which(program)]
     if missing:
         raise FileNotFoundError(
@@ -71,17 +71,17 @@ def radosgw() -> Iterator[str]:
         _make_keys(directory)
         with _monitor(directory, monitor, monitor_port), _storage(directory):
             address = f"http://127.0.0.1:{port}"
-            _call(directory, "radosgw-admin", *_user("tests", ACCESS_KEY), "--caps=user-policy=*")
-            _call(
+            _run(directory, "radosgw-admin", *_user("tests", ACCESS_KEY), "--caps=user-policy=*")
+            _run(
                 directory,
                 *("radosgw-admin", "key", "create", "--uid=tests", "--key-type=s3"),
                 *_keys(MANUAL_ACCESS_KEY),
             )
             for key in ROLES:
-                _call(directory, "radosgw-admin", *_user(key.lower(), key))
+                _run(directory, "radosgw-admin", *_user(key.lower(), key))
             command = _command(directory, "radosgw", "--foreground", "--id=admin")
             with running(command, directory / "radosgw.out", port):
-                _allow(address)
+                _give_permissions(address)
                 yield address
 
 
@@ -89,12 +89,12 @@ def _command(directory: Path, program: str, *args: str) -> list[str]:
     return [program, f"--conf={directory}/ceph.conf", *args]
 
 
-def _call(directory: Path, program: str, *args: str) -> None:
+def _run(directory: Path, program: str, *args: str) -> None:
     done = subprocess.run(
         _command(directory, program, *args),
         capture_output=True,
         text=True,
-        timeout=_STARTING,
+        timeout=_START_SECONDS,
         check=False,
     )
     if done.returncode:
@@ -108,16 +108,16 @@ def _make_keys(directory: Path) -> None:
         "osd.0": {"mon": "allow profile osd", "osd": "allow *"},
     }
     keyring = str(directory / "keyring")
-    _call(directory, "ceph-authtool", "--create-keyring", keyring)
+    _run(directory, "ceph-authtool", "--create-keyring", keyring)
     for name, capabilities in allowed.items():
         caps = [word for part in capabilities.items() for word in ("--cap", *part)]
-        _call(directory, "ceph-authtool", keyring, "--gen-key", "--name", name, *caps)
+        _run(directory, "ceph-authtool", keyring, "--gen-key", "--name", name, *caps)
 
 
 @contextmanager
 def _monitor(directory: Path, address: str, port: int) -> Iterator[None]:
     args = ["--id=a", f"--mon-data={directory}/mon", f"--public-addr={address}"]
-    _call(directory, "ceph-mon", *args, "--mkfs", f"--keyring={directory}/keyring")
+    _run(directory, "ceph-mon", *args, "--mkfs", f"--keyring={directory}/keyring")
     command = _command(directory, "ceph-mon", *args, "--foreground")
     with running(command, directory / "mon.out", port):
         yield
@@ -129,10 +129,10 @@ def _storage(directory: Path) -> Iterator[None]:
     data = directory / "osd"
     data.mkdir()
     args = ["--id=0", f"--osd-data={data}"]
-    _call(directory, "ceph", "osd", "new", uuid)
-    _call(directory, "ceph-osd", *args, "--mkfs", f"--osd-uuid={uuid}")
+    _run(directory, "ceph", "osd", "new", uuid)
+    _run(directory, "ceph-osd", *args, "--mkfs", f"--osd-uuid={uuid}")
     with running(_command(directory, "ceph-osd", *args, "--foreground"), directory / "osd.out"):
-        _call(directory, "ceph", "osd", "crush", "add", "osd.0", "1", "root=default")
+        _run(directory, "ceph", "osd", "crush", "add", "osd.0", "1", "root=default")
         yield
 
 
@@ -144,8 +144,8 @@ def _keys(key: str) -> list[str]:
     return [f"--access-key={key}", f"--secret-key={SECRET_KEY}"]
 
 
-def _allow(address: str) -> None:
-    """Give everybody their rights; the tests may read what others have written."""
+def _give_permissions(address: str) -> None:
+    """Give each user of `ROLES` its permissions, and the tests permission to read all objects."""
     session = boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name="us-east-1")
     iam = session.client("iam", endpoint_url=address)
     rights = {

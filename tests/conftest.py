@@ -1,4 +1,4 @@
-"""What all tests share: a clean environment, a store in this process, a way to count requests."""
+"""Common fixtures: a clean environment, a store, and a counter of requests."""
 
 from __future__ import annotations
 
@@ -36,27 +36,27 @@ settings.load_profile("steady")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the same tests run against another store, or longer."""
+    """Add options for another store, longer runs and the cluster."""
     parser.addoption("--store", choices=list(_STORES), default="moto")
-    parser.addoption("--soak", action="store_true", help="repeat what is repeated ten times more")
-    parser.addoption("--cluster", action="store_true", help="run what needs SLURM, too")
+    parser.addoption("--soak", action="store_true", help="repeat random tests ten times as often")
+    parser.addoption("--cluster", action="store_true", help="also run the tests that need SLURM")
 
 
 def pytest_configure() -> None:
-    """Heed Ctrl-C, which the jobs that a shell runs in the background do not."""
+    """Enable Ctrl-C, which shells disable for background jobs."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out what takes long and needs a real store."""
+    """Ignore tests that take long and need a real store."""
     if collection_path == _INTEGRATION and config.getoption("--store") == "moto":
         return True
     return None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Leave out what needs a cluster, and what the store cannot do."""
+    """Skip tests that need a cluster, or a feature that the store does not have."""
     if "distributed" in item.path.parts and not item.config.getoption("--cluster"):
         pytest.skip("needs --cluster")
     needed = {feature for mark in item.iter_markers("needs") for feature in mark.args}
@@ -66,7 +66,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Let no test see the machine's own credentials or configuration."""
+    """Hide the credentials and the configuration of this machine from all tests."""
     for name in list(os.environ):
         if name.startswith("AWS_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
@@ -79,28 +79,28 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory."""
+    """Make an empty working directory and enter it."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture(scope="session")
 def endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Address of the store that ``--store`` names."""
+    """Start the store of ``--store``; return its address."""
     with _STORES[request.config.getoption("--store")]() as address:
         yield address
 
 
 @pytest.fixture
 def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys in the environment."""
+    """Put access keys into the environment."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
 
 
 @pytest.fixture
 def bucket(endpoint: str, credentials: None) -> Iterator[Bucket]:
-    """An empty bucket called ``mybucket``."""
+    """Make an empty bucket ``mybucket``."""
     session = boto3.session.Session(
         aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY, region_name="us-east-1"
     )
@@ -113,7 +113,7 @@ def bucket(endpoint: str, credentials: None) -> Iterator[Bucket]:
 
 @pytest.fixture
 def provenance() -> Iterator[None]:
-    """Let nipype write provenance."""
+    """Enable nipype's provenance."""
     config.enable_provenance()
     yield
     config.set("execution", "write_provenance", "false")
@@ -122,7 +122,7 @@ def provenance() -> Iterator[None]:
 
 @pytest.fixture
 def requests(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Counts the requests of botocore and the files that the runtime sends, by operation."""
+    """Count the requests of botocore and the files that awscrt sends, by operation."""
     from awscrt.s3 import S3Client
     from botocore.client import BaseClient
 

@@ -1,4 +1,4 @@
-"""A proxy in front of a store that speaks S3, which lets requests go wrong on purpose.
+"""A proxy in front of an S3 store that causes faults on purpose.
 
 Requests reach the store byte for byte as they were sent, ``Host`` included, so that signatures
 hold. It runs as a process of its own (``python faultproxy.py PORT STORE_PORT``) and is told
@@ -20,13 +20,13 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from urllib.request import Request, urlopen
 
-_CONTROL = "/-/faults"  # no bucket can be called "-"
-_PIECES = 20  # of an answer that trickles
-_LARGEST_HEAD = 1 << 16  # bytes
+_CONTROL = "/-/faults"  # "-" is not a valid bucket name
+_SLOW_PIECES = 20  # in which a slow response is sent
+_HEAD_BYTES = 1 << 16  # bytes
 
 
 class Fault(str, Enum):
-    """What can go wrong with one request."""
+    """Kinds of faults of one request."""
 
     INTERNAL_ERROR = "500"
     SLOW_DOWN = "503 SlowDown"
@@ -44,31 +44,31 @@ class Fault(str, Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Faults:
-    """Which requests go wrong, and how."""
+    """Which requests fail, and how."""
 
     kinds: tuple[Fault, ...] = ()
-    """One of them is drawn for each request that goes wrong."""
+    """Possible faults; one of them is chosen at random for each failing request."""
 
     rate: float = 1
-    """Share of the requests that go wrong."""
+    """Share of the matching requests that fail."""
 
     seed: int = 0
-    """Of what is drawn, in the order in which requests arrive."""
+    """Seed of the random choices, which follow the order of the requests."""
 
     only: str = ""
-    """Regular expression that a request line must match."""
+    """Regular expression for the lines of matching requests."""
 
     after: int = 0
-    """Matching requests that pass first."""
+    """Number of matching requests that pass first."""
 
     most: int = sys.maxsize
-    """Requests that go wrong, at most."""
+    """Maximum number of failing requests."""
 
     expires_after: int = sys.maxsize
-    """Requests after which the credentials have expired for good."""
+    """Number of requests after which the credentials are expired."""
 
     pause: float = 1
-    """Seconds that a hang lasts before the connection is cut, and a trickle takes."""
+    """Seconds until a silent connection is closed, and duration of a slow response."""
 
 
 class Proxy:
@@ -84,7 +84,7 @@ class Proxy:
         self.address = address
 
     def set(self, faults: Faults) -> None:
-        """From now on let requests go wrong so; the counts start anew."""
+        """Cause these faults from now on, and reset the counts."""
         self._ask(json.dumps(asdict(faults)).encode())
 
     def hits(self) -> Counter[Fault]:
@@ -97,7 +97,7 @@ class Proxy:
             return json.load(response)
 
 
-# The answers that the proxy gives in the store's place.
+# Responses that the proxy sends instead of the store.
 _REFUSALS = {
     Fault.INTERNAL_ERROR: ("500 Internal Server Error", "InternalError", ""),
     Fault.SLOW_DOWN: ("503 Slow Down", "SlowDown", ""),
@@ -110,8 +110,8 @@ _REFUSALS = {
 }
 
 
-class _Draw:
-    """Decides which request goes wrong, and counts what did."""
+class _FaultSelector:
+    """Choose which requests fail, and count them."""
 
     def __init__(self, faults: Faults) -> None:
         self.faults = faults
@@ -164,7 +164,7 @@ async def _read_head(reader: asyncio.StreamReader) -> _Head:
 
 
 async def _read_body(reader: asyncio.StreamReader, head: _Head) -> bytes:
-    """Return a body as it is framed on the wire."""
+    """Return a body with its framing, such as chunk sizes."""
     if not head.chunked:
         return await reader.readexactly(head.length)
     body = b""
@@ -180,20 +180,20 @@ async def _read_body(reader: asyncio.StreamReader, head: _Head) -> bytes:
     return body + line
 
 
-class _Cut(Exception):
-    """The connection ends here."""
+class _ConnectionCut(Exception):
+    """The connection was closed."""
 
 
 class _Connection:
-    """A client's connection, and the one to the store that serves it."""
+    """The connection of a client, and the connection to the store for it."""
 
     def __init__(self, store_port: int, client: _Stream) -> None:
         self._store_port = store_port
         self._reader, self._writer = client
         self._store: _Stream | None = None
 
-    async def serve(self, head: _Head, draw: _Draw) -> None:
-        """Pass on one request and its answer, or let it go wrong."""
+    async def serve(self, head: _Head, draw: _FaultSelector) -> None:
+        """Forward one request and its response, or cause a fault."""
         self._draw = draw
         fault = draw(head.line)
         if fault is Fault.RESET_BEFORE:
@@ -206,7 +206,7 @@ class _Connection:
         request = head.raw + await _read_body(self._reader, head)
         if fault in _REFUSALS:
             self._hit(fault)
-            self._writer.write(_refusal(fault, head))
+            self._writer.write(_error_response(fault, head))
         elif fault is Fault.HANG:
             await self._hang()
         else:
@@ -227,13 +227,13 @@ class _Connection:
             head = _with_wrong_etag(head)
         if fault is Fault.GARBLED:
             self._hit(fault)
-            head, body = _garbled(head, body)
+            head, body = _corrupted(head, body)
         answer = head.raw + body
         if fault is Fault.TRUNCATED:
             self._hit(fault)
             self._writer.write(answer[: len(head.raw if body else b"") + len(body or answer) // 2])
             await self._writer.drain()
-            raise _Cut
+            raise _ConnectionCut
         if fault is Fault.TRICKLE:
             await self._trickle(answer)
         else:
@@ -257,18 +257,18 @@ class _Connection:
         return self._store
 
     async def _send_half(self, head: _Head) -> None:
-        """Let the store see half of a body, and then the end of the connection."""
+        """Send half of the body to the store, then close the connection."""
         _, writer = await self._connect()
         writer.write(head.raw + await self._reader.readexactly(head.length // 2))
         await writer.drain()
 
     async def _trickle(self, answer: bytes) -> None:
         self._hit(Fault.TRICKLE)
-        size = -(-len(answer) // _PIECES)
+        size = -(-len(answer) // _SLOW_PIECES)
         for begin in range(0, len(answer), size):
             self._writer.write(answer[begin : begin + size])
             await self._writer.drain()
-            await asyncio.sleep(self._draw.faults.pause / _PIECES)
+            await asyncio.sleep(self._draw.faults.pause / _SLOW_PIECES)
 
     def _hit(self, fault: Fault) -> None:
         self._draw.hits[fault] += 1
@@ -276,20 +276,20 @@ class _Connection:
     async def _hang(self) -> None:
         self._hit(Fault.HANG)
         await asyncio.sleep(self._draw.faults.pause)
-        self._cut()
+        self._reset_client()
 
     def _reset(self, fault: Fault) -> None:
         self._hit(fault)
-        self._cut()
+        self._reset_client()
 
-    def _cut(self) -> None:
-        """Reset the client's connection: the kernel forgets what was not yet delivered."""
+    def _reset_client(self) -> None:
+        """Reset the connection of the client; the kernel drops data that is not delivered yet."""
         sock: socket.socket = self._writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        raise _Cut
+        raise _ConnectionCut
 
 
-def _refusal(fault: Fault, request: _Head) -> bytes:
+def _error_response(fault: Fault, request: _Head) -> bytes:
     status, code, header = _REFUSALS[fault]
     body = f"<Error><Code>{code}</Code><Message>Injected.</Message></Error>".encode()
     head = (
@@ -305,8 +305,8 @@ def _with_wrong_etag(head: _Head) -> _Head:
     return _Head(head.raw.replace(etag, etag.translate(digits)))
 
 
-def _garbled(head: _Head, body: bytes) -> tuple[_Head, bytes]:
-    """Turn all bits of the body around, or of the head where there is no body."""
+def _corrupted(head: _Head, body: bytes) -> tuple[_Head, bytes]:
+    """Invert all bits of the body, or of the headers if there is no body."""
     turned = bytes(range(255, -1, -1))
     if body and not head.chunked:
         return head, body.translate(turned)
@@ -314,15 +314,15 @@ def _garbled(head: _Head, body: bytes) -> tuple[_Head, bytes]:
 
 
 class _Server:
-    """Accepts connections of clients and of tests."""
+    """Accept connections from clients and from tests."""
 
     def __init__(self, store_port: int) -> None:
         self._store_port = store_port
-        self._draw = _Draw(Faults())
+        self._draw = _FaultSelector(Faults())
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = _Connection(self._store_port, (reader, writer))
-        with suppress(_Cut, OSError, asyncio.IncompleteReadError):
+        with suppress(_ConnectionCut, OSError, asyncio.IncompleteReadError):
             while True:
                 head = await _read_head(reader)
                 if head.line.split()[1] == _CONTROL:
@@ -335,14 +335,14 @@ class _Server:
         if body:
             settings = json.loads(body)
             kinds = tuple(map(Fault, settings.pop("kinds")))
-            self._draw = _Draw(Faults(kinds=kinds, **settings))
+            self._draw = _FaultSelector(Faults(kinds=kinds, **settings))
         answer = json.dumps(self._draw.hits).encode()
         return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer
 
 
 async def _main(port: int, store_port: int) -> None:
     accept = _Server(store_port).accept
-    server = await asyncio.start_server(accept, "127.0.0.1", port, limit=_LARGEST_HEAD)
+    server = await asyncio.start_server(accept, "127.0.0.1", port, limit=_HEAD_BYTES)
     await server.serve_forever()
 
 

@@ -1,7 +1,7 @@
-"""A file system that takes names for one that differ in case or Unicode's normal form only.
+"""A file system that treats names as equal if they differ only in case or Unicode form.
 
-APFS, SMB and exFAT do so. It shows a directory of the disk, through FUSE: Debian's package
-``fuse3``, and mfusepy. Run as a program it serves until it is unmounted.
+APFS, SMB and exFAT do the same. It shows a directory of the disk through FUSE; this needs Debian's
+package ``fuse3`` and mfusepy. Run as a program, it serves until it is unmounted.
 """
 
 from __future__ import annotations
@@ -18,14 +18,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-_SECONDS = 20.0  # to mount, and to end
-_SHOWN = ("st_atime", "st_ctime", "st_gid", "st_mode", "st_mtime", "st_nlink", "st_size", "st_uid")
+_LIMIT_SECONDS = 20.0  # for mounting, and for the end of the server
+_STAT_FIELDS = (
+    "st_atime",
+    "st_ctime",
+    "st_gid",
+    "st_mode",
+    "st_mtime",
+    "st_nlink",
+    "st_size",
+    "st_uid",
+)
 
 
-def why_not() -> str | None:
-    """Return why nothing can be mounted here; None if it can."""
+def unavailable_reason() -> str | None:
+    """Return the reason why FUSE cannot be used here, or None if it can."""
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        return "needs FUSE: there is no /dev/fuse that may be opened"
+        return "needs FUSE: /dev/fuse cannot be opened"
     try:
         importlib.import_module("mfusepy")
     except (ImportError, OSError) as error:
@@ -35,29 +44,29 @@ def why_not() -> str | None:
 
 @contextmanager
 def mounted(real: Path, mount: Path, *inodes: str) -> Iterator[None]:
-    """Show what is in `real` at `mount`.
+    """Show the contents of `real` at `mount`.
 
     Parameters
     ----------
     real, mount
         Directories that exist.
     inodes
-        ``"inodes"`` to tell the inode numbers of the disk; else FUSE makes up one for each
-        spelling.
+        ``"inodes"`` to report the inode numbers of the disk. Otherwise FUSE assigns a number to
+        each spelling of a name.
     """
     command = [sys.executable, __file__, str(real), str(mount), *inodes]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as server:
         try:
-            limit = time.monotonic() + _SECONDS
+            limit = time.monotonic() + _LIMIT_SECONDS
             while not os.path.ismount(mount):
                 if server.poll() is not None or time.monotonic() > limit:
-                    raise RuntimeError(f"nothing was mounted at {mount}")
+                    raise RuntimeError(f"the file system could not be mounted at {mount}")
                 time.sleep(0.02)
             yield
         finally:
             subprocess.run(["fusermount3", "-u", "-z", str(mount)], check=False)
             try:
-                server.wait(_SECONDS)
+                server.wait(_LIMIT_SECONDS)
             except subprocess.TimeoutExpired:
                 server.kill()
 
@@ -67,13 +76,13 @@ def _folded(name: str) -> str:
 
 
 class _Disk:
-    """What the kernel asks of the file system, answered by the directory that it shows."""
+    """Operations of the file system, carried out in the directory on disk."""
 
     def __init__(self, real: str) -> None:
         self._real = real
 
     def _path(self, path: str) -> str:
-        """Return the path on disk: entries keep the name they were made with."""
+        """Return the path on disk; entries keep the spelling with which they were created."""
         found = self._real
         for name in os.path.normpath(path).split("/")[1:]:
             entries = os.listdir(found) if name and os.path.isdir(found) else []
@@ -83,7 +92,7 @@ class _Disk:
 
     def getattr(self, path: str, _handle: int | None = None) -> dict[str, Any]:
         status = os.lstat(self._path(path))
-        return {name: getattr(status, name) for name in (*_SHOWN, "st_ino")}
+        return {name: getattr(status, name) for name in (*_STAT_FIELDS, "st_ino")}
 
     def statfs(self, path: str) -> dict[str, int]:
         status = os.statvfs(self._path(path))

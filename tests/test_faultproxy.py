@@ -1,4 +1,4 @@
-"""What the proxy does to requests: exactly what it was told to, and otherwise nothing."""
+"""The fault proxy causes exactly the requested faults and changes nothing else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ETAG = '"0123456789abcdef0123456789abcdef"'
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Remembers every request, and answers with its body."""
+    """Keep every request and respond with its body."""
 
     protocol_version = "HTTP/1.1"
     seen: list[tuple[str, dict[str, str], bytes]] = []  # noqa: RUF012
@@ -82,11 +82,13 @@ def put(connection: http.client.HTTPConnection, path: str = "/b/k", **headers: s
     return body
 
 
-def arrived() -> list[bytes]:
+def received_bodies() -> list[bytes]:
     return [body for _, _, body in Echo.seen]
 
 
-def test_nothing_is_changed(proxy: Proxy, connection: http.client.HTTPConnection) -> None:
+def test_requests_pass_unchanged_without_faults(
+    proxy: Proxy, connection: http.client.HTTPConnection
+) -> None:
     headers = {"Host": "mybucket.example.org", "X-Odd": "a,  b"}
     assert put(connection, "/b/a%2F%20+?x-id=1&y", **headers) == BODY
     line, seen, _ = Echo.seen[0]
@@ -95,7 +97,7 @@ def test_nothing_is_changed(proxy: Proxy, connection: http.client.HTTPConnection
     assert not proxy.hits()
 
 
-def test_a_connection_is_kept(connection: http.client.HTTPConnection) -> None:
+def test_connections_are_reused(connection: http.client.HTTPConnection) -> None:
     put(connection)
     ours = connection.sock
     connection.request("HEAD", "/b/k")
@@ -104,12 +106,12 @@ def test_a_connection_is_kept(connection: http.client.HTTPConnection) -> None:
     assert connection.sock is ours
 
 
-def test_chunks_pass(connection: http.client.HTTPConnection) -> None:
+def test_chunked_bodies_pass(connection: http.client.HTTPConnection) -> None:
     connection.request("PUT", "/b/k", iter([b"abc", b"de"]), encode_chunked=True)
     assert connection.getresponse().read() == b"abcde"
 
 
-def test_who_waits_for_100_continue_is_not_kept_waiting(
+def test_100_continue_is_answered(
     connection: http.client.HTTPConnection,
 ) -> None:
     assert put(connection, Expect="100-continue") == BODY
@@ -124,7 +126,7 @@ def test_who_waits_for_100_continue_is_not_kept_waiting(
         (Fault.WRONG_REGION, 301, "PermanentRedirect"),
     ],
 )
-def test_refusals(
+def test_error_responses(
     *,
     proxy: Proxy,
     connection: http.client.HTTPConnection,
@@ -138,7 +140,7 @@ def test_refusals(
     assert response.status == status
     assert ET.fromstring(response.read()).findtext("Code") == code
     assert bool(response.headers["x-amz-bucket-region"]) is (fault is Fault.WRONG_REGION)
-    assert arrived() == []
+    assert received_bodies() == []
     assert put(connection) == BODY
     assert proxy.hits() == {fault: 1}
 
@@ -152,7 +154,7 @@ def test_refusals(
         (Fault.HANG, False),
     ],
 )
-def test_cut_connections(
+def test_reset_connections(
     proxy: Proxy, connection: http.client.HTTPConnection, fault: Fault, reaches: bool
 ) -> None:
     proxy.set(Faults(kinds=(fault,), pause=0.5))
@@ -161,19 +163,19 @@ def test_cut_connections(
         put(connection)
     if fault is Fault.HANG:
         assert time.monotonic() - begin >= 0.4
-    assert (BODY in arrived()) is reaches
+    assert (BODY in received_bodies()) is reaches
     assert proxy.hits() == {fault: 1}
 
 
-def test_a_truncated_answer(proxy: Proxy, connection: http.client.HTTPConnection) -> None:
+def test_truncated_response(proxy: Proxy, connection: http.client.HTTPConnection) -> None:
     proxy.set(Faults(kinds=(Fault.TRUNCATED,)))
     with pytest.raises(http.client.IncompleteRead) as caught:
         put(connection)
     assert caught.value.partial == BODY[: len(BODY) // 2]
-    assert arrived() == [BODY]
+    assert received_bodies() == [BODY]
 
 
-def test_a_garbled_answer(proxy: Proxy, connection: http.client.HTTPConnection) -> None:
+def test_corrupted_response(proxy: Proxy, connection: http.client.HTTPConnection) -> None:
     proxy.set(Faults(kinds=(Fault.GARBLED,)))
     assert put(connection) == bytes(255 - byte for byte in BODY)
     connection.request("HEAD", "/b/k")
@@ -182,7 +184,7 @@ def test_a_garbled_answer(proxy: Proxy, connection: http.client.HTTPConnection) 
     assert proxy.hits() == {Fault.GARBLED: 2}
 
 
-def test_a_wrong_etag(proxy: Proxy, connection: http.client.HTTPConnection) -> None:
+def test_wrong_etag(proxy: Proxy, connection: http.client.HTTPConnection) -> None:
     proxy.set(Faults(kinds=(Fault.WRONG_ETAG,)))
     connection.request("PUT", "/b/k", BODY)
     response = connection.getresponse()
@@ -193,7 +195,7 @@ def test_a_wrong_etag(proxy: Proxy, connection: http.client.HTTPConnection) -> N
     assert proxy.hits() == {Fault.WRONG_ETAG: 1}
 
 
-def test_a_slow_trickle(proxy: Proxy, connection: http.client.HTTPConnection) -> None:
+def test_slow_response(proxy: Proxy, connection: http.client.HTTPConnection) -> None:
     proxy.set(Faults(kinds=(Fault.TRICKLE,), pause=0.5))
     begin = time.monotonic()
     assert put(connection) == BODY
@@ -201,7 +203,9 @@ def test_a_slow_trickle(proxy: Proxy, connection: http.client.HTTPConnection) ->
     assert proxy.hits() == {Fault.TRICKLE: 1}
 
 
-def test_which_requests_go_wrong(proxy: Proxy, connection: http.client.HTTPConnection) -> None:
+def test_faults_apply_to_matching_requests(
+    proxy: Proxy, connection: http.client.HTTPConnection
+) -> None:
     proxy.set(Faults(kinds=(Fault.SLOW_DOWN,), only="^PUT /b/k", after=1, most=1))
     answered = []
     for path in ("/b/other", "/b/k1", "/b/k2", "/b/k3"):
@@ -212,7 +216,9 @@ def test_which_requests_go_wrong(proxy: Proxy, connection: http.client.HTTPConne
     assert answered == [200, 200, 503, 200]
 
 
-def test_credentials_expire_for_good(proxy: Proxy, connection: http.client.HTTPConnection) -> None:
+def test_expired_credentials_stay_expired(
+    proxy: Proxy, connection: http.client.HTTPConnection
+) -> None:
     proxy.set(Faults(expires_after=1))
     put(connection)
     for _ in range(2):
@@ -221,7 +227,9 @@ def test_credentials_expire_for_good(proxy: Proxy, connection: http.client.HTTPC
         assert b"ExpiredToken" in response.read()
 
 
-def test_a_seed_decides_what_is_drawn(proxy: Proxy, connection: http.client.HTTPConnection) -> None:
+def test_seed_makes_faults_reproducible(
+    proxy: Proxy, connection: http.client.HTTPConnection
+) -> None:
     def statuses(seed: int) -> list[int]:
         proxy.set(Faults(kinds=(Fault.SLOW_DOWN, Fault.INTERNAL_ERROR), rate=0.5, seed=seed))
         answered = []

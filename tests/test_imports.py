@@ -1,4 +1,4 @@
-"""What is imported when, and in which direction."""
+"""Imports: their direction, and what a local sink imports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import nipype_datasink
 
 PACKAGE = Path(nipype_datasink.__file__).parent
-# Each wing may import from those above it.
+# Each line may import from the lines above it.
 ORDER = [
     {"errors", "display", "parallel", "signals", "worker"},
     {"planning"},
@@ -38,7 +38,7 @@ def is_for_types(node: ast.stmt) -> bool:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Yield the names below our package that a module imports to run, wherever in its text."""
+    """Yield the modules of this package that a module imports at run time, in any function."""
     tree = ast.parse(path.read_text())
     for_types = {id(child) for node in tree.body if is_for_types(node) for child in ast.walk(node)}
     for node in ast.walk(tree):
@@ -60,7 +60,7 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
 
 def dotted(module: Path) -> str:
-    """Return the name of a module below our package."""
+    """Return the name of a module without the name of the package."""
     return ".".join(module.with_suffix("").parts).removesuffix(".__init__")
 
 
@@ -68,13 +68,13 @@ def dotted(module: Path) -> str:
 def test_wings_import_one_way(module: Path) -> None:
     rank = {name: index for index, names in enumerate(ORDER) for name in names}
     own = dotted(module).split(".")[0]
-    assert own in rank, f"{own} has no place in the order"
+    assert own in rank, f"{own} is not in ORDER"
     for name in imported(PACKAGE / module):
         other = name.split(".")[0]
         assert other == own or rank[other] < rank[own], f"{own} imports {name}"
 
 
-def test_no_imports_run_in_a_circle() -> None:
+def test_there_are_no_import_cycles() -> None:
     TopologicalSorter(
         {dotted(module): list(imported(PACKAGE / module)) for module in MODULES}
     ).prepare()
@@ -94,7 +94,7 @@ def test_planning_writes_nothing(path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["errors", "worker", "planning/location", "planning/routing", "s3/credentials"]
 )
-def test_pure_modules_import_no_package_but_ours(name: str) -> None:
+def test_pure_modules_import_only_the_standard_library(name: str) -> None:
     path = PACKAGE / f"{name}.py"
     tree = ast.parse(path.read_text())
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}

@@ -1,4 +1,4 @@
-"""Workflows of the shapes of public packages end as with nipype's class, however ours is put in."""
+"""Workflows like those of public packages give the same tree as with nipype's class."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Any
 
 import pytest
 
-from tests.shapes import WAYS, run_shapes
+from tests.shapes import INSTALLATIONS, run_shapes
 
 LINEAR: dict[str, Any] = {"plugin": "Linear"}
 
 
 @pytest.fixture(scope="module")
-def nipypes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What nipype's own class delivers."""
+def expected_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Return the files that nipype's own class delivers."""
     files = run_shapes(None, LINEAR, tmp_path_factory.mktemp("nipype"))
     assert len(files) == 7
     return files
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_public_packages_end_as_with_nipypes_class(
-    way: str, nipypes: dict[str, bytes], workdir: Path
+@pytest.mark.parametrize("installation", INSTALLATIONS)
+def test_public_packages_give_the_same_tree_as_with_nipype(
+    installation: str, expected_files: dict[str, bytes], workdir: Path
 ) -> None:
-    assert run_shapes(way, LINEAR, workdir) == nipypes
+    assert run_shapes(installation, LINEAR, workdir) == expected_files

@@ -1,7 +1,7 @@
 """TLS on 127.0.0.1: a certificate, and a relay that puts TLS before a store.
 
-The relay is a process of its own (``python tls.py PORT STORE_PORT CERTIFICATE KEY``). It hands on
-bytes as they come, so that signatures hold.
+The relay is a separate process (``python tls.py PORT STORE_PORT CERTIFICATE KEY``). It forwards
+bytes unchanged, so that signatures stay valid.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-_READ_AT_ONCE = 1 << 18  # bytes
+_READ_BYTES = 1 << 18  # bytes
 
 
 def certify(directory: Path) -> tuple[Path, Path]:
-    """Make a certificate for 127.0.0.1, signed by itself, and its key."""
+    """Make a self-signed certificate for 127.0.0.1 and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "store of a test")])
     now = datetime.now(timezone.utc)
@@ -50,12 +50,12 @@ def certify(directory: Path) -> tuple[Path, Path]:
 
 @contextmanager
 def behind_tls(store: str) -> Iterator[tuple[str, str]]:
-    """Put TLS before the store at the address `store`.
+    """Add TLS to the store at the address `store`.
 
     Yields
     ------
     tuple of str
-        The address, and the path of the certificate that a client has to trust.
+        The address, and the path of the certificate that clients must trust.
     """
     from tests.stores import free_ports, running
 
@@ -68,9 +68,9 @@ def behind_tls(store: str) -> Iterator[tuple[str, str]]:
             yield f"https://127.0.0.1:{port}", str(certificate)
 
 
-async def _hand_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
-        while data := await reader.read(_READ_AT_ONCE):
+        while data := await reader.read(_READ_BYTES):
             writer.write(data)
             await writer.drain()
     with suppress(OSError):
@@ -84,7 +84,7 @@ async def _serve(port: int, store_port: int, context: ssl.SSLContext) -> None:
         except OSError:
             writer.close()
             return
-        await asyncio.gather(_hand_on(reader, writer2), _hand_on(reader2, writer))
+        await asyncio.gather(_forward(reader, writer2), _forward(reader2, writer))
 
     server = await asyncio.start_server(connect, "127.0.0.1", port, ssl=context)
     async with server:

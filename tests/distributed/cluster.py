@@ -1,4 +1,4 @@
-"""A SLURM of two nodes, all of it on this machine and in one temporary directory."""
+"""Start SLURM with two nodes on this machine, in one temporary directory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.stores import free_ports
 NODES = ("n1", "n2")
 
 _DAEMONS = {"slurmctld", "slurmd"}
-_PATIENCE = 60  # seconds
+_TIMEOUT_SECONDS = 60  # seconds
 
 _CONFIGURATION = """\
 ClusterName=tests
@@ -45,27 +45,34 @@ PartitionName=all Nodes=ALL Default=YES State=UP
 
 @contextmanager
 def slurm() -> Iterator[dict[str, str]]:
-    """Yield what the environment of SLURM's commands needs; all daemons end with the context.
+    """Start SLURM; yield the environment variables of its commands.
 
     Raises
     ------
     RuntimeError
-        If daemons of SLURM run here already: nobody's cluster is to be disturbed.
+        If daemons of SLURM already run on this machine: their cluster must not be disturbed.
     """
     if running := sorted(_DAEMONS.intersection(_programs())):
-        raise RuntimeError(f"{', '.join(running)} runs here already; this cluster stays off")
-    with TemporaryDirectory(prefix="slurm-", ignore_cleanup_errors=True) as name, ExitStack() as up:
+        raise RuntimeError(
+            f"{', '.join(running)} already runs here; the tests do not start a second cluster"
+        )
+    with (
+        TemporaryDirectory(prefix="slurm-", ignore_cleanup_errors=True) as name,
+        ExitStack() as daemons,
+    ):
         directory = Path(name)
-        directory.chmod(0o755)  # munged insists that everybody can reach its socket
+        directory.chmod(0o755)  # munged requires that all users can reach its socket
         environment = {**os.environ, "SLURM_CONF": str(_configure(directory))}
         for command in _commands(directory):
-            up.enter_context(_daemon(command, environment, directory))
+            daemons.enter_context(_daemon(command, environment, directory))
         idle = ["idle"] * len(NODES)
-        _wait(lambda: _said(environment, "sinfo", "-h", "-N", "-o", "%T") == idle, directory)
+        _wait(
+            lambda: _output_words(environment, "sinfo", "-h", "-N", "-o", "%T") == idle, directory
+        )
         yield {"SLURM_CONF": environment["SLURM_CONF"], "LOGNAME": getpass.getuser()}
-        # Jobs have processes of their own, which would outlive the daemons.
-        _said(environment, "scancel", "--user", getpass.getuser())
-        _wait(lambda: not _said(environment, "squeue", "-h"), directory)
+        # Jobs are separate processes, which would continue after the daemons have ended.
+        _output_words(environment, "scancel", "--user", getpass.getuser())
+        _wait(lambda: not _output_words(environment, "squeue", "-h"), directory)
 
 
 def _programs() -> Iterator[str]:
@@ -76,7 +83,9 @@ def _programs() -> Iterator[str]:
 
 def _configure(directory: Path) -> Path:
     subprocess.run(
-        ["mungekey", "--create", f"--keyfile={directory}/munge.key"], check=True, timeout=_PATIENCE
+        ["mungekey", "--create", f"--keyfile={directory}/munge.key"],
+        check=True,
+        timeout=_TIMEOUT_SECONDS,
     )
     (directory / "state").mkdir()
     host = socket.gethostname()
@@ -117,20 +126,25 @@ def _daemon(command: list[str], environment: dict[str, str], directory: Path) ->
     finally:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(_PATIENCE)
+            process.wait(_TIMEOUT_SECONDS)
         process.kill()
         process.wait()
 
 
-def _said(environment: dict[str, str], *command: str) -> list[str]:
+def _output_words(environment: dict[str, str], *command: str) -> list[str]:
     done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=_PATIENCE, check=False
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT_SECONDS,
+        check=False,
     )
     return done.stdout.splitlines()
 
 
 def _wait(ready: Callable[[], bool], directory: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
     while not ready():
         if time.monotonic() > deadline:
             logs = [f"{path.name}:\n{path.read_text()[-2000:]}" for path in directory.glob("*.log")]

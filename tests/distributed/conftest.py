@@ -1,4 +1,4 @@
-"""The cluster that the tests here run on."""
+"""Fixtures of the cluster."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def _slurm() -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, credentials: None) -> Iterator[str]:
-    """Two engines of IPython, with our environment; yields how a client finds them."""
+    """Start two engines of IPython with this environment; yield the ID of their cluster."""
     import ipyparallel
 
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    # Nipype has results forgotten that, on a busy machine, the hub has not noted yet.
+    # nipype asks the hub to delete results that a busy hub has not recorded yet, which fails.
     monkeypatch.setattr(ipyparallel.Client, "purge_results", lambda *_: None)
     with ipyparallel.Cluster(n=2) as client:
         client.wait_for_engines(2, timeout=60)
@@ -33,7 +33,7 @@ def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, credentials: None) 
 
 @pytest.fixture
 def cluster(_slurm: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A SLURM of two nodes."""
+    """Start SLURM with two nodes."""
     for name, value in _slurm.items():
         monkeypatch.setenv(name, value)
 

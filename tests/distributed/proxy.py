@@ -1,4 +1,4 @@
-"""A way to the store that comes to a halt in the middle of an upload."""
+"""A proxy that stops during an upload."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from urllib.parse import urlsplit
 
 __all__ = ["Proxy"]
 
-_PIECE = 1 << 16  # bytes
+_PIECE_BYTES = 1 << 16
 
 
 class Proxy:
-    """Passes connections on to `target`, and stops after `limit` bytes until it is let go on."""
+    """Forward connections to `target`; stop after `limit` bytes until `resume` is set."""
 
     def __init__(self, target: str, limit: int) -> None:
         self.halted = Event()
-        self.go_on = Event()
+        self.resume = Event()
         self._limit = limit
         self._passed = 0
         self._target = urlsplit(target)
@@ -26,8 +26,8 @@ class Proxy:
         Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Take no more connections, and let all go on."""
-        self.go_on.set()
+        """Accept no more connections, and resume the existing ones."""
+        self.resume.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
@@ -37,14 +37,14 @@ class Proxy:
                 client, _ = self._listener.accept()
                 store = socket.create_connection((self._target.hostname, self._target.port))
                 for ends in ((client, store, True), (store, client, False)):
-                    Thread(target=self._pass_on, args=ends, daemon=True).start()
+                    Thread(target=self._forward, args=ends, daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket, upwards: bool) -> None:
+    def _forward(self, source: socket.socket, sink: socket.socket, upwards: bool) -> None:
         with suppress(OSError), source, sink:
-            while piece := source.recv(_PIECE):
+            while piece := source.recv(_PIECE_BYTES):
                 if upwards:
                     self._passed += len(piece)
                     if self._passed > self._limit:
                         self.halted.set()
-                        self.go_on.wait()
+                        self.resume.wait()
                 sink.sendall(piece)

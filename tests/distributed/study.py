@@ -1,4 +1,4 @@
-"""The demonstration's workflow and more: 52 nodes over five real image series."""
+"""The workflow of the demo with more nodes: 52 nodes, five series of real images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers of MultiProc: one that is killed in the middle of an upload leaves nothing torn."""
+"""A worker of MultiProc that is killed during an upload leaves no incomplete object."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def children_of(process: subprocess.Popen[str]) -> list[int]:
     return [int(child) for task in tasks for child in task.read_text().split()]
 
 
-def test_a_worker_that_is_killed_in_the_middle_of_an_upload_leaves_nothing_torn(
+def test_killed_worker_leaves_no_incomplete_object(
     large: Path, bucket: Bucket, endpoint: str, proxy: Proxy
 ) -> None:
     with sinking(proxy.address, large, "MultiProc") as process:
@@ -48,12 +48,12 @@ def test_a_worker_that_is_killed_in_the_middle_of_an_upload_leaves_nothing_torn(
             assert proxy.halted.wait(60)
             (worker,) = children_of(process)
             os.kill(worker, signal.SIGKILL)
-            # Nipype (seen with 1.11) takes no notice, and waits for ever.
+            # nipype (seen with 1.11) does not notice this and never stops waiting.
             with suppress(subprocess.TimeoutExpired):
                 process.wait(5)
         finally:
             process.kill()
-            proxy.go_on.set()
+            proxy.resume.set()
 
     assert contents(bucket) == {}
 

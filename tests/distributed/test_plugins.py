@@ -1,4 +1,4 @@
-"""One real workflow under every plugin of nipype: the same tree, wherever it goes."""
+"""One real workflow gives the same tree with every plugin of nipype."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PLUGINS: dict[str, dict[str, Any]] = {
     },
     "IPython": {"plugin": "IPython", "plugin_args": {"profile": "default"}},
     "SLURM": {"plugin": "SLURM"},
-    # Without any argument this plugin fails in its constructor.
+    # Without arguments the constructor of this plugin fails.
     "SLURMGraph": {
         "plugin": "SLURMGraph",
         "plugin_args": {"dont_resubmit_completed_jobs": True},
@@ -47,7 +47,7 @@ def files_of(directory: Path) -> Files:
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """What nipype's own class makes of the study."""
+    """Return the files that nipype's own class delivers."""
     directory = tmp_path_factory.mktemp("nipype")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nipype_datasink.demo.workflow.DataSink", nipype_io.DataSink)
@@ -62,7 +62,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 @pytest.fixture(params=PLUGINS)
 def run(request: pytest.FixtureRequest) -> Callable[[Workflow], None]:
-    """Run a workflow under a plugin until all of it is done."""
+    """Return a function that runs a workflow with a plugin and waits for its end."""
     how = copy.deepcopy(PLUGINS[request.param])
     if request.param.startswith("SLURM"):
         request.getfixturevalue("cluster")
@@ -71,7 +71,9 @@ def run(request: pytest.FixtureRequest) -> Callable[[Workflow], None]:
 
     def run(workflow: Workflow) -> None:
         workflow.run(**how)
-        while request.param == "SLURMGraph" and queue():  # it submits jobs and leaves
+        while (
+            request.param == "SLURMGraph" and queue()
+        ):  # it submits jobs and does not wait for them
             time.sleep(0.5)
 
     return run
@@ -82,7 +84,7 @@ def queue() -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_the_tree_is_nipypes_in_s3_and_on_disk(
+def test_tree_matches_nipype_in_s3_and_on_disk(
     run: Callable[[Workflow], None],
     workdir: Path,
     endpoint: str,

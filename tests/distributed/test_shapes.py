@@ -1,4 +1,4 @@
-"""Workflows of the shapes of public packages end as with nipype's class under its plugins, too."""
+"""Workflows like those of public packages give the same tree under nipype's plugins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.shapes import WAYS, run_shapes
+from tests.shapes import INSTALLATIONS, run_shapes
 
 PLUGINS: dict[str, dict[str, Any]] = {
     **{
@@ -19,20 +19,20 @@ PLUGINS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def nipypes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What nipype's own class delivers."""
+def expected_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Return the files that nipype's own class delivers."""
     return run_shapes(None, {"plugin": "Linear"}, tmp_path_factory.mktemp("nipype"))
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)
-@pytest.mark.parametrize("way", WAYS)
-def test_public_packages_end_as_with_nipypes_class(
-    way: str,
+@pytest.mark.parametrize("installation", INSTALLATIONS)
+def test_public_packages_give_the_same_tree_as_with_nipype(
+    installation: str,
     plugin: str,
-    nipypes: dict[str, bytes],
+    expected_files: dict[str, bytes],
     workdir: Path,
     request: pytest.FixtureRequest,
 ) -> None:
     if plugin == "SLURM":
         request.getfixturevalue("cluster")
-    assert run_shapes(way, PLUGINS[plugin], workdir) == nipypes
+    assert run_shapes(installation, PLUGINS[plugin], workdir) == expected_files

@@ -1,4 +1,4 @@
-"""Jobs of SLURM: what they lack is said, and what is cancelled leaves nothing torn."""
+"""SLURM jobs report what is missing; cancelled jobs leave no incomplete object."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("cluster", "workdir")
 
-# Where a job leaves no result, nipype (seen with 1.11) fails while it writes the crash file.
-LOST = (RuntimeError, TypeError)
+# If a job leaves no result, nipype (seen with 1.11) fails while it writes the crash file.
+LOST_JOB_ERRORS = (RuntimeError, TypeError)
 
-BARE = {"sbatch_args": "--export=NONE"}
+WITHOUT_ENVIRONMENT = {"sbatch_args": "--export=NONE"}
 
 
 def sinking(source: Path, **inputs: Any) -> Workflow:
@@ -71,15 +71,15 @@ def keys(workdir: Path) -> str:
     return str(path)
 
 
-def test_a_job_without_environment_uses_the_credentials_file(
+def test_job_without_environment_uses_the_credentials_file(
     source: Path, keys: str, endpoint: str, bucket: Bucket
 ) -> None:
-    run(sinking(source, creds_path=keys, s3_endpoint_url=endpoint), **BARE)
+    run(sinking(source, creds_path=keys, s3_endpoint_url=endpoint), **WITHOUT_ENVIRONMENT)
 
     assert contents(bucket) == {"out/x/a.nii": b"a"}
 
 
-def test_a_job_with_the_environment_uses_its_credentials(
+def test_job_with_environment_uses_its_credentials(
     source: Path, endpoint: str, bucket: Bucket
 ) -> None:
     run(sinking(source, s3_endpoint_url=endpoint))
@@ -87,8 +87,8 @@ def test_a_job_with_the_environment_uses_its_credentials(
     assert contents(bucket) == {"out/x/a.nii": b"a"}
 
 
-def fails(workflow: Workflow, **plugin_args: str) -> str:
-    """Return the crash file of a workflow whose sink cannot do its work in a job."""
+def crash_report_of(workflow: Workflow, **plugin_args: str) -> str:
+    """Run a workflow whose sink fails in a job; return the text of the crash file."""
     with pytest.raises(RuntimeError):
         run(workflow, **plugin_args)
     report = crash_report()
@@ -96,13 +96,13 @@ def fails(workflow: Workflow, **plugin_args: str) -> str:
     return report
 
 
-def test_a_job_without_credentials_says_whose_it_used(
+def test_job_without_credentials_names_the_credential_source(
     source: Path, endpoint: str, bucket: Bucket, pytestconfig: pytest.Config
 ) -> None:
     if pytestconfig.getoption("--store") == "moto":
-        pytest.skip("moto lets everybody in")
+        pytest.skip("moto accepts any credentials")
 
-    report = fails(sinking(source, s3_endpoint_url=endpoint), **BARE)
+    report = crash_report_of(sinking(source, s3_endpoint_url=endpoint), **WITHOUT_ENVIRONMENT)
 
     assert "no credentials were found" in report
     assert "s3://mybucket/out" in report
@@ -111,25 +111,25 @@ def test_a_job_without_credentials_says_whose_it_used(
     assert "study.datasink" in report
 
 
-def test_a_job_that_cannot_read_the_credentials_file_says_so(
+def test_job_reports_an_unreadable_credentials_file(
     source: Path, endpoint: str, bucket: Bucket
 ) -> None:
-    report = fails(sinking(source, creds_path="/gone/keys.csv", s3_endpoint_url=endpoint))
+    report = crash_report_of(sinking(source, creds_path="/gone/keys.csv", s3_endpoint_url=endpoint))
 
     assert "creds_path '/gone/keys.csv' cannot be read" in report
     assert "(SLURM job " in report
     assert "not tried: s3://mybucket/out/x/a.nii" in report
 
 
-def test_a_job_that_cannot_reach_the_store_says_so(source: Path, credentials: None) -> None:
-    report = fails(sinking(source, s3_endpoint_url="http://127.0.0.1:9"))
+def test_job_reports_an_unreachable_store(source: Path, credentials: None) -> None:
+    report = crash_report_of(sinking(source, s3_endpoint_url="http://127.0.0.1:9"))
 
     assert "http://127.0.0.1:9" in report
     assert "check s3_endpoint_url" in report
     assert "credentials: the environment (AWS_ACCESS_KEY_ID)" in report
 
 
-def test_a_job_that_lacks_the_package_says_so(source: Path, workdir: Path) -> None:
+def test_job_reports_a_missing_package(source: Path, workdir: Path) -> None:
     package = workdir / "lacking" / "nipype_datasink"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(
@@ -137,7 +137,7 @@ def test_a_job_that_lacks_the_package_says_so(source: Path, workdir: Path) -> No
     )
     template = f"#!/bin/bash\nexport PYTHONPATH={package.parent}"
 
-    with pytest.raises(LOST):
+    with pytest.raises(LOST_JOB_ERRORS):
         run(sinking(source), template=template)
 
     (dump,) = Path("work").rglob("crashdump_*.pklz")
@@ -145,7 +145,7 @@ def test_a_job_that_lacks_the_package_says_so(source: Path, workdir: Path) -> No
 
 
 @pytest.mark.parametrize("place", ["out", "/tmp/somewhere"])
-def test_a_place_that_other_machines_do_not_see_is_warned_of(
+def test_directory_that_other_machines_do_not_share_causes_a_warning(
     source: Path, place: str, workdir: Path
 ) -> None:
     # The directory of these tests is below /tmp as well.
@@ -156,27 +156,29 @@ def test_a_place_that_other_machines_do_not_see_is_warned_of(
     assert expected in output_of_jobs()
 
 
-# What ends in the middle.
+# Jobs that end during an upload.
 
 
 def output(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def ended(workflow: Workflow, proxy: Proxy, end: Callable[[], object], **plugin: Any) -> None:
-    """Run a workflow whose upload comes to a halt, and end what uploads."""
+def run_and_stop(
+    workflow: Workflow, proxy: Proxy, end: Callable[[], object], **plugin: Any
+) -> None:
+    """Run a workflow until its upload is halted by the proxy, then call `end`."""
     with ThreadPoolExecutor() as pool:
         running = pool.submit(workflow.run, **plugin)
         try:
             assert proxy.halted.wait(60)
             end()
-            assert isinstance(running.exception(60), LOST)
+            assert isinstance(running.exception(60), LOST_JOB_ERRORS)
         finally:
-            proxy.go_on.set()
+            proxy.resume.set()
 
 
 @pytest.mark.parametrize("signal", [(), ("--signal=KILL", "--full")], ids=["cancelled", "killed"])
-def test_a_job_that_ends_in_the_middle_of_an_upload_leaves_nothing_torn(
+def test_cancelled_job_leaves_no_incomplete_object(
     large: Path, keys: str, bucket: Bucket, proxy: Proxy, signal: tuple[str, ...]
 ) -> None:
     workflow = sinking(large, creds_path=keys, s3_endpoint_url=proxy.address)
@@ -185,7 +187,7 @@ def test_a_job_that_ends_in_the_middle_of_an_upload_leaves_nothing_torn(
         (job,) = output("squeue", "-h", "-o", "%i").split()
         output("scancel", *signal, job)
 
-    ended(workflow, proxy, cancel, plugin="SLURM")
+    run_and_stop(workflow, proxy, cancel, plugin="SLURM")
 
     assert contents(bucket) == {}
     assert "CANCELLED" in output_of_jobs()

@@ -32,7 +32,7 @@ DECOMPOSED = "re\u0301sume\u0301"
 def mount(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Path]:
-    if why := fuse.why_not():
+    if why := fuse.unavailable_reason():
         pytest.skip(why)
     real, mount = tmp_path_factory.mktemp("real"), tmp_path_factory.mktemp("mount")
     with fuse.mounted(real, mount, *({"inodes"} & {request.param})):
