@@ -1,4 +1,4 @@
-"""A bucket as a sink uses it: one client, and what every request must carry."""
+"""A bucket with the client that reaches it and the arguments of its requests."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BucketClient"]
 
+# Starts of the names of upload arguments that objects from an earlier run may not have: neither a
+# listing nor HeadObject states all of them.
 _NOT_COMPARED = (
     "ACL",
     "CacheControl",
@@ -29,10 +31,10 @@ _FOR_EVERY_REQUEST = ("RequestPayer", "ExpectedBucketOwner")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketClient:
-    """A bucket, reached through one client."""
+    """A bucket, the client that reaches it, and the arguments of uploads."""
 
     client: S3Client
-    """boto3's, used as it is."""
+    """boto3's client; it is not changed."""
 
     name: str
     """Name of the bucket."""
@@ -42,18 +44,18 @@ class BucketClient:
 
     @property
     def request_args(self) -> dict[str, Any]:
-        """Those of the upload arguments that every request must carry."""
+        """The upload arguments that requests of all kinds must have."""
         args = self.upload_args
         return {name: args[name] for name in _FOR_EVERY_REQUEST if name in args}
 
     @property
     def encryption(self) -> str | None:
-        """How objects are to be encrypted."""
+        """Encryption that the user asks for: ``AES256``, ``aws:kms`` ..."""
         return self.upload_args.get("ServerSideEncryption")
 
     @property
     def sends_checksums(self) -> bool:
-        """Whether boto3 adds a checksum to each request, which the store then compares."""
+        """Whether boto3 adds a checksum to each upload, which the store compares with the body."""
         if "ChecksumAlgorithm" in self.upload_args:
             return True
         config: Any = self.client.meta.config
@@ -61,15 +63,15 @@ class BucketClient:
 
     @property
     def not_compared(self) -> list[str]:
-        """Names of the upload arguments that objects which are there already may not have."""
+        """Names of the upload arguments that unchanged objects may not have."""
         return [name for name in self.upload_args if name.startswith(_NOT_COMPARED)]
 
     def head(self, key: str, **extra: Any) -> Mapping[str, Any]:
-        """Return what HeadObject tells of an object, its checksums included."""
+        """Return the response to HeadObject, including checksums."""
         return self.client.head_object(
             Bucket=self.name, Key=key, ChecksumMode="ENABLED", **self.request_args, **extra
         )
 
     def read(self, key: str) -> Mapping[str, Any]:
-        """Return what GetObject tells of an object; its ``Body`` must be closed."""
+        """Return the response to GetObject; its ``Body`` must be closed."""
         return self.client.get_object(Bucket=self.name, Key=key, **self.request_args)

@@ -1,4 +1,4 @@
-"""A client of boto3's that sends ``Content-MD5`` with everything it uploads."""
+"""Send ``Content-MD5`` with all uploads through a client of boto3."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ _BLOCK_BYTES = 1 << 20
 
 
 class DigestingClient:
-    """Stands in for a client, which stays as it is: it may be the user's own.
+    """A client that adds ``Content-MD5`` to uploads.
+
+    The client itself is not changed, because it may be the user's.
 
     Parameters
     ----------
     client
-        boto3's.
+        boto3's client, which sends all requests.
     """
 
     def __init__(self, client: S3Client) -> None:
         self._client = client
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the client has; ``exceptions``, ``meta`` and all other requests."""
+        """Return any other attribute of the client."""
         return getattr(self._client, name)
 
     def put_object(self, *, Body: BinaryIO, **args: Any) -> Any:  # noqa: N803
-        """Send an object in one request."""
+        """Call PutObject with ``Content-MD5``."""
         return self._client.put_object(Body=Body, ContentMD5=_content_md5(Body), **args)
 
     def upload_part(self, *, Body: BinaryIO, **args: Any) -> Any:  # noqa: N803
-        """Send a part of an object."""
+        """Call UploadPart with ``Content-MD5``."""
         return self._client.upload_part(Body=Body, ContentMD5=_content_md5(Body), **args)
 
 

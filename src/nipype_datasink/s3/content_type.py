@@ -1,11 +1,12 @@
-"""Media types of files by their names, the same on every machine."""
+"""Return the media types of files by their names, the same on every machine."""
 
 from __future__ import annotations
 
 __all__ = ["content_type_of"]
 
-# Python's mimetypes reads the files of the machine it runs on. What is not listed here keeps
-# the store's own default. https://www.iana.org/assignments/media-types/
+# Python's mimetypes also reads tables of the operating system, so its results differ between
+# machines. Files of other types get the store's default type.
+# https://www.iana.org/assignments/media-types/
 _TYPES = {
     "application/gzip": (".gz", ".tgz", ".svgz"),
     "application/json": (".json", ".ipynb"),
@@ -29,7 +30,7 @@ _TYPES = {
     "text/csv": (".csv",),
     "text/html": (".htm", ".html"),
     "text/javascript": (".js", ".mjs"),
-    # Browsers show text/plain, and download most of its relatives.
+    # Browsers show text/plain, but download text/markdown and most other types of text.
     "text/plain": (".1d", ".bval", ".bvec", ".log", ".md", ".par", ".rst", ".txt"),
     "text/tab-separated-values": (".tsv",),
     "video/mp4": (".mp4",),
@@ -39,10 +40,10 @@ _BY_EXTENSION = {extension: name for name, all_ in _TYPES.items() for extension 
 
 
 def content_type_of(key: str) -> str | None:
-    """Return the media type of an object, or None where its name does not tell.
+    """Return the media type of an object, or None if its name does not show it.
 
-    It says what the bytes are as they are stored: a compressed file is one of gzip, and not what
-    it holds, so that no browser or client decompresses it on the way.
+    The type is that of the stored bytes. A compressed file has the type of gzip, and not that of
+    its content, so that no browser or client decompresses it during a download.
 
     Examples
     --------

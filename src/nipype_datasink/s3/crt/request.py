@@ -1,8 +1,8 @@
-"""What all PutObject requests of a sink have in common, as botocore makes them.
+"""Let botocore make one PutObject request, as a template for all others of a sink.
 
-Botocore takes most of a millisecond to make one request. Other transports let it make a single
-one, which is never sent, and put their own keys and files into it: endpoint, addressing style,
-headers, region and checksum are botocore's on every transport.
+botocore takes most of a millisecond to make a request. The AWS Common Runtime only needs one of
+them, which is never sent: endpoint, addressing style, headers, region and checksum are then the
+same on both transports, and only key, body and length are set for each file.
 """
 
 from __future__ import annotations
@@ -22,54 +22,59 @@ __all__ = ["RequestTemplate", "make_template"]
 _KEY = "key"
 _HANDLER_ID = "nipype-datasink-probe"  # botocore registers a handler of one id only once
 
-# Of the transport's own making; the length and the checksum are each file's.
-_OF_ONE_REQUEST = ("content-length", "content-md5", "expect", "x-amz-sdk-checksum-algorithm")
+# Headers that differ between files, or that the runtime sets itself.
+_HEADERS_OF_ONE_REQUEST = (
+    "content-length",
+    "content-md5",
+    "expect",
+    "x-amz-sdk-checksum-algorithm",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestTemplate:
-    """A request that lacks its key and its body."""
+    """A request without key and body."""
 
     scheme: str
     """``http`` or ``https``."""
 
     host: str
-    """With the port, if it is not the scheme's own."""
+    """With the port, unless it is the default port."""
 
     base: str
-    """Path before the key; ends in a slash."""
+    """Path before the key; ends with a slash."""
 
     headers: tuple[tuple[str, str], ...]
-    """Names and values, ``Host`` among them."""
+    """Names and values, including ``Host``."""
 
     authentication: str
-    """Botocore's name of the way requests are signed: ``v4``, ``none`` ..."""
+    """botocore's name of the signature version: ``v4``, ``none`` ..."""
 
     service: str
-    """Name of the service that signatures are made for."""
+    """Service in the scope of signatures."""
 
     region: str
-    """Region that signatures are made for."""
+    """Region in the scope of signatures."""
 
     checksum_algorithm: str | None
-    """Name of the checksum that goes with each request, if any."""
+    """Name of the checksum of the body that each request has, if any."""
 
     checksum_in_trailer: bool
-    """Whether it follows the body."""
+    """Whether the checksum follows the body."""
 
     def path(self, key: str) -> str:
-        """Return the path of an object, encoded as in a request."""
+        """Return the percent-encoded path of an object."""
         return self.base + quote(key, safe="/~")
 
 
 class _Probe(io.BytesIO):
-    """A body that is never sent."""
+    """Body of the request that is never sent; it receives the request."""
 
     request: Mapping[str, Any]
 
 
-def _keep(params: Mapping[str, Any], **_: Any) -> tuple[Any, dict[str, Any]] | None:
-    """Keep the request of a probe, in place of sending it."""
+def _intercept(params: Mapping[str, Any], **_: Any) -> tuple[Any, dict[str, Any]] | None:
+    """Give a probe its request; botocore then takes the result as the response."""
     probe = params.get("body")
     if not isinstance(probe, _Probe):
         return None
@@ -78,20 +83,21 @@ def _keep(params: Mapping[str, Any], **_: Any) -> tuple[Any, dict[str, Any]] | N
 
 
 def make_template(bucket: BucketClient) -> RequestTemplate:
-    """Let botocore make a request for `bucket`.
+    """Return the template of requests to a bucket.
 
     Parameters
     ----------
     bucket
-        Its client gets a handler, once, that lets no probe reach the network.
+        Where the files are sent. Its client gets an event handler that keeps the request of the
+        template from being sent.
 
     Raises
     ------
     botocore.exceptions.BotoCoreError
-        If an upload argument is none that a request can carry.
+        If PutObject has no such argument as one of the upload arguments.
     """
     # Registered last: the handlers before it may still change the request, or respond themselves.
-    bucket.client.meta.events.register_last("before-call", _keep, unique_id=_HANDLER_ID)  # type: ignore[arg-type]
+    bucket.client.meta.events.register_last("before-call", _intercept, unique_id=_HANDLER_ID)  # type: ignore[arg-type]
     probe = _Probe()
     bucket.client.put_object(Bucket=bucket.name, Key=_KEY, Body=probe, **bucket.upload_args)
     request, context = probe.request, probe.request["context"]
@@ -102,7 +108,7 @@ def make_template(bucket: BucketClient) -> RequestTemplate:
         scheme=address.scheme,
         host=address.netloc,
         base=address.path.removesuffix(_KEY),
-        headers=(("Host", address.netloc), *_common(request["headers"])),
+        headers=(("Host", address.netloc), *_common_headers(request["headers"])),
         authentication=str(context.get("auth_type")),
         service=signing.get("signing_name", "s3"),
         region=signing.get("region") or bucket.client.meta.region_name,
@@ -111,11 +117,11 @@ def make_template(bucket: BucketClient) -> RequestTemplate:
     )
 
 
-def _common(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+def _common_headers(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     return [
         (name, _text(value))
         for name, value in headers.items()
-        if name.lower() not in _OF_ONE_REQUEST
+        if name.lower() not in _HEADERS_OF_ONE_REQUEST
     ]
 
 
