@@ -16,8 +16,10 @@ from typing import Any
 from tests.tls import certify
 
 LISTING = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
-BEGUN = "<InitiateMultipartUploadResult><UploadId>upload</UploadId></InitiateMultipartUploadResult>"
-DONE = '<CompleteMultipartUploadResult><ETag>"opaque-2"</ETag></CompleteMultipartUploadResult>'
+STARTED = (
+    "<InitiateMultipartUploadResult><UploadId>upload</UploadId></InitiateMultipartUploadResult>"
+)
+COMPLETED = '<CompleteMultipartUploadResult><ETag>"opaque-2"</ETag></CompleteMultipartUploadResult>'
 
 
 @dataclass
@@ -60,7 +62,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def refusal(code: str, status: int = 403, **headers: str) -> Reply:
+def error_reply(code: str, status: int = 403, **headers: str) -> Reply:
     """Return an error response as S3 sends it."""
     body = f"<Error><Code>{code}</Code><Message>No.</Message></Error>"
     return Reply(status, body, {name.replace("_", "-"): text for name, text in headers.items()})
@@ -85,7 +87,7 @@ class Script:
         """Respond with what `make` returns, or as usual if that is None."""
         self._rules.append((operation, ending, make))
 
-    def asked(self, operation: str) -> list[Request]:
+    def requests_of(self, operation: str) -> list[Request]:
         return [request for request in self.requests if request.operation == operation]
 
     def reply(self, request: Request) -> Reply:
@@ -103,17 +105,17 @@ class Script:
             "ListMultipartUploads": Reply(body="<ListMultipartUploadsResult/>"),
             "ListParts": Reply(body="<ListPartsResult/>"),
             "AbortMultipartUpload": Reply(204),
-            "GetObject": refusal("AccessDenied"),
-            "CreateMultipartUpload": Reply(body=BEGUN),
-            "CompleteMultipartUpload": Reply(body=DONE),
+            "GetObject": error_reply("AccessDenied"),
+            "CreateMultipartUpload": Reply(body=STARTED),
+            "CompleteMultipartUpload": Reply(body=COMPLETED),
         }.get(request.operation, Reply(headers={"ETag": etag}))
 
 
-class UnderWay:
+class ConcurrentRequests:
     """Counts the concurrent requests to a store."""
 
     def __init__(self, script: Script) -> None:
-        self.most = 0
+        self.maximum = 0
         self._now = 0
         self._lock = threading.Lock()
         for operation in ("PutObject", "UploadPart", "CreateMultipartUpload"):
@@ -122,7 +124,7 @@ class UnderWay:
     def _watch(self, _: Request) -> None:
         with self._lock:
             self._now += 1
-            self.most = max(self.most, self._now)
+            self.maximum = max(self.maximum, self._now)
         threading.Event().wait(0.02)  # gives others the time to break the limit
         with self._lock:
             self._now -= 1

@@ -16,7 +16,7 @@ import pytest
 from botocore.config import Config
 
 from nipype_datasink import DataSink, S3Error
-from tests.s3.script import BEGUN, DONE, Reply, Request, Script, refusal
+from tests.s3.script import COMPLETED, STARTED, Reply, Request, Script, error_reply
 
 SMALL, LARGE = 5, (8 << 20) + 1
 
@@ -43,8 +43,8 @@ def inject(sink: DataSink, script: Script) -> None:
 
 
 def arrived(script: Script) -> list[str]:
-    """Return the names of files for whose last requests there was no refusal."""
-    done = [*script.asked("PutObject"), *script.asked("CompleteMultipartUpload")]
+    """Return the names of files whose last requests were answered without an error."""
+    done = [*script.requests_of("PutObject"), *script.requests_of("CompleteMultipartUpload")]
     return sorted({request.path.rpartition("/")[2] for request in done})
 
 
@@ -72,7 +72,7 @@ def lock(script: Script) -> None:
 
 
 def kinds(script: Script) -> set[str | None]:
-    sent = [*script.asked("PutObject"), *script.asked("UploadPart")]
+    sent = [*script.requests_of("PutObject"), *script.requests_of("UploadPart")]
     return {digest_of(request) for request in sent}
 
 
@@ -98,13 +98,15 @@ def test_few_files_are_sent_twice(sink: DataSink, script: Script) -> None:
     lock(script)
     sink.inputs.x = sink.inputs.x[:SMALL]
     sink.run()
-    refused = [request for request in script.asked("PutObject") if not digest_of(request)]
+    refused = [request for request in script.requests_of("PutObject") if not digest_of(request)]
     assert 1 <= len(refused) <= 2
 
 
 def test_a_store_that_requires_content_md5_gets_it(sink: DataSink, script: Script) -> None:
     def require(request: Request) -> Reply | None:
-        return None if digest_of(request) == "content-md5" else refusal("MissingContentMD5", 400)
+        return (
+            None if digest_of(request) == "content-md5" else error_reply("MissingContentMD5", 400)
+        )
 
     for operation in ("PutObject", "UploadPart"):
         script.rule(operation, require)
@@ -113,11 +115,11 @@ def test_a_store_that_requires_content_md5_gets_it(sink: DataSink, script: Scrip
 
 
 def test_a_requirement_that_cannot_be_met_is_an_error(sink: DataSink, script: Script) -> None:
-    script.answer("PutObject", refusal("MissingContentMD5", 400))
+    script.answer("PutObject", error_reply("MissingContentMD5", 400))
     sink.inputs.x = sink.inputs.x[:SMALL]
     with pytest.raises(S3Error, match="MissingContentMD5"):
         sink.run()
-    assert len(script.asked("PutObject")) <= 3 * SMALL
+    assert len(script.requests_of("PutObject")) <= 3 * SMALL
 
 
 def test_a_store_that_accepts_only_crc32_gets_it(
@@ -134,14 +136,14 @@ def test_a_store_that_accepts_only_crc32_gets_it(
         script.rule(operation, refuse)
     sink.run()
     assert arrived(script) == EVERYTHING
-    assert digest_of(script.asked("PutObject")[-1]) == "x-amz-checksum-crc32"
+    assert digest_of(script.requests_of("PutObject")[-1]) == "x-amz-checksum-crc32"
 
 
 # What only botocore understands.
 
 
 def of_another_root(_: Request) -> Reply:
-    return Reply(body=BEGUN.replace("InitiateMultipartUploadResult", "InitiateMultipartUpload"))
+    return Reply(body=STARTED.replace("InitiateMultipartUploadResult", "InitiateMultipartUpload"))
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -157,9 +159,9 @@ def test_boto3_sends_if_the_runtime_finds_no_upload_id(
     sink.inputs.s3_transfer_client = wanted
     sink.run()
     assert arrived(script) == EVERYTHING
-    assert len(script.asked("CreateMultipartUpload")) == 2
+    assert len(script.requests_of("CreateMultipartUpload")) == 2
     sink.run()
-    assert len(script.asked("CreateMultipartUpload")) == 3
+    assert len(script.requests_of("CreateMultipartUpload")) == 3
     assert len([text for text in warnings(caplog) if "boto3 sends the files" in text]) == 1
 
 
@@ -169,7 +171,7 @@ def test_boto3_sends_if_the_runtime_finds_no_upload_id(
 def test_boto3_sends_if_success_has_another_status(
     sink: DataSink, script: Script, operation: str, status: int
 ) -> None:
-    body = DONE if operation == "CompleteMultipartUpload" else ""
+    body = COMPLETED if operation == "CompleteMultipartUpload" else ""
 
     def answer(request: Request) -> Reply:
         etag = hashlib.md5(request.body).hexdigest()
@@ -194,7 +196,7 @@ def open_uploads(*ages: float, clock: float = 0.0, key: str = "out/x/large") -> 
 
 
 def aborted(script: Script) -> list[str]:
-    queries = [request.query for request in script.asked("AbortMultipartUpload")]
+    queries = [request.query for request in script.requests_of("AbortMultipartUpload")]
     return sorted({re.findall("uploadId=(open[^&]*)", query)[0] for query in queries})
 
 
@@ -229,7 +231,7 @@ def test_an_upload_of_a_longer_key_is_not_aborted(sink: DataSink, script: Script
 
 @pytest.mark.parametrize("transfer_client", ["crt"])
 @pytest.mark.parametrize(
-    "reply", [refusal("AccessDenied"), Reply(body="<html/>")], ids=["denied", "a page"]
+    "reply", [error_reply("AccessDenied"), Reply(body="<html/>")], ids=["denied", "a page"]
 )
 def test_one_warning_if_uploads_cannot_be_aborted(
     sink: DataSink, script: Script, reply: Reply, caplog: pytest.LogCaptureFixture
@@ -271,5 +273,5 @@ def test_status_429_is_an_error_after_the_last_attempt(
     script.answer("PutObject", Reply(429), ending="small0")
     with pytest.raises(S3Error, match=r"failed: s3://mybucket/out/x/small0: .*429"):
         sink.run()
-    assert len([each for each in script.asked("PutObject") if "small0" in each.path]) == 2
+    assert len([each for each in script.requests_of("PutObject") if "small0" in each.path]) == 2
     assert arrived(script) == EVERYTHING

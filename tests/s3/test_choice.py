@@ -187,5 +187,5 @@ def test_a_forked_child_sends_and_exits_normally(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    sent = sorted(request.path for request in script.asked("PutObject"))
+    sent = sorted(request.path for request in script.requests_of("PutObject"))
     assert sent == [f"/mybucket/{name}x/run.py" for name in ("child/", "parent/", "")]

@@ -220,6 +220,6 @@ def test_uploads_carry_the_fastest_strong_checksum(
     connection = ClientOptions(endpoint_url=script.url, region="us-east-1")
     client = open_bucket("mybucket", connection).meta.client
     send(client, transfer_of(tmp_path / "a", b"abc"), ServerSideEncryption=encryption)
-    (request,) = script.asked("PutObject")
+    (request,) = script.requests_of("PutObject")
     names = {name.lower() for name in request.headers}
     assert f"x-amz-checksum-{algorithm.lower()}" in names

@@ -15,7 +15,7 @@ from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.client import ClientOptions, open_bucket
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from nipype_datasink.s3.deletion import delete
-from tests.s3.script import Reply, Request, Script, refusal
+from tests.s3.script import Reply, Request, Script, error_reply
 
 KEYS = ["out/a", "out/b&c", "out/d"]
 PAGE = "<html><body>Welcome</body></html>"
@@ -56,11 +56,11 @@ def test_one_request_deletes_many_and_carries_content_md5(
 @pytest.mark.parametrize(
     "reply",
     [
-        refusal("MissingContentMD5", 400),
-        refusal("InvalidRequest", 400),
-        refusal("MalformedXML", 400),
-        refusal("MethodNotAllowed", 405),
-        refusal("NotImplemented", 501),
+        error_reply("MissingContentMD5", 400),
+        error_reply("InvalidRequest", 400),
+        error_reply("MalformedXML", 400),
+        error_reply("MethodNotAllowed", 405),
+        error_reply("NotImplemented", 501),
         Reply(404),
         Reply(501),
         Reply(body=PAGE),
@@ -75,8 +75,8 @@ def test_keys_that_a_batch_does_not_delete_are_deleted_one_by_one(
 ) -> None:
     script.answer("DeleteObjects", reply)
     assert run(bucket) == {}
-    assert len(script.asked("DeleteObjects")) == 1
-    deleted = sorted(request.path for request in script.asked("DeleteObject"))
+    assert len(script.requests_of("DeleteObjects")) == 1
+    deleted = sorted(request.path for request in script.requests_of("DeleteObject"))
     assert deleted == ["/mybucket/out/a", "/mybucket/out/b%26c", "/mybucket/out/d"]
 
 
@@ -85,7 +85,9 @@ def test_only_unconfirmed_keys_are_deleted_again(script: Script, bucket: BucketC
     body += "<Code>AccessDenied</Code><Message>Locked.</Message></Error></DeleteResult>"
     script.answer("DeleteObjects", Reply(body=body))
     assert run(bucket) == {"out/d": "was not deleted: Locked."}
-    assert [request.path for request in script.asked("DeleteObject")] == ["/mybucket/out/b%26c"]
+    assert [request.path for request in script.requests_of("DeleteObject")] == [
+        "/mybucket/out/b%26c"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -95,19 +97,19 @@ def test_only_unconfirmed_keys_are_deleted_again(script: Script, bucket: BucketC
 def test_an_error_of_every_object_is_not_retried_one_by_one(
     script: Script, bucket: BucketClient, code: str, status: int
 ) -> None:
-    script.answer("DeleteObjects", refusal(code, status))
+    script.answer("DeleteObjects", error_reply(code, status))
     outcome = run(bucket)
     assert list(outcome) == KEYS
     assert all(code in cause for cause in outcome.values())
-    assert script.asked("DeleteObject") == []
+    assert script.requests_of("DeleteObject") == []
 
 
 def test_the_outcomes_name_an_object_that_cannot_be_deleted(
     script: Script, bucket: BucketClient
 ) -> None:
-    script.answer("DeleteObjects", refusal("NotImplemented", 501))
-    script.answer("DeleteObject", refusal("AccessDenied"), ending="/a")
-    script.answer("DeleteObject", refusal("NoSuchKey", 404), ending="/d")
+    script.answer("DeleteObjects", error_reply("NotImplemented", 501))
+    script.answer("DeleteObject", error_reply("AccessDenied"), ending="/a")
+    script.answer("DeleteObject", error_reply("NoSuchKey", 404), ending="/d")
     outcome = run(bucket)
     assert list(outcome) == ["out/a"]
     assert "AccessDenied" in outcome["out/a"]
@@ -126,11 +128,11 @@ def test_the_response_of_another_server_deletes_nothing(
 def test_after_status_200_a_head_shows_that_an_object_is_deleted(
     script: Script, bucket: BucketClient
 ) -> None:
-    script.answer("DeleteObjects", refusal("NotImplemented", 501))
+    script.answer("DeleteObjects", error_reply("NotImplemented", 501))
     script.answer("DeleteObject", Reply(200))
     script.answer("HeadObject", Reply(404))
     assert run(bucket) == {}
-    assert len(script.asked("HeadObject")) == len(KEYS)
+    assert len(script.requests_of("HeadObject")) == len(KEYS)
 
 
 def _listing(*keys: str) -> Reply:
@@ -154,13 +156,15 @@ def test_another_spelling_of_a_delivered_key_is_not_deleted(
     script.rule("DeleteObjects", confirm)
     script.rule(
         "ListObjectsV2",
-        lambda _: _listing(other, "out/x/d/old", *(sent if script.asked("PutObject") else [])),
+        lambda _: _listing(
+            other, "out/x/d/old", *(sent if script.requests_of("PutObject") else [])
+        ),
     )
     sink = DataSink(base_directory="s3://mybucket/out", s3_endpoint_url=script.url)
     sink.inputs.remove_dest_dir = True
     sink.inputs.x = str(source)
     sink.run()
-    (request,) = script.asked("DeleteObjects")
+    (request,) = script.requests_of("DeleteObjects")
     deleted = sorted(re.findall("<Key>(.*?)</Key>", request.body.decode()))
     assert deleted == (["out/x/d/old"] if is_one else sorted([other, "out/x/d/old"]))
 

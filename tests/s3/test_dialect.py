@@ -17,7 +17,7 @@ from nipype_datasink.s3.dialect import (
 )
 
 
-def refusal(code: str, message: str) -> ClientError:
+def error_reply(code: str, message: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": message}}, "PutObject")
 
 
@@ -30,7 +30,7 @@ BOTO3 = Dialect(works_with_crt=False)
     ("error", "shown"),
     [
         (
-            refusal(
+            error_reply(
                 "InvalidRequest",
                 "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests "
                 "with Object Lock parameters",
@@ -38,23 +38,23 @@ BOTO3 = Dialect(works_with_crt=False)
             DIGEST,
         ),
         (
-            refusal(
+            error_reply(
                 "InvalidRequest",
                 "Content-MD5 or x-amz-sdk-checksum-algorithm header required to upload an object "
                 "with a retention period configured using Object Lock",
             ),
             DIGEST,
         ),
-        (refusal("MissingContentMD5", "No."), DIGEST),
-        (refusal("InvalidArgument", "You must provide the Content-MD5 header."), DIGEST),
+        (error_reply("MissingContentMD5", "No."), DIGEST),
+        (error_reply("InvalidArgument", "You must provide the Content-MD5 header."), DIGEST),
         (
-            refusal(
+            error_reply(
                 "NotImplemented",
                 "Header 'x-amz-checksum-algorithm' with value 'CRC64NVME' not implemented",
             ),
             PLAIN,
         ),
-        (refusal("InvalidRequest", "Checksum algorithm provided is unsupported."), PLAIN),
+        (error_reply("InvalidRequest", "Checksum algorithm provided is unsupported."), PLAIN),
         (DialectError("the answer names no upload"), BOTO3),
     ],
 )
@@ -65,11 +65,13 @@ def test_an_error_shows_what_the_store_requires(error: Exception, shown: Dialect
 @pytest.mark.parametrize(
     "error",
     [
-        refusal("BadDigest", "The CRC64NVME you specified did not match the calculated checksum."),
-        refusal("InvalidDigest", "The Content-MD5 you specified is not valid; it must be."),
-        refusal("AccessDenied", "Access Denied"),
-        refusal("InvalidRequest", "The request is not valid."),
-        refusal("MissingContentLength", "You must provide the Content-Length HTTP header."),
+        error_reply(
+            "BadDigest", "The CRC64NVME you specified did not match the calculated checksum."
+        ),
+        error_reply("InvalidDigest", "The Content-MD5 you specified is not valid; it must be."),
+        error_reply("AccessDenied", "Access Denied"),
+        error_reply("InvalidRequest", "The request is not valid."),
+        error_reply("MissingContentLength", "You must provide the Content-Length HTTP header."),
         ClientError({}, "PutObject"),
         S3Error("the checksum is required"),
         OSError("Content-MD5 is required"),
@@ -81,7 +83,7 @@ def test_other_errors_show_no_new_dialect(error: Exception) -> None:
 
 
 def test_boto3_is_needed_if_a_checksum_does_not_replace_content_md5() -> None:
-    error = refusal("MissingContentMD5", "No.")
+    error = error_reply("MissingContentMD5", "No.")
     assert dialect_after(error, DIGEST) == Dialect(requires_digest=True, works_with_crt=False)
     assert (
         dialect_after(error, Dialect(requires_digest=True, works_with_crt=False)).works_with_crt
@@ -91,7 +93,11 @@ def test_boto3_is_needed_if_a_checksum_does_not_replace_content_md5() -> None:
 
 def test_a_known_dialect_is_not_new() -> None:
     everything = Dialect(requires_digest=True, accepts_crc64nvme=False, works_with_crt=False)
-    for error in (refusal("MissingContentMD5", ""), refusal("X", "crc64"), DialectError("")):
+    for error in (
+        error_reply("MissingContentMD5", ""),
+        error_reply("X", "crc64"),
+        DialectError(""),
+    ):
         assert dialect_after(error, everything) == everything
 
 

@@ -22,7 +22,7 @@ from nipype_datasink import DataSink, S3Error
 from nipype_datasink.s3 import target
 from nipype_datasink.s3.redaction import redact
 from tests.s3.conftest import response
-from tests.s3.script import Script, refusal
+from tests.s3.script import Script, error_reply
 
 SECRET = "wJalr/XUt+nFEMI=K7&<EXAMPLE"
 TOKEN = "FwoGZXIv//YXdz+EJr=="
@@ -126,7 +126,7 @@ def test_each_cause_is_searched_for_secrets_once(
         sink.run()
         assert sought == []
         return
-    script.answer("ListObjectsV2", refusal(code, 404))
+    script.answer("ListObjectsV2", error_reply(code, 404))
     with pytest.raises(S3Error):
         sink.run()
     assert len(sought) == 1

@@ -72,7 +72,7 @@ def test_files_count_as_sent_if_the_store_cannot_be_read(
     script: Script, workdir: Path, credentials: None, transfer_client: str
 ) -> None:
     sink_into(script, transfer_client, make_files(workdir, "one", "two")).run()
-    assert len(script.asked("GetObject")) == 2
+    assert len(script.requests_of("GetObject")) == 2
 
 
 def test_s3_distinguishes_similar_names(sink: DataSink, bucket: Bucket, workdir: Path) -> None:

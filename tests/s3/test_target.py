@@ -19,7 +19,7 @@ from nipype_datasink import DataSink, DestinationError, S3Error, Status
 from nipype_datasink.s3.comparison import PART_SIZE
 from tests.conftest import contents, tree
 from tests.s3.conftest import Answer, response
-from tests.s3.script import Reply, Request, Script, UnderWay
+from tests.s3.script import ConcurrentRequests, Reply, Request, Script
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
@@ -600,7 +600,7 @@ def test_concurrent_requests_are_limited_by_free_descriptors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("nipype_datasink.s3.target.reserved_requests", lambda _: nullcontext(2))
-    under_way = UnderWay(script)
+    concurrent = ConcurrentRequests(script)
     sink = DataSink(
         base_directory="s3://mybucket",
         s3_endpoint_url=script.url,
@@ -608,7 +608,7 @@ def test_concurrent_requests_are_limited_by_free_descriptors(
     )
     sink.inputs.x = folder(workdir / "in", **{f"f{number}": "x" for number in range(20)})
     sink.run()
-    assert under_way.most == 2
+    assert concurrent.maximum == 2
 
 
 @pytest.mark.parametrize("operation", ["ListObjectsV2", "HeadObject", "PutObject"])
@@ -637,7 +637,7 @@ def test_a_time_limit_ends_a_run_during_a_request(
             sink.run()
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert len(script.asked(operation)) <= len(files)
+    assert len(script.requests_of(operation)) <= len(files)
 
 
 def listing(files: list[str]) -> str:

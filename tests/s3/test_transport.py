@@ -30,7 +30,7 @@ from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from nipype_datasink.s3.transport import Transport
 from tests.conftest import contents
 from tests.s3.conftest import Count, sent, transfer_of
-from tests.s3.script import Reply, Request, Script, UnderWay, refusal
+from tests.s3.script import ConcurrentRequests, Reply, Request, Script, error_reply
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
@@ -252,7 +252,7 @@ def test_a_file_in_parts_is_verified_by_the_etag_of_head_object(
 def test_a_rejected_request_is_a_client_error(
     tmp_path: Path, script: Script, make: Make, operation: str
 ) -> None:
-    script.answer(operation, refusal("AccessDenied", x_amz_request_id="request"))
+    script.answer(operation, error_reply("AccessDenied", x_amz_request_id="request"))
     size = 3 if operation == "PutObject" else LARGE
     outcome = send(make(script.url), transfer_of(tmp_path / "file", bytes(size)))
     assert outcome.status is Status.FAILED
@@ -260,7 +260,7 @@ def test_a_rejected_request_is_a_client_error(
     assert outcome.cause.operation_name == operation
     assert outcome.cause.response["Error"]["Code"] == "AccessDenied"
     assert outcome.cause.response["ResponseMetadata"]["HTTPStatusCode"] == 403
-    assert len(script.asked("AbortMultipartUpload")) == (operation == "UploadPart")
+    assert len(script.requests_of("AbortMultipartUpload")) == (operation == "UploadPart")
 
 
 def test_an_unreachable_store_is_a_connection_error(tmp_path: Path, make: Make) -> None:
@@ -286,7 +286,7 @@ def many(tmp_path: Path, count: int, size: int = 3) -> list[FileTransfer]:
 def test_an_error_of_the_whole_bucket_stops_sending(
     tmp_path: Path, script: Script, make: Make
 ) -> None:
-    script.answer("PutObject", refusal("InvalidAccessKeyId"))
+    script.answer("PutObject", error_reply("InvalidAccessKeyId"))
     outcomes = make(script.url).send(many(tmp_path, 100), CircuitBreaker())
     statuses = [outcome.status for outcome in outcomes]
     assert set(statuses) == {Status.FAILED, Status.NOT_TRIED}
@@ -300,7 +300,7 @@ def test_an_error_of_the_whole_bucket_cancels_other_uploads(
 
     def refuse(_: Request) -> Reply:
         begun.wait(10)
-        return refusal("ExpiredToken", 400)
+        return error_reply("ExpiredToken", 400)
 
     def linger(_: Request) -> None:
         begun.set()
@@ -311,7 +311,9 @@ def test_an_error_of_the_whole_bucket_cancels_other_uploads(
     outcomes = make(script.url, concurrency=32).send(many(tmp_path, 2, LARGE), CircuitBreaker())
     assert [outcome.status for outcome in outcomes] == [Status.FAILED, Status.FAILED]
     assert "cancelled because other uploads were rejected" in str(outcomes[1].cause)
-    assert [request.path for request in script.asked("AbortMultipartUpload")] == ["/mybucket/001"]
+    assert [request.path for request in script.requests_of("AbortMultipartUpload")] == [
+        "/mybucket/001"
+    ]
 
 
 def test_outcomes_have_the_order_of_transfers(tmp_path: Path, script: Script, make: Make) -> None:
@@ -322,8 +324,8 @@ def test_outcomes_have_the_order_of_transfers(tmp_path: Path, script: Script, ma
     assert [outcome.transfer for outcome in outcomes] == transfers
     failed = [outcome.transfer for outcome in outcomes if outcome.status is Status.FAILED]
     assert failed == [transfers[3]]
-    assert len(script.asked("PutObject")) == 18
-    assert len(script.asked("CompleteMultipartUpload")) == 1
+    assert len(script.requests_of("PutObject")) == 18
+    assert len(script.requests_of("CompleteMultipartUpload")) == 1
 
 
 def wake_main() -> None:
@@ -333,7 +335,7 @@ def wake_main() -> None:
 def uploads(script: Script) -> list[set[str]]:
     """Return which uploads in parts were begun, aborted, and completed."""
     operations = ("CreateMultipartUpload", "AbortMultipartUpload", "CompleteMultipartUpload")
-    return [{request.path for request in script.asked(name)} for name in operations]
+    return [{request.path for request in script.requests_of(name)} for name in operations]
 
 
 def test_no_upload_starts_or_stays_open_after_an_interrupt(
@@ -355,7 +357,7 @@ def test_no_upload_starts_or_stays_open_after_an_interrupt(
         make(script.url).send([*large, *small], CircuitBreaker())
     begun, ended, complete = uploads(script)
     assert begun == ended | complete
-    assert len(script.asked("PutObject")) < 50
+    assert len(script.requests_of("PutObject")) < 50
     assert len(complete) < 3
 
 
@@ -374,8 +376,8 @@ def test_an_interrupt_is_seen_soon_while_waiting(
     script.rule("UploadPart", press)
     with pytest.raises(KeyboardInterrupt):
         make(script.url).send(many(tmp_path, 1, LARGE), CircuitBreaker())
-    assert len(script.asked("AbortMultipartUpload")) == 1
-    assert not script.asked("CompleteMultipartUpload")
+    assert len(script.requests_of("AbortMultipartUpload")) == 1
+    assert not script.requests_of("CompleteMultipartUpload")
 
 
 def test_an_interrupt_is_raised_after_all_uploads_have_ended(
@@ -418,8 +420,8 @@ def test_an_interrupt_aborts_an_upload_that_is_being_created(
         monkeypatch.setattr(owner, name, pressing_after(getattr(owner, name), begun))
     with pytest.raises(KeyboardInterrupt):
         make(script.url).send(many(tmp_path, 1, LARGE), CircuitBreaker())
-    assert len(script.asked("AbortMultipartUpload")) == 1
-    assert not script.asked("CompleteMultipartUpload")
+    assert len(script.requests_of("AbortMultipartUpload")) == 1
+    assert not script.requests_of("CompleteMultipartUpload")
 
 
 def pressing_after(call: Callable[..., Any], begun: threading.Event) -> Callable[..., Any]:
@@ -453,16 +455,16 @@ def test_an_interrupt_during_verification_aborts_other_uploads(
     large = replace(transfer_of(tmp_path / "l", bytes(4 * PART_SIZE)), destination="s3://b/large")
     with pytest.raises(WorkCancelled):
         make(script.url, concurrency=4).send([large, *many(tmp_path, 2)], CircuitBreaker())
-    assert len(script.asked("AbortMultipartUpload")) == 1
+    assert len(script.requests_of("AbortMultipartUpload")) == 1
 
 
 def test_the_limit_of_concurrent_requests_is_kept(
     tmp_path: Path, script: Script, make: Make
 ) -> None:
-    under_way = UnderWay(script)
+    concurrent = ConcurrentRequests(script)
     large = replace(transfer_of(tmp_path / "l", bytes(4 * PART_SIZE)), destination="s3://b/large")
     make(script.url, concurrency=3).send([large, *many(tmp_path, 12)], CircuitBreaker())
-    assert under_way.most == 3
+    assert concurrent.maximum == 3
 
 
 def test_a_forked_child_sends(tmp_path: Path, bucket: Bucket, endpoint: str, make: Make) -> None:

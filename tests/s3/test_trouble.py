@@ -23,7 +23,7 @@ from nipype_datasink.s3.client import forget_clients
 from nipype_datasink.s3.errors import S3ClientError
 from tests.conftest import contents, tree
 from tests.s3.conftest import Answer, check, response
-from tests.s3.script import Reply, Request, Script, refusal
+from tests.s3.script import Reply, Request, Script, error_reply
 from tests.stores import SECRET_KEY
 
 if TYPE_CHECKING:
@@ -414,7 +414,7 @@ def test_the_first_sink_of_a_process_follows_a_redirect_to_another_region(
     def redirect(request: Request) -> Reply | None:
         if "/eu-west-1/s3/" in request.headers["authorization"]:
             return None
-        return refusal("PermanentRedirect", 301, x_amz_bucket_region="eu-west-1")
+        return error_reply("PermanentRedirect", 301, x_amz_bucket_region="eu-west-1")
 
     for operation in ("ListObjectsV2", "PutObject"):
         script.rule(operation, redirect)
@@ -422,7 +422,7 @@ def test_the_first_sink_of_a_process_follows_a_redirect_to_another_region(
     sink.inputs.s3_transfer_client = transfer_client
     sink.inputs.x = files
     sink.run()
-    assert len(script.asked("PutObject")) == 3
+    assert len(script.requests_of("PutObject")) == 3
 
 
 def test_a_file_with_a_wrong_etag_is_not_reported_as_sent(
@@ -460,7 +460,7 @@ def fail_on(bucket: Bucket, ending: str, error: Exception) -> None:
     bucket.meta.client.meta.events.register("before-call.s3.PutObject", fail)
 
 
-@pytest.mark.parametrize("first", ["InvalidTag", ""], ids=["refusal", "no answer of S3"])
+@pytest.mark.parametrize("first", ["InvalidTag", ""], ids=["error of S3", "other error"])
 def test_an_error_is_about_what_stopped_the_run(
     injected: DataSink, lone_bucket: Bucket, answer: Answer, first: str
 ) -> None:

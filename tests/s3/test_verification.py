@@ -32,7 +32,7 @@ from nipype_datasink.s3.verification import (
     has_same_bytes,
 )
 from tests.s3.conftest import Count, transfer_of
-from tests.s3.script import DONE, Reply, Request, Script, refusal
+from tests.s3.script import COMPLETED, Reply, Request, Script, error_reply
 
 EQUAL, UNKNOWN = Verdict.EQUAL, Verdict.UNKNOWN
 ETAG_DIFFERS, CHECKSUM_DIFFERS = Verdict.ETAG_DIFFERS, Verdict.CHECKSUM_DIFFERS
@@ -255,8 +255,8 @@ class Fault:
     """Replies to HEAD and GET requests, in place of the right ones."""
 
 
-DENIED = refusal("AccessDenied")
-SERVER_ERROR = refusal("InternalError", 500)
+DENIED = error_reply("AccessDenied")
+SERVER_ERROR = error_reply("InternalError", 500)
 PAGE = '<html lang="en">Sign in</html>'
 
 
@@ -436,7 +436,7 @@ class FaultyStore:
         self._sent[request.path] = b"".join(parts[name] for name in sorted(parts))
         if self.fault.answer:
             return Reply(body="" if self.fault.answer == "empty" else PAGE)
-        return Reply(body=DONE.replace('"opaque-2"', self._headers(request.path)["ETag"]))
+        return Reply(body=COMPLETED.replace('"opaque-2"', self._headers(request.path)["ETag"]))
 
     def _head(self, request: Request) -> Reply:
         return self.fault.head or self._object(request)
@@ -447,7 +447,7 @@ class FaultyStore:
     def _object(self, request: Request) -> Reply:
         kept = self.kept(request.path)
         if kept is None:
-            return refusal("NoSuchKey", 404)
+            return error_reply("NoSuchKey", 404)
         return Reply(body=kept.decode(), headers=self._headers(request.path))
 
 
@@ -517,7 +517,7 @@ def test_one_object_is_read_back_where_etags_are_not_md5(
     with caplog.at_level(logging.WARNING, logger="nipype.interface"):
         names = [name_of(outcome) for outcome in send(several(tmp_path))]
     assert sorted(names) == [UNVERIFIED] * 4 + [VERIFIED]
-    assert len(script.asked("GetObject")) == 1
+    assert len(script.requests_of("GetObject")) == 1
     assert [record.getMessage().count("not the MD5") for record in caplog.records] == [1]
 
 
@@ -526,16 +526,16 @@ def test_checksums_verify_where_etags_are_not_md5(
 ) -> None:
     FaultyStore(script, Fault(etag=not_md5, checksums=crc64_of_kept))
     assert {name_of(outcome) for outcome in send(several(tmp_path))} == {VERIFIED}
-    assert len(script.asked("GetObject")) == 1
+    assert len(script.requests_of("GetObject")) == 1
 
 
-@pytest.mark.parametrize("refused", [DENIED, refusal("InvalidObjectState")])
+@pytest.mark.parametrize("refused", [DENIED, error_reply("InvalidObjectState")])
 def test_reading_back_is_tried_once_where_it_is_denied(
     tmp_path: Path, script: Script, send: Callable[..., list[Outcome]], refused: Reply
 ) -> None:
     FaultyStore(script, Fault(etag=not_md5, read=refused))
     assert {name_of(outcome) for outcome in send(several(tmp_path))} == {UNVERIFIED}
-    assert len(script.asked("GetObject")) == 1
+    assert len(script.requests_of("GetObject")) == 1
 
 
 def test_a_checksum_mismatch_does_not_affect_other_files(

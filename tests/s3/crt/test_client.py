@@ -41,7 +41,7 @@ def make(workdir: Path, script: Script) -> Make:
 
 def uploads(script: Script) -> list[Request]:
     """Return what the runtime sent, and forget it."""
-    found = script.asked("PutObject")
+    found = script.requests_of("PutObject")
     assert found
     script.requests.clear()
     return found
