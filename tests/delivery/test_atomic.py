@@ -429,12 +429,12 @@ def test_a_hard_link_that_another_process_makes_leaves_no_temporary_file(
 def test_files_are_delivered_to_a_directory_that_cannot_be_listed(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: str) -> list[str]:
+    def deny(path: str) -> list[str]:
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
     file(workdir / "a")
     with monkeypatch.context() as patch:
-        patch.setattr("nipype_datasink.delivery.atomic.os.listdir", refuse)
+        patch.setattr("nipype_datasink.delivery.atomic.os.listdir", deny)
         assert statuses(deliver_fields(workdir, x="a")) == [Status.SENT]
     assert tree(workdir / "out/x") == {"a": b"new"}
 

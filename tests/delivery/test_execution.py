@@ -1,4 +1,4 @@
-"""Each target does its part of a plan, then one word is said about the whole."""
+"""Each target delivers its part of a plan; one error names all failures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def delivery(location: Location, name: str) -> Delivery:
 
 
 class Fake:
-    """A target that answers by plan."""
+    """A target that returns given statuses."""
 
     def __init__(
         self, location: Location, *statuses: Status, cause: Exception | None = None
@@ -180,7 +180,7 @@ def test_an_outcome_is_verified_by_default(tmp_path: Path) -> None:
 
 
 class Body:
-    """Something that can be seen to go."""
+    """A request body whose end of life can be observed."""
 
 
 def test_an_outcome_keeps_no_request_body_in_memory() -> None:
@@ -216,7 +216,7 @@ def test_an_error_with_a_circle_of_causes_can_be_an_outcome() -> None:
 
 
 class Broken(Fake):
-    """A target with a fault in it."""
+    """A target with a bug."""
 
     def deliver(self, plan: Plan) -> list[Outcome]:
         assert self.cause

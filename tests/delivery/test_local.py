@@ -121,12 +121,12 @@ def test_a_directory_that_cannot_be_made_is_named(
     plan = plan_for(workdir, {"x": "d"})
     mkdir = os.mkdir
 
-    def refuse(path: str) -> None:
+    def deny(path: str) -> None:
         if path.endswith("empty"):
             raise PermissionError(errno.EACCES, "Permission denied", path)
         mkdir(path)
 
-    monkeypatch.setattr(os, "mkdir", refuse)
+    monkeypatch.setattr(os, "mkdir", deny)
     (outcome,) = deliver(plan, workdir)
     assert outcome.status is Status.FAILED
     assert outcome.transfer.source == str(workdir / "d")

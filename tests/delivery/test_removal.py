@@ -178,12 +178,12 @@ def test_files_that_cannot_be_removed_are_named(
     file(workdir / "out/x/d/sub/gone")
     unlink = os.unlink
 
-    def refuse(name: str, **options: Any) -> None:
+    def deny(name: str, **options: Any) -> None:
         if name == "old":
             raise PermissionError(errno.EPERM, "Operation not permitted", name)
         unlink(name, **options)
 
-    monkeypatch.setattr(os, "unlink", refuse)
+    monkeypatch.setattr(os, "unlink", deny)
     outcomes = deliver_and_clear(workdir, x="d")
     assert statuses(outcomes) == [Status.SENT, Status.FAILED, Status.FAILED]
     assert [outcome.transfer.destination for outcome in outcomes[1:]] == list(map(str, old))

@@ -47,13 +47,13 @@ def run_sinks(sources: list[str], rounds: int, inputs: dict[str, Any]) -> None:
 
 
 def in_processes(
-    task: Callable[..., None], arguments: list[tuple[object, ...]], meanwhile: Callable[[], object]
+    task: Callable[..., None], arguments: list[tuple[object, ...]], repeat: Callable[[], object]
 ) -> None:
     """Run `task` in one process for each item of `arguments`; raise the first error."""
     with ProcessPoolExecutor(len(arguments), mp_context=_fork) as pool:
         futures = [pool.submit(task, *each) for each in arguments]
         while not all(future.done() for future in futures):
-            meanwhile()
+            repeat()
         for future in futures:
             future.result()
 

@@ -1,4 +1,4 @@
-"""What somebody may have meant."""
+"""Guesses of the input that a misspelled name stands for."""
 
 from __future__ import annotations
 

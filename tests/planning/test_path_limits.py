@@ -1,4 +1,4 @@
-"""Names and paths that a disk cannot hold are refused before anything is written."""
+"""Names and paths that the file system does not allow are errors before anything is written."""
 
 from __future__ import annotations
 

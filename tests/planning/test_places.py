@@ -1,4 +1,4 @@
-"""The file system decides which names are one; some ignore case and Unicode form."""
+"""Paths that lead to one place, on file systems with and without case."""
 
 from __future__ import annotations
 
