@@ -812,7 +812,7 @@ BAD_INPUTS: list[Any] = [
         {"x": "good"},
         {"local_copy": "s3://bucket/p"},
         SettingsError,
-        ["local_copy 's3://bucket/p'", "must be a directory"],
+        ["local_copy 's3://bucket/p'", "is not a directory on disk"],
     ),
     pytest.param(
         {"x": "good"},
@@ -848,7 +848,7 @@ BAD_INPUTS: list[Any] = [
         {"x": "good"},
         {"base_directory": "s3://bucket/p", "creds_path": "c", "s3_profile": "p"},
         SettingsError,
-        ["creds_path and s3_profile", "set one of them"],
+        ["set either creds_path or s3_profile, not both"],
     ),
     pytest.param(
         {"x": "good"},

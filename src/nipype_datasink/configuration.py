@@ -1,7 +1,7 @@
 """Read the options of sinks in nipype's configuration.
 
-They are for pipelines that nobody wants to edit. They are in the section ``[execution]``; the name
-of an option is ``datasink_`` and the name of the input, without ``sink_``.
+They configure pipelines without editing them. They are in the section ``[execution]``, and are
+named ``datasink_`` and the name of the input, without ``sink_``.
 """
 
 from __future__ import annotations

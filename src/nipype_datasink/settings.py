@@ -140,7 +140,10 @@ class Settings:
         if self.local_copy is None or self.base_directory is not None:
             locations.append(in_bucket(base, self.bucket))
         if self.local_copy is not None:
-            locations.append(_parse_directory(self.local_copy))
+            copy = parse_location(self.local_copy, "local_copy")
+            if not isinstance(copy, LocalDirectory):
+                raise SettingsError(f"local_copy {self.local_copy!r} is not a directory on disk")
+            locations.append(copy)
         check_container(self.container)
         return tuple(dict.fromkeys(location.child(self.container) for location in locations))
 
@@ -183,7 +186,7 @@ class Settings:
 
 
 def substitutions_of(inputs: DataSinkInputSpec) -> Substitutions:
-    """Return the substitutions of a sink; `DataSink._substitute` also reads them by itself."""
+    """Return the substitutions of a sink."""
     return Substitutions(
         literal=tuple(explicit_value(inputs, "substitutions") or ()),
         regular=tuple(explicit_value(inputs, "regexp_substitutions") or ()),
@@ -195,13 +198,6 @@ def in_bucket(location: Location, bucket: Any) -> Location:
     name = getattr(bucket, "name", None)
     if isinstance(location, S3Prefix) and isinstance(name, str):
         return replace(location, injected_bucket=name)
-    return location
-
-
-def _parse_directory(local_copy: str) -> LocalDirectory:
-    location = parse_location(local_copy, "local_copy")
-    if not isinstance(location, LocalDirectory):
-        raise SettingsError(f"local_copy {local_copy!r} must be a directory on disk")
     return location
 
 

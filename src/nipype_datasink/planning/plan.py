@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -114,7 +115,7 @@ class Plan:
         lines: list[str] = []
         for item in self.deliveries:
             lines += [
-                f"{item.field}: {file.source} -> {file.destination} ({_in_bytes(file.size)})"
+                f"{item.field}: {file.source} -> {file.destination} ({_count(file.size, 'byte')})"
                 for file in item.transfers
             ]
             if not item.transfers:
@@ -124,13 +125,13 @@ class Plan:
         lines += [f"missing: {problem}" for problem in self.missing]
         lines += [f"left out: {problem}" for problem in self.left_out]
         missing = f", {len(self.missing)} missing" if self.missing else ""
-        count = "1 file" if len(self.transfers) == 1 else f"{len(self.transfers):,} files"
-        lines.append(f"{count}, {_in_bytes(self.size)}{missing}")
+        files = _count(len(self.transfers), "file")
+        lines.append(f"{files}, {_count(self.size, 'byte')}{missing}")
         return "\n".join(map(escaped, lines))
 
 
-def _in_bytes(size: int) -> str:
-    return "1 byte" if size == 1 else f"{size:,} bytes"
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def make_plan(sources: Sequence[tuple[Source, SourceContents]], rules: Rules) -> Plan:
@@ -172,10 +173,13 @@ def _make_delivery(
     destination = route(path, source.field, location, rules)
     resolve = partial(resolver.resolve, source.field, location)
     folders = tuple(map(resolve, _folders(contents, destination)))
+    reported = ""
+    with suppress(DestinationError):  # `resolve` collects the error
+        reported = location.resolve(destination)
     return Delivery(
         field=source.field,
         source=source.path,
-        destination=resolver.report(source.field, location, destination),
+        destination=reported,
         location=location,
         transfers=tuple(
             FileTransfer(
@@ -202,24 +206,17 @@ class _Resolver:
         self._real_directory = RealPathCache()
         self._limits = PathLimits()
 
-    def report(self, field: str, location: Location, destination: str) -> str:
-        """Return a destination as ``out_file`` reports it; empty text if it cannot exist."""
-        try:
-            return location.resolve(destination)
-        except DestinationError as error:
-            self.errors[f"{field}: {error}"] = None
-            return ""
-
     def resolve(self, field: str, location: Location, destination: str) -> str:
-        """Return the path or address that a file or directory really gets."""
-        reported = self.report(field, location, destination)
-        if not isinstance(location, LocalDirectory):
-            return reported
-        path = resolve_parent(reported, self._real_directory)
+        """Return the path or address that a file or directory gets; empty text if none."""
         try:
+            reported = location.resolve(destination)
+            if not isinstance(location, LocalDirectory):
+                return reported
+            path = resolve_parent(reported, self._real_directory)
             self._limits.check(path)
         except DestinationError as error:
             self.errors[f"{field}: {error}"] = None
+            return ""
         return path
 
 
