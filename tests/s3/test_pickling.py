@@ -27,7 +27,7 @@ from nipype_datasink.parallel import parallel_map
 from nipype_datasink.s3 import pickling
 from nipype_datasink.s3.pickling import BucketReference, reference_to, unpickle_bucket
 from tests.conftest import contents
-from tests.s3.test_custom_upload import Fake
+from tests.s3.fakes import Fake
 from tests.stores import ACCESS_KEY, SECRET_KEY
 
 if TYPE_CHECKING:
