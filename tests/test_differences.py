@@ -236,7 +236,7 @@ def test_equal_sources_can_share_a_destination(workdir: Path) -> None:
 def test_source_delivered_by_the_same_run_is_missing(workdir: Path) -> None:
     make_file(workdir / "a")
     fields: dict[str, object] = {"x": "a", "y": "out/x/a"}
-    with pytest.raises(MissingSourceError, match="before this same sink delivered it"):
+    with pytest.raises(MissingSourceError, match="does not exist until this sink has delivered it"):
         run_datasink(fields)
     (workdir / "out/x/a").unlink()
     assert run_nipype(fields) == [str(workdir / "out/x/a"), str(workdir / "out/y/a")]
