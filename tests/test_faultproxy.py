@@ -99,11 +99,11 @@ def test_requests_pass_unchanged_without_faults(
 
 def test_connections_are_reused(connection: http.client.HTTPConnection) -> None:
     put(connection)
-    ours = connection.sock
+    before = connection.sock
     connection.request("HEAD", "/b/k")
     connection.getresponse().read()
     assert put(connection) == BODY
-    assert connection.sock is ours
+    assert connection.sock is before
 
 
 def test_chunked_bodies_pass(connection: http.client.HTTPConnection) -> None:
@@ -207,13 +207,13 @@ def test_faults_apply_to_matching_requests(
     proxy: Proxy, connection: http.client.HTTPConnection
 ) -> None:
     proxy.set(Faults(kinds=(Fault.SLOW_DOWN,), only="^PUT /b/k", after=1, most=1))
-    answered = []
+    found = []
     for path in ("/b/other", "/b/k1", "/b/k2", "/b/k3"):
         connection.request("PUT", path, BODY)
         response = connection.getresponse()
         response.read()
-        answered.append(response.status)
-    assert answered == [200, 200, 503, 200]
+        found.append(response.status)
+    assert found == [200, 200, 503, 200]
 
 
 def test_expired_credentials_stay_expired(
@@ -232,13 +232,13 @@ def test_seed_makes_faults_reproducible(
 ) -> None:
     def statuses(seed: int) -> list[int]:
         proxy.set(Faults(kinds=(Fault.SLOW_DOWN, Fault.INTERNAL_ERROR), rate=0.5, seed=seed))
-        answered = []
+        found = []
         for _ in range(30):
             connection.request("PUT", "/b/k", BODY)
             response = connection.getresponse()
             response.read()
-            answered.append(response.status)
-        return answered
+            found.append(response.status)
+        return found
 
     first = statuses(1)
     assert {200, 500, 503} == set(first)

@@ -1,4 +1,4 @@
-"""Which transport sends, and why not the other."""
+"""Which transport is chosen, and why the AWS Common Runtime is not."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_auto_chooses_the_runtime(credentials: None, wanted: str, kind: type) ->
     assert type(choose(wanted)) is kind
 
 
-def refused(why: str, bucket: Any = "mybucket", **args: Any) -> None:
-    """Check that the runtime is not taken, and that who insists is told why."""
+def check_not_chosen(why: str, bucket: Any = "mybucket", **args: Any) -> None:
+    """Check that 'auto' does not choose the runtime, and that the error of 'crt' says why."""
     assert type(choose("auto", bucket, **args)) is ClassicTransport
     with pytest.raises(S3Error, match=f"(?s)'crt' cannot be used: .*{why}.*'auto' or 'classic'"):
         choose("crt", bucket, **args)
@@ -57,7 +57,7 @@ def refused(why: str, bucket: Any = "mybucket", **args: Any) -> None:
 
 def test_the_runtime_needs_awscrt(credentials: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nipype_datasink.s3.choice.has_crt", lambda: False)
-    refused(r"pip install 'nipype-datasink\[crt\]'")
+    check_not_chosen(r"pip install 'nipype-datasink\[crt\]'")
 
 
 @pytest.mark.parametrize(
@@ -76,19 +76,19 @@ def test_the_runtime_needs_a_recent_awscrt(
 
 
 def test_the_runtime_does_not_send_to_an_injected_bucket(lone_bucket: Bucket) -> None:
-    refused("not opened by this sink", lone_bucket)
+    check_not_chosen("not opened by this sink", lone_bucket)
 
 
 @pytest.mark.parametrize(
     "bucket", ["arn:aws:s3:eu-west-1:123456789012:accesspoint:mine", "base--use1-az4--x-s3"]
 )
 def test_the_runtime_does_not_send_to_special_buckets(credentials: None, bucket: str) -> None:
-    refused("an access point or a directory bucket", bucket)
+    check_not_chosen("an access point or a directory bucket", bucket)
 
 
 def test_the_runtime_is_not_chosen_under_mock_aws(credentials: None) -> None:
     with mock_aws():
-        refused("mock_aws")
+        check_not_chosen("mock_aws")
 
 
 def test_files_are_sent_to_mock_aws(workdir: Path, credentials: None) -> None:
@@ -106,7 +106,7 @@ def test_the_runtime_does_not_send_through_a_proxy(
     credentials: None, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, "http://127.0.0.1:9")
-    refused("a proxy", endpoint="http://store.example.org")
+    check_not_chosen("a proxy", endpoint="http://store.example.org")
     monkeypatch.setenv("NO_PROXY", "store.example.org")
     assert type(choose("auto", endpoint="http://store.example.org")) is CrtTransport
 
@@ -127,14 +127,14 @@ def test_the_runtime_is_not_chosen_for_requests_that_it_cannot_make(
         "nipype_datasink.s3.choice.make_template",
         lambda bucket: replace(make_template(bucket), **change),
     )
-    refused(why)
+    check_not_chosen(why)
 
 
 def test_the_runtime_does_not_sign_bodies(credentials: None) -> None:
     Path(os.environ["AWS_CONFIG_FILE"]).write_text(
         "[default]\ns3 =\n  payload_signing_enabled = true\n"
     )
-    refused("does not sign bodies")
+    check_not_chosen("does not sign bodies")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Sending through boto3, and what it takes for verified."""
+"""Sending files through boto3, and verifying them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def send(client: Any, transfer: FileTransfer, **args: Any) -> Outcome:
 
 @pytest.fixture
 def stubber() -> Iterator[Stubber]:
-    """A client that answers only what a test has queued."""
+    """A client with the responses that a test has queued, and no others."""
     session = boto3.session.Session("key", "secret", region_name="us-east-1")
     with Stubber(session.client("s3")) as stubber:
         yield stubber

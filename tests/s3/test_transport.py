@@ -1,4 +1,4 @@
-"""Sending files, whatever sends them: whole or in parts, each proved, none forgotten."""
+"""Sending files by both transports, whole and in parts: outcomes, interrupts and limits."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Make = Callable[..., Transport]
 
 @pytest.fixture
 def make(credentials: None, transfer_client: str) -> Make:
-    """Makes a transport to a store at an address."""
+    """Return a function that makes a transport to the store at an address."""
 
     def transport(
         address: str, progress: Progress | None = None, concurrency: int | None = 2, **args: Any
@@ -172,12 +172,12 @@ def test_a_file_that_changes_while_it_is_sent_is_an_error(
     path = tmp_path / "file"
     transfer = transfer_of(path, bytes(size))
 
-    def meddle(_: Request) -> None:
+    def change(_: Request) -> None:
         with path.open("r+b") as file:
             file.write(b"more")
 
-    script.rule("PutObject", meddle)
-    script.rule("CompleteMultipartUpload", meddle)
+    script.rule("PutObject", change)
+    script.rule("CompleteMultipartUpload", change)
     outcome = send(make(script.url), transfer)
     assert outcome.status is Status.FAILED
     assert isinstance(outcome.cause, OSError)
@@ -298,16 +298,16 @@ def test_an_error_of_the_whole_bucket_cancels_other_uploads(
 ) -> None:
     begun = threading.Event()
 
-    def refuse(_: Request) -> Reply:
+    def reject(_: Request) -> Reply:
         begun.wait(10)
         return error_reply("ExpiredToken", 400)
 
-    def linger(_: Request) -> None:
+    def delay(_: Request) -> None:
         begun.set()
         threading.Event().wait(2)
 
-    script.rule("UploadPart", linger, ending="/001")
-    script.rule("CreateMultipartUpload", refuse, ending="/000")
+    script.rule("UploadPart", delay, ending="/001")
+    script.rule("CreateMultipartUpload", reject, ending="/000")
     outcomes = make(script.url, concurrency=32).send(many(tmp_path, 2, LARGE), CircuitBreaker())
     assert [outcome.status for outcome in outcomes] == [Status.FAILED, Status.FAILED]
     assert "cancelled because other uploads were rejected" in str(outcomes[1].cause)
@@ -328,12 +328,12 @@ def test_outcomes_have_the_order_of_transfers(tmp_path: Path, script: Script, ma
     assert len(script.requests_of("CompleteMultipartUpload")) == 1
 
 
-def wake_main() -> None:
+def interrupt_main_thread() -> None:
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 def uploads(script: Script) -> list[set[str]]:
-    """Return which uploads in parts were begun, aborted, and completed."""
+    """Return the paths of multipart uploads that were created, aborted and completed."""
     operations = ("CreateMultipartUpload", "AbortMultipartUpload", "CompleteMultipartUpload")
     return [{request.path for request in script.requests_of(name)} for name in operations]
 
@@ -341,15 +341,15 @@ def uploads(script: Script) -> list[set[str]]:
 def test_no_upload_starts_or_stays_open_after_an_interrupt(
     tmp_path: Path, script: Script, make: Make
 ) -> None:
-    pressed = threading.Event()
+    interrupted = threading.Event()
 
-    def press(_: Request) -> None:
-        if not pressed.is_set():
-            pressed.set()
-            wake_main()
+    def interrupt(_: Request) -> None:
+        if not interrupted.is_set():
+            interrupted.set()
+            interrupt_main_thread()
 
-    script.rule("UploadPart", press)
-    script.rule("PutObject", press)
+    script.rule("UploadPart", interrupt)
+    script.rule("PutObject", interrupt)
     large = many(tmp_path, 3, 2 * PART_SIZE)
     (tmp_path / "small").mkdir()
     small = many(tmp_path / "small", 50)
@@ -364,16 +364,16 @@ def test_no_upload_starts_or_stays_open_after_an_interrupt(
 def test_an_interrupt_is_seen_soon_while_waiting(
     tmp_path: Path, script: Script, make: Make
 ) -> None:
-    pressed = threading.Event()
+    interrupted = threading.Event()
 
-    def press(_: Request) -> None:
-        if not pressed.is_set():
-            pressed.set()
+    def interrupt(_: Request) -> None:
+        if not interrupted.is_set():
+            interrupted.set()
             threading.Event().wait(0.2)  # until all that is left is to wait
             interrupt_main()
         threading.Event().wait(2)
 
-    script.rule("UploadPart", press)
+    script.rule("UploadPart", interrupt)
     with pytest.raises(KeyboardInterrupt):
         make(script.url).send(many(tmp_path, 1, LARGE), CircuitBreaker())
     assert len(script.requests_of("AbortMultipartUpload")) == 1
@@ -383,14 +383,14 @@ def test_an_interrupt_is_seen_soon_while_waiting(
 def test_an_interrupt_is_raised_after_all_uploads_have_ended(
     tmp_path: Path, script: Script, make: Make
 ) -> None:
-    """A file that is complete while others are cancelled must not keep them from it."""
+    """Cancelling goes on after a file completes in the meantime."""
     both = threading.Barrier(2, timeout=10)
 
     def arrive(request: Request) -> None:
         if "partNumber=1" in request.query:
             both.wait()
             if request.path.endswith("/001"):
-                wake_main()
+                interrupt_main_thread()
         threading.Event().wait(0.3 if request.path.endswith("/000") else 4)
 
     script.rule("UploadPart", arrive)
@@ -407,30 +407,30 @@ def test_an_interrupt_aborts_an_upload_that_is_being_created(
 ) -> None:
     begun = threading.Event()
 
-    def linger(_: Request) -> None:
+    def delay(_: Request) -> None:
         begun.set()
         threading.Event().wait(0.3)
 
     def hold(_: Request) -> None:
         threading.Event().wait(4)
 
-    script.rule("CreateMultipartUpload", linger)
+    script.rule("CreateMultipartUpload", delay)
     script.rule("UploadPart", hold)
     for owner, name in ((CrtClient, "make_request"), (TransferManager, "upload")):
-        monkeypatch.setattr(owner, name, pressing_after(getattr(owner, name), begun))
+        monkeypatch.setattr(owner, name, interrupting_after(getattr(owner, name), begun))
     with pytest.raises(KeyboardInterrupt):
         make(script.url).send(many(tmp_path, 1, LARGE), CircuitBreaker())
     assert len(script.requests_of("AbortMultipartUpload")) == 1
     assert not script.requests_of("CompleteMultipartUpload")
 
 
-def pressing_after(call: Callable[..., Any], begun: threading.Event) -> Callable[..., Any]:
-    """Returns `call`, followed by Ctrl-C as soon as the upload has begun."""
+def interrupting_after(call: Callable[..., Any], begun: threading.Event) -> Callable[..., Any]:
+    """Return a function that calls `call`, and interrupts when the upload has begun."""
 
     def press(*args: Any, **kwargs: Any) -> Any:
         result = call(*args, **kwargs)
         begun.wait(10)
-        wake_main()
+        interrupt_main_thread()
         return result
 
     return press

@@ -24,9 +24,9 @@ from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.client import ClientOptions, open_bucket
 from nipype_datasink.s3.comparison import PART_SIZE, digests_from_response
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
+from nipype_datasink.s3.upload_response import UploadResponse
 from nipype_datasink.s3.verification import (
     DigestSelector,
-    UploadResponse,
     Verdict,
     compare_response,
     has_same_bytes,

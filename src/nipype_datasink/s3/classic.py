@@ -30,7 +30,8 @@ from nipype_datasink.s3.transport import (
     check_unchanged,
     file_version,
 )
-from nipype_datasink.s3.verification import UploadResponse, UploadVerifier
+from nipype_datasink.s3.upload_response import UploadResponse
+from nipype_datasink.s3.verification import UploadVerifier
 
 if TYPE_CHECKING:
     from s3transfer.futures import TransferFuture

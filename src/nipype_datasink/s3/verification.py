@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -31,10 +30,10 @@ from nipype_datasink.s3.comparison import (
 )
 from nipype_datasink.s3.errors import DENIED, code_of
 from nipype_datasink.s3.readback import equals_file
+from nipype_datasink.s3.upload_response import UploadResponse
 
 __all__ = [
     "DigestSelector",
-    "UploadResponse",
     "UploadVerifier",
     "Verdict",
     "compare_response",
@@ -45,8 +44,7 @@ _logger = logging.getLogger("nipype.interface")
 
 # Larger objects are not read back if no digest differs. The number is a guess.
 _MAX_READ_BACK_BYTES = 256 << 20
-_SUCCESS = range(200, 300)  # some stores answer 201 or 202
-_ARCHIVED = "InvalidObjectState"  # as of the storage class GLACIER: each reading is refused
+_ARCHIVED = "InvalidObjectState"  # as of the storage class GLACIER: GetObject is rejected
 _NOT_FOUND = ("404", "NoSuchKey", "NotFound", "NoSuchBucket")
 
 
@@ -57,46 +55,6 @@ class Verdict(Enum):
     UNKNOWN = "there is no usable digest"
     ETAG_DIFFERS = "only the ETag differs"
     CHECKSUM_DIFFERS = "a checksum differs"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadResponse:
-    """The response to an upload."""
-
-    fields: Mapping[str, object]
-    """As boto3 names them: ``ETag``, ``ServerSideEncryption``, ``ChecksumSHA256`` ..."""
-
-    is_from_s3: bool
-    """Whether it has the form of S3's: success and an ETag, and no body where S3 sends none.
-
-    Proxies and login pages may answer any request with success.
-    """
-
-    @classmethod
-    def of_put_object(
-        cls, fields: Mapping[str, object], headers: Mapping[str, str], status: int
-    ) -> UploadResponse:
-        """Return the response to PutObject.
-
-        Parameters
-        ----------
-        fields
-            As boto3 names them.
-        headers
-            Those of HTTP, in lower case.
-        status
-            That of HTTP.
-        """
-        is_page = headers.get("content-type", "").startswith("text/html")
-        length = headers.get("content-length")
-        has_body = is_page if length is None else length != "0"
-        is_from_s3 = status in _SUCCESS and bool(fields.get("ETag")) and not has_body
-        return cls(fields=fields, is_from_s3=is_from_s3)
-
-    @classmethod
-    def of_complete_multipart_upload(cls, fields: Mapping[str, object]) -> UploadResponse:
-        """Return the response to CompleteMultipartUpload."""
-        return cls(fields=fields, is_from_s3=bool(fields.get("ETag")))
 
 
 class DigestSelector:
@@ -225,7 +183,7 @@ class UploadVerifier:
         """
         if size <= PART_SIZE and response.is_from_s3:
             return self._check_digests(transfer, size, response.fields, is_from_s3=True)
-        # The response to CompleteMultipartUpload tells neither size nor, on many stores, checksum.
+        # The response to CompleteMultipartUpload has no size and, on many stores, no checksum.
         head = self._head(transfer)
         if head is None:
             if response.is_from_s3:

@@ -1,4 +1,4 @@
-"""Who the AWS Common Runtime is to S3: whom boto3 would be."""
+"""Clients of the AWS Common Runtime: their credentials, and how long they exist."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Make = Callable[..., DataSink]
 
 @pytest.fixture
 def make(workdir: Path, script: Script) -> Make:
-    """Makes a sink of one file that the runtime sends."""
+    """Return a function that makes a sink whose one file the runtime sends."""
     (workdir / "a").write_text("a")
 
     def sink(**inputs: Any) -> DataSink:

@@ -1,4 +1,4 @@
-"""Errors of the AWS Common Runtime in boto3's words."""
+"""Translating errors of the AWS Common Runtime into those of boto3."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLIENT = boto3.session.Session("key", "secret", region_name="us-east-1").client(
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "everywhere"),
+    ("name", "kind", "concerns_all"),
     [
         ("AWS_IO_DNS_INVALID_NAME", EndpointConnectionError, True),
         ("AWS_IO_SOCKET_CONNECTION_REFUSED", EndpointConnectionError, True),
@@ -34,18 +34,18 @@ CLIENT = boto3.session.Session("key", "secret", region_name="us-east-1").client(
         ("AWS_ERROR_S3_INCORRECT_CONTENT_LENGTH", S3Error, False),
     ],
 )
-def test_network_errors_are_translated(name: str, kind: type, everywhere: bool) -> None:
+def test_network_errors_are_translated(name: str, kind: type, concerns_all: bool) -> None:
     error = translate_error(AwsCrtError(1, name, "what happened"), CLIENT)
     assert type(error) is kind
     assert ("s3.amazonaws.com" if kind is EndpointConnectionError else "what happened") in str(
         error
     )
-    assert concerns_bucket(error) is everywhere
+    assert concerns_bucket(error) is concerns_all
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
 @pytest.mark.parametrize(
-    ("name", "code", "everywhere"),
+    ("name", "code", "concerns_all"),
     [
         ("AWS_ERROR_S3_SLOW_DOWN", "SlowDown", False),
         ("AWS_ERROR_S3_INTERNAL_ERROR", "InternalError", False),
@@ -54,14 +54,14 @@ def test_network_errors_are_translated(name: str, kind: type, everywhere: bool) 
     ],
 )
 def test_named_errors_of_s3_are_translated_into_client_errors(
-    name: str, code: str, everywhere: bool
+    name: str, code: str, concerns_all: bool
 ) -> None:
     error = translate_error(AwsCrtError(1, name, "what happened"), CLIENT)
     assert isinstance(error, ClientError)
     assert error.response["Error"]["Code"] == code
     assert error.response["ResponseMetadata"]["HTTPStatusCode"] >= 400
     assert "what happened" in str(error)
-    assert concerns_bucket(error) is everywhere
+    assert concerns_bucket(error) is concerns_all
 
 
 @pytest.mark.parametrize(
@@ -83,12 +83,12 @@ def test_error_responses_are_translated_into_client_errors(body: bytes | None, c
         body=body,
         operation_name="UploadPart",
     )
-    answer = translate_error(error, CLIENT)
-    assert isinstance(answer, ClientError)
-    assert answer.operation_name == "UploadPart"
-    assert answer.response["Error"]["Code"] == code
-    assert answer.response["ResponseMetadata"]["HTTPStatusCode"] == 502
-    assert type(answer) is CLIENT.exceptions.from_code(code)
+    translated = translate_error(error, CLIENT)
+    assert isinstance(translated, ClientError)
+    assert translated.operation_name == "UploadPart"
+    assert translated.response["Error"]["Code"] == code
+    assert translated.response["ResponseMetadata"]["HTTPStatusCode"] == 502
+    assert type(translated) is CLIENT.exceptions.from_code(code)
 
 
 def test_other_exceptions_are_returned_unchanged() -> None:
@@ -97,14 +97,16 @@ def test_other_exceptions_are_returned_unchanged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "ours"), [("AWS_ERROR_S3_CANCELED", True), ("AWS_ERROR_S3_SLOW_DOWN", False)]
+    ("name", "expected"), [("AWS_ERROR_S3_CANCELED", True), ("AWS_ERROR_S3_SLOW_DOWN", False)]
 )
-def test_cancellation_is_recognised(name: str, ours: bool) -> None:
-    assert is_cancellation(AwsCrtError(1, name, "")) is ours
+def test_cancellation_is_recognised(name: str, expected: bool) -> None:
+    assert is_cancellation(AwsCrtError(1, name, "")) is expected
 
 
-def answered(status: int, body: bytes = b"", operation: str | None = "PutObject") -> Exception:
-    """Return what becomes of an answer that the runtime takes for an error."""
+def translated_response(
+    status: int, body: bytes = b"", operation: str | None = "PutObject"
+) -> Exception:
+    """Return the translated error of a response that the runtime takes for an error."""
     error = S3ResponseError(
         code=1,
         name="AWS_ERROR_S3_INVALID_RESPONSE_STATUS",
@@ -120,7 +122,7 @@ def answered(status: int, body: bytes = b"", operation: str | None = "PutObject"
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 300])
 @pytest.mark.parametrize("body", [b"", b"OK", b"<html/>", b"<UploadId>1</UploadId>", b"\xff\xfe"])
 def test_another_status_of_success_is_a_dialect_error(status: int, body: bytes) -> None:
-    error = answered(status, body)
+    error = translated_response(status, body)
     assert type(error) is DialectError
     assert f"response to PutObject has status {status}" in str(error)
 
@@ -128,7 +130,7 @@ def test_another_status_of_success_is_a_dialect_error(status: int, body: bytes) 
 @pytest.mark.parametrize("status", [200, 202, 300, 507])
 @pytest.mark.parametrize("start", ["<Error>", "<?xml version='1.0'?>\n<Error xmlns='urn:x'>"])
 def test_an_error_document_in_a_response_of_success_is_an_error(status: int, start: str) -> None:
-    error = answered(
+    error = translated_response(
         status, f"{start}<Code>QuotaExceeded</Code><Message>Full.</Message></Error>".encode()
     )
     assert isinstance(error, ClientError)
@@ -139,20 +141,22 @@ def test_an_error_document_in_a_response_of_success_is_an_error(status: int, sta
 @pytest.mark.parametrize("status", [301, 400, 404, 429, 500, 507, 599])
 @pytest.mark.parametrize("body", [b"", b"<html>", b"<Error", b"\xff\xfe", b"<a>" * 3000])
 def test_without_an_error_document_the_status_is_the_code(status: int, body: bytes) -> None:
-    error = answered(status, body, operation=None)
+    error = translated_response(status, body, operation=None)
     assert isinstance(error, ClientError)
     assert error.response["Error"]["Code"] == str(status)
 
 
 @pytest.mark.parametrize("body", [b"<Error><Code/></Error>", b"<Error/>", b"<x:Error "])
 def test_an_incomplete_error_document_is_an_error(body: bytes) -> None:
-    assert isinstance(answered(200, body), ClientError)
+    assert isinstance(translated_response(200, body), ClientError)
 
 
 def test_an_error_that_cannot_be_translated_is_an_s3_error() -> None:
-    told = translate_error(S3ResponseError(code=1, name="NAME", message="what happened"), CLIENT)
-    assert type(told) is S3Error
-    assert "what happened" in str(told)
+    translated = translate_error(
+        S3ResponseError(code=1, name="NAME", message="what happened"), CLIENT
+    )
+    assert type(translated) is S3Error
+    assert "what happened" in str(translated)
 
 
 def test_a_missing_upload_id_is_a_dialect_error() -> None:

@@ -1,4 +1,4 @@
-"""Waiting where a store refuses requests because there are too many."""
+"""Slowing down where a store rejects requests because there are too many."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nipype_datasink.s3.crt.throttling import Throttle, max_attempts
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock that a test sets; waiting is as long as can be."""
+    """A clock that a test sets; each pause has its greatest length."""
     clock = [100.0]
     monkeypatch.setattr("nipype_datasink.s3.crt.throttling.monotonic", lambda: clock[0])
     monkeypatch.setattr("random.uniform", lambda _, longest: longest)

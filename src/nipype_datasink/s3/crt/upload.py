@@ -23,7 +23,7 @@ from nipype_datasink.s3.content_type import content_type_of
 from nipype_datasink.s3.crt.request import RequestTemplate
 from nipype_datasink.s3.dialect import Dialect, dialect_of
 from nipype_datasink.s3.transport import FileVersion, file_version
-from nipype_datasink.s3.verification import UploadResponse
+from nipype_datasink.s3.upload_response import UploadResponse
 
 if TYPE_CHECKING:
     from awscrt.s3 import S3Client as CrtClient
