@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["InputAttribute", "add_input_attributes"]
-
 # Attributes that nipype's interfaces set on themselves.
 _RESERVED = ("ignore_exception", "inputs", "resource_monitor")
 

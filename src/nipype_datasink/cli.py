@@ -10,8 +10,6 @@ import click
 
 from nipype_datasink.workflows.script import ScriptInterrupted, run_script
 
-__all__ = ["main"]
-
 
 class _Command(click.Group):
     """A group of commands that ends by SIGINT, as Python does, if Ctrl-C ended a script.

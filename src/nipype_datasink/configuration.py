@@ -18,17 +18,6 @@ from nipype.utils.misc import str2bool
 
 from nipype_datasink.errors import SettingsError
 
-__all__ = [
-    "S3_INPUTS",
-    "calling_node",
-    "configure",
-    "explicit_value",
-    "hard_links_enabled",
-    "option_name",
-    "read_options",
-    "warn_of_unknown_options",
-]
-
 _logger = logging.getLogger("nipype.interface")
 
 # nipype removes sections that it does not know, so the options are in one of its own sections,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["escaped", "escaped_lines"]
-
 
 def escaped(text: str) -> str:
     r"""Return `text` with each character that is not printable replaced by its Python escape.

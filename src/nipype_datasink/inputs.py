@@ -17,14 +17,6 @@ from nipype_datasink.planning.hints import likely_input
 from nipype_datasink.s3.arguments import check_no_secrets
 from nipype_datasink.s3.pickling import describe_bucket, enable_pickling
 
-__all__ = [
-    "DataSinkInputSpec",
-    "DataSinkOutputSpec",
-    "fields_of",
-    "known_inputs",
-    "list_of_infields",
-]
-
 _logger = logging.getLogger("nipype.interface")
 
 DataSinkOutputSpec = upstream.DataSinkOutputSpec

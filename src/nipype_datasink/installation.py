@@ -18,8 +18,6 @@ from nipype.interfaces import io as upstream
 from nipype_datasink.inputs import DataSinkInputSpec
 from nipype_datasink.interface import DataSink
 
-__all__ = ["install"]
-
 _MODULES = (upstream, nipype.interfaces, nipype)
 
 

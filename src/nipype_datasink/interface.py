@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from nipype_datasink.s3.credentials import Keys
     from nipype_datasink.s3.target import S3Target
 
-__all__ = ["DataSink"]
-
 _logger = logging.getLogger("nipype.interface")
 
 

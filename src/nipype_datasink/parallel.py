@@ -15,8 +15,6 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, TypeVar
 
-__all__ = ["Pool", "WorkCancelled", "parallel_map", "raise_if_cancelled", "wait_for_result"]
-
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 

@@ -24,8 +24,6 @@ from nipype_datasink.s3.arguments import check_upload_args
 from nipype_datasink.s3.endpoint import check_endpoint, configured_endpoint
 from nipype_datasink.worker import batch_job, why_node_local
 
-__all__ = ["Settings", "in_bucket", "substitutions_of", "warn_about_directories"]
-
 _logger = logging.getLogger("nipype.interface")
 
 

@@ -18,8 +18,6 @@ from contextlib import contextmanager, suppress
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
-__all__ = ["Terminated", "error_from_signal_handler", "graceful_shutdown", "is_time_limit"]
-
 _logger = logging.getLogger("nipype.interface")
 
 _DEFAULTS: dict[int, Any] = {

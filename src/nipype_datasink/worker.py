@@ -8,8 +8,6 @@ import socket
 import tempfile
 from collections.abc import Mapping
 
-__all__ = ["batch_job", "describe_process", "secret_variables", "why_node_local"]
-
 # Variables that batch systems set in the environment of a job, and the names of these systems.
 _JOBS = {
     "SLURM_JOB_ID": "SLURM",

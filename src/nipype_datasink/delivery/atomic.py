@@ -18,8 +18,6 @@ from io import FileIO
 
 from nipype_datasink.signals import is_time_limit
 
-__all__ = ["copy", "hard_link", "make_directory", "prepare_directory"]
-
 # Errors of `copy_file_range` in the middle of a file after which a copy in user space may succeed.
 # Before the first byte that holds for every error: CIFS, old CephFS and FUSE answer EIO, EACCES,
 # EBADF or ENOENT where they do not support the call.

@@ -18,8 +18,6 @@ from nipype_datasink.planning.plan import FileTransfer, Plan
 from nipype_datasink.planning.sources import Problem
 from nipype_datasink.signals import error_from_signal_handler, graceful_shutdown, is_time_limit
 
-__all__ = ["Outcome", "Status", "Target", "deliver", "describe_missing"]
-
 _logger = logging.getLogger("nipype.interface")
 
 # Files that an error's message names of those that arrived; it names all others.

@@ -20,8 +20,6 @@ from nipype_datasink.planning.places import group_similar_names, same_place
 from nipype_datasink.planning.plan import FileTransfer, Plan, resolve_parent
 from nipype_datasink.signals import is_time_limit
 
-__all__ = ["LocalTarget"]
-
 # Errors after which no other file can be written either.
 _FATAL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-__all__ = ["Progress", "progress_bar"]
-
 Progress = Callable[[int], object]
 """Adds to the number of bytes sent; can be called from any thread. The argument is negative where
 bytes must be sent again, as in a retry."""

@@ -25,8 +25,6 @@ from nipype_datasink.planning.places import (
 from nipype_datasink.planning.plan import Plan, resolve_parent
 from nipype_datasink.signals import is_time_limit
 
-__all__ = ["remove_others"]
-
 _logger = logging.getLogger("nipype.interface")
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

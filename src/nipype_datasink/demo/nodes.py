@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["assess", "brain_mask", "convert", "enlarge", "estimate_motion"]
-
 
 def convert(subject_id: str, series: dict[str, str]) -> str:
     """Convert the image series of a subject from NIfTI or PAR/REC to NIfTI with float32 values."""

@@ -22,8 +22,6 @@ from nipype_datasink.planning.location import S3Prefix
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-__all__ = ["run_demo"]
-
 _WRITES = frozenset({"PUT", "POST", "DELETE"})
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["real_series"]
-
 _SERIES = (
     ("nibabel", "tests/data/functional.nii"),
     ("nibabel", "tests/data/phantom_EPI_asc_CLEAR_2_1.PAR"),

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
     from types_boto3_s3 import S3Client
 
-__all__ = ["Store", "StoredObject", "own_store", "users_store"]
-
 # Environment of boto3 while the demo's own server runs. It hides the user's profiles, proxies and
 # roles.
 _ENVIRONMENT = {

@@ -12,8 +12,6 @@ from nipype_datasink import DataSink
 from nipype_datasink.demo.nodes import assess, brain_mask, convert, enlarge, estimate_motion
 from nipype_datasink.demo.series import real_series
 
-__all__ = ["build_workflow"]
-
 
 def build_workflow(
     base_directory: str,

@@ -14,15 +14,6 @@ from nipype_datasink.planning.location import (
     normalize_prefix,
 )
 
-__all__ = [
-    "check_bucket_name",
-    "check_container",
-    "check_no_password",
-    "expand_home",
-    "parse_location",
-    "remove_passwords",
-]
-
 # Names that were allowed in 2006. Today's rules are stricter, but old buckets keep their names and
 # other stores have other rules. Access points have two forms of ARN; this is the one without slash.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html

@@ -19,8 +19,6 @@ from nipype_datasink.planning.places import (
 from nipype_datasink.planning.plan import FileTransfer, Plan, resolve_parent
 from nipype_datasink.signals import is_time_limit
 
-__all__ = ["check_collisions", "describe_collision"]
-
 _ADVICE = (
     "Change one of the destinations by the input's name, by parameterization or by a substitution"
 )

@@ -11,8 +11,6 @@ from nipype_datasink.parallel import raise_if_cancelled
 from nipype_datasink.planning.sources import Problem, Source
 from nipype_datasink.signals import is_time_limit
 
-__all__ = ["SourceContents", "SourceFile", "same_bytes", "scan", "split_extension"]
-
 # Files that are delivered together (nipype/utils/filemanip.py, related_filetype_sets).
 _COMPANIONS = ((".hdr", ".img", ".mat"), (".nii", ".mat"), (".BRIK", ".HEAD"))
 _WITH_COMPANIONS = tuple(extension for group in _COMPANIONS for extension in group)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection
 
-__all__ = ["likely_input"]
-
 _MIN_SIMILARITY = 0.85  # ratio of difflib, from 0 to 1 (equal)
 
 

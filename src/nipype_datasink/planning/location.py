@@ -8,14 +8,6 @@ from dataclasses import dataclass
 
 from nipype_datasink.errors import DestinationError
 
-__all__ = [
-    "LocalDirectory",
-    "Location",
-    "S3Prefix",
-    "is_encodable",
-    "normalize_prefix",
-]
-
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 MAX_KEY_BYTES = 1024
 

@@ -8,8 +8,6 @@ from contextlib import suppress
 
 from nipype_datasink.errors import DestinationError
 
-__all__ = ["PathLimits"]
-
 # eCryptfs allows names of 143 bytes, all other file systems in use 255 or more. Shorter names and
 # paths need no system call.
 _ALWAYS_ALLOWED_BYTES = 143

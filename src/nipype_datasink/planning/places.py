@@ -14,17 +14,6 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import Generic, TypeVar
 
-__all__ = [
-    "PathMap",
-    "RealPathCache",
-    "ancestors",
-    "group_similar_names",
-    "normalize_name",
-    "same_place",
-    "stored_name",
-    "with_ancestors",
-]
-
 _Value = TypeVar("_Value")
 
 _TO_ASCII_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")

@@ -18,8 +18,6 @@ from nipype_datasink.planning.places import RealPathCache
 from nipype_datasink.planning.routing import Rules, route
 from nipype_datasink.planning.sources import Problem, Source
 
-__all__ = ["Delivery", "FileTransfer", "Plan", "make_plan", "resolve_parent"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileTransfer:

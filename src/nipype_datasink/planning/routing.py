@@ -16,8 +16,6 @@ from nipype_datasink.display import escaped
 from nipype_datasink.errors import SettingsError
 from nipype_datasink.planning.location import Location
 
-__all__ = ["Rules", "Substitutions", "log_changes", "relative_destination", "route"]
-
 _logger = logging.getLogger("nipype.interface")
 
 

@@ -10,8 +10,6 @@ from traits.trait_base import Undefined
 
 from nipype_datasink.display import escaped
 
-__all__ = ["Problem", "Source", "flatten"]
-
 
 @dataclass(frozen=True, slots=True)
 class Source:

@@ -20,8 +20,6 @@ from nipype_datasink.planning.plan import Delivery, Plan, make_plan
 from nipype_datasink.planning.routing import Rules
 from nipype_datasink.planning.sources import Problem, Source, flatten
 
-__all__ = ["make_valid_plan"]
-
 
 def make_valid_plan(
     fields: Mapping[str, object], rules: Rules, *, inputs: Collection[str] = ()

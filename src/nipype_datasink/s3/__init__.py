@@ -8,8 +8,6 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
-__all__ = ["has_crt"]
-
 _MIN_VERSION = (0, 37)  # older ones need more memory than the transport allows them
 
 

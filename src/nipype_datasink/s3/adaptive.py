@@ -18,8 +18,6 @@ from nipype_datasink.s3.comparison import PART_SIZE
 from nipype_datasink.s3.dialect import Dialect, dialect_after, dialect_of, remember_dialect
 from nipype_datasink.s3.transport import Transport, UploadCancelled
 
-__all__ = ["AdaptiveTransport"]
-
 _logger = logging.getLogger("nipype.interface")
 
 _CLOCK_SECONDS = 2  # times in responses are whole seconds

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 
 from nipype_datasink.errors import SettingsError
 
-__all__ = ["check_no_secrets", "check_upload_args"]
-
 # Prefixes of arguments. Those of the first kind hold a value of one object, such as its digest, but
 # a sink sends many.
 _FOR_ONE_OBJECT = ("Checksum", "MpuObjectSize")

@@ -13,8 +13,6 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket, S3ServiceResource
 
-__all__ = ["credential_source", "is_boto3_resource", "is_signed", "secrets_of"]
-
 # botocore's names for the places where it finds credentials (botocore/credentials.py).
 _PLACES = {
     "env": "the environment (AWS_ACCESS_KEY_ID)",

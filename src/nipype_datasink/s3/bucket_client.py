@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
-__all__ = ["BucketClient"]
-
 # Starts of the names of upload arguments that objects from an earlier run may not have: neither a
 # listing nor HeadObject states all of them.
 _NOT_COMPARED = (

@@ -24,8 +24,6 @@ from nipype_datasink.s3.transport import Transport
 if TYPE_CHECKING:
     import boto3.session
 
-__all__ = ["check_crt", "choose_transport", "close_idle_connections"]
-
 _logger = logging.getLogger("nipype.interface")
 
 _CRT_CHECKSUMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")

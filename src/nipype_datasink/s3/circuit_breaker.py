@@ -6,8 +6,6 @@ import threading
 
 from nipype_datasink.s3.errors import DENIED, code_of, concerns_bucket
 
-__all__ = ["CircuitBreaker"]
-
 # Denied files before any file is accepted. Fewer may all lie below a prefix that the credentials
 # may not write to; each costs one request. This number is a guess.
 _MAX_DENIED_FILES = 10

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
     _StartedUpload = tuple[FileTransfer, FileVersion, TransferFuture, Future[None]]
 
-__all__ = ["ClassicTransport"]
-
 
 class ClassicTransport:
     """Send files through boto3: small ones first, then large ones in parts.

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
     from types_boto3_s3.service_resource import Bucket, S3ServiceResource
 
-__all__ = ["ClientOptions", "forget_clients", "open_bucket", "session_of"]
-
 _logger = logging.getLogger("nipype.interface")
 
 

@@ -14,18 +14,6 @@ from typing import Protocol
 from nipype_datasink.parallel import raise_if_cancelled
 from nipype_datasink.s3 import has_crt
 
-__all__ = [
-    "CHECKSUMS",
-    "PART_SIZE",
-    "ExpectedDigest",
-    "compare_digests",
-    "digest_from_etag",
-    "digests_from_response",
-    "matches",
-    "part_size_for",
-    "part_size_of",
-]
-
 PART_SIZE = 8 << 20  # bytes; larger files are sent in parts of this size
 MAX_PARTS = 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 

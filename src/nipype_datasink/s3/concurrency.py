@@ -10,15 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-__all__ = [
-    "CLASSIC_REQUESTS",
-    "CRT_PARTS",
-    "CRT_REQUESTS",
-    "MAX_CLASSIC_PARTS",
-    "ConcurrencyEstimator",
-    "RequestProfile",
-]
-
 
 class RequestProfile(NamedTuple):
     """What one kind of request costs, and how many of them are sent at a time."""

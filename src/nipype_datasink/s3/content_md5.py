@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
-__all__ = ["DigestingClient"]
-
 _BLOCK_BYTES = 1 << 20
 
 

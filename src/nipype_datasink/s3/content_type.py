@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["content_type_of"]
-
 # Python's mimetypes also reads tables of the operating system, so its results differ between
 # machines. Files of other types get the store's default type.
 # https://www.iana.org/assignments/media-types/

@@ -14,8 +14,6 @@ from typing import Any
 from nipype_datasink.errors import CredentialsError
 from nipype_datasink.planning.addresses import expand_home
 
-__all__ = ["Keys", "parse_credentials", "read_credentials"]
-
 _MAX_FILE_BYTES = 1 << 20  # more is no credentials file; it is not read into memory
 
 _ID_NAMES = ("accesskeyid", "accesskey")

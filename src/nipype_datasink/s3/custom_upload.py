@@ -13,8 +13,6 @@ from nipype_datasink.delivery.progress import Progress
 from nipype_datasink.planning.plan import Delivery, FileTransfer
 from nipype_datasink.s3.comparison import digest_from_etag, matches
 
-__all__ = ["send_as_nipype", "send_by_hook"]
-
 
 def send_by_hook(
     hook: Callable[[Any, str, str], object], bucket: Any, delivery: Delivery

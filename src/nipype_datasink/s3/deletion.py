@@ -23,8 +23,6 @@ from nipype_datasink.s3.listing import look_up
 if TYPE_CHECKING:
     from botocore.hooks import BaseEventHooks
 
-__all__ = ["delete", "send_content_md5"]
-
 _logger = logging.getLogger("nipype.interface")
 
 _MAX_OBJECTS_PER_REQUEST = (

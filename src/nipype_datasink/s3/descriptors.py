@@ -9,8 +9,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["are_descriptors_scarce", "free_descriptors", "reserved_requests"]
-
 _DESCRIPTORS_PER_REQUEST = 2  # a socket and a file
 _SHARE_OF_FREE = 0.75  # the rest is for other code in this process; this is a guess
 

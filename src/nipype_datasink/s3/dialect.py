@@ -18,8 +18,6 @@ from nipype_datasink.s3.errors import code_of
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
-__all__ = ["Dialect", "DialectError", "dialect_after", "dialect_of", "remember_dialect"]
-
 
 class DialectError(S3Error):
     """The store sent a response that only botocore can interpret."""

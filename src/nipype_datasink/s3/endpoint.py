@@ -8,8 +8,6 @@ from urllib.parse import unquote, urlsplit
 
 from nipype_datasink.errors import SettingsError
 
-__all__ = ["check_endpoint", "configured_endpoint"]
-
 # Hosts of stores, as they follow the name of the bucket: "mybucket.s3.example.org". Any other host
 # may start with the name of the bucket by chance.
 _STORE_HOST = re.compile(

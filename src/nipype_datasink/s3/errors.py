@@ -17,8 +17,6 @@ from botocore.exceptions import (
 
 from nipype_datasink.errors import S3Error
 
-__all__ = ["DENIED", "S3ClientError", "code_of", "concerns_bucket", "explain"]
-
 # Codes that stores use for "not allowed". Responses to HEAD have no body, so botocore takes the
 # HTTP status as their code.
 DENIED = ("AccessDenied", "403", "Forbidden", "AllAccessDisabled")

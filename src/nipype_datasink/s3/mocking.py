@@ -8,8 +8,6 @@ import sys
 
 from nipype_datasink.worker import describe_process
 
-__all__ = ["is_mocked", "warn_if_mocked_in_worker", "warn_of_copied_mock"]
-
 _logger = logging.getLogger("nipype.interface")
 
 

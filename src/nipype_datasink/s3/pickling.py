@@ -24,15 +24,6 @@ from nipype_datasink.planning.addresses import remove_passwords
 from nipype_datasink.s3.boto3_bucket import is_boto3_resource, is_signed
 from nipype_datasink.s3.mocking import is_mocked
 
-__all__ = [
-    "BucketReference",
-    "bucket_for",
-    "describe_bucket",
-    "enable_pickling",
-    "reference_to",
-    "unpickle_bucket",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class BucketReference:

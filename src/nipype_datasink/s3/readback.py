@@ -9,8 +9,6 @@ from nipype_datasink.parallel import raise_if_cancelled
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
 
-__all__ = ["equals_file"]
-
 _BLOCK_BYTES = 1 << 20
 
 

@@ -10,8 +10,6 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-__all__ = ["redact"]
-
 # Elements of S3's error documents that repeat the session token, or the text that was signed.
 _SECRET_ELEMENTS = ("Token", "CanonicalRequest", "StringToSign")
 

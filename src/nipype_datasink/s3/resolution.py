@@ -18,8 +18,6 @@ from nipype_datasink.s3.boto3_bucket import is_boto3_resource
 from nipype_datasink.s3.mocking import warn_if_mocked_in_worker, warn_of_copied_mock
 from nipype_datasink.s3.pickling import BucketReference, bucket_for, reference_to
 
-__all__ = ["resolve_bucket"]
-
 
 def resolve_bucket(bucket: Any) -> Any:
     """Return `bucket`, or the bucket that it refers to, with sockets that only this process uses.

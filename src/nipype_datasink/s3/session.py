@@ -13,8 +13,6 @@ from botocore.exceptions import BotoCoreError
 from botocore.session import Session, get_session
 from botocore.utils import parse_timestamp
 
-__all__ = ["read_timestamp", "start_session"]
-
 _logger = logging.getLogger("nipype.interface")
 
 _PROFILE_VARIABLES = ("AWS_DEFAULT_PROFILE", "AWS_PROFILE")  # botocore looks in this order

@@ -17,8 +17,6 @@ from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.readback import equals_file
 
-__all__ = ["mark_overwritten"]
-
 
 def mark_overwritten(bucket: BucketClient, outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Return `outcomes`, with a failure for each file whose object holds the bytes of another file.

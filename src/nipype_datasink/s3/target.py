@@ -45,8 +45,6 @@ from nipype_datasink.s3.unknown_size import with_known_sizes
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
 
-__all__ = ["S3Target"]
-
 _Argument = TypeVar("_Argument")
 _Result = TypeVar("_Result")
 

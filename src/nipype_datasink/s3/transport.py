@@ -12,15 +12,6 @@ from nipype_datasink.errors import S3Error
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 
-__all__ = [
-    "FileVersion",
-    "Transport",
-    "UploadCancelled",
-    "cancelled",
-    "check_unchanged",
-    "file_version",
-]
-
 FileVersion = tuple[int, ...]
 
 

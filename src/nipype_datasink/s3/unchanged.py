@@ -25,8 +25,6 @@ from nipype_datasink.s3.errors import concerns_bucket
 from nipype_datasink.s3.listing import StoredObject, look_up
 from nipype_datasink.s3.verification import DigestSelector, has_same_bytes
 
-__all__ = ["find_unchanged"]
-
 # Files that are read at a time where no request is needed; more would only compete for processors.
 _READERS = max(2, min(4, os.cpu_count() or 1))
 

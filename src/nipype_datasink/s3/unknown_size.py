@@ -19,8 +19,6 @@ from nipype_datasink.delivery.execution import Outcome
 from nipype_datasink.errors import SourceError
 from nipype_datasink.planning.plan import FileTransfer
 
-__all__ = ["SizedTransfers", "with_known_sizes"]
-
 _MAX_COPY_BYTES = 1 << 30  # a file without a size may also have no end, as /dev/zero
 _BLOCK_BYTES = 1 << 20
 

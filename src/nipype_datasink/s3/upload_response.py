@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["UploadResponse"]
-
 _SUCCESS = range(200, 300)  # some stores answer 201 or 202
 
 

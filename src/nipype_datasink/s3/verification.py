@@ -32,14 +32,6 @@ from nipype_datasink.s3.errors import DENIED, code_of
 from nipype_datasink.s3.readback import equals_file
 from nipype_datasink.s3.upload_response import UploadResponse
 
-__all__ = [
-    "DigestSelector",
-    "UploadVerifier",
-    "Verdict",
-    "compare_response",
-    "has_same_bytes",
-]
-
 _logger = logging.getLogger("nipype.interface")
 
 # Larger objects are not read back if no digest differs. The number is a guess.

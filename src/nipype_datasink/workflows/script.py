@@ -10,8 +10,6 @@ from types import ModuleType
 
 from nipype_datasink.installation import install
 
-__all__ = ["ScriptInterrupted", "run_script"]
-
 
 class ScriptInterrupted(BaseException):
     """Ctrl-C ended the script, and its traceback was printed.

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     import boto3.session
     from types_boto3_s3.client import S3Client
 
-__all__ = ["crt_client", "forget_idle_clients", "started_before_fork"]
-
 # The smallest limit that the runtime accepts. It is for the parts of large files only; the memory
 # of small files comes on top.
 _MEMORY_BYTES = 256 << 20

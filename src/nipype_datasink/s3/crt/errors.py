@@ -21,8 +21,6 @@ from nipype_datasink.s3.dialect import DialectError
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
-__all__ = ["is_cancellation", "translate_error"]
-
 _NO_CONNECTION = (
     "AWS_IO_DNS",
     "AWS_IO_SOCKET_CONNECTION_REFUSED",

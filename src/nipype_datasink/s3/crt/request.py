@@ -17,8 +17,6 @@ from urllib.parse import quote, urlsplit
 if TYPE_CHECKING:
     from nipype_datasink.s3.bucket_client import BucketClient
 
-__all__ = ["RequestTemplate", "make_template"]
-
 _KEY = "key"
 _HANDLER_ID = "nipype-datasink-probe"  # botocore registers a handler of one id only once
 

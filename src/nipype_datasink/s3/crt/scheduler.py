@@ -28,8 +28,6 @@ from nipype_datasink.s3.crt.throttling import Throttle
 from nipype_datasink.s3.crt.upload import Upload, Uploader
 from nipype_datasink.s3.transport import cancelled
 
-__all__ = ["Limits", "Scheduler"]
-
 _TOO_MANY_REQUESTS = 429
 
 

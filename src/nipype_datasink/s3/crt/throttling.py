@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
-__all__ = ["Throttle", "max_attempts"]
-
 _DEFAULT_ATTEMPTS = 5  # boto3's own default
 _MAX_PAUSE_SECONDS = 20.0
 

@@ -24,8 +24,6 @@ from nipype_datasink.s3.verification import UploadVerifier
 if TYPE_CHECKING:
     from awscrt.s3 import S3Client as CrtClient
 
-__all__ = ["CrtTransport"]
-
 _VERIFYING_THREADS = 2
 
 

@@ -28,8 +28,6 @@ from nipype_datasink.s3.upload_response import UploadResponse
 if TYPE_CHECKING:
     from awscrt.s3 import S3Client as CrtClient
 
-__all__ = ["Upload", "Uploader"]
-
 # boto3's names of headers in responses.
 _FIELDS = {
     "etag": "ETag",
