@@ -15,7 +15,7 @@ from botocore.config import Config
 
 from nipype_datasink import DataSink, FileTransfer, Outcome, Status
 from nipype_datasink.s3.client import forget_clients
-from tests.s3.script import Script, scripted
+from tests.s3.scripted_store import Script, scripted
 from tests.stores import ACCESS_KEY, SECRET_KEY
 
 if TYPE_CHECKING:

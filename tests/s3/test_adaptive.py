@@ -16,7 +16,7 @@ import pytest
 from botocore.config import Config
 
 from nipype_datasink import DataSink, S3Error
-from tests.s3.script import COMPLETED, STARTED, Reply, Request, Script, error_reply
+from tests.s3.scripted_store import COMPLETED, STARTED, Reply, Request, Script, error_reply
 
 SMALL, LARGE = 5, (8 << 20) + 1
 

@@ -25,7 +25,7 @@ from nipype_datasink.s3.crt.request import make_template
 from nipype_datasink.s3.crt.transport import CrtTransport
 from tests.conftest import contents
 from tests.s3.conftest import Count
-from tests.s3.script import Script
+from tests.s3.scripted_store import Script
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket

@@ -26,7 +26,7 @@ from nipype_datasink.s3.client import ClientOptions, open_bucket
 from nipype_datasink.s3.comparison import PART_SIZE
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from tests.s3.conftest import Answer, Count, sent, transfer_of
-from tests.s3.script import Script
+from tests.s3.scripted_store import Script
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client

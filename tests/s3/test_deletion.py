@@ -15,7 +15,7 @@ from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.client import ClientOptions, open_bucket
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from nipype_datasink.s3.deletion import delete
-from tests.s3.script import Reply, Request, Script, error_reply
+from tests.s3.scripted_store import Reply, Request, Script, error_reply
 
 KEYS = ["out/a", "out/b&c", "out/d"]
 PAGE = "<html><body>Welcome</body></html>"

@@ -8,7 +8,7 @@ import pytest
 
 from nipype_datasink import DataSink, SettingsError
 from nipype_datasink.s3.endpoint import check_endpoint
-from tests.s3.script import Script
+from tests.s3.scripted_store import Script
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from nipype_datasink import DataSink, S3Error
 from nipype_datasink.s3 import target
 from nipype_datasink.s3.redaction import redact
 from tests.s3.conftest import response
-from tests.s3.script import Script, error_reply
+from tests.s3.scripted_store import Script, error_reply
 
 SECRET = "wJalr/XUt+nFEMI=K7&<EXAMPLE"
 TOKEN = "FwoGZXIv//YXdz+EJr=="

@@ -11,7 +11,7 @@ import pytest
 
 from nipype_datasink import DataSink, S3Error, Status
 from tests.conftest import contents
-from tests.s3.script import Reply, Request, Script
+from tests.s3.scripted_store import Reply, Request, Script
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket

@@ -19,7 +19,7 @@ from nipype_datasink import DataSink, DestinationError, S3Error, Status
 from nipype_datasink.s3.comparison import PART_SIZE
 from tests.conftest import contents, tree
 from tests.s3.conftest import Answer, response
-from tests.s3.script import ConcurrentRequests, Reply, Request, Script
+from tests.s3.scripted_store import ConcurrentRequests, Reply, Request, Script
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket

@@ -30,7 +30,7 @@ from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from nipype_datasink.s3.transport import Transport
 from tests.conftest import contents
 from tests.s3.conftest import Count, sent, transfer_of
-from tests.s3.script import ConcurrentRequests, Reply, Request, Script, error_reply
+from tests.s3.scripted_store import ConcurrentRequests, Reply, Request, Script, error_reply
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket

@@ -32,7 +32,7 @@ from nipype_datasink.s3.verification import (
     has_same_bytes,
 )
 from tests.s3.conftest import Count, transfer_of
-from tests.s3.script import COMPLETED, Reply, Request, Script, error_reply
+from tests.s3.scripted_store import COMPLETED, Reply, Request, Script, error_reply
 
 EQUAL, UNKNOWN = Verdict.EQUAL, Verdict.UNKNOWN
 ETAG_DIFFERS, CHECKSUM_DIFFERS = Verdict.ETAG_DIFFERS, Verdict.CHECKSUM_DIFFERS

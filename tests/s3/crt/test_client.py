@@ -15,7 +15,7 @@ from botocore.session import Session
 from nipype_datasink import DataSink, S3Error
 from nipype_datasink.s3.client import forget_clients
 from nipype_datasink.s3.crt import client
-from tests.s3.script import Request, Script
+from tests.s3.scripted_store import Request, Script
 from tests.stores import ACCESS_KEY
 
 Make = Callable[..., DataSink]

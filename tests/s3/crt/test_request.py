@@ -7,7 +7,7 @@ from typing import Any
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.client import ClientOptions, open_bucket
 from nipype_datasink.s3.crt.request import make_template
-from tests.s3.script import Script
+from tests.s3.scripted_store import Script
 
 
 def number_of_handlers(client: Any) -> int:

@@ -23,7 +23,7 @@ from nipype_datasink.s3.client import forget_clients
 from nipype_datasink.s3.errors import S3ClientError
 from tests.conftest import contents, tree
 from tests.s3.conftest import Answer, check, response
-from tests.s3.script import Reply, Request, Script, error_reply
+from tests.s3.scripted_store import Reply, Request, Script, error_reply
 from tests.stores import SECRET_KEY
 
 if TYPE_CHECKING:
