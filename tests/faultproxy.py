@@ -1,8 +1,8 @@
 """A proxy in front of an S3 store that causes faults on purpose.
 
 Requests reach the store byte for byte as they were sent, ``Host`` included, so that signatures
-hold. It runs as a process of its own (``python faultproxy.py PORT STORE_PORT``) and is told
-what to do through an address of its own; see `Proxy`.
+hold. It runs as a process of its own (``python faultproxy.py PORT STORE_PORT``) and receives
+commands at an address of its own; see `Proxy`.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Fault(str, Enum):
     RESET_DURING = "reset in the body"
     RESET_AFTER = "reset after the body"
     HANG = "hang"
-    TRUNCATED = "truncated answer"
-    GARBLED = "garbled answer"
+    TRUNCATED = "truncated response"
+    CORRUPTED = "corrupted response"
     WRONG_ETAG = "wrong ETag"
     TRICKLE = "slow trickle"
     EXPIRED = "403 ExpiredToken"
@@ -225,7 +225,7 @@ class _Connection:
         if fault is Fault.WRONG_ETAG and head.header(b"etag"):
             self._hit(fault)
             head = _with_wrong_etag(head)
-        if fault is Fault.GARBLED:
+        if fault is Fault.CORRUPTED:
             self._hit(fault)
             head, body = _corrupted(head, body)
         answer = head.raw + body

@@ -176,12 +176,12 @@ def test_truncated_response(proxy: Proxy, connection: http.client.HTTPConnection
 
 
 def test_corrupted_response(proxy: Proxy, connection: http.client.HTTPConnection) -> None:
-    proxy.set(Faults(kinds=(Fault.GARBLED,)))
+    proxy.set(Faults(kinds=(Fault.CORRUPTED,)))
     assert put(connection) == bytes(255 - byte for byte in BODY)
     connection.request("HEAD", "/b/k")
     with pytest.raises(http.client.BadStatusLine):
         connection.getresponse()
-    assert proxy.hits() == {Fault.GARBLED: 2}
+    assert proxy.hits() == {Fault.CORRUPTED: 2}
 
 
 def test_wrong_etag(proxy: Proxy, connection: http.client.HTTPConnection) -> None:

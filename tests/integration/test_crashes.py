@@ -104,7 +104,7 @@ def test_killed_while_writing_to_disk(
     sink = sink_of(workdir / "run", str(out))
     out.mkdir()
     longest = duration(sink, lambda: start_over(out, old))
-    rounds, cut_off, writing = count(100, 10), 0, 0
+    rounds, interrupted, writing = count(100, 10), 0, 0
     chance = random.Random(rounds)
 
     def temporary_files() -> set[Path]:
@@ -112,7 +112,7 @@ def test_killed_while_writing_to_disk(
 
     for number in range(rounds):
         start_over(out, old)
-        cut_off += killed(
+        interrupted += killed(
             sink,
             by=by,
             after=chance.uniform(0, longest),
@@ -129,7 +129,11 @@ def test_killed_while_writing_to_disk(
         assert files(out) == wanted
     record(
         f"{ended} while writing to disk",
-        {"random moments": rounds, "runs cut off": cut_off, "left a temporary file": writing},
+        {
+            "random moments": rounds,
+            "runs interrupted": interrupted,
+            "left a temporary file": writing,
+        },
     )
     assert writing >= count(60, 1) if by is signal.SIGKILL else not writing
 
@@ -158,7 +162,7 @@ def test_killed_while_sending(
     slowly = Faults(kinds=(Fault.TRICKLE,), only="partNumber=", pause=0.5)
     proxy.set(slowly)
     longest = duration(sink, bucket.objects.all().delete)
-    rounds, cut_off, sending = count(100, 6), 0, 0
+    rounds, interrupted, sending = count(100, 6), 0, 0
     chance = random.Random(rounds)
 
     def uploads() -> list[MultipartUpload]:
@@ -167,9 +171,9 @@ def test_killed_while_sending(
     for number in range(rounds):
         bucket.objects.all().delete()
         if number % 4:
-            cut_off += killed(sink, once=uploads, then=chance.uniform(0, slowly.pause))
+            interrupted += killed(sink, once=uploads, then=chance.uniform(0, slowly.pause))
         else:
-            cut_off += killed(sink, after=chance.uniform(0, longest))
+            interrupted += killed(sink, after=chance.uniform(0, longest))
         arrived, left = contents(bucket), uploads()
         assert arrived.items() <= wanted.items(), "an object is incomplete"
         sending += bool(left)
@@ -182,6 +186,6 @@ def test_killed_while_sending(
             upload.abort()
     record(
         f"Killed while sending, {transport}",
-        {"random moments": rounds, "runs cut off": cut_off, "upload open": sending},
+        {"random moments": rounds, "runs interrupted": interrupted, "upload open": sending},
     )
     assert sending >= count(60, 1)

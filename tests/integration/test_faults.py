@@ -37,14 +37,14 @@ def stored(bucket: Bucket, prefix: str) -> dict[str, bytes]:
     return {item.key: item.get()["Body"].read() for item in bucket.objects.filter(Prefix=prefix)}
 
 
-def judge(sink: DataSink, error: DeliveryError | None, bucket: Bucket, prefix: str) -> int:
+def check_outcomes(sink: DataSink, error: DeliveryError | None, bucket: Bucket, prefix: str) -> int:
     """Compare the outcome of each file with the object in the store.
 
-    Return how many files are there though they were said not to be: the answer was lost.
+    Return how many files were reported as failed but are stored, because the response was lost.
     """
     wanted = {item.key: Path(item.source).read_bytes() for item in sink.plan().transfers}
     there = stored(bucket, prefix)
-    assert there.items() <= wanted.items(), "something is torn, or was never to be there"
+    assert there.items() <= wanted.items(), "an object is incomplete or should not exist"
     if error is None:
         assert there == wanted
         return 0
@@ -53,7 +53,7 @@ def judge(sink: DataSink, error: DeliveryError | None, bucket: Bucket, prefix: s
     assert said.keys() == wanted.keys()
     absent = {key for key, outcome in said.items() if not outcome.status.arrived}
     assert absent
-    assert wanted.keys() - there.keys() <= absent, "lost in silence"
+    assert wanted.keys() - there.keys() <= absent, "lost without an error"
     assert all(f": s3://mybucket/{key}" in str(error) for key in absent)
     assert all(explained(said[key]) for key in absent)
     assert not any(said[key].status is Status.NOT_TRIED for key in there)
@@ -74,7 +74,7 @@ def test_random_faults_lose_nothing_without_an_error(
     record: Record,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    runs, failed, unheard = count(200, 20), 0, 0
+    runs, failed, lost_responses = count(200, 20), 0, 0
     hits: Counter[Fault] = Counter()
     for seed in range(runs):
         prefix = f"run-{seed}"
@@ -90,16 +90,16 @@ def test_random_faults_lose_nothing_without_an_error(
         hits += proxy.hits()
         proxy.set(Faults())
         failed += error is not None
-        unheard += judge(sink, error, bucket, prefix)
+        lost_responses += check_outcomes(sink, error, bucket, prefix)
         sink.run()
-        assert judge(sink, None, bucket, prefix) == 0
+        assert check_outcomes(sink, None, bucket, prefix) == 0
         bucket.objects.filter(Prefix=prefix).delete()
     record(
         f"Random faults, {transport}",
         {
             "runs": runs,
             "runs that ended with an error": failed,
-            "files said to have failed that were stored: the answer was lost": unheard,
+            "files reported as failed but stored (response lost)": lost_responses,
             **{f"hits: {fault.value}": hits[fault] for fault in Fault},
         },
     )
@@ -119,11 +119,11 @@ def test_a_store_that_stops_responding_is_an_error(
     proxy.set(Faults(kinds=(Fault.HANG,), only="^PUT", after=3, pause=600))
     error = attempt(sink)
     assert "Read timeout" in str(error)
-    judge(sink, error, bucket, "run")
+    check_outcomes(sink, error, bucket, "run")
     assert 0 < len(stored(bucket, "run")) <= 3
     proxy.set(Faults())
     sink.run()
-    assert judge(sink, None, bucket, "run") == 0
+    assert check_outcomes(sink, None, bucket, "run") == 0
 
 
 def test_the_number_and_duration_of_retries(

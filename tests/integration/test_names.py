@@ -36,11 +36,11 @@ LONGEST_KEY = 1024  # bytes
 MAX_IMPOSSIBLE_PERCENT = 30, 70  # percent of all cases; more in a short run, whose cases vary more
 
 LEAVES = "leaves the bucket"
-NAMELESS = "no name is left"
+EMPTY_KEY = "key is empty"
 NOT_UTF_8 = "not UTF-8"
 TOO_LONG = "longer than 1,024 bytes"
 SHARED = "the place, or the folder, of another file"
-IMPOSSIBLE = (LEAVES, NAMELESS, NOT_UTF_8, TOO_LONG, SHARED)
+IMPOSSIBLE = (LEAVES, EMPTY_KEY, NOT_UTF_8, TOO_LONG, SHARED)
 
 Texts = st.SearchStrategy[str]
 Pairs = list[tuple[str, str]]
@@ -135,7 +135,7 @@ class Case:
             return LEAVES
         except UnicodeDecodeError:
             return NOT_UTF_8
-        return TOO_LONG if len(key) > LONGEST_KEY else "" if key else NAMELESS
+        return TOO_LONG if len(key) > LONGEST_KEY else "" if key else EMPTY_KEY
 
     def why_together(self) -> str:
         """Return why the files cannot be stored together; "" if they can."""
@@ -229,7 +229,7 @@ def test_unusual_names_and_settings(
     check()
     impossible = cases.total() - cases["stored"]
     record(
-        f"Hostile names and settings, {transport}",
+        f"Unusual names and settings, {transport}",
         {"cases": cases.total(), **dict(sorted(cases.items()))},
     )
     assert sum(cases[why] > 0 for why in IMPOSSIBLE) >= count(len(IMPOSSIBLE), 1)

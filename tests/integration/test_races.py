@@ -94,7 +94,11 @@ def test_many_processes_write_the_same_files(workdir: Path, count: Count, record
     assert looks > rounds
     record(
         "Processes at one directory",
-        {"processes": PROCESSES, "runs of each": rounds, "files read meanwhile, none torn": looks},
+        {
+            "processes": PROCESSES,
+            "runs of each": rounds,
+            "files read meanwhile, all complete": looks,
+        },
     )
 
 
@@ -126,7 +130,7 @@ def test_many_processes_write_the_same_objects(
         {
             "processes": PROCESSES,
             "runs of each": rounds,
-            "objects read meanwhile, none torn": looks,
+            "objects read meanwhile, all complete": looks,
         },
     )
 
