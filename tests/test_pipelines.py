@@ -376,8 +376,8 @@ def test_provenance_is_written_of_an_injected_bucket(
     make_workflow(workdir, sink, mapped, write_provenance="true").run(plugin="Linear")
 
     (written,) = (workdir / "work").glob("workflow_provenance_*.provn")
-    told = describe_bucket(inputs["bucket"])
-    assert written.read_text().count(f'value="{told}"') == 3
+    description = describe_bucket(inputs["bucket"])
+    assert written.read_text().count(f'value="{description}"') == 3
     assert SECRET_KEY not in written.read_text()
 
 

@@ -5,7 +5,7 @@
 
    - ETags are real: MD5 of the decoded body, and of the parts' MD5s for multipart uploads.
    - Signatures and checksums are not verified. The checksum that a client states, in a header or
-     in an aws-chunked trailer, is what it is told of the object later. Of a multipart upload the
+     in an aws-chunked trailer, is returned in later responses. Of a multipart upload the
      CRC64NVME of the whole is put together from those of the parts.
    - CompleteMultipartUpload takes all parts that were sent, whatever its body lists.
    - --rtt adds a round trip to a new connection (the handshake), one before "100 Continue" and one

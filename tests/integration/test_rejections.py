@@ -73,7 +73,7 @@ def test_a_disk_that_becomes_full_during_the_local_copy(
     assert all(said[f"s3://mybucket/x/{name}"].arrived for name in sizes)
     assert contents(bucket) == {f"x/{name}": (workdir / name).read_bytes() for name in sizes}
     whole = {name: (workdir / name).read_bytes() for name in copies if copies[name] == "sent"}
-    assert tree(small_disk / "copy/x") == whole, "litter, or a torn file"
+    assert tree(small_disk / "copy/x") == whole, "a temporary or incomplete file is left"
 
 
 def test_s3_that_fails_in_the_middle_of_a_run(

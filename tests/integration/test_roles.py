@@ -115,7 +115,7 @@ def wait_until_refused(bucket: Bucket) -> None:
             bucket.objects.all().delete()
             return
         time.sleep(0.2)
-    raise AssertionError("the store does not heed the policy")
+    raise AssertionError("the store does not apply the policy")
 
 
 @pytest.mark.needs("requester pays")

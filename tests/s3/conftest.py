@@ -96,7 +96,7 @@ def answer(lone_bucket: Bucket) -> Answer:
 
 
 class Count:
-    """Sums up what it is told."""
+    """Add up the byte counts."""
 
     def __init__(self) -> None:
         self.bytes = 0

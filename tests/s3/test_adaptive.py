@@ -240,8 +240,8 @@ def test_one_warning_if_uploads_cannot_be_aborted(
     script.answer("ListMultipartUploads", reply)
     sink.run()
     assert arrived(script) == EVERYTHING
-    told = [text for text in warnings(caplog) if "may be left open" in text]
-    assert len(told) == ("AccessDenied" in reply.body)
+    logged = [text for text in warnings(caplog) if "may be left open" in text]
+    assert len(logged) == ("AccessDenied" in reply.body)
 
 
 # Too many requests.

@@ -132,7 +132,7 @@ BAD = {
 
 SECRETS = st.text(string.ascii_letters + string.digits + "+/=", min_size=1, max_size=60)
 KEY_IDS = st.text(string.ascii_uppercase + string.digits, min_size=1, max_size=32)
-# What a secret of another store may hold: no line, quote or space can be told from the form's own.
+# Secrets of other stores. White space and quotes are left out: the formats use them, too.
 ODD_SECRETS = st.text(
     "".join(set(string.printable) - set(string.whitespace) - set("\"'")), min_size=1
 )

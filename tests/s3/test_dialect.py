@@ -1,4 +1,4 @@
-"""What a store's refusals say about it."""
+"""What the errors of a store say about it."""
 
 from __future__ import annotations
 

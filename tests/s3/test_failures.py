@@ -575,8 +575,8 @@ def test_a_folder_that_cannot_be_cleared_is_an_error_even_if_nothing_is_sent(
 
 
 def test_the_signed_text_in_a_response_is_removed(injected: DataSink, lone_bucket: Bucket) -> None:
-    told = "".join(f"<{name}>the token</{name}>" for name in ("CanonicalRequest", "StringToSign"))
-    body = f"<Error><Code>SignatureDoesNotMatch</Code>{told}</Error>"
+    signed = "".join(f"<{name}>the token</{name}>" for name in ("CanonicalRequest", "StringToSign"))
+    body = f"<Error><Code>SignatureDoesNotMatch</Code>{signed}</Error>"
 
     def respond(request: Any, **_: object) -> Any:
         return response(request.url, body, status=403)
