@@ -125,7 +125,7 @@ class _Records(logging.Handler):
 
 def in_one_line(error: Exception) -> str:
     """Return the message of an error without parts that differ between runs."""
-    text = str(error).partition("; not everything arrived")[0]
+    text = str(error).partition("; some files were not delivered")[0]
     text = " ".join(text.split())
     text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text)
     text = text if len(text) <= _ERROR_CHARACTERS else f"{text[:_ERROR_CHARACTERS]} ..."

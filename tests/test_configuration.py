@@ -101,7 +101,7 @@ def test_unknown_option_logs_a_warning(
     node = Node(sink(), name="datasink")
     run_in_workflow(node, option if where == "workflow" else None)
     (warning,) = [item.getMessage() for item in caplog.records if item.levelname == "WARNING"]
-    assert "there is no option datasink_mising; there are datasink_missing, " in warning
+    assert "unknown option datasink_mising; allowed: datasink_missing, " in warning
 
 
 def test_options_for_s3_are_not_checked_on_disk(workdir: Path) -> None:

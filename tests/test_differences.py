@@ -124,7 +124,7 @@ def test_text_that_is_not_a_path_is_ignored_with_a_warning(
     assert run_datasink(fields) == run_nipype(fields) == [str(workdir / "out/x/good")]
     warnings = [item.getMessage() for item in caplog.records if item.levelname == "WARNING"]
     assert warnings == [
-        "left out of what is sunk: @id: 'sub-01_ses-M00' is not the name of a file; "
+        "ignored: @id: 'sub-01_ses-M00' is not the name of a file; "
         "x: 'group A' is not the name of a file"
     ]
 
@@ -208,7 +208,7 @@ def test_names_differing_in_case_do_not_overwrite_each_other(
     with fuse.mounted(real, mount):
         run_nipype(fields, base_directory=str(mount))
         assert tree(real) == {"x": None, "x/a": b"two"}
-        with pytest.raises(CollisionError, match="are one file there"):
+        with pytest.raises(CollisionError, match="as one file: it ignores"):
             run_datasink(fields, base_directory=str(mount))
         assert tree(real) == {"x": None, "x/a": b"two"}
 
@@ -549,7 +549,7 @@ def test_s3_error_is_raised_after_the_local_copy_is_complete(
         run_datasink({"x": ["a", "b"]}, s3_endpoint_url=endpoint, s3_max_concurrency=1, **inputs)
     message = str(caught.value)
     assert "the bucket does not exist" in message
-    assert "not everything arrived at s3://no-such-bucket/p" in message
+    assert "some files were not delivered to s3://no-such-bucket/p" in message
     for name in "ab":
         assert f"not tried: s3://no-such-bucket/p/x/{name}" in message
     assert tree(workdir / "copy/x") == {"a": b"x", "b": b"x"}
@@ -749,7 +749,7 @@ def test_misspelled_input_is_sunk_with_a_warning(
     assert caplog.messages == []
     assert run_datasink({"base_dir": "a"}) == place
     warnings = [item.getMessage() for item in caplog.records if item.levelname == "WARNING"]
-    assert warnings == ["input 'base_dir' is sunk as a folder; is 'base_directory' meant?"]
+    assert warnings == ["input 'base_dir' is used as a folder name; did you mean 'base_directory'?"]
 
 
 BAD_INPUTS: list[Any] = [

@@ -993,7 +993,7 @@ def test_s3_error_names_process_and_credential_source(
     with pytest.raises(S3Error, match="the bucket does not exist") as caught:
         sink.run()
 
-    where = f"this was process {os.getpid()} on {socket.gethostname()}"
+    where = f"failed in process {os.getpid()} on {socket.gethostname()}"
     assert f"{where}; credentials: {source}" in str(caught.value)
     assert SECRET_KEY not in str(caught.value)
 

@@ -151,7 +151,7 @@ def warn_of_unknown_options(inputs: Any) -> None:
     for option in {**config._sections.get(SECTION, {}), **_node_options(inputs)}:
         if option.startswith("datasink_") and option not in known:
             _logger.warning(
-                "nipype's configuration, section [%s]: there is no option %s; there are %s",
+                "nipype's configuration, section [%s]: unknown option %s; allowed: %s",
                 SECTION,
                 option,
                 ", ".join(known),

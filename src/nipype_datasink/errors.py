@@ -37,7 +37,7 @@ class SettingsError(DataSinkError, ValueError):
 
 
 class SourceError(DataSinkError, ValueError):
-    """A value cannot be sunk: it is not a path, or a pipe, or a directory with a loop."""
+    """A value cannot be delivered: it is not a path, or a pipe, or a directory with a loop."""
 
 
 class MissingSourceError(DataSinkError, FileNotFoundError):

@@ -21,7 +21,7 @@ _logger = logging.getLogger("nipype.interface")
 
 DataSinkOutputSpec = upstream.DataSinkOutputSpec
 
-_EVENTS = ("trait_added", "trait_modified")  # events of the traits library, no fields of a user
+_EVENTS = ("trait_added", "trait_modified")  # events of the traits library, not fields of a user
 _FIELDS_KEY = "__infields__"  # in the pickled state; no input can have this name
 _BUCKET_AS_TEXT = "_bucket_as_text"
 
@@ -201,5 +201,5 @@ def fields_of(inputs: DataSinkInputSpec) -> dict[str, Any]:
     names = known_inputs(inputs)
     for field in fields:
         if likely := likely_input(field, names):
-            _logger.warning("input %r is sunk as a folder; is %r meant?", field, likely)
+            _logger.warning("input %r is used as a folder name; did you mean %r?", field, likely)
     return fields

@@ -36,7 +36,7 @@ from nipype_datasink.settings import Settings, in_bucket, substitutions_of, warn
 from nipype_datasink.worker import describe_process, secret_variables
 
 if TYPE_CHECKING:
-    from nipype_datasink.s3.credentials import Keys
+    from nipype_datasink.s3.credentials import AccessKey
     from nipype_datasink.s3.target import S3Target
 
 _logger = logging.getLogger("nipype.interface")
@@ -106,8 +106,8 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         SettingsError
             If inputs of the sink are not valid or contradict each other.
         SourceError
-            Naming everything that cannot be sunk. Sources that do not exist are not an error here:
-            ``plan.missing`` names them.
+            Naming everything that cannot be delivered. Sources that do not exist are not an error
+            here: ``plan.missing`` names them.
         CollisionError
             If different bytes would get the same destination.
         DestinationError
@@ -220,7 +220,7 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
 
         settings = Settings.from_inputs(self.inputs, for_s3=True)
         options = ClientOptions(
-            keys=self._keys(settings),
+            access_key=self._access_key(settings),
             profile=settings.s3_profile,
             region=settings.s3_region,
             endpoint_url=settings.s3_endpoint_url,
@@ -228,14 +228,14 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         )
         return open_bucket(bucket_name, options)
 
-    def _keys(self, settings: Settings) -> Keys | None:
+    def _access_key(self, settings: Settings) -> AccessKey | None:
         """Return the access key to use; None lets boto3 search for one."""
-        from nipype_datasink.s3.credentials import Keys, read_credentials
+        from nipype_datasink.s3.credentials import AccessKey, read_credentials
 
         if not self._is_overridden("_return_aws_keys"):
             return read_credentials(settings.creds_path) if settings.creds_path else None
         access_key_id, secret = self._return_aws_keys()
-        return Keys(access_key_id, secret) if access_key_id and secret else None
+        return AccessKey(access_key_id, secret) if access_key_id and secret else None
 
     def _upload_to_s3(self, bucket: Any, src: str, dst: str) -> None:
         """Send a file or directory to `dst`, an ``s3://`` address."""
@@ -276,15 +276,15 @@ def _error_context(settings: Settings, targets: Sequence[S3Target]) -> str:
     sources = [settings.credential_source]
     with suppress(Exception):  # this must not replace the error that it explains
         sources += [target.credential_source for target in targets]
-    credentials = [f", with the credentials of {source}" for source in sources if source]
-    return f"this was {describe_process()}{''.join(credentials[:1])}"
+    credentials = [f"; credentials: {source}" for source in sources if source]
+    return f"failed in {describe_process()}{''.join(credentials[:1])}"
 
 
 def _without_optional(plan: Plan, settings: Settings) -> Plan:
     """Log what is left out; return the plan with only those missing sources that are an error."""
-    if plan.left_out:
-        names = "; ".join(map(str, plan.left_out))
-        _logger.warning("left out of what is sunk: %s", names)
+    if plan.ignored:
+        names = "; ".join(map(str, plan.ignored))
+        _logger.warning("ignored: %s", names)
     if plan.missing and settings.sink_missing == "skip":
         _logger.warning("%s", describe_missing(plan.missing))
         return replace(plan, missing=())

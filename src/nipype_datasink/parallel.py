@@ -1,8 +1,8 @@
 """Run calls in several threads so that an interrupt ends all of them within a short time.
 
 `concurrent.futures.ThreadPoolExecutor` cannot be used: its threads go on with queued calls after
-Ctrl-C, it refuses calls while the interpreter shuts down (where nodes may still deliver), and it
-raises an error where the limit of threads is reached.
+Ctrl-C, and it raises an error for calls while the interpreter shuts down (where nodes may still
+deliver), and where the limit of threads is reached.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ _logger = logging.getLogger("nipype.interface")
 class Settings:
     """The inputs of a sink as plain values, completed from nipype's configuration.
 
-    Each field has the name of its input. Below the interface no value is Undefined: None, empty
+    Each field has the name of its input. No setting is Undefined: None, empty
     text or an empty collection stands for an input that is not set.
     """
 

@@ -68,7 +68,7 @@ class _Shutdown:
         self._left = threading.Event()
         self._interrupted_at: float | None = None  # of time.monotonic
         self._terminated = False
-        self._handlers: dict[int, Any] = {}  # ours, by signal
+        self._handlers: dict[int, Any] = {}  # set by this class, by signal
 
     def install_handlers(self) -> None:
         """Handle each signal that has its default handler."""

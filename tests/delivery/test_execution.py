@@ -129,7 +129,7 @@ def test_an_error_names_the_status_of_every_file() -> None:
     with pytest.raises(DeliveryError) as caught:
         deliver(plan_of(DISK, 4), [Fake(DISK, *statuses, cause=cause)])
     assert str(caught.value).splitlines() == [
-        "full; not everything arrived at /copy:",
+        "full; some files were not delivered to /copy:",
         "  failed: /copy/d: full",
         "  not tried: /copy/b",
         "  sent: /copy/a",
@@ -142,7 +142,7 @@ def test_an_error_names_the_status_of_every_file() -> None:
 def test_a_failure_in_one_target_does_not_stop_the_next() -> None:
     plan = Plan((delivery(DISK, "a"), delivery(BUCKET, "a")))
     bucket = Fake(BUCKET, Status.SENT)
-    with pytest.raises(DeliveryError, match="not everything arrived at /copy") as caught:
+    with pytest.raises(DeliveryError, match="some files were not delivered to /copy") as caught:
         deliver(plan, [Fake(DISK, Status.FAILED), bucket])
     assert bucket.plans == [plan.for_location(BUCKET)]
     assert len(caught.value.outcomes) == 2

@@ -9,7 +9,7 @@ import pytest
 
 from nipype_datasink import DataSink, DestinationError, MissingSourceError, SettingsError
 from nipype_datasink.delivery.atomic import _temporary_path
-from nipype_datasink.planning.path_limits import TEMPORARY_BYTES, PathLimits
+from nipype_datasink.planning.path_limits import TEMPORARY_NAME_BYTES, PathLimits
 from tests.conftest import tree
 
 SURROGATE = "\ud800"
@@ -71,9 +71,9 @@ def test_a_local_copy_is_checked_before_anything_is_written(workdir: Path) -> No
 
 
 def test_the_longest_path_leaves_room_for_a_temporary_file() -> None:
-    assert len(_temporary_path("/a/b")) == len("/a") + TEMPORARY_BYTES
+    assert len(_temporary_path("/a/b")) == len("/a") + TEMPORARY_NAME_BYTES
     longest = "/" + "/".join(["n" * 99] * 40)
-    longest += "/" + "n" * (4095 - TEMPORARY_BYTES - len(longest) - 1)
+    longest += "/" + "n" * (4095 - TEMPORARY_NAME_BYTES - len(longest) - 1)
     PathLimits().check(f"{longest}/a")
     with pytest.raises(DestinationError, match="needs 4,097 bytes; paths are limited to 4,096"):
         PathLimits().check(f"{longest}n/a")

@@ -102,7 +102,7 @@ def test_an_open_file_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "a.csv").open() as opened, NamedTemporaryFile() as wrapped:
         for value in (opened, wrapped):
             _, found = flatten({"x": value})
-            assert [item.why for item in found] == ["is an open file; give its path"]
+            assert [item.reason for item in found] == ["is an open file; give its path"]
 
 
 def test_a_path_object_with_a_read_method_is_a_path() -> None:
@@ -121,7 +121,7 @@ def test_an_array_without_dimensions_is_not_a_path() -> None:
 def test_an_iterator_is_not_consumed() -> None:
     values = letters()
     _, found = flatten({"x": values})
-    assert [item.why for item in found] == ["can be read only once; make it a list"]
+    assert [item.reason for item in found] == ["can be read only once; make it a list"]
     assert list(values) == ["/a"]
 
 

@@ -62,7 +62,7 @@ def test_all_missing_sources_are_listed(workdir: Path) -> None:
 def test_text_that_is_not_a_path_is_left_out(workdir: Path) -> None:
     file(workdir / "good")
     plan = plan_for({"@id": ["sub 01", "good"], "y": "n" * 300}, out(workdir))
-    assert [str(problem) for problem in plan.left_out] == [
+    assert [str(problem) for problem in plan.ignored] == [
         "@id: 'sub 01' is not the name of a file",
         f"y: {'n' * 300!r} is not the name of a file",
     ]
@@ -74,7 +74,7 @@ def test_text_that_is_not_a_path_is_left_out(workdir: Path) -> None:
 def test_text_that_may_be_a_path_is_missing(value: object, workdir: Path) -> None:
     plan = plan_for({"x": value}, out(workdir))
     assert [problem.missing for problem in plan.missing] == [True]
-    assert plan.left_out == ()
+    assert plan.ignored == ()
 
 
 def test_directory_is_delivered_without_its_missing_files(workdir: Path) -> None:
@@ -82,7 +82,7 @@ def test_directory_is_delivered_without_its_missing_files(workdir: Path) -> None
     (workdir / "d/link").symlink_to("gone")
     plan = plan_for({"x": "d"}, out(workdir))
     assert [transfer.source for transfer in plan.transfers] == [f"{workdir}/d/a"]
-    assert [problem.what for problem in plan.missing] == [f"{workdir}/d/link"]
+    assert [problem.value for problem in plan.missing] == [f"{workdir}/d/link"]
 
 
 def test_invalid_source_raises_an_error_that_also_lists_missing_ones(workdir: Path) -> None:
@@ -92,7 +92,7 @@ def test_invalid_source_raises_an_error_that_also_lists_missing_ones(workdir: Pa
 
 def test_equal_problems_are_listed_once(workdir: Path) -> None:
     plan = plan_for({"x": ["no.ne", "no.ne", "id", "id"]}, out(workdir))
-    assert len(plan.missing) == len(plan.left_out) == 1
+    assert len(plan.missing) == len(plan.ignored) == 1
 
 
 def test_missing_source_that_the_same_run_delivers_is_explained(workdir: Path) -> None:

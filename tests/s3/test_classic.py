@@ -23,7 +23,7 @@ from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.classic import ClassicTransport
 from nipype_datasink.s3.client import ClientOptions, open_bucket
-from nipype_datasink.s3.comparison import PART_SIZE
+from nipype_datasink.s3.comparison import PART_BYTES
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from tests.s3.conftest import Answer, Count, sent, transfer_of
 from tests.s3.scripted_store import Script
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 SHA256_OF_ABC = base64.b64encode(hashlib.sha256(b"abc").digest()).decode()
 MD5_OF_ABC = hashlib.md5(b"abc").hexdigest()
-LARGE = PART_SIZE + 1
+LARGE = PART_BYTES + 1
 
 
 def send(client: Any, transfer: FileTransfer, **args: Any) -> Outcome:
@@ -111,7 +111,7 @@ def alter_head_responses(client: S3Client, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"ContentLength": PART_SIZE}, "8,388,608 bytes after the upload, the file 8,388,609"),
+        ({"ContentLength": PART_BYTES}, "8,388,608 bytes after the upload, the file 8,388,609"),
         ({"ETag": '"opaque"', "ChecksumSHA256": SHA256_OF_ABC}, "checksum mismatch after upload"),
     ],
     ids=["another size", "checksum of something else"],
@@ -175,7 +175,7 @@ def test_small_and_large_files_share_the_limit_of_concurrent_requests(
 ) -> None:
     small = transfer_of(tmp_path / "small", b"abc")
     large = replace(
-        transfer_of(tmp_path / "large", b"a" * (2 * PART_SIZE)), destination="s3://mybucket/large"
+        transfer_of(tmp_path / "large", b"a" * (2 * PART_BYTES)), destination="s3://mybucket/large"
     )
     running, at_once = threading.Semaphore(2), []
     forward = BaseClient._make_request  # type: ignore[attr-defined]

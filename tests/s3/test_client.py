@@ -23,7 +23,7 @@ from moto import mock_aws
 
 from nipype_datasink import CredentialsError, DataSink, S3Error, SettingsError
 from nipype_datasink.s3.client import ClientOptions, forget_clients, open_bucket
-from nipype_datasink.s3.credentials import Keys
+from nipype_datasink.s3.credentials import AccessKey
 from tests.conftest import contents
 from tests.s3.conftest import response
 from tests.stores import ACCESS_KEY, SECRET_KEY
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
 
 LISTING = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
-KEYS = Keys("AKIAOTHER", "other secret")
+KEYS = AccessKey("AKIAOTHER", "other secret")
 
 
 @pytest.fixture(autouse=True)
@@ -389,7 +389,7 @@ def test_an_injected_client_is_not_changed(
 
 def test_only_a_few_clients_are_kept() -> None:
     def client(number: int) -> Any:
-        return client_of(keys=Keys(f"AKIA{number}", "secret"))
+        return client_of(access_key=AccessKey(f"AKIA{number}", "secret"))
 
     mine = client(0)
     others = [weakref.ref(client(number)) for number in range(1, 9) if client(0) is mine]
@@ -400,15 +400,17 @@ def test_only_a_few_clients_are_kept() -> None:
 
 def test_a_client_is_used_again(credentials: None) -> None:
     assert client_of() is client_of()
-    assert client_of(keys=KEYS) is client_of(keys=Keys("AKIAOTHER", "other secret"))
+    assert client_of(access_key=KEYS) is client_of(
+        access_key=AccessKey("AKIAOTHER", "other secret")
+    )
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        {"keys": None},
-        {"keys": Keys("AKIAOTHER", "another secret")},
-        {"keys": Keys("AKIAOTHER", "other secret", "token")},
+        {"access_key": None},
+        {"access_key": AccessKey("AKIAOTHER", "another secret")},
+        {"access_key": AccessKey("AKIAOTHER", "other secret", "token")},
         {"region": "eu-west-1"},
         {"endpoint_url": "http://127.0.0.1:9"},
         {"concurrency": 3},
@@ -416,7 +418,7 @@ def test_a_client_is_used_again(credentials: None) -> None:
     ids=["keys", "secret", "token", "region", "endpoint", "concurrency"],
 )
 def test_other_options_need_another_client(credentials: None, settings: dict[str, Any]) -> None:
-    assert client_of(keys=KEYS) is not client_of(**{"keys": KEYS, **settings})
+    assert client_of(access_key=KEYS) is not client_of(**{"access_key": KEYS, **settings})
 
 
 @pytest.mark.parametrize(
@@ -502,6 +504,7 @@ def test_a_kept_client_never_bypasses_a_mock(
 
 MOCKED_LATE = """
 from nipype_datasink.s3.client import ClientOptions, open_bucket
+from nipype_datasink.s3.credentials import AccessKey
 early = open_bucket("mybucket", ClientOptions()).meta.client
 from moto import mock_aws
 with mock_aws(config={"core": {"mock_credentials": False}}):
@@ -570,7 +573,7 @@ def test_the_error_names_an_invalid_option(
 
 
 def test_repr_shows_no_secret() -> None:
-    shown = repr(ClientOptions(keys=Keys(ACCESS_KEY, SECRET_KEY, "token of mine")))
+    shown = repr(ClientOptions(access_key=AccessKey(ACCESS_KEY, SECRET_KEY, "token of mine")))
     assert SECRET_KEY not in shown
     assert "token of mine" not in shown
 

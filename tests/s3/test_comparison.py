@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nipype_datasink.s3.comparison import (
-    PART_SIZE,
+    PART_BYTES,
     ExpectedDigest,
     compare_digests,
     digest_from_etag,
     digests_from_response,
+    known_part_size,
     matches,
-    part_size_of,
 )
 
 MD5_OF_ABC = "900150983cd24fb0d6963f7d28e17f72"
@@ -173,20 +173,20 @@ def test_a_checksum_that_is_not_base64_is_no_digest() -> None:
 @pytest.mark.parametrize(
     ("size", "parts", "part_size"),
     [
-        (PART_SIZE, 1, PART_SIZE),
-        (PART_SIZE + 1, 2, PART_SIZE),
-        (2 * PART_SIZE, 2, PART_SIZE),
-        (2 * PART_SIZE, 3, None),
-        (2 * PART_SIZE, 1, None),
-        (10_000 * PART_SIZE, 10_000, PART_SIZE),
-        (10_000 * PART_SIZE + 1, 5_001, 2 * PART_SIZE),
-        (10_000 * PART_SIZE + 1, 10_001, None),
+        (PART_BYTES, 1, PART_BYTES),
+        (PART_BYTES + 1, 2, PART_BYTES),
+        (2 * PART_BYTES, 2, PART_BYTES),
+        (2 * PART_BYTES, 3, None),
+        (2 * PART_BYTES, 1, None),
+        (10_000 * PART_BYTES, 10_000, PART_BYTES),
+        (10_000 * PART_BYTES + 1, 5_001, 2 * PART_BYTES),
+        (10_000 * PART_BYTES + 1, 10_001, None),
         (5 << 40, 10_000, None),
         (5 << 40, 5_120, 1 << 30),
     ],
 )
 def test_the_part_size_grows_with_the_file(size: int, parts: int, part_size: int | None) -> None:
-    assert part_size_of(size, parts) == part_size
+    assert known_part_size(size, parts) == part_size
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -18,11 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nipype_datasink import CredentialsError, SettingsError
-from nipype_datasink.s3.credentials import Keys, parse_credentials, read_credentials
+from nipype_datasink.s3.credentials import AccessKey, parse_credentials, read_credentials
 
 KEY_ID = "ABCDEFGHIJKLMNOP"
 SECRET = "zyx123wvu456/ABC890+gHiJk"
-KEYS = Keys(KEY_ID, SECRET)
+KEYS = AccessKey(KEY_ID, SECRET)
 TOKEN = "FwoGZXIvYXdzEJr//////////wEaDA=="
 
 MC: dict[str, Any] = {
@@ -174,7 +174,7 @@ def test_columns_may_have_any_order(columns: tuple[str, ...]) -> None:
 )
 @pytest.mark.parametrize("secret", ["a=b=c==", "a,b", ",a,", "=a=", "a,b=c,d"])
 def test_secrets_may_contain_equals_signs_and_commas(content: str, secret: str) -> None:
-    assert parse_credentials(content.format(id=KEY_ID, secret=secret).encode()) == Keys(
+    assert parse_credentials(content.format(id=KEY_ID, secret=secret).encode()) == AccessKey(
         KEY_ID, secret
     )
 
@@ -192,7 +192,7 @@ def test_secrets_may_contain_equals_signs_and_commas(content: str, secret: str) 
 )
 def test_a_session_token_is_read(content: str) -> None:
     keys = parse_credentials(content.format(KEY_ID, SECRET, TOKEN).encode())
-    assert keys == Keys(KEY_ID, SECRET, TOKEN)
+    assert keys == AccessKey(KEY_ID, SECRET, TOKEN)
 
 
 def test_a_file_without_a_token_gives_no_token() -> None:
@@ -226,7 +226,7 @@ def test_the_error_names_what_is_missing(content: bytes, lacking: str) -> None:
 
 
 def test_a_representation_shows_no_secret() -> None:
-    shown = repr(Keys(KEY_ID, SECRET, TOKEN))
+    shown = repr(AccessKey(KEY_ID, SECRET, TOKEN))
     assert KEY_ID in shown
     assert SECRET not in shown
     assert TOKEN not in shown
@@ -235,7 +235,7 @@ def test_a_representation_shows_no_secret() -> None:
 @given(KEY_IDS, SECRETS)
 def test_settings_round_trip(key_id: str, secret: str) -> None:
     content = f"AWSAccessKeyID={key_id}\r\nAWSSecretKey={secret}\r\n"
-    assert parse_credentials(content.encode()) == Keys(key_id, secret)
+    assert parse_credentials(content.encode()) == AccessKey(key_id, secret)
 
 
 @given(KEY_IDS, SECRETS, SECRETS)
@@ -244,7 +244,7 @@ def test_ini_files_round_trip(key_id: str, secret: str, token: str) -> None:
         f"[default]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\n"
         f"aws_session_token = {token}\n"
     )
-    assert parse_credentials(content.encode()) == Keys(key_id, secret, token)
+    assert parse_credentials(content.encode()) == AccessKey(key_id, secret, token)
 
 
 @given(
@@ -262,13 +262,13 @@ def test_tables_round_trip(
     table = csv.DictWriter(content, columns, quoting=quoting)  # type: ignore[arg-type]
     table.writeheader()
     table.writerow(cells)
-    assert parse_credentials(content.getvalue().encode()) == Keys(key_id, secret)
+    assert parse_credentials(content.getvalue().encode()) == AccessKey(key_id, secret)
 
 
 @given(ODD_SECRETS)
 def test_unusual_secrets_are_read_from_settings(secret: str) -> None:
     content = f"AWSAccessKeyId={KEY_ID}\nAWSSecretKey={secret}\n"
-    assert parse_credentials(content.encode()) == Keys(KEY_ID, secret)
+    assert parse_credentials(content.encode()) == AccessKey(KEY_ID, secret)
 
 
 @given(st.binary(max_size=200))
@@ -296,7 +296,7 @@ def test_a_comma_goes_to_the_cell_it_belongs_to(password: str, secret: str) -> N
         "User name,Password,Access key ID,Secret access key,Console login link\n"
         f"me,{password},{KEY_ID},{secret},https://123456789012.signin.aws.amazon.com/console\n"
     )
-    assert parse_credentials(content.encode()) == Keys(KEY_ID, secret)
+    assert parse_credentials(content.encode()) == AccessKey(KEY_ID, secret)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_a_secret_may_contain_the_delimiter(delimiter: str) -> None:
 def test_temporary_credentials_of_aws_are_read_from_json() -> None:
     inner = {"AccessKeyId": KEY_ID, "SecretAccessKey": SECRET, "SessionToken": TOKEN}
     content = json.dumps({"Credentials": {**inner, "Expiration": "2026-01-01T00:00:00Z"}})
-    assert parse_credentials(content.encode()) == Keys(KEY_ID, SECRET, TOKEN)
+    assert parse_credentials(content.encode()) == AccessKey(KEY_ID, SECRET, TOKEN)
 
 
 def test_the_aliases_to_choose_from_are_named() -> None:
@@ -406,7 +406,7 @@ def test_a_home_directory_in_creds_path_is_expanded(
 ) -> None:
     monkeypatch.setenv("HOME", str(workdir))
     (workdir / "keys").write_text("AWSAccessKeyId=AKIAFILE\nAWSSecretKey=secret\n")
-    assert read_credentials("~/keys") == Keys("AKIAFILE", "secret")
+    assert read_credentials("~/keys") == AccessKey("AKIAFILE", "secret")
 
 
 def test_the_error_for_a_relative_creds_path_shows_its_absolute_path(workdir: Path) -> None:

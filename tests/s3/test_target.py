@@ -16,7 +16,7 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 
 from nipype_datasink import DataSink, DestinationError, S3Error, Status
-from nipype_datasink.s3.comparison import PART_SIZE
+from nipype_datasink.s3.comparison import PART_BYTES
 from tests.conftest import contents, tree
 from tests.s3.conftest import Answer, response
 from tests.s3.scripted_store import ConcurrentRequests, Reply, Request, Script
@@ -170,7 +170,7 @@ def test_an_empty_object_of_one_part_does_not_disturb_other_files(
 def test_a_large_file_is_recognised_without_permission_for_head(
     sink: DataSink, large: Path, lone_bucket: Bucket, answer: Answer, requests: Counter[str]
 ) -> None:
-    config = TransferConfig(multipart_chunksize=PART_SIZE)
+    config = TransferConfig(multipart_chunksize=PART_BYTES)
     lone_bucket.upload_file(str(large), "out/bold/large.nii", Config=config)
     answer("HeadObject", 403, "AccessDenied")
     requests.clear()
@@ -584,7 +584,7 @@ def test_parts_have_the_size_that_a_rerun_expects(
     sink.inputs.bold = str(large)
     sink.run()
     content = large.read_bytes()
-    parts = [content[start : start + PART_SIZE] for start in range(0, len(content), PART_SIZE)]
+    parts = [content[start : start + PART_BYTES] for start in range(0, len(content), PART_BYTES)]
     digest = hashlib.md5(b"".join(hashlib.md5(part).digest() for part in parts)).hexdigest()
     assert bucket.Object("out/bold/large.nii").e_tag == f'"{digest}-3"'
 

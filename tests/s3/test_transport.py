@@ -25,7 +25,7 @@ from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.choice import choose_transport
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.client import ClientOptions, open_bucket
-from nipype_datasink.s3.comparison import PART_SIZE
+from nipype_datasink.s3.comparison import PART_BYTES
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from nipype_datasink.s3.transport import Transport
 from tests.conftest import contents
@@ -35,7 +35,7 @@ from tests.s3.scripted_store import ConcurrentRequests, Reply, Request, Script, 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
 
-LARGE = PART_SIZE + 1
+LARGE = PART_BYTES + 1
 Make = Callable[..., Transport]
 
 
@@ -67,7 +67,7 @@ def send(transport: Transport, transfer: FileTransfer) -> Outcome:
 
 @pytest.mark.parametrize(
     "size",
-    [0, 1, PART_SIZE, PART_SIZE + 1, 3 * PART_SIZE],
+    [0, 1, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES],
     ids=["empty", "one byte", "8 MiB", "just above 8 MiB", "three parts"],
 )
 def test_files_of_any_size_are_sent(
@@ -79,7 +79,7 @@ def test_files_of_any_size_are_sent(
     assert contents(bucket) == {"key": content}
     assert progress.bytes == size
     parts = bucket.Object("key").e_tag.strip('"').partition("-")[2]
-    assert parts == ("" if size <= PART_SIZE else str(-(-size // PART_SIZE)))
+    assert parts == ("" if size <= PART_BYTES else str(-(-size // PART_BYTES)))
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_a_file_in_parts_is_verified_by_the_etag_of_head_object(
     tmp_path: Path, script: Script, make: Make
 ) -> None:
     content = bytes(LARGE)
-    parts = b"".join(md5(part).digest() for part in (content[:PART_SIZE], content[PART_SIZE:]))
+    parts = b"".join(md5(part).digest() for part in (content[:PART_BYTES], content[PART_BYTES:]))
     answer = "<CompleteMultipartUploadResult><Key>key</Key></CompleteMultipartUploadResult>"
     script.answer("CompleteMultipartUpload", Reply(body=answer))
     etag = f'"{md5(parts).hexdigest()}-2"'
@@ -350,7 +350,7 @@ def test_no_upload_starts_or_stays_open_after_an_interrupt(
 
     script.rule("UploadPart", interrupt)
     script.rule("PutObject", interrupt)
-    large = many(tmp_path, 3, 2 * PART_SIZE)
+    large = many(tmp_path, 3, 2 * PART_BYTES)
     (tmp_path / "small").mkdir()
     small = many(tmp_path / "small", 50)
     with pytest.raises(KeyboardInterrupt):
@@ -452,7 +452,7 @@ def test_an_interrupt_during_verification_aborts_other_uploads(
 
     monkeypatch.setattr("nipype_datasink.s3.crt.transport.CrtTransport.verify", verify)
     script.rule("UploadPart", hang)
-    large = replace(transfer_of(tmp_path / "l", bytes(4 * PART_SIZE)), destination="s3://b/large")
+    large = replace(transfer_of(tmp_path / "l", bytes(4 * PART_BYTES)), destination="s3://b/large")
     with pytest.raises(WorkCancelled):
         make(script.url, concurrency=4).send([large, *many(tmp_path, 2)], CircuitBreaker())
     assert len(script.requests_of("AbortMultipartUpload")) == 1
@@ -462,7 +462,7 @@ def test_the_limit_of_concurrent_requests_is_kept(
     tmp_path: Path, script: Script, make: Make
 ) -> None:
     concurrent = ConcurrentRequests(script)
-    large = replace(transfer_of(tmp_path / "l", bytes(4 * PART_SIZE)), destination="s3://b/large")
+    large = replace(transfer_of(tmp_path / "l", bytes(4 * PART_BYTES)), destination="s3://b/large")
     make(script.url, concurrency=3).send([large, *many(tmp_path, 12)], CircuitBreaker())
     assert concurrent.maximum == 3
 

@@ -22,7 +22,7 @@ from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.choice import choose_transport
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.client import ClientOptions, open_bucket
-from nipype_datasink.s3.comparison import PART_SIZE, digests_from_response
+from nipype_datasink.s3.comparison import PART_BYTES, digests_from_response
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from nipype_datasink.s3.upload_response import UploadResponse
 from nipype_datasink.s3.verification import (
@@ -56,9 +56,9 @@ def sha256(content: bytes) -> str:
 
 def etag(content: bytes, kind: Callable[..., Any] = md5) -> str:
     """Return the ETag of an object that was sent as this library sends it."""
-    if len(content) <= PART_SIZE:
+    if len(content) <= PART_BYTES:
         return f'"{kind(content).hexdigest()}"'
-    parts = [content[at : at + PART_SIZE] for at in range(0, len(content), PART_SIZE)]
+    parts = [content[at : at + PART_BYTES] for at in range(0, len(content), PART_BYTES)]
     digests = b"".join(kind(part).digest() for part in parts)
     return f'"{kind(digests).hexdigest()}-{len(parts)}"'
 
@@ -141,7 +141,7 @@ def test_a_file_is_verified_only_if_every_digest_is_equal(
     assert has_same_bytes(digests_from_response(answer), abc) == is_equal
 
 
-LARGE = bytes(range(128)) * (PART_SIZE // 128) + b"x"
+LARGE = bytes(range(128)) * (PART_BYTES // 128) + b"x"
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def test_digests_of_parts_are_compared_with_the_file(
 
 
 def test_an_etag_of_parts_is_unknown_for_a_file_sent_whole(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(content := bytes(PART_SIZE))
+    (tmp_path / "file").write_bytes(content := bytes(PART_BYTES))
     answer = {"ETag": f'"{"0" * 32}-1"'}
     verdict = compare_response(
         answer, str(tmp_path / "file"), len(content), selector=DigestSelector()
@@ -225,7 +225,7 @@ def test_small_files_always_need_both_digests(abc: str) -> None:
 def test_a_response_from_s3_has_an_etag_and_no_body(
     fields: dict[str, str], headers: dict[str, str], status: int, is_from_s3: bool
 ) -> None:
-    assert UploadResponse.of_put_object(fields, headers, status).is_from_s3 is is_from_s3
+    assert UploadResponse.from_put_object(fields, headers, status).is_from_s3 is is_from_s3
 
 
 # Stores with faults.
@@ -261,11 +261,11 @@ PAGE = '<html lang="en">Sign in</html>'
 
 
 def opaque(_sent: bytes, kept: bytes) -> str:
-    return f'"opaque{(len(kept) > PART_SIZE and "-2") or ""}"'
+    return f'"opaque{(len(kept) > PART_BYTES and "-2") or ""}"'
 
 
 def not_md5(_sent: bytes, kept: bytes) -> str:
-    return f'"{"0" * 32}{(len(kept) > PART_SIZE and "-2") or ""}"'
+    return f'"{"0" * 32}{(len(kept) > PART_BYTES and "-2") or ""}"'
 
 
 def crc64_of_kept(_sent: bytes, kept: bytes) -> dict[str, str]:
@@ -289,7 +289,7 @@ def nothing(_: bytes) -> None:
 
 
 def all_but_the_end(content: bytes) -> bytes:
-    return content[: PART_SIZE if len(content) > PART_SIZE else -1]
+    return content[: PART_BYTES if len(content) > PART_BYTES else -1]
 
 
 VERIFIED, UNVERIFIED, FAILED = "verified", "sent, not verified", "failed"

@@ -1,4 +1,4 @@
 """Carry a plan out: write files to disk, whole or not at all, and record what became of each.
 
-Everything that writes, replaces or removes files on disk is here.
+Only this folder writes to local destinations, or removes anything from them.
 """

@@ -68,7 +68,7 @@ class Outcome:
 
         The frames of the error are cleared: their variables may hold the whole body of a request,
         which an outcome would keep in memory. An exception that a signal handler of the user has
-        raised is no outcome of a file, and is raised again.
+        raised is not the outcome of a file, and is raised again.
         """
         if raised := error_from_signal_handler(error):
             raise raised
@@ -198,7 +198,7 @@ def _log(location: Location, outcomes: Sequence[Outcome], seconds: float) -> Non
 
 
 def _describe_outcomes(location: Location, outcomes: Sequence[Outcome]) -> str:
-    lines = [f"not everything arrived at {escaped(location.label)}:"]
+    lines = [f"some files were not delivered to {escaped(location.label)}:"]
     for status in (Status.FAILED, Status.NOT_TRIED, Status.SENT, Status.UNCHANGED):
         matching = [outcome for outcome in outcomes if outcome.status is status]
         shown = matching[:_MAX_ARRIVED_SHOWN] if status.arrived else matching

@@ -203,7 +203,7 @@ class _FolderClearer:
             return {self._folder: error}
         try:
             if os.path.realpath(self._folder) != self._folder:
-                raise OSError(errno.ELOOP, "was replaced by a link, or is below one")
+                raise OSError(errno.ELOOP, "it, or a folder above it, was replaced by a link")
             self._walk()
         except OSError as error:
             self._record(self._folder, error)

@@ -15,7 +15,7 @@ from nipype import Workflow
 from nipype.pipeline.engine.nodes import NodeExecutionError
 
 from nipype_datasink.demo.series import real_series
-from nipype_datasink.demo.store import Store, StoredObject, own_store, users_store
+from nipype_datasink.demo.store import ObjectProperties, Store, own_store, users_store
 from nipype_datasink.demo.workflow import build_workflow
 from nipype_datasink.planning.location import S3Prefix
 
@@ -133,16 +133,16 @@ def _listed(store: Store) -> set[str]:
     return {each["Key"].removeprefix(prefix) for page in pages for each in page.get("Contents", ())}
 
 
-def _stored_objects(store: Store, names: Iterable[str]) -> dict[str, StoredObject]:
+def _stored_objects(store: Store, names: Iterable[str]) -> dict[str, ObjectProperties]:
     if missing := sorted(set(names) - _listed(store)):
         raise click.ClickException(f"not in {store.location}: {', '.join(missing)}")
     client = store.client()
     return {name: _stored_object(client, store.location, name) for name in names}
 
 
-def _stored_object(client: S3Client, location: S3Prefix, name: str) -> StoredObject:
+def _stored_object(client: S3Client, location: S3Prefix, name: str) -> ObjectProperties:
     answer = client.head_object(Bucket=location.bucket, Key=location.key(f"{location}/{name}"))
-    return StoredObject(
+    return ObjectProperties(
         size=answer["ContentLength"],
         etag=answer["ETag"],
         modified=answer["LastModified"],
@@ -162,7 +162,7 @@ def _compare(store: Store, files: Mapping[str, Path]) -> str:
     return f"{len(files)} files, equal to the bucket byte for byte{more}"
 
 
-def _tree(objects: Mapping[str, StoredObject]) -> list[str]:
+def _tree(objects: Mapping[str, ObjectProperties]) -> list[str]:
     """Return lines that draw the names as a tree of folders, with size and encryption."""
     rows = list(_branches([(name.split("/"), stored) for name, stored in objects.items()]))
     width = max(len(label) for label, _ in rows)
@@ -173,8 +173,8 @@ def _tree(objects: Mapping[str, StoredObject]) -> list[str]:
 
 
 def _branches(
-    objects: list[tuple[list[str], StoredObject]], indent: str = ""
-) -> Iterator[tuple[str, StoredObject | None]]:
+    objects: list[tuple[list[str], ObjectProperties]], indent: str = ""
+) -> Iterator[tuple[str, ObjectProperties | None]]:
     names = sorted({parts[0] for parts, _ in objects})
     for name in names:
         branch, below = ("└── ", "    ") if name == names[-1] else ("├── ", "│   ")

@@ -49,7 +49,7 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredObject:
+class ObjectProperties:
     """Properties of an object that S3 reports."""
 
     size: int

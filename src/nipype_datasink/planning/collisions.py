@@ -79,8 +79,8 @@ def describe_collision(
 ) -> str:
     """Return the message for two destinations that are one file on the file system."""
     return escaped(
-        f"{source} and {other_source} differ, but {destination} and {other_destination} are one "
-        f"file there: the file system ignores case or Unicode form. {_ADVICE}"
+        f"{source} and {other_source} differ, but the file system treats {destination} "
+        f"and {other_destination} as one file: it ignores case or Unicode form. {_ADVICE}"
     )
 
 

@@ -1,4 +1,4 @@
-"""The places that outputs go to: a directory on disk, or a prefix in an S3 bucket."""
+"""Define the places that outputs go to: a directory on disk, or a prefix in an S3 bucket."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from nipype_datasink.errors import DestinationError
 _ALWAYS_ALLOWED_BYTES = 143
 
 # A temporary file is in the directory of the destination, so its path needs room, too.
-TEMPORARY_BYTES = len("/.datasink-0123456789abcdef")
+TEMPORARY_NAME_BYTES = len("/.datasink-0123456789abcdef")
 
 
 class PathLimits:
@@ -39,7 +39,7 @@ class PathLimits:
         if len(encoded) <= _ALWAYS_ALLOWED_BYTES:
             return
         # The limit of a path includes the NUL at its end.
-        whole = max(len(encoded), len(os.path.dirname(encoded)) + TEMPORARY_BYTES) + 1
+        whole = max(len(encoded), len(os.path.dirname(encoded)) + TEMPORARY_NAME_BYTES) + 1
         limit = self._limit("/", "PC_PATH_MAX") or whole
         if whole > limit:
             raise DestinationError(

@@ -33,17 +33,17 @@ class Problem:
     field: str
     """Name of the input."""
 
-    what: str
+    value: str
     """The path or value, as shown to the user."""
 
-    why: str
-    """Reason, as the rest of a sentence that starts with `what`."""
+    reason: str
+    """Reason, as the rest of a sentence that starts with `value`."""
 
     missing: bool = False
     """Whether the path, or the file it links to, does not exist."""
 
     def __str__(self) -> str:
-        return escaped(f"{self.field}: {self.what} {self.why}")
+        return escaped(f"{self.field}: {self.value} {self.reason}")
 
 
 def flatten(fields: Mapping[str, object]) -> tuple[list[Source], list[Problem]]:

@@ -27,7 +27,7 @@ def make_valid_plan(
     """Decide where every file goes, or name everything that makes the plan invalid.
 
     Sources that do not exist do not make a plan invalid; they are listed in `Plan.missing`. Text
-    that is not a path, such as the identifier of a subject, is listed in `Plan.left_out`.
+    that is not a path, such as the identifier of a subject, is listed in `Plan.ignored`.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def make_valid_plan(
     """
     paths, problems = flatten(fields)
     scanned = [(source, scan(source)) for source in paths]
-    left_out = [_not_a_file(source) for source, tree in scanned if _is_identifier(source, tree)]
+    ignored = [_not_a_file(source) for source, tree in scanned if _is_identifier(source, tree)]
     sources = [item for item in scanned if not _is_identifier(*item)]
     problems += [problem for _, tree in sources for problem in tree.problems]
     if not all(problem.missing for problem in problems):
@@ -61,7 +61,7 @@ def make_valid_plan(
     _check_plan(plan, sources)
     missing = [_with_hint(problem, inputs) for problem in _explain_missing(problems, plan)]
     return replace(
-        plan, missing=tuple(dict.fromkeys(missing)), left_out=tuple(dict.fromkeys(left_out))
+        plan, missing=tuple(dict.fromkeys(missing)), ignored=tuple(dict.fromkeys(ignored))
     )
 
 
@@ -88,20 +88,22 @@ def _not_a_file(source: Source) -> Problem:
 def _source_error(problems: Sequence[Problem], inputs: Collection[str]) -> SourceError:
     """Return one error that names everything that cannot be sunk."""
     lines = [f"  {_with_hint(problem, inputs)}" for problem in dict.fromkeys(problems)]
-    return SourceError("\n".join(["nothing was written, because this cannot be sunk:", *lines]))
+    return SourceError(
+        "\n".join(["nothing was written, because these values cannot be delivered:", *lines])
+    )
 
 
 def _explain_missing(problems: Sequence[Problem], plan: Plan) -> list[Problem]:
     """Return the problems; of a source that this run itself delivers, say so."""
     delivered = {transfer.destination for transfer in plan.transfers}
-    why = "does not exist until this sink has delivered it; use two sinks, one after the other"
-    return [replace(item, why=why) if item.what in delivered else item for item in problems]
+    reason = "does not exist until this sink has delivered it; use two sinks, one after the other"
+    return [replace(item, reason=reason) if item.value in delivered else item for item in problems]
 
 
 def _with_hint(problem: Problem, inputs: Collection[str]) -> Problem:
     likely = likely_input(problem.field, inputs)
     return (
-        replace(problem, why=f"{problem.why}; is the input {likely!r} meant?")
+        replace(problem, reason=f"{problem.reason}; is the input {likely!r} meant?")
         if likely
         else problem
     )

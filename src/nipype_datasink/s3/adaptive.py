@@ -14,13 +14,13 @@ from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
-from nipype_datasink.s3.comparison import PART_SIZE
+from nipype_datasink.s3.comparison import PART_BYTES
 from nipype_datasink.s3.dialect import Dialect, dialect_after, dialect_of, remember_dialect
 from nipype_datasink.s3.transport import Transport, UploadCancelled
 
 _logger = logging.getLogger("nipype.interface")
 
-_CLOCK_SECONDS = 2  # times in responses are whole seconds
+_CLOCK_RESOLUTION_SECONDS = 2  # times in responses are whole seconds
 
 
 class AdaptiveTransport:
@@ -133,7 +133,7 @@ def _abort_uploads(bucket: BucketClient, outcomes: Iterable[Outcome], start: flo
     """
     for outcome in outcomes:
         transfer = outcome.transfer
-        if outcome.status is Status.NOT_TRIED or transfer.size <= PART_SIZE:
+        if outcome.status is Status.NOT_TRIED or transfer.size <= PART_BYTES:
             continue
         try:
             for upload_id in list(_upload_ids(bucket, transfer.key, start)):
@@ -159,7 +159,9 @@ def _upload_ids(bucket: BucketClient, key: str, start: float) -> Iterator[str]:
     now = datetime.now(timezone.utc)
     date = response["ResponseMetadata"]["HTTPHeaders"].get("date")
     store_now = parsedate_to_datetime(date).replace(tzinfo=timezone.utc) if date else now
-    since = datetime.fromtimestamp(start - _CLOCK_SECONDS, timezone.utc) + (store_now - now)
+    since = datetime.fromtimestamp(start - _CLOCK_RESOLUTION_SECONDS, timezone.utc) + (
+        store_now - now
+    )
     for upload in response.get("Uploads", []):
         if upload["Key"] == key and upload["Initiated"] >= since:
             yield upload["UploadId"]

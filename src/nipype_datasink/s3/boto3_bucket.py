@@ -41,10 +41,10 @@ def is_signed(resource: Bucket | S3ServiceResource) -> bool:
 def credential_source(bucket: Any) -> str:
     """Return where boto3 found the credentials of a bucket's client; the text holds no secret."""
     if not is_boto3_resource(bucket):
-        return f"those of a {type(bucket).__name__}"
+        return f"of a {type(bucket).__name__} object"
     credentials = _credentials_of(bucket)
     if credentials is None:
-        return "none found in the environment, in AWS's files or for a role"
+        return "not found in the environment, AWS's files or a role"
     return _PLACES.get(credentials.method, f"boto3's method {credentials.method!r}")
 
 

@@ -19,7 +19,7 @@ from nipype_datasink.s3 import has_crt
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.client import session_of
-from nipype_datasink.s3.comparison import PART_SIZE
+from nipype_datasink.s3.comparison import PART_BYTES
 from nipype_datasink.s3.concurrency import CLASSIC_REQUESTS, MAX_CLASSIC_PARTS, ConcurrencyEstimator
 from nipype_datasink.s3.content_md5 import DigestingClient
 from nipype_datasink.s3.content_type import content_type_of
@@ -65,8 +65,8 @@ class ClassicTransport:
 
     def send(self, transfers: Sequence[FileTransfer], breaker: CircuitBreaker) -> list[Outcome]:
         """Send files; return the outcome of each, in the order of `transfers`."""
-        small = [transfer for transfer in transfers if transfer.size <= PART_SIZE]
-        large = [transfer for transfer in transfers if transfer.size > PART_SIZE]
+        small = [transfer for transfer in transfers if transfer.size <= PART_BYTES]
+        large = [transfer for transfer in transfers if transfer.size > PART_BYTES]
         sent = parallel_map(
             lambda item: self._send_small(item, breaker),
             small,
@@ -98,8 +98,8 @@ class ClassicTransport:
     ) -> dict[FileTransfer, Outcome]:
         requests = self._estimator.limit or min(MAX_CLASSIC_PARTS, self._estimator.affordable)
         config = TransferConfig(
-            multipart_threshold=PART_SIZE,
-            multipart_chunksize=PART_SIZE,
+            multipart_threshold=PART_BYTES,
+            multipart_chunksize=PART_BYTES,
             max_concurrency=requests,
         )
         # After an interrupt, the manager's exit cancels the uploads and aborts their parts.
@@ -163,7 +163,7 @@ class ClassicTransport:
         try:
             check_unchanged(transfer.source, before)
             fields = responses.get(transfer.key, {})
-            response = UploadResponse.of_complete_multipart_upload(fields)
+            response = UploadResponse.from_complete_multipart_upload(fields)
             verified = self._verifier.verify(transfer, before[0], response)
         except Exception as error:  # noqa: BLE001
             return Outcome.failure(transfer, error)
@@ -202,7 +202,7 @@ def _fastest_checksum(bucket: BucketClient) -> dict[str, str]:
 def _upload_response(response: Mapping[str, Any]) -> UploadResponse:
     metadata = response.get("ResponseMetadata", {})
     headers, status = metadata.get("HTTPHeaders", {}), metadata.get("HTTPStatusCode", 200)
-    return UploadResponse.of_put_object(response, headers, status)
+    return UploadResponse.from_put_object(response, headers, status)
 
 
 class _RecordingClient:

@@ -21,7 +21,7 @@ from nipype_datasink.errors import S3Error
 from nipype_datasink.planning.addresses import check_no_password, remove_passwords
 from nipype_datasink.s3.boto3_bucket import is_signed
 from nipype_datasink.s3.concurrency import CLASSIC_REQUESTS
-from nipype_datasink.s3.credentials import Keys
+from nipype_datasink.s3.credentials import AccessKey
 from nipype_datasink.s3.deletion import send_content_md5
 from nipype_datasink.s3.mocking import is_mocked
 from nipype_datasink.s3.session import start_session
@@ -37,7 +37,7 @@ _logger = logging.getLogger("nipype.interface")
 class ClientOptions:
     """Options of a client, besides the environment and AWS's own configuration files."""
 
-    keys: Keys | None = None
+    access_key: AccessKey | None = None
     """Access key; with None boto3 looks for one: environment, profile, SSO, container, instance."""
 
     profile: str | None = None
@@ -129,9 +129,9 @@ def _fingerprint(options: ClientOptions) -> str:
         os.environ.get("AWS_CONFIG_FILE", "~/.aws/config"),
         os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
     ]
-    keys = options.keys
-    # `repr` of the keys leaves the secrets out.
-    secrets = (keys.secret_access_key, keys.session_token) if keys else ()
+    access_key = options.access_key
+    # `repr` of the access key leaves the secrets out.
+    secrets = (access_key.secret_access_key, access_key.session_token) if access_key else ()
     versions = [_file_version(path) for path in files]
     # A client that was made before `mock_aws` began is not mocked, and the other way round.
     parts = (options, secrets, environment, versions, is_mocked())
@@ -148,11 +148,11 @@ def _file_version(path: str) -> tuple[int, int] | None:
 
 
 def _make_resource(options: ClientOptions) -> S3ServiceResource:
-    keys = options.keys
+    access_key = options.access_key
     session = start_session(
-        aws_access_key_id=keys.access_key_id if keys else None,
-        aws_secret_access_key=keys.secret_access_key if keys else None,
-        aws_session_token=keys.session_token if keys else None,
+        aws_access_key_id=access_key.access_key_id if access_key else None,
+        aws_secret_access_key=access_key.secret_access_key if access_key else None,
+        aws_session_token=access_key.session_token if access_key else None,
         region_name=options.region,
         profile_name=options.profile,
     )

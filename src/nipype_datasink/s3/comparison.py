@@ -14,14 +14,14 @@ from typing import Protocol
 from nipype_datasink.parallel import raise_if_cancelled
 from nipype_datasink.s3 import has_crt
 
-PART_SIZE = 8 << 20  # bytes; larger files are sent in parts of this size
+PART_BYTES = 8 << 20  # bytes; larger files are sent in parts of this size
 MAX_PARTS = 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 
 _BLOCK_BYTES = 1 << 18  # small enough for a processor's cache
 _BASE64 = r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)"
-_PARTS = r"(?:-(?P<parts>[1-9][0-9]{0,8}))?"
-_CHECKSUM = re.compile(rf"(?P<digest>{_BASE64}){_PARTS}")
-_ETAG = re.compile(rf"(?P<digest>[0-9a-f]{{32}}){_PARTS}")
+_PART_COUNT = r"(?:-(?P<parts>[1-9][0-9]{0,8}))?"
+_CHECKSUM = re.compile(rf"(?P<digest>{_BASE64}){_PART_COUNT}")
+_ETAG = re.compile(rf"(?P<digest>[0-9a-f]{{32}}){_PART_COUNT}")
 
 
 _Data = bytes | memoryview
@@ -112,7 +112,7 @@ class ExpectedDigest:
 
 
 def digest_from_etag(etag: str, encryption: object = None) -> ExpectedDigest | None:
-    """Return the MD5 that an ETag states; None where the ETag is no MD5.
+    """Return the MD5 that an ETag states; None if the ETag is not an MD5.
 
     Parameters
     ----------
@@ -162,13 +162,13 @@ def _digest_from_checksum(response: Mapping[str, object], name: str) -> Expected
 
 def part_size_for(size: int) -> int:
     """Return the size in bytes of the parts in which a file of `size` bytes is sent."""
-    part_size = PART_SIZE
+    part_size = PART_BYTES
     while -(-size // part_size) > MAX_PARTS:
         part_size *= 2
     return part_size
 
 
-def part_size_of(size: int, part_count: int) -> int | None:
+def known_part_size(size: int, part_count: int) -> int | None:
     """Return the size in bytes of an object's parts, if this library may have sent them.
 
     Parameters

@@ -14,7 +14,7 @@ from typing import Any
 from nipype_datasink.errors import CredentialsError
 from nipype_datasink.planning.addresses import expand_home
 
-_MAX_FILE_BYTES = 1 << 20  # more is no credentials file; it is not read into memory
+_MAX_FILE_BYTES = 1 << 20  # a larger file is something else, and is not read into memory
 
 _ID_NAMES = ("accesskeyid", "accesskey")
 _SECRET_NAMES = ("secretaccesskey", "secretkey")
@@ -39,7 +39,7 @@ _HINT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class AccessKey:
     """An AWS access key; ``repr`` shows only its public part."""
 
     access_key_id: str
@@ -52,7 +52,7 @@ class Keys:
     """Token of temporary credentials."""
 
 
-def read_credentials(path: str) -> Keys:
+def read_credentials(path: str) -> AccessKey:
     """Read the access key from the file at `path`.
 
     Raises
@@ -77,7 +77,7 @@ def read_credentials(path: str) -> Keys:
         raise CredentialsError(f"creds_path {path!r} cannot be used: {error}") from None
 
 
-def parse_credentials(content: bytes) -> Keys:
+def parse_credentials(content: bytes) -> AccessKey:
     r"""Find the access key in the content of a credentials file.
 
     Parameters
@@ -92,7 +92,7 @@ def parse_credentials(content: bytes) -> Keys:
     Raises
     ------
     CredentialsError
-        If no access key can be found. The message quotes no part of the content but alias names.
+        If no access key can be found. The message quotes only alias names.
 
     Notes
     -----
@@ -102,7 +102,7 @@ def parse_credentials(content: bytes) -> Keys:
     Examples
     --------
     >>> parse_credentials(b"AWSAccessKeyID=AKIDEXAMPLE\nAWSSecretKey=abc=")
-    Keys(access_key_id='AKIDEXAMPLE')
+    AccessKey(access_key_id='AKIDEXAMPLE')
     """
     text = _decode(content)
     if text.lstrip().startswith("{"):
@@ -144,7 +144,7 @@ def _split_line(line: str, delimiter: str) -> list[str]:
     return [cell.strip() for cell in next(rows)]
 
 
-def _from_table(columns: Sequence[str], rows: Sequence[str], delimiter: str) -> Keys:
+def _from_table(columns: Sequence[str], rows: Sequence[str], delimiter: str) -> AccessKey:
     names = [_normalize_name(column) for column in columns]
     if not rows:
         raise CredentialsError("it has a header but no row below it")
@@ -174,7 +174,7 @@ def _rejoin_split_cell(cells: list[str], names: list[str], delimiter: str) -> li
     return (looks_right or candidates or [cells])[0]
 
 
-def _from_settings(lines: Sequence[str]) -> Keys:
+def _from_settings(lines: Sequence[str]) -> AccessKey:
     sections: dict[str, dict[str, str]] = {}
     section = ""
     for line in lines:
@@ -191,7 +191,7 @@ def _from_settings(lines: Sequence[str]) -> Keys:
     return _make_keys(sections.get("default") or next(iter(sections.values()), {}))
 
 
-def _from_json(text: str) -> Keys:
+def _from_json(text: str) -> AccessKey:
     try:
         found = dict(_find_keys("", json.loads(text)))
     except (ValueError, RecursionError):
@@ -207,7 +207,7 @@ def _from_json(text: str) -> Keys:
     return next(iter(found.values()), None) or _make_keys({})
 
 
-def _find_keys(name: str, value: Any) -> Iterator[tuple[str, Keys]]:
+def _find_keys(name: str, value: Any) -> Iterator[tuple[str, AccessKey]]:
     """Yield every access key in a JSON value, with the name of the object that holds it."""
     if not isinstance(value, dict):
         return
@@ -219,17 +219,17 @@ def _find_keys(name: str, value: Any) -> Iterator[tuple[str, Keys]]:
         yield from _find_keys(key, item)
 
 
-def _is_default_of_mc(name: str, keys: Keys) -> bool:
+def _is_default_of_mc(name: str, keys: AccessKey) -> bool:
     return name == _PUBLIC_ALIAS or keys.access_key_id.startswith(_PLACEHOLDER)
 
 
-def _make_keys(values: Mapping[str, str]) -> Keys:
+def _make_keys(values: Mapping[str, str]) -> AccessKey:
     access_key_id = _first(values, _ID_NAMES)
     secret, token = _first(values, _SECRET_NAMES), _first(values, _TOKEN_NAMES)
     if not access_key_id or not secret:
         missing = "secret access key" if access_key_id else "access key ID"
         raise CredentialsError(f"it has no {missing}; {_HINT}")
-    return Keys(access_key_id, secret, token)
+    return AccessKey(access_key_id, secret, token)
 
 
 def _first(values: Mapping[str, str], names: Sequence[str]) -> str | None:

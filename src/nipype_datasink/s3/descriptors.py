@@ -67,7 +67,7 @@ def _limit() -> int:
 
 
 def _forget_reservations() -> None:
-    """In a forked child, forget the reservations of the parent, whose threads are not here."""
+    """Forget the parent's reservations in a forked child, which has none of its threads."""
     global _lock, _reserved
     _lock, _reserved = threading.Lock(), 0
 

@@ -1,4 +1,4 @@
-"""What S3's errors mean: the cause in words, and whether other files can still be delivered."""
+"""Explain S3's errors: the cause in words, and whether other files can still be delivered."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from nipype_datasink.planning.location import MAX_KEY_BYTES
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
-# Pages in a row without a new key, after which a listing is given up as endless. Stores may answer
+# Pages in a row without a new key, after which a listing is treated as endless. Stores may answer
 # with some empty pages while they skip deleted objects, so one is not enough. This is a guess.
 _MAX_PAGES_WITHOUT_NEW_KEYS = 100
 

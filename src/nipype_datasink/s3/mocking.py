@@ -1,4 +1,4 @@
-"""moto's ``mock_aws``, which replaces S3 with an in-memory store in one process only."""
+"""Detect moto's ``mock_aws``, which replaces S3 with an in-memory store in one process only."""
 
 from __future__ import annotations
 

@@ -39,9 +39,9 @@ def redact(error: BaseException | None, secrets: Iterable[str | None] = ()) -> N
     seen: list[BaseException] = []  # causes may form a cycle
     while error and error not in seen:
         seen.append(error)
-        answer = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
-        for name in [name for name in answer if name.startswith(_SECRET_ELEMENTS)]:
-            del answer[name]  # type: ignore[misc]
+        details = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
+        for name in [name for name in details if name.startswith(_SECRET_ELEMENTS)]:
+            del details[name]  # type: ignore[misc]
         if patterns:
             state = {name: _redacted(value, patterns) for name, value in vars(error).items()}
             vars(error).update(state)

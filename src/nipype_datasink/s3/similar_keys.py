@@ -45,7 +45,7 @@ def _collision(others: Sequence[FileTransfer]) -> S3Error:
     names = ", ".join(other.destination for other in others)
     return S3Error(
         escaped(
-            f"the store keeps it and {names} as one object, which now holds the bytes of another "
+            f"the store treats it and {names} as one object, which now holds the bytes of another "
             "file; give it another destination, by the name of the input, by parameterization or "
             "by a substitution"
         )

@@ -1,4 +1,4 @@
-"""What every way of sending files to a bucket has in common."""
+"""Define what all transports share. A transport is a way of sending files to a bucket."""
 
 from __future__ import annotations
 

@@ -14,11 +14,11 @@ from nipype_datasink.s3 import has_crt
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.comparison import (
-    PART_SIZE,
+    PART_BYTES,
     ExpectedDigest,
     digest_from_etag,
     digests_from_response,
-    part_size_of,
+    known_part_size,
 )
 from nipype_datasink.s3.concurrency import CLASSIC_REQUESTS, ConcurrencyEstimator
 from nipype_datasink.s3.errors import concerns_bucket
@@ -98,7 +98,7 @@ def _is_unchanged(
     HeadObject comes first: it may state a CRC64NVME, which is much faster to compute than an MD5.
     """
     listed = digest_from_etag(stored.etag)
-    head_first = bool(bucket.encryption) or (transfer.size > PART_SIZE and has_crt())
+    head_first = bool(bucket.encryption) or (transfer.size > PART_BYTES and has_crt())
     try:
         if listed and not head_first and _has_digests(bucket, transfer, [listed]):
             return True
@@ -127,7 +127,7 @@ def _has_digests(
     part_counts = [digest.part_count for digest in digests if digest.part_count]
     if not part_counts:
         return has_same_bytes(digests, transfer.source)
-    own_size = part_size_of(transfer.size, min(part_counts))
+    own_size = known_part_size(transfer.size, min(part_counts))
     if own_size and has_same_bytes(digests, transfer.source, own_size):
         return True
     # Another program may have sent parts of another size.

@@ -22,7 +22,7 @@ class UploadResponse:
     """
 
     @classmethod
-    def of_put_object(
+    def from_put_object(
         cls, fields: Mapping[str, object], headers: Mapping[str, str], status: int
     ) -> UploadResponse:
         """Return the response to PutObject.
@@ -43,6 +43,6 @@ class UploadResponse:
         return cls(fields=fields, is_from_s3=is_from_s3)
 
     @classmethod
-    def of_complete_multipart_upload(cls, fields: Mapping[str, object]) -> UploadResponse:
+    def from_complete_multipart_upload(cls, fields: Mapping[str, object]) -> UploadResponse:
         """Return the response to CompleteMultipartUpload."""
         return cls(fields=fields, is_from_s3=bool(fields.get("ETag")))

@@ -21,12 +21,12 @@ from nipype_datasink.errors import S3Error
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.comparison import (
-    PART_SIZE,
+    PART_BYTES,
     ExpectedDigest,
     compare_digests,
     digests_from_response,
+    known_part_size,
     part_size_for,
-    part_size_of,
 )
 from nipype_datasink.s3.errors import DENIED, code_of
 from nipype_datasink.s3.readback import equals_file
@@ -64,7 +64,7 @@ class DigestSelector:
     def select(self, digests: Sequence[ExpectedDigest], size: int) -> list[ExpectedDigest]:
         """Return those of `digests` that a file of `size` bytes must have."""
         checksums = [digest for digest in digests if digest.name != "ETag"]
-        is_large = size > PART_SIZE
+        is_large = size > PART_BYTES
         if self._checksum_is_enough and is_large and any(map(_covers_all_bytes, checksums)):
             return checksums
         return list(digests)
@@ -133,7 +133,7 @@ def _is_usable(digest: ExpectedDigest, size: int) -> bool:
     also give an object that was sent in one request an ETag of parts.
     """
     count = digest.part_count
-    return count is None or (size > PART_SIZE and bool(part_size_of(size, count)))
+    return count is None or (size > PART_BYTES and bool(known_part_size(size, count)))
 
 
 class UploadVerifier:
@@ -173,7 +173,7 @@ class UploadVerifier:
         S3Error
             If the store does not hold the file, or the response is not from S3.
         """
-        if size <= PART_SIZE and response.is_from_s3:
+        if size <= PART_BYTES and response.is_from_s3:
             return self._check_digests(transfer, size, response.fields, is_from_s3=True)
         # The response to CompleteMultipartUpload has no size and, on many stores, no checksum.
         head = self._head(transfer)

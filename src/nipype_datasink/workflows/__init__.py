@@ -1,4 +1,4 @@
-"""Act on whole workflows and on the scripts that build them.
+"""Run the scripts that build workflows.
 
-The modules here see every sink of a workflow at once; all others see one.
+The modules here act on a whole script or workflow; all others act on one sink.
 """

@@ -23,7 +23,7 @@ from botocore.credentials import RefreshableCredentials
 from botocore.httpsession import where
 from s3transfer.crt import BotocoreCRTCredentialsWrapper
 
-from nipype_datasink.s3.comparison import PART_SIZE
+from nipype_datasink.s3.comparison import PART_BYTES
 from nipype_datasink.s3.crt.request import RequestTemplate
 
 if TYPE_CHECKING:
@@ -158,8 +158,8 @@ def _make_client(
         signing_config=signing,
         tls_mode=S3RequestTlsMode.ENABLED if is_https else S3RequestTlsMode.DISABLED,
         tls_connection_options=_certificates(session) if is_https else None,
-        part_size=PART_SIZE,
-        multipart_upload_threshold=PART_SIZE,
+        part_size=PART_BYTES,
+        multipart_upload_threshold=PART_BYTES,
         throughput_target_gbps=_TARGET_GIGABITS_PER_SECOND,
         memory_limit=_MEMORY_BYTES,
         max_active_connections_override=concurrency,

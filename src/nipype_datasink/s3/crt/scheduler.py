@@ -22,7 +22,7 @@ from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.parallel import WorkCancelled
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
-from nipype_datasink.s3.comparison import PART_SIZE
+from nipype_datasink.s3.comparison import PART_BYTES
 from nipype_datasink.s3.crt.errors import is_cancellation
 from nipype_datasink.s3.crt.throttling import Throttle
 from nipype_datasink.s3.crt.upload import Upload, Uploader
@@ -51,13 +51,13 @@ class Limits:
 
     def load_of(self, transfer: FileTransfer) -> tuple[int, int]:
         """Return how many requests and bytes of a file are under way at a time."""
-        if transfer.size <= PART_SIZE:
+        if transfer.size <= PART_BYTES:
             return 1, transfer.size
-        return self.parts_of_one_file, self.parts_of_one_file * PART_SIZE
+        return self.parts_of_one_file, self.parts_of_one_file * PART_BYTES
 
     def allow(self, requests: int, size: int) -> bool:
         """Return whether so many requests and bytes may be under way."""
-        return requests <= self.requests and size <= self.parts * PART_SIZE
+        return requests <= self.requests and size <= self.parts * PART_BYTES
 
 
 class Scheduler:
@@ -204,7 +204,7 @@ class Scheduler:
             self._fail(transfer, self._translate(upload.error))
 
     def _verified(self, upload: Upload) -> Outcome | Future[Outcome]:
-        if upload.transfer.size <= PART_SIZE:
+        if upload.transfer.size <= PART_BYTES:
             return self._verify(upload)
         return self._pool.submit(self._verify, upload)
 
@@ -213,7 +213,7 @@ class Scheduler:
         self._breaker.record_failure(error)
         if self._breaker.is_open:
             for other in self._under_way.values():
-                if other.transfer.size > PART_SIZE:  # small files end soon anyway
+                if other.transfer.size > PART_BYTES:  # small files end soon anyway
                     other.cancel()
 
 

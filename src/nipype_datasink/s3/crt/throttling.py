@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
-_DEFAULT_ATTEMPTS = 5  # boto3's own default
+_DEFAULT_ATTEMPTS = 5  # as boto3's mode "legacy"; its mode "standard" gives up after three
 _MAX_PAUSE_SECONDS = 20.0
 
 

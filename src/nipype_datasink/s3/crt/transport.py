@@ -11,7 +11,7 @@ from nipype_datasink.parallel import Pool, parallel_map, raise_if_cancelled
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
-from nipype_datasink.s3.comparison import PART_SIZE
+from nipype_datasink.s3.comparison import PART_BYTES
 from nipype_datasink.s3.concurrency import CRT_PARTS, CRT_REQUESTS, ConcurrencyEstimator
 from nipype_datasink.s3.crt.errors import translate_error
 from nipype_datasink.s3.crt.request import RequestTemplate
@@ -96,6 +96,6 @@ class CrtTransport:
             verified = self._verifier.verify(transfer, size, upload.response)
         except Exception as error:  # noqa: BLE001 - no error of one file may end the others
             return Outcome.failure(transfer, error)
-        if size <= PART_SIZE:  # the runtime reports the progress of larger files
+        if size <= PART_BYTES:  # the runtime reports the progress of larger files
             self._progress(size)
         return Outcome(transfer=transfer, status=Status.SENT, verified=verified)

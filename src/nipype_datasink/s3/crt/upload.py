@@ -18,7 +18,7 @@ from awscrt.s3 import (
 from nipype_datasink.delivery.progress import Progress
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
-from nipype_datasink.s3.comparison import CHECKSUMS, PART_SIZE, part_size_for
+from nipype_datasink.s3.comparison import CHECKSUMS, PART_BYTES, part_size_for
 from nipype_datasink.s3.content_type import content_type_of
 from nipype_datasink.s3.crt.request import RequestTemplate
 from nipype_datasink.s3.dialect import Dialect, dialect_of
@@ -77,9 +77,9 @@ class Upload:
     def response(self) -> UploadResponse:
         """Response to PutObject, or of a file in parts to CompleteMultipartUpload."""
         fields = {_FIELDS[name]: self.headers[name] for name in _FIELDS if name in self.headers}
-        if self.version[0] > PART_SIZE:  # the runtime puts the ETag of the body into the headers
-            return UploadResponse.of_complete_multipart_upload(fields)
-        return UploadResponse.of_put_object(fields, self.headers, self.status)
+        if self.version[0] > PART_BYTES:  # the runtime puts the ETag of the body into the headers
+            return UploadResponse.from_complete_multipart_upload(fields)
+        return UploadResponse.from_put_object(fields, self.headers, self.status)
 
     def cancel(self) -> None:
         """Cancel this upload; `done` will be called as usual.
@@ -88,7 +88,7 @@ class Upload:
         upload's id and never aborts it: S3 would keep, and charge for, an open upload. Therefore
         this waits a moment until the first part has been sent or the upload has ended.
         """
-        if self.transfer.size > PART_SIZE:
+        if self.transfer.size > PART_BYTES:
             self._opened.wait(max(0.0, self._started + _MAX_OPENING_SECONDS - monotonic()))
         self.request.cancel()
 
@@ -170,7 +170,7 @@ class Uploader:
         """
         upload = Upload(transfer, done, self._progress)
         size = upload.version[0]
-        is_large = size > PART_SIZE
+        is_large = size > PART_BYTES
         upload.request = self._client.make_request(
             type=S3RequestType.PUT_OBJECT,
             request=self._http_request(upload, is_large=is_large),
