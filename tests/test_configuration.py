@@ -11,7 +11,7 @@ import pytest
 from nipype import MapNode, Node, Workflow, config
 
 from nipype_datasink import DataSink, MissingSourceError, SettingsError
-from nipype_datasink.configuration import calling_node
+from nipype_datasink.configuration import S3_INPUTS, calling_node
 from nipype_datasink.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def sink(**inputs: Any) -> DataSink:
 
 
 def setting_of(sink: DataSink, name: str) -> object:
-    return getattr(Settings.from_inputs(sink.inputs, for_s3=True), name)
+    return getattr(Settings.from_inputs(sink.inputs, ["sink_missing", *S3_INPUTS]), name)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +109,18 @@ def test_options_for_s3_are_not_checked_on_disk(workdir: Path) -> None:
     assert sink().run().outputs.out_file == []
     with pytest.raises(SettingsError, match="datasink_s3_max_concurrency"):
         DataSink(base_directory="s3://bucket", x=__file__).run()
+
+
+def test_options_that_are_not_used_are_not_checked(workdir: Path) -> None:
+    class Local(DataSink):
+        def _check_s3_base_dir(self) -> tuple[bool, str]:
+            return False, "<N/A>"
+
+    config.set(SECTION, "datasink_s3_max_concurrency", "many")
+    Local(base_directory="s3://mybucket/p").plan()
+    config.set(SECTION, "datasink_s3_max_concurrency", "3")
+    config.set(SECTION, "datasink_missing", "perhaps")
+    assert sink()._fetch_bucket("mybucket").name == "mybucket"
 
 
 def test_methods_called_without_a_run_read_the_options_for_s3(

@@ -12,7 +12,7 @@ from nipype_datasink import FileTransfer, Outcome, Status, errors
 from nipype_datasink.errors import DataSinkError, DeliveryError, S3Error
 from nipype_datasink.s3.errors import S3ClientError
 
-CLASSES = [getattr(errors, name) for name in errors.__all__]
+CLASSES = [each for each in vars(errors).values() if isinstance(each, type)]
 
 
 @pytest.mark.parametrize(

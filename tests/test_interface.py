@@ -549,6 +549,33 @@ def test_overridden_check_s3_base_dir_may_choose_the_disk(workdir: Path) -> None
     assert (workdir / "s3:/mybucket/p/x/a").read_text() == "x"
 
 
+def test_overridden_check_s3_base_dir_may_set_inputs(
+    workdir: Path, bucket: Bucket, endpoint: str
+) -> None:
+    class Encrypting(DataSink):
+        def _check_s3_base_dir(self) -> tuple[bool, str]:
+            self.inputs.encrypt_bucket_keys = True
+            self.inputs.container = "sub001"
+            return super()._check_s3_base_dir()
+
+    sink = Encrypting(base_directory="s3://mybucket/p", s3_endpoint_url=endpoint)
+    sink.inputs.x = file(workdir / "a")
+    sink.run()
+    assert bucket.Object("p/sub001/x/a").server_side_encryption == "AES256"
+
+
+def test_overridden_get_dst_may_set_inputs(workdir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Lenient(DataSink):
+        def _get_dst(self, src: str) -> str:
+            self.inputs.sink_missing = "skip"
+            return super()._get_dst(src)
+
+    sink = Lenient(base_directory="out")
+    sink.inputs.x = [file(workdir / "a"), str(workdir / "missing")]
+    assert sink.run().outputs.out_file == [str(workdir / "out/x/a")]
+    assert "1 source is missing" in caplog.text
+
+
 @pytest.mark.parametrize("kind", [DataSink, lambda: Node(DataSink(), name="sink")])
 def test_secret_in_upload_args_is_rejected(kind: Callable[[], Any]) -> None:
     sink = kind()

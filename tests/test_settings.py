@@ -28,7 +28,7 @@ def file(path: Path, content: str = "x") -> str:
 
 
 def test_inputs_that_are_not_set_have_plain_defaults() -> None:
-    settings = Settings.from_inputs(DataSink().inputs)
+    settings = Settings.from_inputs(DataSink().inputs, [])
     assert settings == Settings(local_hardlink=settings.local_hardlink)
     assert all(isdefined(getattr(settings, each.name)) for each in fields(settings))
 

@@ -145,7 +145,7 @@ def configure(name: str, value: str) -> None:
     config.set(SECTION, option_name(name), value)
 
 
-def warn_of_unknown_options(inputs: Any) -> None:
+def check_options(inputs: Any) -> None:
     """Log a warning for each option that starts with ``datasink_`` but does not exist."""
     known = [option_name(name) for name in _INPUTS]
     for option in {**config._sections.get(SECTION, {}), **_node_options(inputs)}:

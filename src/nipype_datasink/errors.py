@@ -11,19 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nipype_datasink.delivery.execution import Outcome
 
-__all__ = [
-    "CollisionError",
-    "CredentialsError",
-    "DataSinkError",
-    "DeliveryError",
-    "DestinationError",
-    "LateCollisionError",
-    "MissingSourceError",
-    "S3Error",
-    "SettingsError",
-    "SourceError",
-]
-
 
 class DataSinkError(Exception):
     """Outputs could not be delivered. Base class of all other errors."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from nipype import logging
 from nipype.interfaces import io as upstream
 
 from nipype_datasink.attributes import add_input_attributes
-from nipype_datasink.configuration import calling_node, explicit_value, warn_of_unknown_options
+from nipype_datasink.configuration import S3_INPUTS, calling_node, check_options, explicit_value
 from nipype_datasink.delivery.execution import deliver, describe_missing
 from nipype_datasink.delivery.local import LocalTarget
 from nipype_datasink.errors import S3Error, SettingsError
@@ -33,7 +32,7 @@ from nipype_datasink.s3.mocking import warn_if_mocked_in_worker
 from nipype_datasink.s3.pickling import enable_pickling
 from nipype_datasink.s3.resolution import resolve_bucket
 from nipype_datasink.settings import Settings, in_bucket, substitutions_of, warn_about_directories
-from nipype_datasink.worker import describe_process, secret_variables
+from nipype_datasink.worker import secret_variables
 
 if TYPE_CHECKING:
     from nipype_datasink.s3.credentials import AccessKey
@@ -113,40 +112,47 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         DestinationError
             If a destination cannot hold its file or directory.
         """
-        return self._make_plan(self._rules(Settings.from_inputs(self.inputs), self._substitute))
+        return self._make_plan(self._substitute)[0]
 
-    def _rules(self, settings: Settings, substitute: Callable[[str], str]) -> Rules:
-        warn_of_unknown_options(self.inputs)
-        directory = settings.base_directory or "."
+    def _read_settings(self) -> tuple[Settings, Location]:
+        """Return the settings and the parsed base directory, as the inputs are now."""
+        directory = explicit_value(self.inputs, "base_directory") or "."
         base = parse_location(directory)
+        # First, because an override may set inputs, as nipype's own method does.
         if isinstance(base, S3Prefix) and not self._check_s3_base_dir()[0]:
-            base = LocalDirectory(os.path.abspath(directory))  # an override says: not in S3
+            base = LocalDirectory(os.path.abspath(directory))
+        # A wrong value in a shared configuration must not stop sinks that do not use it.
+        options = ["sink_missing", *(S3_INPUTS if isinstance(base, S3Prefix) else ())]
+        return Settings.from_inputs(self.inputs, options), base
+
+    def _make_plan(self, substitute: Callable[[str], str]) -> tuple[Plan, Sequence[Location]]:
+        check_options(self.inputs)
+        settings, base = self._read_settings()
         locations = settings.locations(base)
         settings.check(locations)
-        return Rules(
+        rules = Rules(
             locations=locations,
             relative=self._get_dst,
             substitute=substitute,
             remove_dest_dir=settings.remove_dest_dir,
         )
-
-    def _make_plan(self, rules: Rules) -> Plan:
-        return make_valid_plan(fields_of(self.inputs), rules, inputs=known_inputs(self.inputs))
+        names = known_inputs(self.inputs)
+        return make_valid_plan(fields_of(self.inputs), rules, inputs=names), locations
 
     def _list_outputs(self) -> dict[str, Any]:
         """Deliver everything, and return where it is now."""
-        settings = Settings.from_inputs(self.inputs)
-        rules = self._rules(settings, log_changes(self._substitute))
-        plan = _without_optional(self._make_plan(rules), settings)
+        plan, locations = self._make_plan(log_changes(self._substitute))
+        settings, _ = self._read_settings()  # again: overrides called since may have set inputs
+        plan = _without_optional(plan, settings)
         warn_about_directories(settings, in_node=calling_node(self.inputs) is not None)
-        self._deliver(plan, settings, rules.locations)
+        self._deliver(plan, settings, locations)
         return {"out_file": [delivery.destination for delivery in plan.deliveries]}
 
     def _deliver(self, plan: Plan, settings: Settings, locations: Sequence[Location]) -> None:
         """Deliver to the disk first, because S3 fails more often."""
         hook = self._upload_to_s3 if self._is_overridden("_upload_to_s3") else None
         local = [
-            LocalTarget(location, link=settings.local_hardlink)
+            LocalTarget(location, link=settings.hard_links)
             for location in locations
             if isinstance(location, LocalDirectory)
         ]
@@ -158,7 +164,7 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         try:
             deliver(plan, [*local, *remote])
         except S3Error as error:
-            error.args = (f"{error}\n{_error_context(settings, remote)}",)
+            error.args = (f"{error}\n{settings.error_context(remote)}",)
             raise
 
     def _open_bucket(self) -> Any:
@@ -218,7 +224,7 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         """Return the boto3 bucket of that name, opened with the credentials of this sink."""
         from nipype_datasink.s3.client import ClientOptions, open_bucket
 
-        settings = Settings.from_inputs(self.inputs, for_s3=True)
+        settings = Settings.from_inputs(self.inputs, S3_INPUTS)
         options = ClientOptions(
             access_key=self._access_key(settings),
             profile=settings.s3_profile,
@@ -246,7 +252,7 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
             locations=(location,), relative=lambda _: "", substitute=lambda _: str(location)
         )
         plan = make_valid_plan({"_upload_to_s3": src}, rules)
-        settings = Settings.from_inputs(self.inputs, for_s3=True)
+        settings = Settings.from_inputs(self.inputs, S3_INPUTS)
         deliver(plan, [_s3_target(location, lambda: bucket, settings)])
 
 
@@ -269,15 +275,6 @@ def _s3_target(
         transfer_client=settings.s3_transfer_client,
         hook=hook,
     )
-
-
-def _error_context(settings: Settings, targets: Sequence[S3Target]) -> str:
-    """Return which process failed and whose credentials it used, for readers of a crash file."""
-    sources = [settings.credential_source]
-    with suppress(Exception):  # this must not replace the error that it explains
-        sources += [target.credential_source for target in targets]
-    credentials = [f"; credentials: {source}" for source in sources if source]
-    return f"failed in {describe_process()}{''.join(credentials[:1])}"
 
 
 def _without_optional(plan: Plan, settings: Settings) -> Plan:

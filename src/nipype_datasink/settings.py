@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nipype import logging
 
-from nipype_datasink.configuration import (
-    S3_INPUTS,
-    explicit_value,
-    hard_links_enabled,
-    read_options,
-)
+from nipype_datasink.configuration import explicit_value, hard_links_enabled, read_options
 from nipype_datasink.errors import SettingsError
 from nipype_datasink.inputs import DataSinkInputSpec
 from nipype_datasink.planning.addresses import check_bucket_name, check_container, parse_location
@@ -22,7 +18,10 @@ from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.routing import Substitutions
 from nipype_datasink.s3.arguments import check_upload_args
 from nipype_datasink.s3.endpoint import check_endpoint, configured_endpoint
-from nipype_datasink.worker import batch_job, why_node_local
+from nipype_datasink.worker import batch_job, describe_process, why_node_local
+
+if TYPE_CHECKING:
+    from nipype_datasink.s3.target import S3Target
 
 _logger = logging.getLogger("nipype.interface")
 
@@ -53,8 +52,8 @@ class Settings:
     sink_missing: str = "error"
     """``error`` or ``skip``: what to do if a source does not exist."""
 
-    local_hardlink: bool = False
-    """Whether single files may become hard links."""
+    local_hardlink: bool | None = None
+    """Whether single files may become hard links; None leaves it to nipype's own option."""
 
     bucket: Any = None
     """Bucket that the user has injected."""
@@ -84,31 +83,31 @@ class Settings:
     """``auto``, ``classic`` or ``crt``."""
 
     @classmethod
-    def from_inputs(cls, inputs: DataSinkInputSpec, *, for_s3: bool | None = None) -> Settings:
+    def from_inputs(cls, inputs: DataSinkInputSpec, options: Collection[str]) -> Settings:
         """Read the inputs of a sink, and nipype's configuration for inputs that are not set.
 
         Parameters
         ----------
         inputs
             Inputs of the sink. Values that are set here take precedence over the configuration.
-        for_s3
-            Whether to read options that only S3 uses; None reads them if ``base_directory`` is in
-            S3. A wrong value in a shared configuration must not stop sinks that write to disk.
+        options
+            Names of the inputs to look up there.
 
         Raises
         ------
         SettingsError
-            If ``base_directory`` or an option in the configuration is not valid.
+            If one of these options is not valid.
         """
         names = [each.name for each in fields(cls)]
         values = {name: explicit_value(inputs, name) for name in names}
-        if for_s3 is None:
-            for_s3 = isinstance(parse_location(values["base_directory"] or "."), S3Prefix)
-        options = read_options(inputs, ["sink_missing", *(S3_INPUTS if for_s3 else ())])
-        if values["local_hardlink"] is None:
-            options["local_hardlink"] = hard_links_enabled()
         given = {name: value for name, value in values.items() if value is not None}
-        return cls(**{**options, **given, "substitutions": substitutions_of(inputs)})
+        given["substitutions"] = substitutions_of(inputs)
+        return cls(**{**read_options(inputs, options), **given})
+
+    @property
+    def hard_links(self) -> bool:
+        """Whether single files may become hard links."""
+        return hard_links_enabled() if self.local_hardlink is None else self.local_hardlink
 
     @property
     def upload_args(self) -> dict[str, Any]:
@@ -124,6 +123,14 @@ class Settings:
         if self.creds_path:
             return f"creds_path {self.creds_path!r}"
         return f"s3_profile {self.s3_profile!r}" if self.s3_profile else None
+
+    def error_context(self, targets: Sequence[S3Target]) -> str:
+        """Return which process failed and whose credentials it used, for a crash file."""
+        sources = [self.credential_source]
+        with suppress(Exception):  # this must not replace the error that it explains
+            sources += [target.credential_source for target in targets]
+        credentials = [f"; credentials: {source}" for source in sources if source]
+        return f"failed in {describe_process()}{''.join(credentials[:1])}"
 
     def locations(self, base: Location) -> tuple[Location, ...]:
         """Return the base directory and the local copy, each with its container.

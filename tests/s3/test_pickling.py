@@ -19,6 +19,7 @@ import boto3
 import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
+from botocore.handlers import disable_signing
 from nipype import JoinNode, Node, Workflow
 from nipype.interfaces.utility import IdentityInterface
 
@@ -250,6 +251,18 @@ def test_a_bucket_whose_credentials_are_only_in_the_worker_is_signed_there(
     keys = {"AWS_ACCESS_KEY_ID": "AKIATHERE", "AWS_SECRET_ACCESS_KEY": "secret"}
     done = elsewhere(LOAD, str(workdir / "sink"), **keys)
     assert done.stdout.partition("\n")[0].endswith(" AKIATHERE"), done.stderr
+
+
+def test_a_bucket_made_anonymous_by_a_handler_is_anonymous_elsewhere(
+    injected: DataSink, bucket: Bucket
+) -> None:
+    assert reference_to(bucket).signed
+    events = bucket.meta.client.meta.events
+    events.register("choose-signer.s3.*", disable_signing)  # as nipype's own `_fetch_bucket` does
+    try:
+        assert not reference_to(bucket).signed
+    finally:
+        events.unregister("choose-signer.s3.*", disable_signing)
 
 
 def test_another_process_without_credentials_never_becomes_anonymous(

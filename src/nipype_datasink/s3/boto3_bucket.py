@@ -34,8 +34,10 @@ def is_signed(resource: Bucket | S3ServiceResource) -> bool:
     """Return whether the requests of this resource's client are signed."""
     from botocore import UNSIGNED
 
-    config = resource.meta.client.meta.config
-    return getattr(config, "signature_version", None) is not UNSIGNED
+    # Not the client's configuration alone: a handler of "choose-signer" can disable signatures, as
+    # with the buckets that nipype's own `_fetch_bucket` opens for public data.
+    signer: Any = resource.meta.client._request_signer  # type: ignore[attr-defined]
+    return signer._choose_signer("PutObject", None, {}) is not UNSIGNED
 
 
 def credential_source(bucket: Any) -> str:
@@ -61,3 +63,14 @@ def secrets_of(bucket: Any) -> tuple[str | None, ...]:
 def _credentials_of(bucket: Any) -> Any:
     """Return botocore's credentials; None if there are none, or if requests are not signed."""
     return bucket.meta.client._request_signer._credentials
+
+
+def shallow_copy(thing: Any) -> Any:
+    """Return a copy that shares every attribute.
+
+    `copy.copy` fails for a client: it asks the new, still empty object for ``__setstate__``, and
+    botocore's ``__getattr__`` then looks for its own attributes without end.
+    """
+    copied = object.__new__(type(thing))
+    copied.__dict__.update(thing.__dict__)
+    return copied

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from nipype_datasink.errors import CredentialsError, S3Error
-from nipype_datasink.s3.boto3_bucket import is_boto3_resource
+from nipype_datasink.s3.boto3_bucket import is_boto3_resource, shallow_copy
 from nipype_datasink.s3.mocking import warn_if_mocked_in_worker, warn_of_copied_mock
 from nipype_datasink.s3.pickling import BucketReference, bucket_for, reference_to
 
@@ -56,25 +56,14 @@ def _with_new_sockets(client: Any, _process: int) -> Any:
     the handlers that the user has registered with the old one, and would hold credentials as they
     are now: it could not refresh temporary ones.
     """
-    client = _shallow_copy(client)
-    client._endpoint = _shallow_copy(client._endpoint)
-    session = _shallow_copy(client._endpoint.http_session)
+    client = shallow_copy(client)
+    client._endpoint = shallow_copy(client._endpoint)
+    session = shallow_copy(client._endpoint.http_session)
     session._proxy_managers = {}
     session._manager = type(session._manager)(**session._get_pool_manager_kwargs())
     session._manager.pool_classes_by_scheme = session._pool_classes_by_scheme
     client._endpoint.http_session = session
     return client
-
-
-def _shallow_copy(thing: Any) -> Any:
-    """Return a copy that shares every attribute.
-
-    `copy.copy` fails for a client: it asks the new, still empty object for ``__setstate__``, and
-    botocore's ``__getattr__`` then looks for its own attributes without end.
-    """
-    copied = object.__new__(type(thing))
-    copied.__dict__.update(thing.__dict__)
-    return copied
 
 
 def _open(reference: BucketReference) -> Any:

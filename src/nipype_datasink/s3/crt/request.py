@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from nipype_datasink.s3.boto3_bucket import shallow_copy
+
 if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+
     from nipype_datasink.s3.bucket_client import BucketClient
 
 _KEY = "key"
-_HANDLER_ID = "nipype-datasink-probe"  # botocore registers a handler of one id only once
 
 # Headers that differ between files, or that the runtime sets itself.
 _HEADERS_OF_ONE_REQUEST = (
@@ -86,18 +90,16 @@ def make_template(bucket: BucketClient) -> RequestTemplate:
     Parameters
     ----------
     bucket
-        Where the files are sent. Its client gets an event handler that keeps the request of the
-        template from being sent.
+        Where the files are sent.
 
     Raises
     ------
     botocore.exceptions.BotoCoreError
         If PutObject has no such argument as one of the upload arguments.
     """
-    # Registered last: the handlers before it may still change the request, or respond themselves.
-    bucket.client.meta.events.register_last("before-call", _intercept, unique_id=_HANDLER_ID)  # type: ignore[arg-type]
     probe = _Probe()
-    bucket.client.put_object(Bucket=bucket.name, Key=_KEY, Body=probe, **bucket.upload_args)
+    client = _intercepted(bucket.client)
+    client.put_object(Bucket=bucket.name, Key=_KEY, Body=probe, **bucket.upload_args)
     request, context = probe.request, probe.request["context"]
     address = urlsplit(request["url"])
     checksum: dict[str, str] | None = (context.get("checksum") or {}).get("request_algorithm")
@@ -113,6 +115,21 @@ def make_template(bucket: BucketClient) -> RequestTemplate:
         checksum_algorithm=checksum["algorithm"].upper() if checksum else None,
         checksum_in_trailer=checksum is not None and checksum["in"] == "trailer",
     )
+
+
+def _intercepted(client: S3Client) -> S3Client:
+    """Return a copy of a client that sends no probe.
+
+    The handler is registered with the copy only: botocore caches handlers, and another thread that
+    sends a request at this moment could put an old list of them back into the client's cache.
+    """
+    events = copy(client.meta.events)
+    # Last: the handlers before it may still change the request, or respond themselves.
+    events.register_last("before-call", _intercept)  # type: ignore[arg-type]
+    intercepted: S3Client = shallow_copy(client)
+    meta = shallow_copy(client.meta)
+    meta.events, intercepted.meta = events, meta
+    return intercepted
 
 
 def _common_headers(headers: Mapping[str, str]) -> list[tuple[str, str]]:
