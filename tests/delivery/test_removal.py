@@ -312,6 +312,26 @@ def test_another_busy_file_is_named(workdir: Path, monkeypatch: pytest.MonkeyPat
     assert not (workdir / "out/x/d/old").exists()
 
 
+def test_a_directory_that_cannot_be_listed_is_named(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file(workdir / "d/sub/new")
+    old = [file(workdir / "out/x/d/sub/old"), file(workdir / "out/x/d/old")]
+    listdir = os.listdir
+    plan = plan_for(workdir, {"x": str(workdir / "d")}, remove_dest_dir=True)
+    calls = iter([None])  # the first lists it for litter
+
+    def fail(path: str) -> list[str]:
+        if path == str(workdir / "out/x/d/sub") and next(calls, "failed"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", fail)
+    failed = [item for item in deliver(plan, workdir) if item.status is Status.FAILED]
+    assert [item.transfer.destination for item in failed] == [str(workdir / "out/x/d/sub")]
+    assert [path.exists() for path in old] == [True, False]
+
+
 def test_nothing_is_removed_if_the_files_to_keep_are_not_known(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

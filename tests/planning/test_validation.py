@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,24 @@ def test_text_that_may_be_a_path_is_missing(value: object, workdir: Path) -> Non
     plan = plan_for({"x": value}, out(workdir))
     assert [problem.missing for problem in plan.missing] == [True]
     assert plan.ignored == ()
+
+
+@pytest.mark.parametrize("name", ["subject", "pair.img"])
+def test_source_that_cannot_be_looked_at_is_an_error(
+    name: str, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is neither an identifier nor, as a companion, left out: it may well exist."""
+    file(workdir / "pair.hdr")
+    lstat = os.lstat
+
+    def fail(path: str, **options: Any) -> os.stat_result:
+        if str(path).endswith(("subject", "pair.img")):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return lstat(path, **options)
+
+    monkeypatch.setattr(os, "lstat", fail)
+    with pytest.raises(SourceError, match=rf"{name} cannot be accessed: Input/output error"):
+        plan_for({"x": name.replace("img", "hdr")}, out(workdir))
 
 
 def test_directory_is_delivered_without_its_missing_files(workdir: Path) -> None:

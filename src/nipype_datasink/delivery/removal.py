@@ -56,7 +56,7 @@ def remove_others(plan: Plan, base: str) -> dict[str, OSError]:
         if is_time_limit(error):
             raise
         return dict.fromkeys(folders, error)
-    failures: dict[str, OSError] = {}
+    failures = names.failures
     for folder in names.outermost:
         if any(same_place(folder, each) for each in (base, *ancestors(base))):
             why = f"remove_dest_dir would empty the base directory {base}"
@@ -78,13 +78,15 @@ class _StoredNames:
         """Folders that are not inside another of the folders."""
         self.unlisted: set[str] = set()
         """Directories with a file to keep that they do not list under any known name."""
+        self.failures: dict[str, OSError] = {}
+        """Directories that could not be listed; they are unlisted, so nothing in them is removed."""
         # Directories that were looked up, as they are listed; None for those in no folder.
         self._folders: dict[str, str | None] = {"/": None}
         # The outermost folders, by device and inode, and by path. A folder may be reached by a
         # path with other names (a link or a bind mount), and FUSE may give it two inode numbers.
         self._by_inode: dict[tuple[int, int], str] = {}
         self._by_path: PathMap[str] = PathMap()
-        self._list = cache(_names)
+        self._list = cache(self._names)
         for folder in sorted(folders, key=len):
             if self._folder(folder) is None:
                 self.outermost.append(folder)
@@ -127,14 +129,15 @@ class _StoredNames:
             self.unlisted.add(directory)
         return os.path.join(directory, listed or name)
 
-
-def _names(directory: str) -> frozenset[str]:
-    try:
-        return frozenset(os.listdir(directory))
-    except OSError as error:  # then nothing in it can be removed either
-        if is_time_limit(error):
-            raise
-        return frozenset()
+    def _names(self, directory: str) -> frozenset[str]:
+        try:
+            return frozenset(os.listdir(directory))
+        except OSError as error:
+            if is_time_limit(error):
+                raise
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                self.failures[directory] = error
+            return frozenset()
 
 
 def _paths_to_keep(plan: Plan) -> Collection[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nipype_datasink.parallel import raise_if_cancelled
@@ -91,11 +92,7 @@ def scan(source: Source) -> SourceContents:
     found = [
         _check_file(source.field, SourceFile(source.path, "", status.st_size, is_link), status)
     ]
-    found += [
-        _find_file(source.field, path, "")
-        for path in _companions(source.path)
-        if os.path.lexists(path) and not os.path.isdir(path)
-    ]
+    found += _find_companions(source)
     return SourceContents(
         files=tuple(item for item in found if isinstance(item, SourceFile)),
         problems=tuple(item for item in found if isinstance(item, Problem)),
@@ -108,6 +105,20 @@ def _status(path: str) -> tuple[os.stat_result, bool]:
     if stat.S_ISLNK(status.st_mode):
         return os.stat(path), True
     return status, False
+
+
+def _find_companions(source: Source) -> Iterator[SourceFile | Problem]:
+    """Yield the companions that exist, and those of which it is not known whether they do."""
+    for path in _companions(source.path):
+        try:
+            os.lstat(path)
+        except OSError as error:  # not `os.path.lexists`, which returns False for every error
+            problem = _access_problem(source.field, path, error)
+            if not problem.missing:
+                yield problem
+            continue
+        if not os.path.isdir(path):
+            yield _find_file(source.field, path, "")
 
 
 def _find_file(field: str, path: str, relative_path: str) -> SourceFile | Problem:

@@ -78,7 +78,9 @@ def _check_plan(plan: Plan, sources: Sequence[tuple[Source, SourceContents]]) ->
 
 def _is_identifier(source: Source, tree: SourceContents) -> bool:
     """Return whether a source is not a path; pipelines also connect identifiers of subjects."""
-    return source.is_bare_text and not tree.exists and not os.path.lexists(source.path)
+    exists = tree.exists or os.path.lexists(source.path)
+    is_known = all(problem.missing for problem in tree.problems)  # not where `os.lstat` has failed
+    return source.is_bare_text and not exists and is_known
 
 
 def _not_a_file(source: Source) -> Problem:
