@@ -79,7 +79,7 @@ class _StoredNames:
         self.unlisted: set[str] = set()
         """Directories with a file to keep that they do not list under any known name."""
         self.failures: dict[str, OSError] = {}
-        """Directories that could not be listed; they are unlisted, so nothing in them is removed."""
+        """Directories that cannot be listed. They are unlisted, so nothing in them is removed."""
         # Directories that were looked up, as they are listed; None for those in no folder.
         self._folders: dict[str, str | None] = {"/": None}
         # The outermost folders, by device and inode, and by path. A folder may be reached by a

@@ -82,17 +82,14 @@ def scan(source: Source) -> SourceContents:
         status, is_link = _status(source.path)
     except UnicodeEncodeError:
         why = "contains a lone surrogate (half a Unicode character), so no such file can exist"
-        return SourceContents(
-            problems=(Problem(source.field, repr(source.path), why, missing=True),)
-        )
+        problem = Problem(source.field, repr(source.path), why, missing=True)
+        return SourceContents(problems=(problem,))
     except OSError as error:
         return SourceContents(problems=(_access_problem(source.field, source.path, error),))
     if stat.S_ISDIR(status.st_mode):
         return _Walk(source).contents()
-    found = [
-        _check_file(source.field, SourceFile(source.path, "", status.st_size, is_link), status)
-    ]
-    found += _find_companions(source)
+    file = SourceFile(source.path, "", status.st_size, is_link)
+    found = [_check_file(source.field, file, status), *_find_companions(source)]
     return SourceContents(
         files=tuple(item for item in found if isinstance(item, SourceFile)),
         problems=tuple(item for item in found if isinstance(item, Problem)),
