@@ -185,6 +185,7 @@ def test_the_api_page_describes_every_input() -> None:
 def test_contributing_names_files_that_exist() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text()
     names = set(re.findall(r"`([\w/]+\.(?:py|md)|[\w/]+/)`", text))
+    names.discard("src/nipype_datasink/")  # a wheel is tested without it
 
     roots = (ROOT, Path(nipype_datasink.__file__).parent, ROOT / "tests")
     assert len(names) >= 40
