@@ -107,7 +107,7 @@ def test_job_without_credentials_names_the_credential_source(
     assert "no credentials were found" in report
     assert "s3://mybucket/out" in report
     assert "(SLURM job " in report
-    assert "credentials: none found in the environment" in report
+    assert "credentials: not found in the environment" in report
     assert "study.datasink" in report
 
 

@@ -41,7 +41,7 @@ def make_valid_plan(
     Raises
     ------
     SourceError
-        Naming everything that cannot be sunk.
+        Naming everything that cannot be delivered.
     CollisionError
         If different bytes would get the same destination, or if one file is the source of a
         delivery and the destination of another.
@@ -88,7 +88,7 @@ def _not_a_file(source: Source) -> Problem:
 
 
 def _source_error(problems: Sequence[Problem], inputs: Collection[str]) -> SourceError:
-    """Return one error that names everything that cannot be sunk."""
+    """Return one error that names everything that cannot be delivered."""
     lines = [f"  {_with_hint(problem, inputs)}" for problem in dict.fromkeys(problems)]
     return SourceError(
         "\n".join(["nothing was written, because these values cannot be delivered:", *lines])
