@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +142,18 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     monkeypatch.setattr(BaseClient, "_make_request", count)
     monkeypatch.setattr(S3Client, "make_request", count_file)
     return counts
+
+
+def in_child(check: Callable[[], bool]) -> bool:
+    """Return the result of `check` in a forked process."""
+    child = os.fork()
+    if not child:
+        ok = False
+        try:
+            ok = check()
+        finally:
+            os._exit(0 if ok else 1)
+    return os.waitpid(child, 0)[1] == 0
 
 
 def contents(bucket: Bucket) -> dict[str, bytes]:

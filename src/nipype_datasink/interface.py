@@ -278,7 +278,7 @@ def _s3_target(
 
 
 def _without_optional(plan: Plan, settings: Settings) -> Plan:
-    """Log what is left out; return the plan with only those missing sources that are an error."""
+    """Log what is ignored; return the plan with only those missing sources that are an error."""
     if plan.ignored:
         names = "; ".join(map(str, plan.ignored))
         _logger.warning("ignored: %s", names)

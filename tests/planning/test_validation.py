@@ -60,9 +60,10 @@ def test_all_missing_sources_are_listed(workdir: Path) -> None:
     assert [delivery.source for delivery in plan.deliveries] == [f"{workdir}/good"]
 
 
-def test_text_that_is_not_a_path_is_left_out(workdir: Path) -> None:
+def test_text_that_is_not_a_path_is_ignored(workdir: Path) -> None:
     file(workdir / "good")
     plan = plan_for({"@id": ["sub 01", "good"], "y": "n" * 300}, out(workdir))
+    assert "ignored: @id: 'sub 01' is not the name of a file" in str(plan)
     assert [str(problem) for problem in plan.ignored] == [
         "@id: 'sub 01' is not the name of a file",
         f"y: {'n' * 300!r} is not the name of a file",
@@ -82,7 +83,7 @@ def test_text_that_may_be_a_path_is_missing(value: object, workdir: Path) -> Non
 def test_source_that_cannot_be_looked_at_is_an_error(
     name: str, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is neither an identifier nor, as a companion, left out: it may well exist."""
+    """It is neither an identifier nor, as a companion, absent: it may well exist."""
     file(workdir / "pair.hdr")
     lstat = os.lstat
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import traceback
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from moto import mock_aws
 from nipype_datasink import CredentialsError, DataSink, S3Error, SettingsError
 from nipype_datasink.s3.client import ClientOptions, forget_clients, open_bucket
 from nipype_datasink.s3.credentials import AccessKey
-from tests.conftest import contents
+from tests.conftest import contents, in_child
 from tests.s3.conftest import response
 from tests.stores import ACCESS_KEY, SECRET_KEY
 
@@ -451,18 +450,6 @@ def test_a_changed_configuration_file_needs_another_client(credentials: None, na
         os.utime(path, (time, time))
         clients.append(client_of())
     assert len({id(client) for client in clients}) == 4
-
-
-def in_child(check: Callable[[], bool]) -> bool:
-    """Return the result of `check` in a forked process."""
-    child = os.fork()
-    if not child:
-        ok = False
-        try:
-            ok = check()
-        finally:
-            os._exit(0 if ok else 1)
-    return os.waitpid(child, 0)[1] == 0
 
 
 def test_a_forked_child_makes_its_own_client(credentials: None) -> None:

@@ -27,7 +27,7 @@ from nipype_datasink import CredentialsError, DataSink
 from nipype_datasink.parallel import parallel_map
 from nipype_datasink.s3 import pickling
 from nipype_datasink.s3.pickling import BucketReference, reference_to, unpickle_bucket
-from tests.conftest import contents
+from tests.conftest import contents, in_child
 from tests.s3.fakes import Fake
 from tests.stores import ACCESS_KEY, SECRET_KEY
 
@@ -140,18 +140,6 @@ def test_no_secret_is_in_a_pickle(injected: DataSink) -> None:
     assert b"mybucket" in data
     assert SECRET_KEY.encode() not in data
     assert ACCESS_KEY.encode() not in data
-
-
-def in_child(check: Callable[[], bool]) -> bool:
-    """Return the result of `check` in a forked process."""
-    child = os.fork()
-    if not child:
-        ok = False
-        try:
-            ok = check()
-        finally:
-            os._exit(0 if ok else 1)
-    return os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.parametrize(

@@ -59,8 +59,8 @@ def remove_others(plan: Plan, base: str) -> dict[str, OSError]:
     failures = names.failures
     for folder in names.outermost:
         if any(same_place(folder, each) for each in (base, *ancestors(base))):
-            why = f"remove_dest_dir would empty the base directory {base}"
-            failures[folder] = DestinationError(errno.EINVAL, why, folder)
+            reason = f"remove_dest_dir would empty the base directory {base}"
+            failures[folder] = DestinationError(errno.EINVAL, reason, folder)
         else:
             failures |= _FolderClearer(folder, kept, names.unlisted).run()
     return failures

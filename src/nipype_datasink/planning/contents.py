@@ -64,7 +64,7 @@ class SourceContents:
     """Absolute paths of those directories and of the source, with links resolved."""
 
     problems: tuple[Problem, ...] = ()
-    """Reasons why the source, or a part of it, cannot be delivered."""
+    """Reasons reason the source, or a part of it, cannot be delivered."""
 
     @property
     def exists(self) -> bool:
@@ -81,8 +81,8 @@ def scan(source: Source) -> SourceContents:
     try:
         status, is_link = _status(source.path)
     except UnicodeEncodeError:
-        why = "contains a lone surrogate (half a Unicode character), so no such file can exist"
-        problem = Problem(source.field, repr(source.path), why, missing=True)
+        reason = "contains a lone surrogate (half a Unicode character), so no such file can exist"
+        problem = Problem(source.field, repr(source.path), reason, missing=True)
         return SourceContents(problems=(problem,))
     except OSError as error:
         return SourceContents(problems=(_access_problem(source.field, source.path, error),))
@@ -110,12 +110,11 @@ def _find_companions(source: Source) -> Iterator[SourceFile | Problem]:
         try:
             os.lstat(path)
         except OSError as error:  # not `os.path.lexists`, which returns False for every error
-            problem = _access_problem(source.field, path, error)
-            if not problem.missing:
-                yield problem
-            continue
-        if not os.path.isdir(path):
-            yield _find_file(source.field, path, "")
+            if error.errno not in _NO_SUCH_FILE:
+                yield _access_problem(source.field, path, error)
+        else:
+            if not os.path.isdir(path):
+                yield _find_file(source.field, path, "")
 
 
 def _find_file(field: str, path: str, relative_path: str) -> SourceFile | Problem:
@@ -128,8 +127,8 @@ def _find_file(field: str, path: str, relative_path: str) -> SourceFile | Proble
 
 def _check_file(field: str, file: SourceFile, status: os.stat_result) -> SourceFile | Problem:
     if not stat.S_ISREG(status.st_mode):
-        why = _KINDS.get(stat.S_IFMT(status.st_mode), "is not a regular file")
-        return Problem(field, file.path, why)
+        reason = _KINDS.get(stat.S_IFMT(status.st_mode), "is not a regular file")
+        return Problem(field, file.path, reason)
     if not os.access(file.path, os.R_OK):
         return Problem(field, file.path, "is not readable")
     return file
@@ -141,12 +140,12 @@ def _access_problem(field: str, path: str, error: OSError) -> Problem:
         raise error
     if error.errno not in _NO_SUCH_FILE:
         return Problem(field, path, f"cannot be accessed: {error.strerror}")
-    why = "does not exist"
+    reason = "does not exist"
     if error.errno == errno.ELOOP:
-        why = "is a link that leads back to itself"
+        reason = "is a link that leads back to itself"
     elif os.path.islink(path):
-        why = f"links to {os.readlink(path)}, which does not exist"
-    return Problem(field, path, why, missing=True)
+        reason = f"links to {os.readlink(path)}, which does not exist"
+    return Problem(field, path, reason, missing=True)
 
 
 def _companions(path: str) -> list[str]:
@@ -210,8 +209,8 @@ class _Walk:
         else:
             real = os.path.realpath(path)
         if real in ancestors:
-            why = f"links to {real}, a directory that contains it"
-            self._found.append(Problem(self._field, path, why))
+            reason = f"links to {real}, a directory that contains it"
+            self._found.append(Problem(self._field, path, reason))
             return []
         self._real.append(real)
         if relative_path:

@@ -121,7 +121,7 @@ class Plan:
             if item.cleared_folder:
                 lines.append(f"{item.field}: removes what else is in {item.cleared_folder}")
         lines += [f"missing: {problem}" for problem in self.missing]
-        lines += [f"left out: {problem}" for problem in self.ignored]
+        lines += [f"ignored: {problem}" for problem in self.ignored]
         missing = f", {len(self.missing)} missing" if self.missing else ""
         files = _count(len(self.transfers), "file")
         lines.append(f"{files}, {_count(self.size, 'byte')}{missing}")

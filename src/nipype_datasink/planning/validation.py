@@ -51,36 +51,37 @@ def make_valid_plan(
     """
     paths, problems = flatten(fields)
     scanned = [(source, scan(source)) for source in paths]
-    ignored = [_not_a_file(source) for source, tree in scanned if _is_identifier(source, tree)]
-    sources = [item for item in scanned if not _is_identifier(*item)]
-    problems += [problem for _, tree in sources for problem in tree.problems]
+    identifiers = {source for source, contents in scanned if _is_identifier(source, contents)}
+    sources = [item for item in scanned if item[0] not in identifiers]
+    problems += [problem for _, contents in sources for problem in contents.problems]
     if not all(problem.missing for problem in problems):
         raise _source_error(problems, inputs)
     sources = [item for item in sources if item[1].exists]
     plan = make_plan(sources, rules)
     _check_plan(plan, sources)
     missing = [_with_hint(problem, inputs) for problem in _explain_missing(problems, plan)]
+    ignored = [_not_a_file(source) for source, _ in scanned if source in identifiers]
     return replace(
         plan, missing=tuple(dict.fromkeys(missing)), ignored=tuple(dict.fromkeys(ignored))
     )
 
 
 def _check_plan(plan: Plan, sources: Sequence[tuple[Source, SourceContents]]) -> None:
-    contents = {source.path: tree for source, tree in sources}
+    contents_by_path = {source.path: contents for source, contents in sources}
     on_disk = [item for item in plan.deliveries if isinstance(item.location, LocalDirectory)]
     for delivery in on_disk:
-        _check_recursion(delivery, contents[delivery.source])
+        _check_recursion(delivery, contents_by_path[delivery.source])
     _check_obstacles(on_disk)
     _check_removals(plan)
-    links = {file.path for _, tree in sources for file in tree.files if file.is_link}
+    links = {file.path for _, contents in sources for file in contents.files if file.is_link}
     check_collisions(plan, links)
 
 
-def _is_identifier(source: Source, tree: SourceContents) -> bool:
+def _is_identifier(source: Source, contents: SourceContents) -> bool:
     """Return whether a source is not a path; pipelines also connect identifiers of subjects."""
-    exists = tree.exists or os.path.lexists(source.path)
-    is_known = all(problem.missing for problem in tree.problems)  # not where `os.lstat` has failed
-    return source.is_bare_text and not exists and is_known
+    if not source.is_bare_text or contents.exists or os.path.lexists(source.path):
+        return False
+    return all(problem.missing for problem in contents.problems)  # `os.lstat` may have failed
 
 
 def _not_a_file(source: Source) -> Problem:
