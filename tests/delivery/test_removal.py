@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from nipype_datasink import DataSink, DeliveryError
+from nipype_datasink.delivery import removal
 from nipype_datasink.delivery.execution import Outcome, Status
+from nipype_datasink.planning.plan import Plan
 from tests.conftest import tree
 from tests.delivery.conftest import (
     deliver,
@@ -342,6 +344,29 @@ def test_nothing_is_removed_if_the_files_to_keep_are_not_known(
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr("nipype_datasink.delivery.removal._paths_to_keep", fail)
+    with pytest.raises(DeliveryError, match="Input/output error"):
+        run_datasink(workdir)
+    assert (workdir / "out/x/d/old").exists()
+
+
+def test_nothing_is_removed_if_a_path_to_keep_cannot_be_identified(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file(workdir / "d/a")
+    file(workdir / "out/x/d/old")
+    stat, paths_to_keep = os.stat, removal._paths_to_keep
+
+    def fail(path: Any, **arguments: Any) -> os.stat_result:
+        if path == str(workdir / "d"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return stat(path, **arguments)
+
+    def fail_afterwards(plan: Plan) -> Any:
+        paths = paths_to_keep(plan)
+        monkeypatch.setattr(os, "stat", fail)
+        return paths
+
+    monkeypatch.setattr(removal, "_paths_to_keep", fail_afterwards)
     with pytest.raises(DeliveryError, match="Input/output error"):
         run_datasink(workdir)
     assert (workdir / "out/x/d/old").exists()

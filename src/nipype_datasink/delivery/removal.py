@@ -119,8 +119,8 @@ class _StoredNames:
             return found
         try:
             status = os.stat(path)
-        except OSError:
-            return None
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return None  # the folders exist and can be reached, so it is none of them
         return self._by_inode.get((status.st_dev, status.st_ino))
 
     def _listed_path(self, directory: str, name: str) -> str:
