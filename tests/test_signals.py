@@ -386,6 +386,12 @@ def test_a_time_limit_ends_the_delivery(
         ("lstat", {}),  # while the plan is made
         ("link", {"local_hardlink": True}),
         ("mkdir", {}),
+        pytest.param(
+            *("copy_file_range", {}),
+            marks=pytest.mark.skipif(
+                not hasattr(os, "copy_file_range"), reason="this system lacks it"
+            ),
+        ),
         ("rmdir", {"remove_dest_dir": True}),
     ],
 )

@@ -151,7 +151,7 @@ def _copy_in_kernel(source: int, output: int, size: int, cancelled: threading.Ev
                 break
             copied += count
     except OSError as error:
-        if copied and error.errno not in _NOT_SUPPORTED:
+        if is_time_limit(error) or (copied and error.errno not in _NOT_SUPPORTED):
             raise
     return copied
 
