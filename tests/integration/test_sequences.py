@@ -1,0 +1,63 @@
+"""Many sequences of runs, faults and strangers end as the model says; it finds seeded faults."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import Phase
+
+from tests import fuse, test_model
+from tests.integration.conftest import Count, Record
+from tests.seeds import SEEDS
+from tests.test_model import (
+    BucketMachine,
+    DirectoryMachine,
+    FoldingMachine,
+    drawn,
+    explore,
+    plant,
+)
+
+RARELY = 20  # a rule is drawn in one of so many steps, at least
+
+
+@pytest.mark.parametrize(
+    ("where", "machine", "many"),
+    [
+        ("a directory", DirectoryMachine, 5_000),
+        ("a directory that ignores case", FoldingMachine, 1_000),
+        ("moto", BucketMachine, 5_000),
+        ("the store", BucketMachine, 1_000),
+    ],
+    ids=["directory", "ignored case", "moto", "store"],
+)
+def test_many_sequences_end_as_the_model_says(
+    *,
+    where: str,
+    machine: type[DirectoryMachine],
+    many: int,
+    endpoint: str,
+    count: Count,
+    record: Record,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if machine is FoldingMachine and (why := fuse.unavailable_reason()):
+        pytest.skip(why)
+    if where == "the store":
+        monkeypatch.setattr(BucketMachine, "store", endpoint)
+    sequences = count(many, 50)
+    counts = explore(machine, sequences)
+    steps = sum(drawn(machine).values())
+    record(f"Sequences against the model, {where}", {**counts, "steps": steps})
+    assert counts["sequences"] >= sequences
+    assert steps >= 8 * sequences
+    assert min(drawn(machine).values()) * RARELY >= count(steps, 1)
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_seeded_faults_are_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = getattr(test_model, SEEDS[name].machine)
+    if machine is FoldingMachine and (why := fuse.unavailable_reason()):
+        pytest.skip(why)
+    plant(SEEDS[name], monkeypatch)
+    with pytest.raises(AssertionError):
+        explore(machine, 1_000, derandomize=True, phases=[Phase.generate])

@@ -1,0 +1,152 @@
+"""Faults of kinds that the library has had, to be put into it again: the model finds each.
+
+Each replaces functions of the library; a name that no longer exists is an error of the test.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nipype_datasink.delivery import execution, local, removal
+from nipype_datasink.planning import contents, routing, validation
+from nipype_datasink.s3 import listing
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A fault, and the machine that is to find it."""
+
+    machine: str
+    replacements: Mapping[str, Any]
+    """What takes the place of what, below `nipype_datasink`."""
+
+
+def _forget_missing(*args: Any, **kwargs: Any) -> Any:
+    return replace(_make_valid_plan(*args, **kwargs), missing=())
+
+
+def _existing_companions(source: Any) -> Iterator[Any]:
+    for path in contents._companions(source.path):
+        if os.path.lexists(path) and not os.path.isdir(path):
+            yield contents._find_file(source.field, path, "")
+
+
+def _write_in_place(source: str, destination: str, _cancelled: object) -> None:
+    with open(source, "rb") as file:
+        data = file.read()
+    descriptor = os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _kept_after_errors(path: str) -> Iterator[int]:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _keep_first(plan: Any) -> Any:
+    return _paths_to_keep(replace(plan, deliveries=plan.deliveries[:1]))
+
+
+def _remove_first(self: Any, plan: Any) -> Any:
+    if os.path.isdir(self.location.path):
+        removal.remove_others(plan, "/nowhere")
+    return _deliver(self, plan)
+
+
+def _regular_first(self: Any, path: str, *, root: str = "") -> str:
+    regular = replace(self, literal=())
+    return _apply(replace(self, regular=()), _apply(regular, path, root=root), root=root)
+
+
+def _tell_the_last(*args: Any) -> Any:
+    error = _combine(*args)
+    error.outcomes = error.outcomes[-1:]
+    return error
+
+
+def _list_neighbours(client: Any, bucket: str, prefix: str, extra: Any) -> Iterator[str]:
+    return _list_keys(client, bucket, prefix.rstrip("/"), extra)
+
+
+def _always(result: object) -> Callable[..., Any]:
+    return lambda *_args, **_kwargs: result
+
+
+_make_valid_plan = validation.make_valid_plan
+_paths_to_keep = removal._paths_to_keep
+_deliver = local.LocalTarget.deliver
+_apply = routing.Substitutions.apply
+_combine = execution._combine
+_list_keys = listing.list_keys
+
+SEEDS = {
+    "missing sources are not named": Seed(
+        "DirectoryMachine", {"interface.make_valid_plan": _forget_missing}
+    ),
+    "folders are cleared though a source is missing": Seed(
+        "DirectoryMachine", {"planning.plan.Plan.without_removals": lambda self: self}
+    ),
+    "folders are cleared though a file has failed": Seed(
+        "DirectoryMachine", {"delivery.local.all": _always(True)}
+    ),
+    "folders are cleared before anything is delivered": Seed(
+        "DirectoryMachine", {"delivery.local.LocalTarget.deliver": _remove_first}
+    ),
+    "what the same run has delivered is removed": Seed(
+        "DirectoryMachine", {"delivery.removal._paths_to_keep": _keep_first}
+    ),
+    "files of one size count as equal": Seed(
+        "DirectoryMachine", {"delivery.local.same_bytes": _always(True)}
+    ),
+    "files are written in place": Seed(
+        "DirectoryMachine", {"delivery.local.copy": _write_in_place}
+    ),
+    "temporary files stay after an error": Seed(
+        "DirectoryMachine", {"delivery.atomic._locked_temporary_file": _kept_after_errors}
+    ),
+    "a companion that cannot be looked at is left out": Seed(
+        "DirectoryMachine", {"planning.contents._find_companions": _existing_companions}
+    ),
+    "the last of two sources wins": Seed(
+        "DirectoryMachine", {"planning.validation.check_collisions": _always(None)}
+    ),
+    "a directory in the way is noticed too late": Seed(
+        "DirectoryMachine", {"planning.validation._check_obstacles": _always(None)}
+    ),
+    "regular expressions come first": Seed(
+        "DirectoryMachine", {"planning.routing.Substitutions.apply": _regular_first}
+    ),
+    "outcomes of other places are lost": Seed(
+        "DirectoryMachine", {"delivery.execution._combine": _tell_the_last}
+    ),
+    "names that differ in case overwrite each other": Seed(
+        "FoldingMachine",
+        {
+            "delivery.local._similarly_named": _always({}),
+            "planning.collisions.group_similar_names": _always([]),
+        },
+    ),
+    "objects of one size count as equal": Seed(
+        "BucketMachine", {"s3.unchanged._has_digests": _always(True)}
+    ),
+    "objects beside a folder are deleted": Seed(
+        "BucketMachine", {"s3.target.list_keys": _list_neighbours}
+    ),
+    "objects are deleted though a file has failed": Seed(
+        "BucketMachine", {"s3.target.all": _always(True)}
+    ),
+    "objects that are not encrypted count as unchanged": Seed(
+        "BucketMachine", {"s3.bucket_client.BucketClient.encryption": property(_always(None))}
+    ),
+}
