@@ -709,7 +709,7 @@ def script(machine: type[DirectoryMachine], error: BaseException) -> str:
 
 @pytest.mark.parametrize(
     ("machine", "sequences"),
-    [(DirectoryMachine, 60), (FoldingMachine, 4), (BucketMachine, 8)],
+    [(DirectoryMachine, 60), (FoldingMachine, 2), (BucketMachine, 4)],
     ids=["directory", "ignored case", "bucket"],
 )
 def test_sequences_end_as_the_model_says(
@@ -719,7 +719,7 @@ def test_sequences_end_as_the_model_says(
         pytest.skip(why)
     counts = explore(machine, sequences, derandomize=True)
     assert counts["sequences"] >= sequences
-    assert min(drawn(machine).values()) > 0
+    assert sum(drawn(machine).values()) >= 8 * sequences
 
 
 def test_a_counterexample_is_printed_as_a_script(
