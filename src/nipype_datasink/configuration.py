@@ -34,6 +34,8 @@ S3_INPUTS = (
 )
 _INPUTS = ("sink_missing", *S3_INPUTS)
 
+_NODE = "_calling_node"  # in the `__dict__` of the inputs, only while a workflow is planned
+
 # An injected bucket has its own client, and a credentials file has its own identity. Where one of
 # these inputs is set, the option is ignored.
 _CONFLICTING_INPUTS: Mapping[str, tuple[str, ...]] = {
@@ -171,6 +173,8 @@ def calling_node(inputs: Any) -> Node | None:
     nipype gives an interface no reference to its node. But while the interface runs, a method of
     the node is on the call stack.
     """
+    if node := vars(inputs).get(_NODE):
+        return node
     frame = sys._getframe()
     while frame := frame.f_back:  # type: ignore[assignment]
         if frame.f_globals is vars(nodes):
@@ -178,3 +182,8 @@ def calling_node(inputs: Any) -> Node | None:
             if isinstance(node, Node) and node._interface.inputs is inputs:
                 return node
     return None
+
+
+def set_calling_node(inputs: Any, node: Node) -> None:
+    """Set the node whose configuration a sink has, while no node runs it."""
+    vars(inputs)[_NODE] = node  # plain assignment would make it a field

@@ -1,0 +1,252 @@
+"""Find the sinks of a workflow, and what is known of their inputs before the workflow runs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nipype import Workflow, config
+from nipype.interfaces import io as upstream
+from nipype.interfaces.base import Undefined, isdefined
+from nipype.pipeline.engine import JoinNode, MapNode, Node
+from nipype.pipeline.engine.utils import generate_expanded_graph, merge_dict
+from nipype.utils.filemanip import ensure_list
+from nipype.utils.misc import flatten
+
+from nipype_datasink.configuration import set_calling_node
+from nipype_datasink.interface import DataSink
+from nipype_datasink.workflows.iterables import IterableNames, Values, label
+from nipype_datasink.workflows.origins import origins_of
+from nipype_datasink.workflows.results import FinishedResults, Output, UnknownValueError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """Where the value of one input comes from."""
+
+    node: Node
+    """Node in the expanded graph."""
+
+    name: str
+    """Node and output, without the name of the workflow: ``preproc.bold``."""
+
+    is_known: bool
+    """Whether the value is known, because the node has finished; the sink has it then."""
+
+    directories: frozenset[str | None] = frozenset()
+    """Directories of the node or nodes that write the output; None for a directory elsewhere.
+    Empty if the value is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkRun:
+    """One run of a sink, as it would be if the workflow ran now."""
+
+    name: str
+    """Name of the node, with those of its workflows: ``wf.datasink``."""
+
+    interface: DataSink
+    """Copy of the sink. All values that are known are set."""
+
+    node: Node | None = None
+    """Node in the expanded graph; None for a sink without a node."""
+
+    iterables: Values = ()
+    """Fields and values of iterables, the outermost first."""
+
+    item: str = ""
+    """Name of the item of a MapNode, as nipype names its directory: ``_datasink0``."""
+
+    connections: Mapping[str, tuple[Connection, ...]]
+    """Connections by the name of the input, in their order; a JoinNode has several for one input.
+    Inputs from an IdentityInterface are set, and have none."""
+
+    @property
+    def directory(self) -> str:
+        """Directory in which the sink will run; relative paths are below it."""
+        if self.node is None:
+            return os.getcwd()
+        items = ("mapflow", self.item) if self.item else ()
+        return os.path.join(self.node.output_dir(), *items)
+
+    @property
+    def label(self) -> str:
+        """Values of iterables: ``subject_id=sub-01``; empty text if there is only one run."""
+        return ",".join(filter(None, (label(self.iterables), self.item)))
+
+    @property
+    def unknown(self) -> dict[str, tuple[Connection, ...]]:
+        """Connections with at least one value that is not known, by the name of the input."""
+        return {
+            name: connections
+            for name, connections in self.connections.items()
+            if not all(connection.is_known for connection in connections)
+        }
+
+    def __str__(self) -> str:
+        return f"{self.name}[{self.label}]" if self.label else self.name
+
+
+def sink_runs(target: Workflow | Node | DataSink) -> Iterator[SinkRun]:
+    """Yield each run of each sink in a workflow. No node runs, and nothing is written.
+
+    Parameters
+    ----------
+    target
+        A workflow, one node, or a sink without a node. It is not changed.
+
+    Yields
+    ------
+    SinkRun
+        In the order of the graph; runs in the order of their iterables.
+    """
+    if isinstance(target, upstream.DataSink):
+        name = type(target).__name__
+        yield SinkRun(name=name, interface=_own_class(deepcopy(target)), connections={})
+        return
+    if isinstance(target, Node):
+        node = deepcopy(target)
+        node.config = merge_dict(deepcopy(config._sections), node.config or {})
+        graph, names = _graph_of(node), IterableNames([])
+        sinks = [node] if isinstance(node.interface, upstream.DataSink) else []
+    elif isinstance(target, Workflow):
+        graph, names, sinks = _expand(target)
+    else:
+        raise TypeError(f"{target!r} is a {type(target).__name__}, not a workflow, node or sink")
+    results = FinishedResults(graph)
+    for node in sinks:
+        yield from _runs(node, graph, results, names)
+
+
+def _graph_of(node: Node) -> Any:
+    import networkx as nx
+
+    graph = nx.DiGraph()
+    graph.add_node(node)
+    return graph
+
+
+def _expand(workflow: Workflow) -> tuple[Any, IterableNames, list[Node]]:
+    """Return the graph that nipype would run, the names of its iterables, and its sinks.
+
+    The steps are those of `Workflow.run`, on a copy.
+    """
+    import networkx as nx
+
+    own = deepcopy(workflow)
+    own._generate_flatgraph()
+    own.config = merge_dict(deepcopy(config._sections), own.config)
+    own._set_needed_outputs(own._graph)
+    names = IterableNames(own._graph.nodes())
+    sinks = [
+        node.fullname
+        for node in nx.topological_sort(own._graph)
+        if isinstance(node.interface, upstream.DataSink)
+    ]
+    order = {name: index for index, name in enumerate(sinks)}
+    graph = generate_expanded_graph(own._graph)
+    for node in graph.nodes():
+        node.config = merge_dict(deepcopy(own.config), node.config)
+        # Without a base directory, nipype makes a temporary one for each node.
+        node.base_dir = own.base_dir or os.path.join(os.environ.get("TMPDIR", "/tmp"), "nipype")
+    found = [node for node in graph.nodes() if node.fullname in order]
+    return graph, names, sorted(found, key=lambda node: (order[node.fullname], _run_order(node)))
+
+
+def _run_order(node: Node) -> list[str]:
+    """Return a key that sorts the runs of a node: nipype adds a part for each iterable node.
+
+    It expands the last of these nodes first.
+    """
+    return list(reversed(node._id.split(".")[1:]))
+
+
+def _runs(
+    node: Node, graph: Any, results: FinishedResults, names: IterableNames
+) -> Iterator[SinkRun]:
+    connections: dict[str, list[Connection]] = {}
+    for source, _, data in graph.in_edges(node, data=True):
+        for output, field in data["connect"]:
+            connections.setdefault(_joined_field(node, field), []).append(
+                _connect(source, output, field, node=node, graph=graph, results=results)
+            )
+    if isinstance(node, JoinNode):
+        node._collate_join_field_inputs()
+    run = SinkRun(
+        name=node.fullname,
+        node=node,
+        interface=node.interface,
+        iterables=names.values(node),
+        connections={name: tuple(each) for name, each in connections.items()},
+    )
+    runs = _items(node, run) if isinstance(node, MapNode) else [run]
+    for each in runs:
+        own = replace(each, interface=_own_class(each.interface))
+        set_calling_node(own.interface.inputs, node)
+        yield own
+
+
+def _connect(
+    source: Node, output: Output, field: str, *, node: Node, graph: Any, results: FinishedResults
+) -> Connection:
+    """Set an input of a sink if its value is known; return where it comes from."""
+    name = output if isinstance(output, str) else output[0]
+    full_name = f"{source.fullname.partition('.')[2] or source.name}.{name}"
+    try:
+        value = results.value(source, output)
+    except UnknownValueError:
+        node.set_input(field, Undefined)
+        directories = origins_of(graph, source, name)
+        return Connection(node=source, name=full_name, is_known=False, directories=directories)
+    node.set_input(field, value)
+    return Connection(node=source, name=full_name, is_known=True)
+
+
+def _joined_field(node: Node, field: str) -> str:
+    """Return the input of a JoinNode that `field` is an item of; otherwise `field`."""
+    match = re.fullmatch(r"(.*)J\d+", field)
+    if isinstance(node, JoinNode) and match and match[1] in node.joinfield:
+        return match[1]
+    return field
+
+
+def _items(node: MapNode, run: SinkRun) -> Iterator[SinkRun]:
+    """Yield the run of each item of a MapNode; one run if their number is not known."""
+    values = {name: getattr(node.inputs, name) for name in node.iterfield}
+    values = {name: _list_of(node, value) for name, value in values.items() if isdefined(value)}
+    if not values:
+        yield run
+    for index in range(min(map(len, values.values()), default=0)):
+        interface = deepcopy(node.interface)
+        for name, items in values.items():
+            setattr(interface.inputs, name, items[index])
+        yield replace(run, interface=interface, item=f"_{node.name}{index}")
+
+
+def _list_of(node: MapNode, value: Any) -> list[Any]:
+    items: list[Any] = ensure_list(value)
+    return list(flatten(items)) if node.nested else items
+
+
+# Methods that subclasses of nipype's class override, to change where files go.
+_ROUTING = ("_get_dst", "_substitute")
+
+
+def _own_class(interface: Any) -> DataSink:
+    """Return the sink, or a sink of this library that does the same as one of nipype's class."""
+    if isinstance(interface, DataSink):
+        return interface
+    own = DataSink(infields=interface._infields)
+    known = set(interface.inputs.class_trait_names()) & set(own.inputs.copyable_trait_names())
+    own.inputs.trait_set(**{name: getattr(interface.inputs, name) for name in known - {"_outputs"}})
+    for field, value in interface.inputs._outputs.items():
+        setattr(own.inputs, field, value)
+    for name in _ROUTING:
+        method: Callable[[str], str] = getattr(interface, name)
+        if getattr(method, "__func__", None) is not getattr(upstream.DataSink, name):
+            setattr(own, name, method)
+    return own

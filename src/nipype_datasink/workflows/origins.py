@@ -1,0 +1,78 @@
+"""Find the working directories that contain the outputs of nodes that have not run."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from nipype.interfaces import io as upstream
+from nipype.interfaces import utility
+from nipype.interfaces.base import isdefined
+from nipype.pipeline.engine import JoinNode, Node
+
+# Interfaces whose outputs are paths that they get as inputs.
+_PASS_ON = (utility.IdentityInterface, utility.Merge, utility.Select, utility.Split)
+# Interfaces whose outputs are paths that they find outside their working directory.
+_FIND = (
+    upstream.BIDSDataGrabber,
+    upstream.DataFinder,
+    upstream.DataGrabber,
+    upstream.DataSink,
+    upstream.FreeSurferSource,
+    upstream.JSONFileGrabber,
+    upstream.S3DataGrabber,
+    upstream.SelectFiles,
+    upstream.XNATSource,
+)
+
+ELSEWHERE = frozenset({None})
+
+
+def origins_of(graph: Any, node: Node, output: str) -> frozenset[str | None]:
+    """Return the directories of the nodes that write an output.
+
+    A node is assumed to write into its working directory. `Merge` and similar interfaces pass on
+    what other nodes have written.
+
+    Parameters
+    ----------
+    graph
+        Expanded graph.
+    node
+        Node in it.
+    output
+        Name of one of its outputs.
+
+    Returns
+    -------
+    frozenset of str or None
+        None stands for a directory that is not known: that of a data grabber, or of a value.
+    """
+    if isinstance(node.interface, _PASS_ON):
+        return _passed_on(graph, node, output)
+    if isinstance(node.interface, _FIND):
+        return ELSEWHERE
+    return frozenset({node.output_dir()})
+
+
+def _passed_on(graph: Any, node: Node, output: str) -> frozenset[str | None]:
+    found: set[str | None] = {None} if _has_values(node) else set()
+    for source, _, data in graph.in_edges(node, data=True):
+        for source_output, field in data["connect"]:
+            if _may_contain(node, output, field):
+                name = source_output if isinstance(source_output, str) else source_output[0]
+                found |= origins_of(graph, source, name)
+    return frozenset(found) or ELSEWHERE
+
+
+def _may_contain(node: Node, output: str, field: str) -> bool:
+    """Return whether an output may contain the value of an input."""
+    if not isinstance(node.interface, utility.IdentityInterface):
+        return True
+    return field == output or (isinstance(node, JoinNode) and field.startswith(f"{output}J"))
+
+
+def _has_values(node: Node) -> bool:
+    """Return whether an interface that merges or selects also has paths that are set."""
+    values = node.inputs.trait_get()
+    return any(isdefined(values[name]) for name in values if re.fullmatch(r"in(\d+|list)", name))

@@ -1,0 +1,121 @@
+"""Read the outputs of nodes that have finished in an earlier run of a workflow.
+
+nipype's own `Node.is_cached` cannot be used: it removes outdated files. Nothing is written here.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from copy import deepcopy
+from functools import cached_property
+from typing import Any
+
+from nipype.interfaces.base import Undefined, isdefined
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline.engine import JoinNode, MapNode, Node
+from nipype.pipeline.engine.utils import evaluate_connect_function
+
+Output = str | tuple[Any, ...]
+"""An output in a connection: its name, or its name, the text of a function and its arguments."""
+
+
+class UnknownValueError(Exception):
+    """A value is known only when a node has run."""
+
+
+class FinishedResults:
+    """The outputs of the nodes in an expanded graph, as far as they are known.
+
+    Parameters
+    ----------
+    graph
+        Expanded graph. Inputs of its nodes are set.
+    """
+
+    def __init__(self, graph: Any) -> None:
+        self._graph = graph
+        self._outputs: dict[Node, Any] = {}
+
+    @cached_property
+    def finished(self) -> frozenset[Node]:
+        """Nodes that nipype would not run again, because their inputs have not changed.
+
+        Interfaces that run every time (``always_run``), such as `SelectFiles`, belong to them if
+        their inputs have not changed.
+        """
+        import networkx as nx
+
+        finished: set[Node] = set()
+        for node in nx.topological_sort(self._graph):
+            if finished.issuperset(self._graph.predecessors(node)):
+                node.input_source = self._input_source(node)
+                with suppress(Exception):  # nipype runs a node whose files cannot be read
+                    if _is_finished(node):
+                        finished.add(node)
+        return frozenset(finished)
+
+    def value(self, node: Node, output: Output) -> Any:
+        """Return the value of a connected output.
+
+        Raises
+        ------
+        UnknownValueError
+            If the node has not finished.
+        """
+        name, *function = (output,) if isinstance(output, str) else output
+        value = deepcopy(getattr(self._outputs_of(node), name, Undefined))
+        return (
+            evaluate_connect_function(*function, value) if function and isdefined(value) else value
+        )
+
+    def _outputs_of(self, node: Node) -> Any:
+        if node not in self._outputs:
+            identity = self._identity(node)
+            self._outputs[node] = self._read(node) if identity is None else identity
+        if self._outputs[node] is None:
+            raise UnknownValueError(node.fullname)
+        return self._outputs[node]
+
+    def _identity(self, node: Node) -> Any:
+        """Return the inputs of a node that only passes them on, if all are known."""
+        if not isinstance(node.interface, IdentityInterface) or isinstance(node, MapNode):
+            return None
+        connected = [
+            (source, output, field)
+            for source, _, data in self._graph.in_edges(node, data=True)
+            for output, field in data["connect"]
+        ]
+        try:
+            for source, output, field in connected:
+                node.set_input(field, self.value(source, output))
+        except UnknownValueError:
+            return None
+        if isinstance(node, JoinNode):
+            node._collate_join_field_inputs()
+        return node.interface.inputs
+
+    def _read(self, node: Node) -> Any:
+        if node in self.finished:
+            with suppress(Exception):  # nipype runs the node again if it cannot read the file
+                return node.result.outputs
+        return None
+
+    def _input_source(self, node: Node) -> dict[str, tuple[str, Output]]:
+        """Return where nipype reads the inputs of a node (`Workflow._configure_exec_nodes`)."""
+        return {
+            field: (_result_file(source), output)
+            for source, _, data in self._graph.in_edges(node, data=True)
+            for output, field in data["connect"]
+        }
+
+
+def _result_file(node: Node) -> str:
+    return os.path.join(node.output_dir(), f"result_{node.name}.pklz")
+
+
+def _is_finished(node: Node) -> bool:
+    if node.overwrite or not os.path.exists(_result_file(node)):
+        return False
+    _, hash_value = node._get_hashval()
+    return os.path.exists(os.path.join(node.output_dir(), f"_0x{hash_value}.json"))
