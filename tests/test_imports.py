@@ -23,6 +23,7 @@ ORDER = [
     {"s3"},
     {"attributes", "inputs", "configuration"},
     {"settings"},
+    {"targets"},
     {"interface"},
     {"installation"},
     {"__init__"},

@@ -19,6 +19,7 @@ from nipype.interfaces.base import Undefined, isdefined
 import nipype_datasink
 from nipype_datasink import (
     DataSink,
+    DestinationError,
     MissingSourceError,
     S3Error,
     SettingsError,
@@ -593,3 +594,35 @@ def test_destination_with_dotdot_exists_as_reported(workdir: Path) -> None:
     (reported,) = sink.run().outputs.out_file
     assert reported == str(workdir) + "/out/x/../y/a"
     assert Path(reported).read_text() == "content"
+
+
+RULES: dict[str, Any] = {
+    "container": "sub-01",
+    "substitutions": [("_run_1", "run-1")],
+    "regexp_substitutions": [(r"\.par$", ".txt")],
+}
+
+
+@pytest.mark.parametrize("base", ["/out", "s3://bucket/out"])
+def test_destination_is_that_of_a_file_that_need_not_exist(base: str) -> None:
+    sink = DataSink(base_directory=base, **RULES)
+    source = "/work/_run_1/realign/a.par"
+
+    assert sink.destination(source, field="motion.@par") == f"{base}/sub-01/motion/run-1/a.txt"
+
+
+def test_destination_is_where_a_run_delivers(workdir: Path) -> None:
+    (folder := workdir / "_run_1" / "qa").mkdir(parents=True)
+    path = file(workdir / "_run_1" / "a.par")
+    sink = DataSink(base_directory="out", local_copy="copy", **RULES)
+    sink.inputs.motion = [path, str(folder)]
+    expected = [sink.destination(each, field="motion") for each in (path, folder)]
+
+    assert sink.run().outputs.out_file[::2] == expected
+
+
+def test_destination_that_cannot_be_is_an_error() -> None:
+    sink = DataSink(base_directory="s3://bucket", substitutions=[("a", "/../..")])
+
+    with pytest.raises(DestinationError, match="leaves its bucket"):
+        sink.destination("/w/a", field="x")

@@ -14,7 +14,6 @@ from nipype.interfaces import io as upstream
 from nipype_datasink.attributes import add_input_attributes
 from nipype_datasink.configuration import S3_INPUTS, calling_node, check_options, explicit_value
 from nipype_datasink.delivery.execution import deliver, describe_missing
-from nipype_datasink.delivery.local import LocalTarget
 from nipype_datasink.errors import S3Error, SettingsError
 from nipype_datasink.inputs import (
     DataSinkInputSpec,
@@ -26,12 +25,13 @@ from nipype_datasink.inputs import (
 from nipype_datasink.planning.addresses import parse_location
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.plan import Plan
-from nipype_datasink.planning.routing import Rules, log_changes, relative_destination
+from nipype_datasink.planning.routing import Rules, log_changes, relative_destination, route
 from nipype_datasink.planning.validation import make_valid_plan
 from nipype_datasink.s3.mocking import warn_if_mocked_in_worker
 from nipype_datasink.s3.pickling import enable_pickling
 from nipype_datasink.s3.resolution import resolve_bucket
 from nipype_datasink.settings import Settings, in_bucket, substitutions_of, warn_about_directories
+from nipype_datasink.targets import local_targets, open_bucket, s3_targets
 from nipype_datasink.worker import secret_variables
 
 if TYPE_CHECKING:
@@ -114,6 +114,32 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         """
         return self._make_plan(self._substitute)[0]
 
+    def destination(self, path: str | os.PathLike[str], field: str) -> str:
+        """Return the destination that a file would get. It need not exist, and nothing is written.
+
+        Parameters
+        ----------
+        path
+            Path of the file or directory; folders that start with ``_`` count, as in a run.
+        field
+            Name of the sink's input, such as ``"motion.@par"``.
+
+        Returns
+        -------
+        str
+            As in ``out_file``. With `local_copy`, the destination below `base_directory`.
+
+        Raises
+        ------
+        SettingsError
+            If inputs of the sink are not valid or contradict each other.
+        DestinationError
+            If no file can have that name.
+        """
+        rules = self._make_rules(self._substitute)
+        source = os.path.abspath(path)
+        return rules.locations[0].resolve(route(source, field, rules.locations[0], rules))
+
     def _read_settings(self) -> tuple[Settings, Location]:
         """Return the settings and the parsed base directory, as the inputs are now."""
         directory = explicit_value(self.inputs, "base_directory") or "."
@@ -125,19 +151,23 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         options = ["sink_missing", *(S3_INPUTS if isinstance(base, S3Prefix) else ())]
         return Settings.from_inputs(self.inputs, options), base
 
-    def _make_plan(self, substitute: Callable[[str], str]) -> tuple[Plan, Sequence[Location]]:
+    def _make_rules(self, substitute: Callable[[str], str]) -> Rules:
+        """Return everything that decides where sources go; check the inputs."""
         check_options(self.inputs)
         settings, base = self._read_settings()
         locations = settings.locations(base)
         settings.check(locations)
-        rules = Rules(
+        return Rules(
             locations=locations,
             relative=self._get_dst,
             substitute=substitute,
             remove_dest_dir=settings.remove_dest_dir,
         )
+
+    def _make_plan(self, substitute: Callable[[str], str]) -> tuple[Plan, Sequence[Location]]:
+        rules = self._make_rules(substitute)
         names = known_inputs(self.inputs)
-        return make_valid_plan(fields_of(self.inputs), rules, inputs=names), locations
+        return make_valid_plan(fields_of(self.inputs), rules, inputs=names), rules.locations
 
     def _list_outputs(self) -> dict[str, Any]:
         """Deliver everything, and return where it is now."""
@@ -150,22 +180,16 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
 
     def _deliver(self, plan: Plan, settings: Settings, locations: Sequence[Location]) -> None:
         """Deliver to the disk first, because S3 fails more often."""
-        hook = self._upload_to_s3 if self._is_overridden("_upload_to_s3") else None
-        local = [
-            LocalTarget(location, link=settings.hard_links)
-            for location in locations
-            if isinstance(location, LocalDirectory)
-        ]
-        remote = [
-            _s3_target(location, self._open_bucket, settings, hook)
-            for location in locations
-            if isinstance(location, S3Prefix)
-        ]
+        remote = self._s3_targets(settings, locations)
         try:
-            deliver(plan, [*local, *remote])
+            deliver(plan, [*local_targets(settings, locations), *remote])
         except S3Error as error:
             error.args = (f"{error}\n{settings.error_context(remote)}",)
             raise
+
+    def _s3_targets(self, settings: Settings, locations: Sequence[Location]) -> list[S3Target]:
+        hook = self._upload_to_s3 if self._is_overridden("_upload_to_s3") else None
+        return s3_targets(settings, locations, self._open_bucket, hook)
 
     def _open_bucket(self) -> Any:
         injected = explicit_value(self.inputs, "bucket")
@@ -222,17 +246,8 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
 
     def _fetch_bucket(self, bucket_name: str) -> Any:
         """Return the boto3 bucket of that name, opened with the credentials of this sink."""
-        from nipype_datasink.s3.client import ClientOptions, open_bucket
-
         settings = Settings.from_inputs(self.inputs, S3_INPUTS)
-        options = ClientOptions(
-            access_key=self._access_key(settings),
-            profile=settings.s3_profile,
-            region=settings.s3_region,
-            endpoint_url=settings.s3_endpoint_url,
-            concurrency=settings.s3_max_concurrency,
-        )
-        return open_bucket(bucket_name, options)
+        return open_bucket(bucket_name, settings, self._access_key(settings))
 
     def _access_key(self, settings: Settings) -> AccessKey | None:
         """Return the access key to use; None lets boto3 search for one."""
@@ -253,28 +268,10 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         )
         plan = make_valid_plan({"_upload_to_s3": src}, rules)
         settings = Settings.from_inputs(self.inputs, S3_INPUTS)
-        deliver(plan, [_s3_target(location, lambda: bucket, settings)])
+        deliver(plan, s3_targets(settings, [location], lambda: bucket))
 
 
 add_input_attributes(DataSink)
-
-
-def _s3_target(
-    location: S3Prefix,
-    open_bucket: Callable[[], Any],
-    settings: Settings,
-    hook: Callable[[Any, str, str], object] | None = None,
-) -> S3Target:
-    from nipype_datasink.s3.target import S3Target
-
-    return S3Target(
-        location,
-        open_bucket,
-        upload_args=settings.upload_args,
-        concurrency=settings.s3_max_concurrency,
-        transfer_client=settings.s3_transfer_client,
-        hook=hook,
-    )
 
 
 def _without_optional(plan: Plan, settings: Settings) -> Plan:

@@ -157,6 +157,11 @@ def test_plan_as_text_lists_empty_directories_and_removals(tmp_path: Path) -> No
     )
 
 
+def test_plan_of_a_sink_without_values_names_the_plan_of_a_workflow() -> None:
+    plan = plan_for([], S3Prefix("b", "p"))
+    assert str(plan) == "nothing is set; a connected sink is shown by plan(workflow)"
+
+
 @pytest.mark.parametrize("name", ["k" * 1021, "../../a"], ids=["1025-bytes", "outside"])
 def test_destination_that_cannot_be_a_key_is_an_error(name: str, tmp_path: Path) -> None:
     with pytest.raises(DestinationError):

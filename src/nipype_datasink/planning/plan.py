@@ -110,6 +110,8 @@ class Plan:
         return sum(transfer.size for transfer in self.transfers)
 
     def __str__(self) -> str:
+        if not (self.deliveries or self.missing or self.ignored):
+            return "nothing is set; a connected sink is shown by plan(workflow)"
         lines: list[str] = []
         for item in self.deliveries:
             lines += [
