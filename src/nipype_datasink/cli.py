@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from nipype_datasink.workflows.script import ScriptInterrupted, run_script
+from nipype_datasink.workflows.program import ProgramError, find_program
+from nipype_datasink.workflows.script import ScriptInterrupted, run_program
 
 
 class _Command(click.Group):
@@ -58,25 +59,45 @@ def demo(to: str | None, endpoint_url: str | None, directory: Path | None) -> No
     run_demo(to, directory=directory, endpoint_url=endpoint_url)
 
 
-@main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+class _ProgramCommand(click.Command):
+    """A command whose arguments are a program and the arguments of the program."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command; end with exit code 2 if there is no such program."""
+        try:
+            return super().invoke(context)
+        except ProgramError as error:
+            raise click.UsageError(str(error), context) from None
+
+
+# Options after the name of the program are the program's. "-m" is no option, but part of the name.
+_PROGRAM_SETTINGS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+_program = click.argument(
+    "words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="TARGET [ARGS]..."
+)
+
+
+@main.command(cls=_ProgramCommand, context_settings=_PROGRAM_SETTINGS)
 @click.option(
     "--missing",
     type=click.Choice(["error", "skip"]),
     help="What sinks do if sources do not exist: fail after everything else is delivered, or only "
-    "log a warning. A value that the pipeline sets itself takes precedence. Write options before "
-    "SCRIPT.",
+    "log a warning. A value that the pipeline sets itself takes precedence.",
 )
-@click.argument("script", type=click.Path(exists=True, dir_okay=False))
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def run(missing: str | None, script: str, arguments: tuple[str, ...]) -> None:
-    """Run a pipeline's SCRIPT with this DataSink instead of nipype's.
+@_program
+def run(missing: str | None, words: tuple[str, ...]) -> None:
+    """Run a pipeline with this DataSink instead of nipype's.
 
-    The script runs as with `python SCRIPT ARGUMENTS...`. Jobs of a batch system also use this
-    DataSink. But if the pipeline defines a subclass of nipype's DataSink, the module of the
-    subclass must call nipype_datasink.install(), because such jobs import it in a new process.
+    TARGET is the path of a script, '-m MODULE', or the name of an installed Python program. It
+    runs with its ARGS as Python runs it. Write options of this command before TARGET.
+
+    Jobs of a batch system also use this DataSink. But if the pipeline defines a subclass of
+    nipype's DataSink, the module of the subclass must call nipype_datasink.install(), because such
+    jobs import it in a new process.
     """
     from nipype_datasink.configuration import configure
 
+    program = find_program(words)
     if missing:
         configure("sink_missing", missing)
-    run_script(script, arguments)
+    run_program(program)

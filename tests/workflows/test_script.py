@@ -1,7 +1,9 @@
-"""Test ``nipype-datasink run``: a script runs as with Python."""
+"""Test ``nipype-datasink run``: a script or module runs as with Python."""
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -88,6 +90,102 @@ def test_safe_path_keeps_the_script_directory_out_of_sys_path(workdir: Path) -> 
     assert result_of(done) == result_of(run_python("-P", *command))
 
 
+def write_package(directory: Path) -> None:
+    """Write a package whose modules show how they were started."""
+    for name in ("__init__", "__main__", "tool"):
+        path = directory / "package" / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"print({name!r}, __name__)\n")
+    text = PRINT_LOCATION + "print(__cached__, type(__loader__).__name__)\nfail()\n"
+    (directory / "package" / "tool.py").write_text(text)
+    (directory / "package" / "broken.py").write_text("import sys\n\nsys.exit(3)\n")
+
+
+def without_runpy(error: str) -> str:
+    """Remove the frames of `runpy` from a traceback."""
+    return re.sub(r'  File "<frozen runpy>".*\n|  File ".*/runpy.py".*\n    .*\n', "", error)
+
+
+@pytest.mark.parametrize("name", ["package.tool", "package", "package.broken"])
+def test_module_runs_as_with_python(workdir: Path, name: str) -> None:
+    write_package(workdir)
+    command = ["-m", name, "--help", "-m", "x"]
+
+    python = run_python(*command)
+    done = run_command(*command)
+
+    address = re.compile(" at 0x[0-9a-f]+")
+    assert address.sub("", done.stdout) == address.sub("", python.stdout)
+    assert (done.returncode, done.stderr) == (python.returncode, without_runpy(python.stderr))
+    assert bool(done.stderr) == (name == "package.tool")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("gone", "there is no module named 'gone'"),
+        ("package.gone", "there is no module named 'package.gone'"),
+        ("xml.dom", "'xml.dom' is a package without a module __main__"),
+        ("math", "'math' has no Python code"),
+        ("sys.x", "there is no module named 'sys.x'"),
+        (".relative", "there is no module named '.relative'"),
+    ],
+)
+def test_module_that_cannot_be_run_is_an_error(workdir: Path, name: str, message: str) -> None:
+    write_package(workdir)
+
+    done = run_command("-m", name)
+
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_error_while_the_package_of_a_module_is_imported_has_its_traceback(workdir: Path) -> None:
+    (workdir / "package").mkdir()
+    (workdir / "package" / "__init__.py").write_text("import numpy.gone\n")
+
+    done = run_command("-m", "package.tool")
+
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[1] == f'  File "{workdir}/package/__init__.py", line 1, in <module>'
+    assert lines[-1] == "ModuleNotFoundError: No module named 'numpy.gone'"
+
+
+CONSOLE_SCRIPT = """\
+import re
+import sys
+from laboratory import main
+if __name__ == "__main__":
+    sys.argv[0] = re.sub(r"(-script\\.pyw|\\.exe)?$", "", sys.argv[0])
+    sys.exit(main())
+"""
+
+
+def test_installed_program_runs_as_from_a_shell(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workdir / "bin").mkdir()
+    program = workdir / "bin" / "petprocess"
+    program.write_text(f"#!{sys.executable}\n{CONSOLE_SCRIPT}")
+    program.chmod(0o755)
+    (workdir / "laboratory.py").write_text(
+        "import sys\ndef main():\n    print(sys.argv, sys.path[0])\n    return 4\n"
+    )
+    monkeypatch.setenv("PATH", str(workdir / "bin"), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", str(workdir))
+
+    from_shell = subprocess.run(
+        ["petprocess", "-x", "a"], capture_output=True, text=True, timeout=120, check=False
+    )
+    done = run_command("petprocess", "-x", "a")
+
+    assert done.stdout == f"['{program}', '-x', 'a'] {workdir / 'bin'}\n"
+    assert result_of(done) == result_of(from_shell)
+
+
 def test_missing_script_is_an_error(workdir: Path) -> None:
     done = run_command("gone.py")
 
@@ -136,6 +234,37 @@ if __name__ == "__main__":
     arguments = {"n_procs": 2, "mp_context": sys.argv[1]}
     workflow.run(plugin="MultiProc", plugin_args=arguments)
 """
+
+MODULE_PIPELINE = """
+import argparse
+import multiprocessing
+from nipype.interfaces.io import DataSink
+
+def sink(path):
+    return DataSink(base_directory="out", x=path).run().outputs.out_file
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--missing", nargs="+")
+    paths = parser.parse_args().missing
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(pool.map(sink, paths))
+"""
+
+
+@pytest.mark.parametrize("target", [["pipeline"], ["-m", "pipeline"], ["-m", "lab.pipeline"]])
+def test_spawned_processes_import_the_main_module_again(workdir: Path, target: list[str]) -> None:
+    (workdir / "lab").mkdir()
+    for path in ("pipeline", "pipeline.py", "lab/pipeline.py"):
+        (workdir / path).write_text(MODULE_PIPELINE)
+    (workdir / "a.nii").touch()
+
+    done = run_command(*target, "--missing", "a.nii")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str([[str(workdir / "out/x/a.nii")]])
+    assert "1 sent" in done.stdout  # the line of this library's class
+
 
 SINKS = """
 from nipype.interfaces.io import DataSink
