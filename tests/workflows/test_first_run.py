@@ -1,0 +1,207 @@
+"""Test that a program is stopped at its first run, which is examined instead."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import tree
+
+# Prints what `examine_first_run` returns. A spawned process imports this module, so a guard.
+DRIVER = """
+import os
+import sys
+from nipype_datasink.workflows import first_run
+from nipype_datasink.workflows.program import find_program
+
+def examine(pipeline):
+    if "fail" in sys.argv:
+        raise ValueError("not examined")
+    name = pipeline if hasattr(pipeline, "_graph") else type(pipeline).__name__
+    return first_run.Report(text=f"{name} in {os.path.basename(os.getcwd())}", exit_code=3)
+
+if __name__ == "__main__":
+    import driver
+    first = first_run.examine_first_run(find_program(sys.argv[1:]), driver.examine)
+    print(first and (first.place, first.report.text, first.report.exit_code))
+    print(first.report.error if first else "", file=sys.stderr)
+"""
+
+START = """
+import atexit, contextlib, os, sys, threading
+from nipype import MapNode, Node, Workflow
+from nipype.interfaces.io import DataSink
+from nipype.interfaces.utility import Function
+
+def write(path):
+    open(path, "w").close()
+
+def node(name):
+    interface = Function(input_names=["path"], function=write)
+    interface.inputs.path = f"{name}.txt"
+    return Node(interface, name=name, base_dir=os.getcwd())
+
+def workflow(name):
+    workflow = Workflow(name, base_dir=os.getcwd())
+    workflow.add_nodes([node("writer")])
+    return workflow
+"""
+
+
+def run_driver(workdir: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    (workdir / "driver.py").write_text(DRIVER)
+    command = [sys.executable, "driver.py", *words]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, cwd=workdir
+    )
+
+
+def run_script(workdir: Path, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a script that starts with `START`, whose lines are not counted."""
+    (workdir / "start.py").write_text(START)
+    (workdir / "script.py").write_text(f"from start import *\n{text}")
+    return run_driver(workdir, "script.py", *arguments)
+
+
+STOPPED = {
+    "workflow": "workflow('a').run(plugin='MultiProc')\nwrite('after')\n",
+    "workflow in a function": "def main(): workflow('a').run()\nmain()\n",
+    "several workflows": "try: workflow('a').run()\nfinally: workflow('b').run()\n",
+    "all exceptions are caught": "try: workflow('a').run()\nexcept: workflow('b').run()\n",
+    "exit is caught": "try: workflow('a').run()\nexcept SystemExit: sys.exit(7)\n",
+    "error after it": "try: workflow('a').run()\nexcept BaseException: 1 / 0\n",
+    "errors are ignored": "with contextlib.suppress(Exception): workflow('a').run()\nwrite('x')\n",
+    "run by a thread": (
+        "t = threading.Thread(target=lambda: workflow('a').run()); t.start()\nt.join()\n"
+    ),
+    "subclass": (
+        "class Study(Workflow):\n"
+        "    def run(self): return super().run(plugin='Linear')\n"
+        "Study('a').run()\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", STOPPED.values(), ids=STOPPED)
+def test_program_stops_at_its_first_workflow(workdir: Path, text: str) -> None:
+    done = run_script(workdir, text)
+
+    line = 3 if "class" in text else 2
+    shown = f"('script.py:{line}', 'a in {workdir.name}', 3)"
+    assert done.stdout.splitlines()[-1] == shown, done.stderr
+    assert set(tree(workdir)) == {"driver.py", "script.py", "start.py"}
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("DataSink(base_directory='out').run()", "DataSink"),
+        ("DataSink(base_directory='out', x='script.py').run(cwd='.')", "DataSink"),
+        ("class Own(DataSink): run = lambda self: super(Own, self).run()\nOwn().run()", "Own"),
+        ("Node(DataSink(base_directory='out'), name='sink', base_dir='work').run()", "Node"),
+        (
+            "n = MapNode(DataSink(infields=['x']), ['x'], name='sink', base_dir='work')\n"
+            "n.inputs.x = ['script.py']; n.run()",
+            "MapNode",
+        ),
+    ],
+    ids=["sink", "in a directory", "subclass", "node", "MapNode"],
+)
+def test_program_stops_at_its_first_sink(workdir: Path, text: str, kind: str) -> None:
+    done = run_script(workdir, text)
+
+    line = 3 if text.startswith("n =") else 2
+    shown = f"('script.py:{line}', '{kind} in {workdir.name}', 3)"
+    assert done.stdout.splitlines()[-1] == shown, done.stderr
+    assert set(tree(workdir)) == {"driver.py", "script.py", "start.py"}
+
+
+def test_nodes_without_a_sink_are_part_of_the_program(workdir: Path) -> None:
+    done = run_script(workdir, "node('first').run()\nworkflow('a').run()\n")
+
+    assert done.stdout.splitlines()[-1].startswith("('script.py:3', ")
+    assert (workdir / "first" / "result_first.pklz").exists()
+
+
+def test_cleanup_of_the_program_is_done_after_the_examination(workdir: Path) -> None:
+    text = (
+        "import tempfile\n"
+        "atexit.register(print, 'the end')\n"
+        "with tempfile.TemporaryDirectory(prefix='study') as directory:\n"
+        "    os.chdir(directory)\n"
+        "    try: workflow('a').run()\n"
+        "    finally: print('finally'); os.chdir('/')\n"
+    )
+
+    done = run_script(workdir, text)
+
+    first, stopped, last = done.stdout.splitlines()
+    assert (first, last) == ("finally", "the end")
+    assert stopped.startswith("('script.py:6', 'a in study")
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "output"),
+    [
+        ("", 0, "None\n"),
+        ("sys.exit(0)", 0, "None\n"),
+        ("sys.exit(7)", 7, ""),
+        ("sys.exit('no subject')", 1, ""),
+        ("1 / 0", 1, ""),
+    ],
+)
+def test_program_that_runs_nothing_ends_as_it_does(
+    workdir: Path, text: str, code: int, output: str
+) -> None:
+    done = run_script(workdir, text)
+
+    assert (done.returncode, done.stdout) == (code, output)
+    assert ("no subject" in done.stderr) == ("no subject" in text)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_processes_of_the_program_are_stopped(workdir: Path, method: str) -> None:
+    text = (
+        "import multiprocessing\n"
+        "def main(): workflow('a').run()\n"
+        "if __name__ == '__main__':\n"
+        "    context = multiprocessing.get_context(sys.argv[1])\n"
+        "    for process in [context.Process(target=main) for _ in range(2)]:\n"
+        "        process.start(); process.join()\n"
+    )
+
+    done = run_script(workdir, text, method)
+
+    assert done.stdout.splitlines()[-1] == f"('script.py:3', 'a in {workdir.name}', 3)"
+    assert set(tree(workdir)) == {"driver.py", "script.py", "start.py"}
+
+
+def test_place_in_a_package_has_its_directories(workdir: Path) -> None:
+    (workdir / "study").mkdir()
+    (workdir / "study" / "tool.py").write_text("from start import *\nworkflow('a').run()\n")
+    (workdir / "start.py").write_text(START)
+
+    done = run_driver(workdir, "-m", "study.tool")
+
+    assert done.stdout.splitlines()[-1].startswith("('study/tool.py:2', ")
+
+
+def test_place_outside_of_the_working_directory_is_relative_to_the_script(workdir: Path) -> None:
+    (workdir / "run").mkdir()
+    (workdir / "start.py").write_text(START)
+    (workdir / "tool.py").write_text("from start import *\nworkflow('a').run()\n")
+
+    done = run_driver(workdir / "run", "../tool.py")
+
+    assert done.stdout.splitlines()[-1].startswith("('tool.py:2', ")
+
+
+def test_error_of_the_examination_is_not_handled_by_the_program(workdir: Path) -> None:
+    done = run_script(workdir, "try: workflow('a').run()\nexcept Exception: write('x')\n", "fail")
+
+    assert done.stdout.splitlines()[-1] == "('script.py:2', '', 1)"
+    assert "ValueError: not examined" in done.stderr
+    assert not (workdir / "x").exists()
