@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 from hypothesis import Phase
 
-from tests import fuse, test_model
+from tests import fuse
 from tests.integration.conftest import Count, Record
+from tests.machines.bucket import BucketMachine
+from tests.machines.directory import DirectoryMachine
+from tests.machines.exploration import drawn, explore, plant
+from tests.machines.folding import FoldingMachine
 from tests.seeds import SEEDS
-from tests.test_model import (
-    BucketMachine,
-    DirectoryMachine,
-    FoldingMachine,
-    drawn,
-    explore,
-    plant,
-)
+
+MACHINES = {
+    machine.__name__: machine for machine in (DirectoryMachine, FoldingMachine, BucketMachine)
+}
 
 RARELY = 20  # a rule is drawn in one of so many steps, at least
 
@@ -55,7 +55,7 @@ def test_many_sequences_end_as_the_model_says(
 
 @pytest.mark.parametrize("name", SEEDS)
 def test_seeded_faults_are_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = getattr(test_model, SEEDS[name].machine)
+    machine = MACHINES[SEEDS[name].machine]
     if machine is FoldingMachine and (why := fuse.unavailable_reason()):
         pytest.skip(why)
     plant(SEEDS[name], monkeypatch)

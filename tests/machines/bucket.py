@@ -1,0 +1,167 @@
+"""Random steps with sinks into a bucket."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, ClassVar
+
+import pytest
+from awscrt import s3 as awscrt_s3
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from nipype_datasink.s3.client import forget_clients
+from tests import stores
+from tests.faultproxy import Fault, Faults, Proxy
+from tests.machines import values
+from tests.machines.checks import Seen
+from tests.machines.directory import DirectoryMachine
+from tests.machines.moments import Calls
+from tests.machines.objects import MotoObjects, Objects, StoreObjects, moto_in_process
+from tests.model import Expected, Sink
+
+# Faults after which no request waits: a client that has no response waits for minutes.
+FAULTS = [kind.name for kind in Fault if kind is not Fault.TRICKLE]
+
+
+class BucketMachine(DirectoryMachine):
+    """Sinks into a bucket, with their copies on disk."""
+
+    large: ClassVar[bytes] = bytes(8 << 20) + b"large"  # sent in two parts
+    prefixes = itertools.count()
+    store: ClassVar[str] = ""  # address; that of moto, started here, if it is empty
+    objects: ClassVar[Objects]
+    proxy: ClassVar[Proxy]
+
+    def prepare(self) -> None:
+        self.prefix = f"{os.getpid()}/{next(self.prefixes)}/"
+        self.endpoint = self.objects.endpoint
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            for key, _, _ in list(self.objects.look(self.prefix)):
+                self.objects.delete(key)
+
+    @classmethod
+    @contextmanager
+    def prepared(cls) -> Iterator[None]:
+        with ExitStack() as stack:
+            environment = stack.enter_context(pytest.MonkeyPatch.context())
+            environment.setenv("AWS_ACCESS_KEY_ID", stores.ACCESS_KEY)
+            environment.setenv("AWS_SECRET_ACCESS_KEY", stores.SECRET_KEY)
+            environment.setenv("AWS_MAX_ATTEMPTS", "1")
+            environment.setattr("nipype_datasink.s3.crt.client.CrtClient", _impatient_client())
+            stack.callback(forget_clients)
+            if cls.store:
+                cls.objects = StoreObjects(cls.store)
+            else:
+                cls.objects = MotoObjects(stack.enter_context(moto_in_process()))
+            cls.proxy = stack.enter_context(stores.faulty(cls.objects.endpoint))
+            yield
+
+    # Sources and destinations.
+
+    @staticmethod
+    def has_folders(place: str) -> bool:
+        return place != "base"
+
+    def is_key(self, path: str) -> bool:
+        return not self.has_folders(path.split("/", maxsplit=1)[0])
+
+    def address(self, path: str) -> str:
+        if self.is_key(path):
+            return f"s3://mybucket/{self.prefix}{path}"
+        return super().address(path)
+
+    def look(self) -> Seen:
+        seen = super().look()
+        for key, data, version in self.objects.look(self.prefix):
+            path = key.removeprefix(self.prefix)
+            seen.files[path], seen.versions[path] = data, version
+        return seen
+
+    def names(self) -> list[str]:
+        return sorted(self.look().files)
+
+    def put(self, path: str, data: bytes | None) -> None:
+        if not self.is_key(path):
+            super().put(path, data)
+        elif data is None:
+            if path in self.look().files:
+                self.objects.delete(self.prefix + path)
+        else:
+            self.objects.put(self.prefix + path, data)
+
+    # Runs.
+
+    def own_inputs(self, sink: Sink) -> dict[str, Any]:
+        return {
+            **super().own_inputs(sink),
+            "s3_endpoint_url": self.endpoint,
+            "s3_transfer_client": sink.transport,
+            "encrypt_bucket_keys": sink.encrypt,
+        }
+
+    def run(self, sink: Sink, disturbance: Any = None, strangers: Mapping[str, Any] = {}) -> None:
+        super().run(sink, disturbance, strangers)
+        uploads = self.objects.uploads()
+        assert not uploads, f"multipart uploads remain: {uploads}"
+
+    def may_stay(self, sink: Sink, path: str, before: Seen) -> bool:
+        return not sink.encrypt or not self.is_key(path)
+
+    def check_unchanged(self, sink: Sink, want: Expected, before: Seen, after: Seen) -> None:
+        super().check_unchanged(sink, want, before, after)
+        for path in filter(self.is_key, want.files if sink.encrypt else ()):
+            stays = after.versions.get(path) == before.versions.get(path) is not None
+            encrypted = path not in after.files or self.objects.is_encrypted(self.prefix + path)
+            assert encrypted or (stays and want.refusals), f"{path!r} is not encrypted"
+
+    def clean_up(self, litter: set[str], *, refused: bool) -> None:
+        super().clean_up(litter, refused=refused)
+        self.abort_uploads()
+
+    def abort_uploads(self) -> None:
+        for key, upload in self.objects.uploads():
+            self.objects.abort(key, upload)
+
+    @rule(
+        sink=values.LAST_OR,
+        kind=st.sampled_from(FAULTS),
+        only=st.sampled_from(["", "GET", "PUT", "POST", "HEAD"]),
+        after=st.integers(0, 4),
+        lasting=st.booleans(),
+    )
+    def sink_over_fault(
+        self, sink: Sink | None, kind: str, only: str, after: int, lasting: bool
+    ) -> None:
+        self.counts["sink_over_fault"] += 1
+        most = 100 if lasting else 1
+        faults = Faults(kinds=(Fault[kind],), only=only, after=after, most=most, pause=0.01)
+        super().run(sink or self.last, self.faulty(faults))
+        self.abort_uploads()  # a fault may also be the response to the library's own abort
+
+    @contextmanager
+    def faulty(self, faults: Faults) -> Iterator[Calls]:
+        self.proxy.set(faults)
+        self.endpoint, acted = self.proxy.address, [0]
+        try:
+            yield acted
+        finally:
+            acted[0] = self.proxy.hits().total()
+            self.endpoint = self.objects.endpoint
+
+
+def _impatient_client() -> Any:
+    """Return the class of the runtime's clients; where it can, it waits little between attempts."""
+    retries = getattr(awscrt_s3, "S3RetryConfig", None)
+    if retries is None:
+        return awscrt_s3.S3Client
+    config = retries(max_retries=1, backoff_scale_factor_ms=1, max_backoff_secs=1)
+    return functools.partial(awscrt_s3.S3Client, retry_config=config)

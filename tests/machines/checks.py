@@ -1,0 +1,153 @@
+"""Compare what exists after a run, and what the run reported, with the model."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nipype_datasink import DataSinkError, DeliveryError, MissingSourceError, Status
+from tests.model import Expected, Files, Sink
+
+
+@dataclass
+class Seen:
+    """What exists at the destinations."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
+    litter: set[str] = field(default_factory=set)
+    """Temporary files."""
+
+    versions: dict[str, object] = field(default_factory=dict)
+    """Of files, where the place can tell: another value shows that a file was written again."""
+
+    linked: set[str] = field(default_factory=set)
+    """Files that have another name (hard links)."""
+
+
+@dataclass
+class Ended:
+    """How a run has ended."""
+
+    error: Exception | None
+    out_file: list[str]
+
+    statuses: dict[str, Status] = field(default_factory=dict)
+    """What an error says of each destination."""
+
+
+def check_undisturbed(
+    sink: Sink, want: Expected, before: Files, after: Files, ended: Ended
+) -> None:
+    """Check a run that nothing disturbed."""
+    error = ended.error
+    if error is None:
+        assert not want.refusals, "it should have been rejected"
+        assert not want.missing or sink.skip_missing, "what is missing was not reported"
+        assert_same(after, want.after(before), "after the run")
+        assert ended.out_file == want.out_file, f"out_file: {ended.out_file}, not {want.out_file}"
+        return
+    allowed: Any = tuple(want.refusals) or MissingSourceError
+    if not isinstance(error, allowed):
+        raise AssertionError(f"unexpected error: {error!r}") from error
+    check_error(sink, want, before, after, error)
+
+
+def check_disturbed(
+    sink: Sink, wanted: tuple[Expected, Expected], before: Files, after: Files, ended: Ended
+) -> None:
+    """Check a run that something disturbed; sources were as one, the other or both models say."""
+    error, (first, second) = ended.error, wanted
+    want = mixed(first, second, after)
+    if error is None:
+        missing = first.missing and second.missing
+        assert not missing or sink.skip_missing, "what is missing was not reported"
+        assert_same(after, want.after(before), "after the run")
+        assert ended.out_file in (first.out_file, second.out_file)
+        return
+    if not isinstance(error, (DataSinkError, OSError)):
+        raise AssertionError(f"unexpected error: {error!r}") from error
+    check_error(sink, want, before, after, error)
+    if isinstance(error, DeliveryError):
+        check_outcomes(want, before, after, ended.statuses)
+
+
+def mixed(want: Expected, then: Expected, after: Files) -> Expected:
+    """Return what a run may do if each source may be read before or after a change."""
+    files, removed = dict(want.files), set(want.removed)
+    for path in want.files.keys() | then.files.keys():
+        if after.get(path) != want.files.get(path):
+            if path not in then.files:
+                del files[path]
+            elif after.get(path) == then.files[path]:
+                files[path] = then.files[path]
+    removed |= then.removed & (want.files.keys() - files.keys())
+    return Expected(
+        files=files,
+        removed=removed - files.keys(),
+        missing=want.missing or then.missing,
+        refusals=want.refusals | then.refusals,
+    )
+
+
+def check_error(sink: Sink, want: Expected, before: Files, after: Files, error: Exception) -> None:
+    if isinstance(error, MissingSourceError):
+        assert want.missing, "nothing is missing"
+        assert not sink.skip_missing, "what is missing should be skipped"
+        assert_same(after, {**before, **want.files}, "after the run with missing sources")
+        assert all(outcome.status.arrived for outcome in error.outcomes)
+    elif not isinstance(error, DeliveryError):
+        assert_same(after, before, "after the run that was rejected")
+
+
+def check_outcomes(
+    want: Expected, before: Files, after: Files, statuses: Mapping[str, Status]
+) -> None:
+    """Compare what an error says of each file with what exists."""
+    assert want.files.keys() <= statuses.keys(), f"no status: {want.files.keys() - statuses.keys()}"
+    for path, status in statuses.items():
+        old, new = before.get(path), want.files.get(path)
+        allowed = {Status.NOT_TRIED: [old], Status.FAILED: [old, new]}.get(status, [new])
+        assert after.get(path) in allowed, f"{path!r} is {status.value}, but {_short(after, path)}"
+    arrived = {path for path in want.files if statuses[path].arrived}
+    check_others(before, after, removable(want, arrived), statuses.keys())
+
+
+def check_killed(want: Expected, before: Files, after: Files) -> None:
+    """Check what exists after a run that was killed: each file is the old or the new one."""
+    assert after == before or not want.refusals, "it should have been rejected"
+    for path, new in want.files.items():
+        assert after.get(path) in (before.get(path), new), f"{path!r} is {_short(after, path)}"
+    arrived = {path for path in want.files if after.get(path) == want.files[path]}
+    check_others(before, after, removable(want, arrived), want.files.keys())
+
+
+def removable(want: Expected, arrived: set[str]) -> set[str]:
+    """Return what may be removed: only from places to which everything was delivered."""
+    incomplete = {path.split("/")[0] for path in want.files.keys() - arrived}
+    return {path for path in want.removed if path.split("/")[0] not in incomplete}
+
+
+def check_others(
+    before: Files, after: Files, may_go: Collection[str], known: Collection[str]
+) -> None:
+    """Check that all other files are as before, but that those of `may_go` may be gone."""
+    for path in {*before, *after} - {*known}:
+        gone = path in may_go and path not in after
+        assert gone or after.get(path) == before.get(path), f"{path!r} is {_short(after, path)}"
+
+
+def assert_same(files: Files, wanted: Files, when: str) -> None:
+    """Compare files by destination; the message names only those that differ."""
+    different = [
+        f"{path!r} is {_short(files, path)}, not {_short(wanted, path)}"
+        for path in sorted(files.keys() | wanted.keys())
+        if files.get(path) != wanted.get(path)
+    ]
+    assert not different, f"{when}: " + "; ".join(different)
+
+
+def _short(files: Files, path: str) -> str:
+    return reprlib.repr(files[path]) if path in files else "absent"

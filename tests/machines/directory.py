@@ -1,0 +1,338 @@
+"""Random steps with sinks into a directory; each step is compared with the model."""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+from nipype import config
+from nipype.interfaces.io import DataSink as NipypeDataSink
+
+from nipype_datasink import DataSink, DataSinkError, Status
+from nipype_datasink.display import escaped
+from tests.machines import checks, values
+from tests.machines.checks import Ended, Seen
+from tests.machines.disk import make, read, read_tree, remove
+from tests.machines.moments import Moment, at_call, is_killed
+from tests.model import Expected, Sink, above, expected
+from tests.source_model import Link
+
+_OLD_SECONDS = 2 * 24 * 60 * 60  # older than temporary files that a run leaves alone
+
+
+class DirectoryMachine(RuleBasedStateMachine):
+    """Sinks into a directory."""
+
+    counts: ClassVar[Counter[str]] = Counter()
+    disk: ClassVar[Path | None] = None
+    large: ClassVar[bytes] = b"large" * (1 << 18)  # copied in a thread
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts["sequences"] += 1
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.root = Path(tempfile.mkdtemp(prefix="model-", dir=memory)).resolve()
+        self.out = Path(tempfile.mkdtemp(dir=self.disk or self.root))
+        self.before = os.getcwd()
+        os.chdir(self.root)
+        self.sources: dict[str, Any] = {}
+        for name, entry in values.SOURCES.items():
+            self.set_source(name, entry)
+        self.last = Sink({})
+        self.prepare()
+        for path in values.OLD:
+            self.put(path, b"old")
+
+    def prepare(self) -> None:
+        """Make what the places need."""
+
+    def teardown(self) -> None:
+        """Run the last sink again, undisturbed: it completes."""
+        try:
+            self.run(self.last)
+        finally:
+            os.chdir(self.before)
+            shutil.rmtree(self.root)
+            shutil.rmtree(self.out, ignore_errors=True)
+
+    @classmethod
+    @contextmanager
+    def prepared(cls) -> Iterator[None]:
+        """Start what machines of this class need."""
+        yield
+
+    # Sources and destinations.
+
+    def set_source(self, name: str, entry: Any) -> None:
+        """Replace a source, and what would contain it or lie below it."""
+        for path in {name, *self.sources}:
+            if f"{path}/".startswith(f"{name}/") or name.startswith(f"{path}/"):
+                self.sources.pop(path, None)
+                remove(self.root / path)
+        if entry is not None:
+            self.sources[name] = self.large if entry == values.SOURCES[values.LARGE] else entry
+            make(self.root / name, self.on_disk_as(self.sources[name]))
+        for folder in above(name):
+            if os.path.isdir(folder) and folder not in self.sources and not os.listdir(folder):
+                os.rmdir(folder)
+
+    def on_disk_as(self, entry: Any) -> Any:
+        return Link(str(self.root / entry.target)) if isinstance(entry, Link) else entry
+
+    def address(self, path: str) -> str:
+        """Return a destination as `out_file` has it."""
+        return f"{self.out}/{path}"
+
+    def path_of(self, address: str) -> str:
+        place = next(each for each in ("base", "copy") if address.startswith(self.address(each)))
+        return place + address.removeprefix(self.address(place))
+
+    def look(self) -> Seen:
+        """Return what exists, by the names that the file system treats as the same."""
+        return read_tree(self.out, self.same)
+
+    def names(self) -> list[str]:
+        """Return all files as they are spelled."""
+        return sorted(read_tree(self.out).files)
+
+    def put(self, path: str, data: bytes | None) -> None:
+        """Write or delete a destination, as a stranger; do nothing where a file is in the way."""
+        if any((self.out / folder).is_file() for folder in above(path)):
+            return
+        remove(self.out / path)
+        if data is not None:
+            make(self.out / path, data)
+
+    @staticmethod
+    def same(path: str) -> str:
+        return path
+
+    @staticmethod
+    def has_folders(place: str) -> bool:
+        return True
+
+    # Steps.
+
+    @rule(
+        name=st.sampled_from(values.TOPS),
+        entry=st.sampled_from(values.INSTEAD),
+        restore=st.booleans(),
+    )
+    def change_source(self, name: str, entry: Any, restore: bool) -> None:
+        self.counts["change_source"] += 1
+        if restore:
+            for each in values.SOURCES:
+                self.set_source(each, values.SOURCES[each])
+        self.set_source(name, entry)
+
+    @rule(
+        index=st.integers(0, 19),
+        beside=st.sampled_from(["", "x", "old", "old", "../d.old", "inside"]),
+        data=st.sampled_from([None, b"x", b"longer"]),
+    )
+    def change_destination(self, index: int, beside: str, data: bytes | None) -> None:
+        """Write, replace, delete or block one of the files, or a file beside it, as a stranger."""
+        self.counts["change_destination"] += 1
+        files = self.names() or values.PLACES
+        path = files[index % len(files)]
+        if beside == "inside":
+            self.put(path, None)
+            path = f"{path}/inside"
+        elif beside:
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(path), beside))
+        self.put(path, data)
+
+    @rule(sink=values.SINKS)
+    def sink(self, sink: Sink) -> None:
+        self.counts["sink"] += 1
+        self.run(sink)
+
+    @rule(change=values.CHANGES)
+    def sink_again(self, change: Mapping[str, Any]) -> None:
+        self.counts["sink_again"] += 1
+        self.run(replace(self.last, **change))
+
+    @rule(
+        sink=values.LAST_OR,
+        moment=values.MOMENTS,
+        error=st.sampled_from(["ENOSPC", "EIO", "EACCES"]),
+        lasting=st.booleans(),
+    )
+    def sink_with_fault(self, sink: Sink | None, moment: Moment, error: str, lasting: bool) -> None:
+        self.counts["sink_with_fault"] += 1
+        number = getattr(errno, error)
+
+        def fail() -> None:
+            raise OSError(number, os.strerror(number))
+
+        self.run(sink or self.last, at_call(moment, fail, lasting=lasting))
+
+    @rule(
+        sink=values.LAST_OR,
+        moment=values.MOMENTS,
+        name=st.sampled_from(sorted(values.SOURCES)),
+        entry=st.sampled_from(values.INSTEAD),
+    )
+    def source_changes_during_run(
+        self, sink: Sink | None, moment: Moment, name: str, entry: Any
+    ) -> None:
+        self.counts["source_changes_during_run"] += 1
+        self.run(sink or self.last, at_call(moment, lambda: self.set_source(name, entry)))
+
+    @rule(
+        sink=values.LAST_OR,
+        moment=values.MOMENTS,
+        path=st.sampled_from(values.PLACES),
+        data=st.sampled_from([None, *values.BYTES]),
+    )
+    def stranger_writes_during_run(
+        self, sink: Sink | None, moment: Moment, path: str, data: bytes | None
+    ) -> None:
+        self.counts["stranger_writes_during_run"] += 1
+        if path not in self.look().folders:
+            disturbance = at_call(moment, lambda: self.put(path, data))
+            self.run(sink or self.last, disturbance, {self.same(path): data})
+
+    @rule(sink=values.LAST_OR, moment=values.WRITING_MOMENTS)
+    def sink_killed(self, sink: Sink | None, moment: Moment) -> None:
+        """Kill a run, then run again; temporary files of the killed run are old by then."""
+        self.counts["sink_killed"] += 1
+        self.last = sink = sink or self.last
+        before = self.look()
+        want = self.expected(sink, before)
+        self.counts["killed"] += is_killed(lambda: self.deliver(sink), moment)
+        seen = self.look()
+        checks.check_killed(want, before.files, seen.files)
+        self.clean_up(seen.litter, refused=bool(self.expected(sink, seen).refusals))
+        self.run(sink)
+
+    def clean_up(self, litter: set[str], *, refused: bool) -> None:
+        """Make temporary files old; remove those that the next run will not find."""
+        old = time.time() - _OLD_SECONDS
+        for path in litter:
+            if refused:
+                remove(self.out / path)
+            else:
+                os.utime(self.out / path, (old, old))
+
+    # A run, and what it is compared with.
+
+    def run(self, sink: Sink, disturbance: Any = None, strangers: Mapping[str, Any] = {}) -> None:
+        """Run a sink; compare what exists and what it reports with the model."""
+        self.last = sink
+        before = self.look()
+        want = self.expected(sink, before)
+        if not (disturbance or want.refusals or want.differs_from_nipype):
+            self.check_nipype(sink, before, want)
+        with disturbance or nullcontext([0]) as acted:
+            ended = self.deliver(sink)
+        after = self.look()
+        self.counts[f"ended: {type(ended.error).__name__}{', disturbed' * bool(acted[0])}"] += 1
+        assert not after.litter, f"temporary files remain: {after.litter}"
+        if acted[0]:
+            then = self.expected(sink, before)
+            for path, data in strangers.items():
+                leave_out(path, data, before, after, ended, (want, then))
+            checks.check_disturbed(sink, (want, then), before.files, after.files, ended)
+        else:
+            checks.check_undisturbed(sink, want, before.files, after.files, ended)
+            self.check_unchanged(sink, want, before, after)
+        for name, entry in self.sources.items():
+            same = read(self.root / name) == self.on_disk_as(entry)
+            assert same, f"the source {name!r} was changed"
+
+    def check_unchanged(self, sink: Sink, want: Expected, before: Seen, after: Seen) -> None:
+        """Check that files whose bytes were there were not written again."""
+        for path, data in want.files.items():
+            if before.files.get(path) == data and self.may_stay(sink, path, before):
+                same = after.versions.get(path) == before.versions.get(path)
+                assert same, f"{path!r} was unchanged, but is written again"
+
+    def may_stay(self, sink: Sink, path: str, before: Seen) -> bool:
+        return True
+
+    def expected(self, sink: Sink, seen: Seen) -> Expected:
+        return expected(
+            sink,
+            self.sources,
+            seen.files,
+            seen.folders,
+            same=self.same,
+            has_folders=self.has_folders,
+        )
+
+    def deliver(self, sink: Sink) -> Ended:
+        made = self.make_sink(DataSink, sink, self.address("base"))
+        made.inputs.trait_set(**self.own_inputs(sink))
+        try:
+            reported = made.run().outputs.out_file
+        except Exception as error:  # noqa: BLE001 - compared with the model
+            return Ended(error, [], self.statuses(error))
+        return Ended(None, list(map(self.path_of, reported)))
+
+    def statuses(self, error: Exception) -> dict[str, Status]:
+        """Return what an error says of each destination."""
+        statuses = {}
+        for outcome in error.outcomes if isinstance(error, DataSinkError) else ():
+            path = outcome.transfer.destination
+            assert outcome.status.arrived or escaped(path) in str(error), f"{path!r} is not named"
+            statuses[self.same(self.path_of(path))] = outcome.status
+        return statuses
+
+    def make_sink(self, kind: Any, sink: Sink, base: str) -> Any:
+        config.set("execution", "try_hard_link_datasink", str(sink.hard_links).lower())
+        made = kind(base_directory=base, container=sink.container)
+        made.inputs.parameterization = sink.parameterization
+        made.inputs.remove_dest_dir = sink.remove_dest_dir
+        made.inputs.substitutions = list(sink.substitutions)
+        made.inputs.regexp_substitutions = list(sink.regexp_substitutions)
+        if sink.strip_dir:
+            made.inputs.strip_dir = sink.strip_dir
+        for name, value in sink.fields.items():
+            setattr(made.inputs, name, value)
+        return made
+
+    def own_inputs(self, sink: Sink) -> dict[str, Any]:
+        """Return inputs that nipype's class does not have, or not in this meaning."""
+        copy = {"local_copy": f"{self.out}/copy"} if sink.local_copy else {}
+        return {**copy, **({"sink_missing": "skip"} if sink.skip_missing else {})}
+
+    def check_nipype(self, sink: Sink, before: Seen, want: Expected) -> None:
+        """Compare the model with what nipype's class makes of a copy of what exists."""
+        root = self.root / "nipype"
+        for path, data in before.files.items():
+            make(root / path, data)
+        made = self.make_sink(NipypeDataSink, sink, f"{root}/base")
+        out_file = [path.removeprefix(f"{root}/") for path in made.run().outputs.out_file]
+        files = read_tree(root).files
+        shutil.rmtree(root, ignore_errors=True)
+        checks.assert_same(files, want.after(before.files), "nipype's class, not the model")
+        assert out_file == want.out_file, f"nipype reports {out_file}, the model {want.out_file}"
+
+
+def leave_out(
+    path: str,
+    data: bytes | None,
+    before: Seen,
+    after: Seen,
+    ended: Ended,
+    wanted: tuple[Expected, Expected],
+) -> None:
+    """Check what a stranger has written during the run, and leave it out of the other checks."""
+    allowed = [data, before.files.get(path), *(want.files.get(path) for want in wanted)]
+    assert after.files.get(path) in [*allowed, *[None] * all(path not in w.files for w in wanted)]
+    for files in (before.files, after.files, *(want.files for want in wanted)):
+        files.pop(path, None)
+    ended.statuses.pop(path, None)

@@ -1,0 +1,77 @@
+"""Run random sequences of steps; print one that violates the model as a script."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import textwrap
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+from nipype import config
+
+from tests.machines.directory import DirectoryMachine
+from tests.seeds import Seed
+
+STEPS = 10
+_HARD_LINKS = ("execution", "try_hard_link_datasink")
+
+
+def explore(machine: type[DirectoryMachine], sequences: int, **more: Any) -> Counter[str]:
+    """Run random sequences of `STEPS` steps; return how often each rule was drawn."""
+    machine.counts.clear()
+    chosen = settings(
+        max_examples=sequences,
+        stateful_step_count=STEPS,
+        deadline=None,
+        database=None,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+        **more,
+    )
+    logger, hard_links = logging.getLogger("nipype.interface"), config.get(*_HARD_LINKS)
+    level = logger.level
+    logger.setLevel("CRITICAL")
+    try:
+        with machine.prepared():
+            run_state_machine_as_test(machine, settings=chosen)
+    except Exception as error:
+        print(script(machine, error))
+        raise
+    finally:
+        logger.setLevel(level)
+        config.set(*_HARD_LINKS, hard_links)
+    return +machine.counts
+
+
+def drawn(machine: type[DirectoryMachine]) -> dict[str, int]:
+    """Return how often each rule was drawn in the last exploration."""
+    return {name: machine.counts[name] for name, _ in inspect.getmembers(machine, _is_rule)}
+
+
+def _is_rule(member: object) -> bool:
+    return hasattr(member, "hypothesis_stateful_rule")
+
+
+def plant(seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a fault into the library."""
+    for path, replacement in seed.replacements.items():
+        raising = not path.endswith(".all")  # the builtin, which a name of the module hides
+        monkeypatch.setattr(f"nipype_datasink.{path}", replacement, raising=raising)
+
+
+def script(machine: type[DirectoryMachine], error: BaseException) -> str:
+    """Return a program that does what a failed sequence did."""
+    notes = "\n".join(getattr(error, "__notes__", []))
+    begin, end = "state = ", "state.teardown()"
+    steps = begin + notes.partition(begin)[2].rpartition(end)[0] + end
+    return (
+        "# Run it with: PYTHONPATH=. python SCRIPT\n"
+        f"from {machine.__module__} import {machine.__name__}\n"
+        "from tests.model import Sink\n"
+        "from tests.source_model import Kind, Link\n\n"
+        f"with {machine.__name__}.prepared():\n{textwrap.indent(steps, '    ')}\n"
+    )
