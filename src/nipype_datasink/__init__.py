@@ -19,10 +19,14 @@ from nipype_datasink.inputs import DataSinkInputSpec, DataSinkOutputSpec
 from nipype_datasink.installation import install
 from nipype_datasink.interface import DataSink
 from nipype_datasink.planning.plan import Delivery, FileTransfer, Plan
+from nipype_datasink.workflows.clashes import Clash
+from nipype_datasink.workflows.plan import WorkflowPlan, plan
+from nipype_datasink.workflows.prediction import Prediction, SinkPlan
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Clash",
     "CollisionError",
     "CredentialsError",
     "DataSink",
@@ -37,9 +41,13 @@ __all__ = [
     "MissingSourceError",
     "Outcome",
     "Plan",
+    "Prediction",
     "S3Error",
     "SettingsError",
+    "SinkPlan",
     "SourceError",
     "Status",
+    "WorkflowPlan",
     "install",
+    "plan",
 ]

@@ -286,4 +286,5 @@ def _without_optional(plan: Plan, settings: Settings) -> Plan:
 
 
 _BUCKET = re.compile("s3://[^/]+")
-_OWN_METHODS = {name: getattr(DataSink, name) for name in ("_return_aws_keys", "_upload_to_s3")}
+_OVERRIDABLE = ("_return_aws_keys", "_substitute", "_upload_to_s3")
+_OWN_METHODS = {name: getattr(DataSink, name) for name in _OVERRIDABLE}

@@ -132,8 +132,8 @@ class Settings:
         credentials = [f"; credentials: {source}" for source in sources if source]
         return f"failed in {describe_process()}{''.join(credentials[:1])}"
 
-    def locations(self, base: Location) -> tuple[Location, ...]:
-        """Return the base directory and the local copy, each with its container.
+    def bases(self, base: Location) -> list[Location]:
+        """Return the base directory and the local copy, without the container.
 
         Parameters
         ----------
@@ -141,16 +141,21 @@ class Settings:
             Parsed ``base_directory``. It is left out where only ``local_copy`` is set, as nipype
             does.
         """
-        locations: list[Location] = []
+        bases: list[Location] = []
         if self.local_copy is None or self.base_directory is not None:
-            locations.append(in_bucket(base, self.bucket))
+            bases.append(in_bucket(base, self.bucket))
         if self.local_copy is not None:
             copy = parse_location(self.local_copy, "local_copy")
             if not isinstance(copy, LocalDirectory):
                 raise SettingsError(f"local_copy {self.local_copy!r} is not a directory on disk")
-            locations.append(copy)
+            bases.append(copy)
+        return bases
+
+    def locations(self, base: Location) -> tuple[Location, ...]:
+        """Return each of `bases` with the container."""
+        bases = self.bases(base)
         check_container(self.container)
-        return tuple(dict.fromkeys(location.child(self.container) for location in locations))
+        return tuple(dict.fromkeys(location.child(self.container) for location in bases))
 
     def check(self, locations: Sequence[Location]) -> None:
         """Raise an error for settings that cannot work, as far as S3 need not be asked.

@@ -13,6 +13,7 @@ from nipype.interfaces.base import isdefined
 from nipype_datasink import DataSink
 from nipype_datasink.configuration import read_options
 from nipype_datasink.workflows.graph import SinkRun, sink_runs
+from nipype_datasink.workflows.origins import Origin
 from tests.conftest import tree
 from tests.workflows.examples import (
     SUBJECTS,
@@ -92,22 +93,22 @@ def test_nested_nodes_are_named_with_their_workflow(workdir: Path) -> None:
     _, run, _ = sink_runs(nested_workflow())
 
     assert run.unknown["stats.tables"][0].name == "inner.stats.table"
-    assert run.unknown["stats.tables"][0].directories == {
-        str(workdir / "work/wf/inner/_subject_id_sub-01/stats")
+    assert run.unknown["stats.tables"][0].origins == {
+        Origin(str(workdir / "work/wf/inner/_subject_id_sub-01/stats"), has_folders=True)
     }
 
 
 def test_merged_and_joined_outputs_lie_where_other_nodes_wrote_them(workdir: Path) -> None:
     group, first_run, _ = sink_runs(nested_workflow())
 
-    assert first_run.unknown["merged"][0].directories == {
-        str(workdir / "work/wf/_subject_id_sub-01/preproc"),
-        str(workdir / "work/wf/inner/_subject_id_sub-01/stats"),
+    assert first_run.unknown["merged"][0].origins == {
+        Origin(str(workdir / "work/wf/_subject_id_sub-01/preproc")),
+        Origin(str(workdir / "work/wf/inner/_subject_id_sub-01/stats"), has_folders=True),
     }
-    assert group.unknown["bold"][0].directories == {
-        str(workdir / f"work/wf/_subject_id_{subject}/preproc") for subject in SUBJECTS
+    assert group.unknown["bold"][0].origins == {
+        Origin(str(workdir / f"work/wf/_subject_id_{subject}/preproc")) for subject in SUBJECTS
     }
-    assert group.unknown["@total"][0].directories == {str(workdir / "work/wf/total")}
+    assert group.unknown["@total"][0].origins == {Origin(str(workdir / "work/wf/total"))}
 
 
 def test_outputs_of_data_grabbers_lie_elsewhere(workdir: Path) -> None:
@@ -117,7 +118,7 @@ def test_outputs_of_data_grabbers_lie_elsewhere(workdir: Path) -> None:
 
     (run,) = sink_runs(workflow)
 
-    assert run.unknown["anat"][0].directories == {None}
+    assert run.unknown["anat"][0].origins == {Origin(None, has_folders=True)}
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from nipype.utils.misc import flatten
 from nipype_datasink.configuration import set_calling_node
 from nipype_datasink.interface import DataSink
 from nipype_datasink.workflows.iterables import IterableNames, Values, label
-from nipype_datasink.workflows.origins import origins_of
+from nipype_datasink.workflows.origins import Origin, origins_of
 from nipype_datasink.workflows.results import FinishedResults, Output, UnknownValueError
 
 
@@ -34,12 +34,14 @@ class Connection:
     name: str
     """Node and output, without the name of the workflow: ``preproc.bold``."""
 
+    output: str
+    """The output, with its function if there is one."""
+
     is_known: bool
     """Whether the value is known, because the node has finished; the sink has it then."""
 
-    directories: frozenset[str | None] = frozenset()
-    """Directories of the node or nodes that write the output; None for a directory elsewhere.
-    Empty if the value is known."""
+    origins: frozenset[Origin] = frozenset()
+    """Where the output will lie; empty if the value is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,15 +156,11 @@ def _expand(workflow: Workflow) -> tuple[Any, IterableNames, list[Node]]:
         # Without a base directory, nipype makes a temporary one for each node.
         node.base_dir = own.base_dir or os.path.join(os.environ.get("TMPDIR", "/tmp"), "nipype")
     found = [node for node in graph.nodes() if node.fullname in order]
-    return graph, names, sorted(found, key=lambda node: (order[node.fullname], _run_order(node)))
-
-
-def _run_order(node: Node) -> list[str]:
-    """Return a key that sorts the runs of a node: nipype adds a part for each iterable node.
-
-    It expands the last of these nodes first.
-    """
-    return list(reversed(node._id.split(".")[1:]))
+    return (
+        graph,
+        names,
+        sorted(found, key=lambda node: (order[node.fullname], names.position(node))),
+    )
 
 
 def _runs(
@@ -200,10 +198,11 @@ def _connect(
         value = results.value(source, output)
     except UnknownValueError:
         node.set_input(field, Undefined)
-        directories = origins_of(graph, source, name)
-        return Connection(node=source, name=full_name, is_known=False, directories=directories)
+        origins = origins_of(graph, source, name)
+        connection = Connection(node=source, name=full_name, output=repr(output), is_known=False)
+        return replace(connection, origins=origins)
     node.set_input(field, value)
-    return Connection(node=source, name=full_name, is_known=True)
+    return Connection(node=source, name=full_name, output=repr(output), is_known=True)
 
 
 def _joined_field(node: Node, field: str) -> str:

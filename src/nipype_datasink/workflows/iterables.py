@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
+from functools import cached_property
 from typing import Any
 
 from nipype.pipeline.engine import Node
@@ -23,7 +24,7 @@ class IterableNames:
     """
 
     def __init__(self, nodes: Iterable[Node]) -> None:
-        self._values: dict[str, Values] = {}
+        self._values: dict[str, Values] = {}  # in the order of the iterables
         for node in nodes:
             if node.iterables:
                 for parameters in _expand(node):
@@ -36,6 +37,14 @@ class IterableNames:
             for name in node.parameterization
             for value in self._values.get(name, (("", name.lstrip("_")),))
         )
+
+    def position(self, node: Node) -> list[int]:
+        """Return a key that sorts the runs of a node as their iterables are."""
+        return [self._positions.get(name, len(self._values)) for name in node.parameterization]
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self._values)}
 
 
 def label(values: Values) -> str:

@@ -1,14 +1,15 @@
-"""Find the working directories that contain the outputs of nodes that have not run."""
+"""Find the directories that will contain the outputs of nodes that have not run."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from nipype.interfaces import io as upstream
 from nipype.interfaces import utility
-from nipype.interfaces.base import isdefined
-from nipype.pipeline.engine import JoinNode, Node
+from nipype.interfaces.base import Directory, isdefined
+from nipype.pipeline.engine import JoinNode, MapNode, Node
 
 # Interfaces whose outputs are paths that they get as inputs.
 _PASS_ON = (utility.IdentityInterface, utility.Merge, utility.Select, utility.Split)
@@ -25,11 +26,24 @@ _FIND = (
     upstream.XNATSource,
 )
 
-ELSEWHERE = frozenset({None})
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an output will lie."""
+
+    directory: str | None
+    """Working directory of the node that writes it; None for a directory that is not known, such
+    as that of a data grabber or of a value that is set."""
+
+    has_folders: bool = False
+    """Whether it lies in folders below: those of a MapNode's items, or an output directory."""
 
 
-def origins_of(graph: Any, node: Node, output: str) -> frozenset[str | None]:
-    """Return the directories of the nodes that write an output.
+_ELSEWHERE = Origin(None, has_folders=True)
+
+
+def origins_of(graph: Any, node: Node, output: str) -> frozenset[Origin]:
+    """Return where an output lies: several places if it joins what several nodes have written.
 
     A node is assumed to write into its working directory. `Merge` and similar interfaces pass on
     what other nodes have written.
@@ -42,27 +56,29 @@ def origins_of(graph: Any, node: Node, output: str) -> frozenset[str | None]:
         Node in it.
     output
         Name of one of its outputs.
-
-    Returns
-    -------
-    frozenset of str or None
-        None stands for a directory that is not known: that of a data grabber, or of a value.
     """
     if isinstance(node.interface, _PASS_ON):
         return _passed_on(graph, node, output)
     if isinstance(node.interface, _FIND):
-        return ELSEWHERE
-    return frozenset({node.output_dir()})
+        return frozenset({_ELSEWHERE})
+    has_folders = isinstance(node, MapNode) or _is_directory(node, output)
+    return frozenset({Origin(node.output_dir(), has_folders)})
 
 
-def _passed_on(graph: Any, node: Node, output: str) -> frozenset[str | None]:
-    found: set[str | None] = {None} if _has_values(node) else set()
+def _is_directory(node: Node, output: str) -> bool:
+    outputs = node.interface.output_spec and node.interface._outputs()
+    trait = outputs.trait(output) if outputs else None
+    return trait is not None and isinstance(trait.trait_type, Directory)
+
+
+def _passed_on(graph: Any, node: Node, output: str) -> frozenset[Origin]:
+    found = {_ELSEWHERE} if _has_values(node) else set()
     for source, _, data in graph.in_edges(node, data=True):
         for source_output, field in data["connect"]:
             if _may_contain(node, output, field):
                 name = source_output if isinstance(source_output, str) else source_output[0]
                 found |= origins_of(graph, source, name)
-    return frozenset(found) or ELSEWHERE
+    return frozenset(found or {_ELSEWHERE})
 
 
 def _may_contain(node: Node, output: str, field: str) -> bool:

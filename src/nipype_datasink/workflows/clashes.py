@@ -1,0 +1,90 @@
+"""Find destinations that several sinks, or several runs of one, would write."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from nipype_datasink.display import escaped
+from nipype_datasink.planning.contents import same_bytes
+from nipype_datasink.planning.places import RealPathCache
+from nipype_datasink.planning.plan import resolve_parent
+from nipype_datasink.workflows.prediction import SinkPlan
+
+_MAX_SINKS_SHOWN = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clash:
+    """A destination of several sinks or runs."""
+
+    destination: str
+    """Path or address."""
+
+    sinks: tuple[str, ...]
+    """Sinks, such as ``wf.datasink[subject_id=sub-01]``."""
+
+    def __str__(self) -> str:
+        shown = [*self.sinks[:_MAX_SINKS_SHOWN]]
+        if len(self.sinks) > len(shown):
+            shown.append(f"{len(self.sinks) - len(shown)} more")
+        return escaped(f"{self.destination} is written by {', '.join(shown)}")
+
+
+def find_clashes(sinks: Sequence[SinkPlan]) -> tuple[Clash, ...]:
+    """Return the destinations that are wholly known, and would get different bytes."""
+    return tuple(
+        Clash(destination=destination, sinks=tuple(dict.fromkeys(sink for sink, _ in writers)))
+        for destination, writers in _group(_known(sinks)).items()
+        if len(dict(writers)) > 1 and not _are_equal({source for _, source in writers})
+    )
+
+
+def find_possible_clashes(sinks: Sequence[SinkPlan]) -> tuple[Clash, ...]:
+    """Return the destinations that are equal as far as they are known."""
+    return tuple(
+        Clash(destination=destination, sinks=tuple(dict.fromkeys(sink for sink, _ in writers)))
+        for destination, writers in _group(_unknown(sinks)).items()
+        if len(dict(writers)) > 1 and len({source for _, source in writers}) > 1
+    )
+
+
+_Writer = tuple[str, Hashable]
+"""Name of a sink, and what tells one source from others."""
+
+
+def _group(found: Iterable[tuple[str, _Writer]]) -> dict[str, list[_Writer]]:
+    groups: dict[str, list[_Writer]] = {}
+    for destination, writer in found:
+        groups.setdefault(destination, []).append(writer)
+    return groups
+
+
+def _known(sinks: Sequence[SinkPlan]) -> Iterator[tuple[str, _Writer]]:
+    real_directory = RealPathCache()
+    for sink in sinks:
+        for prediction in sink.predictions:
+            for transfer in prediction.transfers:
+                yield transfer.destination, (str(sink.run), transfer.source)
+            if prediction.is_known and not prediction.transfers:
+                path = prediction.destination
+                if not path.startswith("s3://"):
+                    path = resolve_parent(path, real_directory)
+                yield path, (str(sink.run), prediction.written_by or prediction.source)
+
+
+def _unknown(sinks: Sequence[SinkPlan]) -> Iterator[tuple[str, _Writer]]:
+    for sink in sinks:
+        for prediction in sink.predictions:
+            if not prediction.is_known:
+                for destination in sorted(prediction.possible):
+                    yield destination, (str(sink.run), prediction.written_by or prediction.source)
+
+
+def _are_equal(sources: set[Hashable]) -> bool:
+    """Return whether all sources are one file, or files with equal bytes."""
+    first, *others = sources
+    try:
+        return all(same_bytes(str(first), str(other)) for other in others)
+    except OSError:  # one of them does not exist yet
+        return False

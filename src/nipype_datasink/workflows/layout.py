@@ -1,0 +1,63 @@
+"""Lay out the plan of a workflow as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+from nipype_datasink.display import escaped
+from nipype_datasink.workflows.prediction import Prediction, SinkPlan
+
+_WIDTH = 80  # columns
+_MAX_SOURCE_WIDTH = 24  # columns; the destination of a longer source gets a line of its own
+
+
+def lay_out(sinks: Sequence[SinkPlan]) -> Iterator[str]:
+    """Yield the lines of all sinks; the runs of one sink are together."""
+    for (name, bases), runs in groupby(sinks, key=lambda sink: (sink.run.name, sink.bases)):
+        yield from _sink(name, bases, list(runs))
+
+
+def _sink(name: str, bases: Sequence[str], runs: Sequence[SinkPlan]) -> Iterator[str]:
+    base, *copies = bases or ("(not known)",)
+    head = "".join([f"{name} -> {base}", *(f", copy in {copy}" for copy in copies)])
+    count = f"{len(runs)} runs" if len(runs) > 1 else ""
+    gap = max(2, _WIDTH - len(head) - len(count)) if count else 0
+    yield escaped(f"{head}{' ' * gap}{count}")
+    rows = [row for run in runs for row in run.predictions]
+    layout = _Columns(rows)
+    for run in runs:
+        indent = "  "
+        if run.run.label:
+            yield escaped(f"{indent}{run.run.label}")
+            indent *= 2
+        for row in run.predictions:
+            yield from layout.lines(row, indent)
+        for text in run.ignored:
+            yield escaped(f"{indent}ignored: {text} is not the name of a file")
+        if not (run.predictions or run.ignored or run.error):
+            yield f"{indent}nothing is set or connected"
+    if any(run.renames_unknown for run in runs):
+        yield "  its substitutions will also apply to the names in braces"
+
+
+class _Columns:
+    """Width of the columns of one sink."""
+
+    def __init__(self, rows: Iterable[Prediction]) -> None:
+        rows = list(rows)
+        self._field = max((len(row.field) for row in rows), default=0)
+        sources = [len(row.source) for row in rows if len(row.source) <= _MAX_SOURCE_WIDTH]
+        self._source = max(sources, default=0)
+
+    def lines(self, row: Prediction, indent: str) -> Iterator[str]:
+        """Yield one line for a prediction; its source has a line of its own if it is long."""
+        width = len(indent) + self._field + self._source + 9
+        note = f"  ({row.note})" if row.note else ""
+        begin = f"{indent}{row.field:{self._field}}  <- {row.source}"
+        if row.is_copy:
+            begin = ""
+        elif len(row.source) > self._source:
+            yield escaped(begin)
+            begin = ""
+        yield escaped(f"{begin:{width}}{row.destination}{note}")

@@ -1,0 +1,134 @@
+"""Show where the sinks of a workflow will deliver their files, before it runs."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nipype_datasink.display import escaped_lines
+from nipype_datasink.workflows.clashes import Clash, find_clashes, find_possible_clashes
+from nipype_datasink.workflows.graph import sink_runs
+from nipype_datasink.workflows.layout import lay_out
+from nipype_datasink.workflows.prediction import Prediction, SinkPlan
+from nipype_datasink.workflows.predictor import predict
+
+if TYPE_CHECKING:
+    from nipype import Workflow
+    from nipype.pipeline.engine import Node
+
+    from nipype_datasink.interface import DataSink
+
+
+def plan(target: Workflow | Node | DataSink) -> WorkflowPlan:
+    """Decide where everything goes, as far as it is known. No node runs, and nothing is written.
+
+    Iterables, nested workflows, MapNodes, JoinNodes and functions in connections are expanded as
+    nipype does. Values that are set, those of `IdentityInterface`, and results of nodes that have
+    finished in the working directory are known. The names of all other files are known when their
+    node has run; they stand in braces, as ``{realign.par}``.
+
+    Parameters
+    ----------
+    target
+        A workflow, one node, or a sink without a node. It is not changed.
+
+    Returns
+    -------
+    WorkflowPlan
+        ``print(plan(workflow))`` shows it.
+
+    Notes
+    -----
+    A node is assumed to write into its working directory, which decides the folders of iterables.
+    """
+    sinks = tuple(map(predict, sink_runs(target)))
+    return WorkflowPlan(
+        sinks=sinks, clashes=find_clashes(sinks), possible=find_possible_clashes(sinks)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowPlan:
+    """What the sinks of a workflow will do; ``str(plan)`` shows it."""
+
+    sinks: tuple[SinkPlan, ...]
+    """Each run of each sink, in the order of the graph."""
+
+    clashes: tuple[Clash, ...] = ()
+    """Destinations that different sinks or runs would write with different bytes."""
+
+    possible: tuple[Clash, ...] = ()
+    """Destinations of different sinks or runs that are equal as far as they are known."""
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """Each different destination once."""
+        every = [each.destination for sink in self.sinks for each in sink.predictions]
+        return tuple(dict.fromkeys(every))
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Why sinks would fail."""
+        return tuple(f"{sink.run}: {sink.error}" for sink in self.sinks if sink.error)
+
+    @property
+    def ok(self) -> bool:
+        """Whether no sink would fail and no destinations clash."""
+        return not (self.errors or self.clashes)
+
+    def __str__(self) -> str:
+        lines = list(lay_out(self.sinks))
+        lines += [f"ERROR {escaped_lines(error)}" for error in self.errors]
+        lines += [f"CLASH {clash}" for clash in self.clashes]
+        lines += [f"POSSIBLE {clash}" for clash in self.possible]
+        return "\n".join([*lines, self._summary()])
+
+    def _summary(self) -> str:
+        if not self.sinks:
+            return "no sinks"
+        count = len(self.destinations)
+        text = f"{count:,} destination{'' if count == 1 else 's'}"
+        if any(not each.is_known for sink in self.sinks for each in sink.predictions):
+            return f"{text}; names in {{braces}} are known when the node has run"
+        return text
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the plan as values for `json.dumps`."""
+        return {
+            "sinks": [_sink_as_json(sink) for sink in self.sinks],
+            "clashes": [_clash_as_json(clash) for clash in self.clashes],
+            "possible": [_clash_as_json(clash) for clash in self.possible],
+            "errors": list(self.errors),
+            "ok": self.ok,
+        }
+
+
+def _sink_as_json(sink: SinkPlan) -> dict[str, Any]:
+    return {
+        "sink": str(sink.run),
+        "node": sink.run.name,
+        "iterables": dict(sink.run.iterables),
+        "bases": list(sink.bases),
+        "destinations": [_prediction_as_json(each) for each in sink.predictions],
+        "ignored": list(sink.ignored),
+        "error": sink.error,
+    }
+
+
+def _prediction_as_json(prediction: Prediction) -> dict[str, Any]:
+    return {
+        "field": prediction.field,
+        "source": prediction.source,
+        "destination": prediction.destination,
+        "known": prediction.is_known,
+        "folders": prediction.has_folders,
+        "missing": prediction.is_missing,
+    }
+
+
+def _clash_as_json(clash: Clash) -> dict[str, Any]:
+    return {"destination": clash.destination, "sinks": list(clash.sinks)}

@@ -1,0 +1,82 @@
+"""Define what is known of a sink's destinations before its workflow runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nipype_datasink.planning.plan import FileTransfer
+from nipype_datasink.settings import substitutions_of
+from nipype_datasink.workflows.graph import SinkRun
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """Where one source of a sink will go."""
+
+    field: str
+    """Name of the sink's input."""
+
+    source: str
+    """Absolute path; or node and output, such as ``realign.par``."""
+
+    destination: str
+    """Path or address. What only a node that has not run can name stands in braces."""
+
+    is_known: bool = True
+    """Whether the destination has no braces."""
+
+    has_folders: bool = False
+    """Whether the braces may also stand for folders, as those of a MapNode's items do."""
+
+    is_missing: bool = False
+    """Whether the source is a path that does not exist."""
+
+    note: str = ""
+    """What is known beside it: that the source does not exist; after a comparison, whether the
+    file is new, replaced or unchanged."""
+
+    is_copy: bool = False
+    """Whether the destination is that of `local_copy`, beside the one in the base directory."""
+
+    transfers: tuple[FileTransfer, ...] = ()
+    """Files to transfer, if the source exists."""
+
+    possible: frozenset[str] = frozenset()
+    """Destination for each directory that the source may lie in; see `has_folders`."""
+
+    written_by: frozenset[tuple[str | None, str]] = frozenset()
+    """Directory and output of each node that may write the source."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkPlan:
+    """What one run of a sink will do, as far as it is known."""
+
+    run: SinkRun
+    """The sink, its node and the values of its iterables."""
+
+    bases: tuple[str, ...] = ()
+    """Base directory and `local_copy`, without container."""
+
+    predictions: tuple[Prediction, ...] = ()
+    """In the order of ``out_file``."""
+
+    ignored: tuple[str, ...] = ()
+    """Texts that are not paths of files, such as the identifier of a subject."""
+
+    paths: tuple[str, ...] = ()
+    """Destinations before the substitutions change them."""
+
+    error: str = ""
+    """Why the sink would fail; empty text if nothing is known to be wrong."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether every destination is known."""
+        return not self.error and all(each.is_known for each in self.predictions)
+
+    @property
+    def renames_unknown(self) -> bool:
+        """Whether rules will apply to names that are not known yet."""
+        rules = substitutions_of(self.run.interface.inputs)
+        return not self.is_known and bool(rules.literal or rules.regular)

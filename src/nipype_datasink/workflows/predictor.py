@@ -1,0 +1,238 @@
+"""Predict where one run of a sink will deliver its files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from nipype_datasink.configuration import explicit_value
+from nipype_datasink.errors import DataSinkError, DestinationError
+from nipype_datasink.inputs import fields_of, known_inputs
+from nipype_datasink.planning.addresses import parse_location
+from nipype_datasink.planning.contents import scan
+from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
+from nipype_datasink.planning.plan import Delivery
+from nipype_datasink.planning.routing import Rules, route
+from nipype_datasink.planning.sources import Source, flatten
+from nipype_datasink.planning.validation import make_valid_plan
+from nipype_datasink.settings import substitutions_of
+from nipype_datasink.workflows.graph import Connection, SinkRun
+from nipype_datasink.workflows.placeholders import (
+    BASE,
+    CONTAINER,
+    COPY,
+    NAME,
+    PLACEHOLDERS,
+    is_complete,
+    keeps_placeholders,
+    root_of,
+    show,
+)
+from nipype_datasink.workflows.prediction import Prediction, SinkPlan
+
+# What stands for these inputs if they are not known.
+_PLACES = {"base_directory": root_of(BASE), "local_copy": root_of(COPY), "container": CONTAINER}
+# Inputs that decide, if they are not known, that no part of a destination is known.
+_RULES = ("parameterization", "strip_dir", "substitutions", "regexp_substitutions")
+
+
+def predict(run: SinkRun) -> SinkPlan:
+    """Return what one run of a sink will do. Nothing is written.
+
+    Parameters
+    ----------
+    run
+        Its inputs that are not known are set to placeholders.
+    """
+    predictor = _Predictor(run)
+    try:
+        return predictor.plan()
+    except Exception as error:  # noqa: BLE001 - subclasses of users may raise anything
+        base = explicit_value(run.interface.inputs, "base_directory")
+        return SinkPlan(run=run, bases=(base,) if base else (), error=_describe(error))
+
+
+def _describe(error: Exception) -> str:
+    return str(error) if isinstance(error, DataSinkError) else f"{type(error).__name__}: {error}"
+
+
+class _Predictor:
+    """Predicts the destinations of one run."""
+
+    def __init__(self, run: SinkRun) -> None:
+        self._run = run
+        self._sink = run.interface
+        # Names of the outputs that the base directory, its copy and the container come from.
+        self._names = {
+            placeholder[-1]: run.unknown[name][0].name
+            for name, placeholder in _PLACES.items()
+            if name in run.unknown
+        }
+        self._unknown_rules = [run.unknown[name][0].name for name in _RULES if name in run.unknown]
+        self._paths: list[str] = []
+
+    def plan(self) -> SinkPlan:
+        """Return what the run will do."""
+        self._set_places()
+        rules = self._sink._make_rules(self._substitute)
+        settings, base = self._sink._read_settings()
+        fields = fields_of(self._sink.inputs)
+        fields = {name: _in_directory(value, self._run.directory) for name, value in fields.items()}
+        known, ignored, error = self._known(fields, rules)
+        return SinkPlan(
+            run=self._run,
+            bases=tuple(show(each.label, self._names) for each in settings.bases(base)),
+            predictions=tuple(
+                prediction
+                for field in fields
+                for prediction in [*known.get(field, ()), *self._unknown(field, rules)]
+            ),
+            ignored=ignored,
+            paths=tuple(self._paths),
+            error=error,
+        )
+
+    def _set_places(self) -> None:
+        """Set directories and container; a relative directory is one of the node."""
+        inputs = self._sink.inputs
+        directories = ("base_directory", "local_copy")
+        for name in directories:
+            path = explicit_value(inputs, name)
+            if path and isinstance(parse_location(path, name), LocalDirectory):
+                path = os.path.join(self._run.directory, os.path.expanduser(path))
+                inputs.trait_set(**{name: path})
+        for name, placeholder in _PLACES.items():
+            if name in self._run.unknown:
+                inputs.trait_set(**{name: placeholder})
+        if not any(explicit_value(inputs, name) for name in directories):
+            inputs.base_directory = self._run.directory
+
+    def _substitute(self, path: str) -> str:
+        """Apply the rules of the sink to what is known of a destination."""
+        self._paths.append(path)
+        if self._sink._is_overridden("_substitute"):
+            changed = self._sink._substitute(path)
+            return changed if keeps_placeholders(path, changed) else path
+        root = "/".join(path.split("/", 3)[:3]) if path.startswith("s3://") else ""
+        return substitutions_of(self._sink.inputs).apply(path, root=root, keep=PLACEHOLDERS)
+
+    def _known(
+        self, fields: Mapping[str, Any], rules: Rules
+    ) -> tuple[dict[str, list[Prediction]], tuple[str, ...], str]:
+        """Return the predictions for values that are known, ignored texts, and an error."""
+        deliveries, error = self._deliveries(fields, rules)
+        found: dict[str, list[Prediction]] = {}
+        ignored: list[str] = []
+        for source in flatten(fields)[0]:
+            predictions = found.setdefault(source.field, [])
+            delivered = deliveries.get((source.field, source.path), [])
+            exists = bool(delivered) or scan(source).exists
+            if source.is_bare_text and not exists:
+                ignored.append(f"{source.field}: {os.path.basename(source.path)}")
+            elif delivered:
+                predictions += [self._delivered(each, rules) for each in delivered]
+            else:
+                predictions += self._routed(source, rules, is_missing=not exists)
+        return found, tuple(ignored), error
+
+    def _deliveries(
+        self, fields: Mapping[str, Any], rules: Rules
+    ) -> tuple[dict[tuple[str, str], list[Delivery]], str]:
+        """Return what the sink's own plan delivers, by field and source, or its error."""
+        deliveries: dict[tuple[str, str], list[Delivery]] = {}
+        if self._names or self._unknown_rules:
+            return deliveries, ""  # its checks need whole destinations
+        try:
+            plan = make_valid_plan(fields, rules, inputs=known_inputs(self._sink.inputs))
+        except DataSinkError as error:
+            return deliveries, str(error)
+        for delivery in dict.fromkeys(plan.deliveries):
+            deliveries.setdefault((delivery.field, delivery.source), []).append(delivery)
+        return deliveries, ""
+
+    def _delivered(self, delivery: Delivery, rules: Rules) -> Prediction:
+        return Prediction(
+            field=delivery.field,
+            source=delivery.source,
+            destination=delivery.destination,
+            is_copy=delivery.location != rules.locations[0],
+            transfers=delivery.transfers,
+        )
+
+    def _routed(self, source: Source, rules: Rules, *, is_missing: bool) -> Iterator[Prediction]:
+        """Yield the destinations of a path for which the sink makes no plan."""
+        for location in rules.locations:
+            with suppress(DestinationError):  # it is the error of the plan
+                shown, is_known = self._destination(source.path, source.field, location, rules)
+                yield Prediction(
+                    field=source.field,
+                    source=source.path,
+                    destination=shown,
+                    is_known=is_known,
+                    is_missing=is_missing,
+                    note="does not exist" if is_missing else "",
+                    is_copy=location != rules.locations[0],
+                    possible=frozenset({shown}),
+                )
+
+    def _unknown(self, field: str, rules: Rules) -> Iterator[Prediction]:
+        """Yield the destinations of outputs of nodes that have not run."""
+        for connection in self._run.unknown.get(field, ()):
+            if not connection.is_known:
+                for location in rules.locations:
+                    yield self._connected(connection, field, location, rules)
+
+    def _connected(
+        self, connection: Connection, field: str, location: Location, rules: Rules
+    ) -> Prediction:
+        directories = {origin.directory for origin in connection.origins}
+        possible = {
+            self._destination(f"{directory or ''}/{NAME}", field, location, rules, connection.name)
+            for directory in directories
+        }
+        common = self._destination(f"/{NAME}", field, location, rules, connection.name)
+        shown, is_known = common if len(possible) > 1 else next(iter(possible))
+        return Prediction(
+            field=field,
+            source=connection.name,
+            destination=shown,
+            is_known=is_known,
+            has_folders=len(possible) > 1 or any(each.has_folders for each in connection.origins),
+            is_copy=location != rules.locations[0],
+            possible=frozenset(path for path, _ in possible),
+            written_by=frozenset((directory, connection.output) for directory in directories),
+        )
+
+    def _destination(
+        self, source: str, field: str, location: Location, rules: Rules, name: str = ""
+    ) -> tuple[str, bool]:
+        """Return the destination of a path, and whether it is known as a whole.
+
+        Parameters
+        ----------
+        name
+            Name of the output that is delivered, if `source` contains a placeholder for its name.
+        """
+        path = location.resolve(route(source, field, location, rules))
+        names = {**self._names, NAME: name}
+        if not self._unknown_rules:
+            return show(path, names), is_complete(path)
+        # No rule can change the bucket.
+        root = f"s3://{location.actual_bucket}/" if isinstance(location, S3Prefix) else ""
+        rest = show(path, names, braces=False).removeprefix(root)
+        for rule in self._unknown_rules:
+            rest = f"{rule}({rest})"
+        return f"{root}{{{rest}}}", False
+
+
+def _in_directory(value: Any, directory: str) -> Any:
+    """Return a value with its relative paths below a directory; identifiers stay as they are."""
+    if isinstance(value, (list, tuple)):
+        return [_in_directory(item, directory) for item in value]
+    if isinstance(value, os.PathLike) or (
+        isinstance(value, str) and ("/" in value or "." in value)
+    ):
+        return os.path.join(directory, value)
+    return value
