@@ -24,6 +24,7 @@ ORDER = [
     {"attributes", "inputs", "configuration"},
     {"settings"},
     {"targets"},
+    {"sink_check"},
     {"interface"},
     {"installation"},
     {"workflows"},

@@ -974,9 +974,9 @@ def test_moto_bucket_never_becomes_a_real_bucket(workdir: Path, credentials: Non
 @pytest.mark.parametrize(
     ("inputs", "source"),
     [
-        ({}, "the environment (AWS_ACCESS_KEY_ID)"),
-        ({"creds_path": "keys.csv"}, "creds_path 'keys.csv'"),
-        ({"s3_profile": "lab"}, "s3_profile 'lab'"),
+        ({}, "AWS_ACCESS_KEY_ID in the environment"),
+        ({"creds_path": "keys.csv"}, "creds_path keys.csv"),
+        ({"s3_profile": "lab"}, "s3_profile lab"),
     ],
 )
 def test_s3_error_names_process_and_credential_source(

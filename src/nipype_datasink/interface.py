@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from nipype import logging
 from nipype.interfaces import io as upstream
 
 from nipype_datasink.attributes import add_input_attributes
 from nipype_datasink.configuration import S3_INPUTS, calling_node, check_options, explicit_value
-from nipype_datasink.delivery.execution import deliver, describe_missing
+from nipype_datasink.delivery.execution import deliver
 from nipype_datasink.errors import S3Error, SettingsError
 from nipype_datasink.inputs import (
     DataSinkInputSpec,
@@ -30,15 +28,21 @@ from nipype_datasink.planning.validation import make_valid_plan
 from nipype_datasink.s3.mocking import warn_if_mocked_in_worker
 from nipype_datasink.s3.pickling import enable_pickling
 from nipype_datasink.s3.resolution import resolve_bucket
-from nipype_datasink.settings import Settings, in_bucket, substitutions_of, warn_about_directories
+from nipype_datasink.settings import (
+    Settings,
+    in_bucket,
+    substitutions_of,
+    warn_about_directories,
+    without_optional,
+)
+from nipype_datasink.sink_check import check_places, place_checks
 from nipype_datasink.targets import local_targets, open_bucket, s3_targets
 from nipype_datasink.worker import secret_variables
 
 if TYPE_CHECKING:
+    from nipype_datasink.delivery.check_report import CheckReport
     from nipype_datasink.s3.credentials import AccessKey
     from nipype_datasink.s3.target import S3Target
-
-_logger = logging.getLogger("nipype.interface")
 
 
 class DataSink(upstream.DataSink):  # type: ignore[misc]
@@ -140,6 +144,22 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         source = os.path.abspath(path)
         return rules.locations[0].resolve(route(source, field, rules.locations[0], rules))
 
+    def check(self, *, write_object: bool = False) -> CheckReport:
+        """Find out whether the places of this sink would accept files; no file remains there.
+
+        Parameters
+        ----------
+        write_object
+            Whether to write an object to S3, and to delete it. Otherwise an upload in parts is
+            begun and aborted.
+
+        Returns
+        -------
+        CheckReport
+            `print` shows it; ``ok`` tells whether a delivery would work.
+        """
+        return check_places(place_checks(self, directory=os.getcwd(), write_object=write_object))
+
     def _read_settings(self) -> tuple[Settings, Location]:
         """Return the settings and the parsed base directory, as the inputs are now."""
         directory = explicit_value(self.inputs, "base_directory") or "."
@@ -173,7 +193,7 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         """Deliver everything, and return where it is now."""
         plan, locations = self._make_plan(log_changes(self._substitute))
         settings, _ = self._read_settings()  # again: overrides called since may have set inputs
-        plan = _without_optional(plan, settings)
+        plan = without_optional(plan, settings)
         warn_about_directories(settings, in_node=calling_node(self.inputs) is not None)
         self._deliver(plan, settings, locations)
         return {"out_file": [delivery.destination for delivery in plan.deliveries]}
@@ -272,17 +292,6 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
 
 
 add_input_attributes(DataSink)
-
-
-def _without_optional(plan: Plan, settings: Settings) -> Plan:
-    """Log what is ignored; return the plan with only those missing sources that are an error."""
-    if plan.ignored:
-        names = "; ".join(map(str, plan.ignored))
-        _logger.warning("ignored: %s", names)
-    if plan.missing and settings.sink_missing == "skip":
-        _logger.warning("%s", describe_missing(plan.missing))
-        return replace(plan, missing=())
-    return plan
 
 
 _BUCKET = re.compile("s3://[^/]+")

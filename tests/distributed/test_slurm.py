@@ -126,7 +126,7 @@ def test_job_reports_an_unreachable_store(source: Path, credentials: None) -> No
 
     assert "http://127.0.0.1:9" in report
     assert "check s3_endpoint_url" in report
-    assert "credentials: the environment (AWS_ACCESS_KEY_ID)" in report
+    assert "credentials: AWS_ACCESS_KEY_ID in the environment" in report
 
 
 def test_job_reports_a_missing_package(source: Path, workdir: Path) -> None:

@@ -9,7 +9,9 @@ import threading
 from collections.abc import Sequence
 
 from nipype_datasink.delivery.atomic import copy, hard_link, make_directory, prepare_directory
+from nipype_datasink.delivery.check_report import CheckOptions, PlaceReport
 from nipype_datasink.delivery.execution import Outcome, Status
+from nipype_datasink.delivery.local_check import check_directory
 from nipype_datasink.delivery.removal import remove_others
 from nipype_datasink.errors import CollisionError, DeliveryError, LateCollisionError
 from nipype_datasink.parallel import parallel_map
@@ -58,6 +60,12 @@ class LocalTarget:
         if all(outcome.status.arrived for outcome in outcomes):
             outcomes += self._finish(plan)
         return outcomes
+
+    def check(self, options: CheckOptions) -> PlaceReport:
+        """Find out whether the directory would accept files; nothing is created."""
+        return check_directory(
+            self.location.path, link=self._link, working_directory=options.working_directory
+        )
 
     def error(self, message: str, causes: Sequence[Exception], /) -> DeliveryError:
         """Return the error to raise if some files were not delivered."""

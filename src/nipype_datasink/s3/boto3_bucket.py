@@ -7,6 +7,7 @@ request signer, which is a private attribute.
 from __future__ import annotations
 
 import sys
+from copy import copy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 # botocore's names for the places where it finds credentials (botocore/credentials.py).
 _PLACES = {
-    "env": "the environment (AWS_ACCESS_KEY_ID)",
+    "env": "AWS_ACCESS_KEY_ID in the environment",
     "shared-credentials-file": "AWS's credentials file",
     "config-file": "AWS's configuration file",
 }
@@ -63,6 +64,40 @@ def secrets_of(bucket: Any) -> tuple[str | None, ...]:
 def _credentials_of(bucket: Any) -> Any:
     """Return botocore's credentials; None if there are none, or if requests are not signed."""
     return bucket.meta.client._request_signer._credentials
+
+
+def access_key_of(bucket: Any) -> str | None:
+    """Return the ID of the access key that signs requests; None if they are not signed."""
+    credentials = _credentials_of(bucket) if is_signed(bucket) else None
+    return None if credentials is None else credentials.get_frozen_credentials().access_key
+
+
+def copy_client(client: Any, *, timeout: Any = None) -> Any:
+    """Return a copy of a client that opens its own sockets, and has event handlers of its own.
+
+    botocore cannot give a client new sockets or handlers, so they are replaced inside the copy, by
+    private names. A new client instead would lack the handlers that the user has registered with
+    the old one, and would hold credentials as they are now: it could not refresh temporary ones.
+
+    Parameters
+    ----------
+    client
+        A boto3 client; it is not changed.
+    timeout
+        urllib3's ``Timeout`` for the copy; with None as in the client.
+    """
+    client = shallow_copy(client)
+    client.meta = shallow_copy(client.meta)
+    client.meta.events = copy(client.meta.events)
+    client._endpoint = shallow_copy(client._endpoint)
+    client._endpoint._event_emitter = client.meta.events
+    session = shallow_copy(client._endpoint.http_session)
+    session._timeout = timeout or session._timeout
+    session._proxy_managers = {}
+    session._manager = type(session._manager)(**session._get_pool_manager_kwargs())
+    session._manager.pool_classes_by_scheme = session._pool_classes_by_scheme
+    client._endpoint.http_session = session
+    return client
 
 
 def shallow_copy(thing: Any) -> Any:

@@ -8,7 +8,6 @@ from typing import Any
 from botocore.exceptions import (
     ClientError,
     ConnectionError,
-    EndpointConnectionError,
     HTTPClientError,
     NoCredentialsError,
     PartialCredentialsError,
@@ -16,6 +15,7 @@ from botocore.exceptions import (
 )
 
 from nipype_datasink.errors import S3Error
+from nipype_datasink.s3.connection_errors import explain_connection
 
 # Codes that stores use for "not allowed". Responses to HEAD have no body, so botocore takes the
 # HTTP status as their code.
@@ -40,7 +40,7 @@ _UNREACHABLE = (ConnectionError, HTTPClientError)
 _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, TokenRetrievalError)
 
 _ACCESS_DENIED = "access is denied; check the credentials and what they may do in this bucket"
-_ANONYMOUS_DENIED = (
+ANONYMOUS_DENIED = (
     "access is denied, and no credentials were found, so requests were not signed; set creds_path, "
     "s3_profile or AWS_ACCESS_KEY_ID"
 )
@@ -87,7 +87,6 @@ def explain(error: BaseException, *, signed: bool = True) -> str:
     """Return in plain words what an error means and what to try."""
     code = code_of(error)
     if code in DENIED:
-        return _ACCESS_DENIED if signed else _ANONYMOUS_DENIED
-    if isinstance(error, EndpointConnectionError):
-        return f"{error}; check s3_endpoint_url, the network and proxies"
-    return _BUCKET_WIDE.get(code) or str(error) or type(error).__name__
+        return _ACCESS_DENIED if signed else ANONYMOUS_DENIED
+    known = _BUCKET_WIDE.get(code) or explain_connection(error)
+    return known or str(error) or type(error).__name__

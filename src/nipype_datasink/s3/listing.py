@@ -120,6 +120,23 @@ def _page(
     client: S3Client, bucket: str, prefix: str, extra: Mapping[str, Any], **start: Any
 ) -> _Page:
     response = client.list_objects_v2(Bucket=bucket, Prefix=prefix, **start, **extra)
+    listed, truncated = read_listing(response)
+    return _Page(
+        objects=[item for item in listed if item.key.startswith(prefix)],
+        last=listed[-1].key if listed else "",
+        truncated=truncated,
+        token=response.get("NextContinuationToken", ""),
+    )
+
+
+def read_listing(response: Mapping[str, Any]) -> tuple[list[StoredObject], bool]:
+    """Return the objects of a listing, and whether it is truncated.
+
+    Raises
+    ------
+    S3Error
+        If the response is not a listing.
+    """
     try:
         listed = [
             StoredObject(item["Key"], item["Size"], item.get("ETag", ""))
@@ -127,15 +144,9 @@ def _page(
         ]
         # Every listing has this element, also an empty one. A web page in the place of a store has
         # not, and must not be taken for an empty bucket.
-        truncated = response["IsTruncated"]
+        return listed, response["IsTruncated"]
     except KeyError:
         raise S3Error("the response is not from S3; check s3_endpoint_url") from None
-    return _Page(
-        objects=[item for item in listed if item.key.startswith(prefix)],
-        last=listed[-1].key if listed else "",
-        truncated=truncated,
-        token=response.get("NextContinuationToken", ""),
-    )
 
 
 def _pages(

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from nipype_datasink.errors import CredentialsError, S3Error
-from nipype_datasink.s3.boto3_bucket import is_boto3_resource, shallow_copy
+from nipype_datasink.s3.boto3_bucket import copy_client, is_boto3_resource
 from nipype_datasink.s3.mocking import warn_if_mocked_in_worker, warn_of_copied_mock
 from nipype_datasink.s3.pickling import BucketReference, bucket_for, reference_to
 
@@ -49,21 +49,8 @@ def resolve_bucket(bucket: Any) -> Any:
 # child that is forked from this worker has another process number, and so makes its own copy.
 @lru_cache(maxsize=4)
 def _with_new_sockets(client: Any, _process: int) -> Any:
-    """Return a copy of the parent's client that opens its own sockets.
-
-    Two processes that write to one socket mix their requests. botocore cannot give a client new
-    sockets, so they are replaced inside a copy, by private names. A new client instead would lack
-    the handlers that the user has registered with the old one, and would hold credentials as they
-    are now: it could not refresh temporary ones.
-    """
-    client = shallow_copy(client)
-    client._endpoint = shallow_copy(client._endpoint)
-    session = shallow_copy(client._endpoint.http_session)
-    session._proxy_managers = {}
-    session._manager = type(session._manager)(**session._get_pool_manager_kwargs())
-    session._manager.pool_classes_by_scheme = session._pool_classes_by_scheme
-    client._endpoint.http_session = session
-    return client
+    """Return a copy of the parent's client: two processes must not write to one socket."""
+    return copy_client(client)
 
 
 def _open(reference: BucketReference) -> Any:

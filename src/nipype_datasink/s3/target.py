@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from nipype_datasink.delivery.check_report import CheckOptions, PlaceReport
 from nipype_datasink.delivery.execution import Outcome, Status, not_tried
 from nipype_datasink.delivery.progress import Progress, progress_bar
 from nipype_datasink.errors import DeliveryError, S3Error
@@ -29,6 +30,7 @@ from nipype_datasink.s3.boto3_bucket import (
     secrets_of,
 )
 from nipype_datasink.s3.bucket_client import BucketClient
+from nipype_datasink.s3.check import check_prefix
 from nipype_datasink.s3.choice import choose_transport, close_idle_connections
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.concurrency import CRT_REQUESTS, ConcurrencyEstimator
@@ -109,6 +111,10 @@ class S3Target:
         for cause in {id(item.cause): item.cause for item in outcomes if item.cause}.values():
             redact(cause, self._secrets)
         return outcomes
+
+    def check(self, options: CheckOptions) -> PlaceReport:
+        """Find out whether the prefix would accept files; no object remains."""
+        return check_prefix(self.location, self._open, self._upload_args, options)
 
     def error(self, message: str, causes: Sequence[Exception], /) -> DeliveryError:
         """Return the error of a delivery; it is botocore's ``ClientError`` too if S3 answered."""

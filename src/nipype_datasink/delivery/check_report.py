@@ -1,0 +1,183 @@
+"""Report whether places would accept files: the results of each step, and advice."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from nipype_datasink.display import escaped
+
+_COLUMNS = 80
+_INDENT = "  "
+_NAME_COLUMNS = 11
+_VERDICT_COLUMNS = 9  # two spaces and the longest verdict
+
+
+class Verdict(Enum):
+    """Result of one step of a check."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "FAILED"
+    UNKNOWN = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckOptions:
+    """What a target must know to check its place."""
+
+    working_directory: str
+    """Directory of the sources; it need not exist."""
+
+    write_object: bool = False
+    """Whether to write an object to S3, and delete it; otherwise nothing is written."""
+
+    endpoint_source: str | None = None
+    """Setting that the endpoint comes from: ``s3_endpoint_url`` ...; None leaves it to boto3."""
+
+    credential_source: str | None = None
+    """Setting that the credentials come from; None leaves it to boto3."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckStep:
+    """One step of a check, such as listing a prefix."""
+
+    name: str
+    """Such as ``endpoint``; empty for a directory on disk, which has one step only."""
+
+    text: str
+    """What was examined; not empty."""
+
+    verdict: Verdict = Verdict.OK
+    """Result. It is unknown where an earlier step has failed."""
+
+    advice: str = ""
+    """What is wrong and what to do; empty if nothing is wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceReport:
+    """What a check has found at one place."""
+
+    place: str
+    """Directory or ``s3://`` address."""
+
+    steps: tuple[CheckStep, ...]
+    """In the order in which they were taken."""
+
+    not_tried: tuple[str, ...] = ()
+    """Names of the steps that were left out, because an earlier one had failed."""
+
+    not_known: tuple[str, ...] = ()
+    """What a check cannot find out."""
+
+    sinks: tuple[str, ...] = ()
+    """Names of the sinks that deliver to this place; empty outside a workflow."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether no step has failed. Warnings do not count."""
+        return all(step.verdict is not Verdict.FAILED for step in self.steps)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a value that `json` can write."""
+        steps = [
+            {
+                "name": step.name,
+                "text": step.text,
+                "verdict": step.verdict.value or None,
+                "advice": step.advice or None,
+            }
+            for step in self.steps
+        ]
+        return {
+            "place": self.place,
+            "ok": self.ok,
+            "steps": steps,
+            "not_tried": list(self.not_tried),
+            "not_known": list(self.not_known),
+            "sinks": list(self.sinks),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What a check has found at all places; `print` shows it."""
+
+    places: tuple[PlaceReport, ...]
+    """Each different place once."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether every place would accept files, as far as a check can know."""
+        return all(place.ok for place in self.places)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a value that `json` can write."""
+        return {"ok": self.ok, "places": [place.as_dict() for place in self.places]}
+
+    def __str__(self) -> str:
+        verdict = f"would work: {'yes' if self.ok else 'no'}"
+        return "\n".join([*_lines(self.places), verdict])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+def _lines(places: Sequence[PlaceReport]) -> Iterator[str]:
+    rows = [(place, [_Row.of(step) for step in place.steps]) for place in places]
+    lengths = [len(row.lines[0]) for _, place_rows in rows for row in place_rows]
+    most = _COLUMNS - _VERDICT_COLUMNS
+    column = max((length for length in lengths if length <= most), default=0)
+    for place, place_rows in rows:
+        yield escaped(place.place)
+        for row in place_rows:
+            yield from row.with_verdict(column)
+        for name, items in (("not tried", place.not_tried), ("not known", place.not_known)):
+            if items:
+                yield from _wrapped(name, ", ".join(items), _COLUMNS)
+        if place.sinks and not place.ok:
+            yield from _wrapped("used by", ", ".join(map(escaped, place.sinks)), _COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """The lines of one step."""
+
+    step: CheckStep
+    lines: list[str]
+
+    @classmethod
+    def of(cls, step: CheckStep) -> _Row:
+        return cls(step, _wrapped(step.name, escaped(step.text), _COLUMNS - _VERDICT_COLUMNS))
+
+    def with_verdict(self, column: int) -> Iterator[str]:
+        first, *others = self.lines
+        yield f"{first.ljust(column)}  {self.step.verdict.value}".rstrip()
+        yield from others
+        for line in self.step.advice.splitlines():
+            below = " " * _NAME_COLUMNS if self.step.name else _INDENT
+            yield from _wrap(escaped(line), _COLUMNS, f"{_INDENT}{below}")
+
+
+def _wrapped(name: str, text: str, columns: int) -> list[str]:
+    """Return the lines of a name and the text beside it."""
+    start = f"{_INDENT}{name:<{_NAME_COLUMNS}}" if name else _INDENT
+    return _wrap(text, columns, start)
+
+
+def _wrap(text: str, columns: int, start: str) -> list[str]:
+    """Return lines of at most `columns` characters, except for long words such as paths."""
+    return textwrap.wrap(
+        text,
+        columns,
+        initial_indent=start,
+        subsequent_indent=" " * len(start),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,223 @@
+"""Check whether a prefix in a bucket would accept files, by at most five requests.
+
+One key is listed. Then an upload in parts is begun as a delivery would begin it, and aborted: that
+needs the permission to write, and leaves no object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from nipype_datasink.delivery.check_report import CheckOptions, CheckStep, PlaceReport, Verdict
+from nipype_datasink.planning.addresses import remove_passwords
+from nipype_datasink.planning.location import S3Prefix
+from nipype_datasink.s3.boto3_bucket import (
+    access_key_of,
+    credential_source,
+    is_boto3_resource,
+    is_signed,
+    secrets_of,
+)
+from nipype_datasink.s3.bucket_client import BucketClient
+from nipype_datasink.s3.endpoint import endpoint_source
+from nipype_datasink.s3.errors import DENIED, code_of
+from nipype_datasink.s3.findings import Finding, StepName, find_cause
+from nipype_datasink.s3.probe import ERRORS, Probe
+from nipype_datasink.s3.write_check import WriteCheck
+
+if TYPE_CHECKING:
+    from types_boto3_s3.service_resource import Bucket
+
+_EXPECTED = (StepName.ENDPOINT, StepName.IDENTITY, StepName.LIST, StepName.WRITE)
+_NOT_KNOWN = ("kms:Decrypt", "quota", "Object Lock")
+_ANONYMOUS = "set creds_path, s3_profile or AWS_ACCESS_KEY_ID, unless everybody may write here"
+
+# A shorter ID is shown only in part, as its ends would be most of it.
+_MIN_SHOWN_CHARACTERS = 12
+
+
+def check_prefix(
+    location: S3Prefix,
+    open_bucket: Callable[[], Any],
+    upload_args: Mapping[str, Any],
+    options: CheckOptions,
+) -> PlaceReport:
+    """Find out whether a prefix would accept files.
+
+    Parameters
+    ----------
+    location
+        Bucket and prefix.
+    open_bucket
+        Returns the bucket.
+    upload_args
+        boto3's ``ExtraArgs``.
+    options
+        Where endpoint and credentials come from, and whether to write an object.
+    """
+    try:
+        bucket = open_bucket()
+    except ERRORS as error:
+        return _report_unopened(location, error, options)
+    if not is_boto3_resource(bucket):
+        step = CheckStep(
+            name=StepName.BUCKET.value,
+            text=f"a {type(bucket).__name__} object, which is not checked",
+            verdict=Verdict.UNKNOWN,
+        )
+        return PlaceReport(place=location.label, steps=(step,))
+    client = BucketClient(
+        client=bucket.meta.client, name=location.actual_bucket, upload_args=upload_args
+    )
+    hidden = (*secrets_of(bucket), access_key_of(bucket))
+    probe = Probe(client, location.prefix, secrets=hidden)
+    check = _PrefixCheck(location, bucket, probe, options)
+    try:
+        check.run(WriteCheck(client, probe, location))
+    finally:
+        probe.close()
+    return check.report()
+
+
+def _report_unopened(location: S3Prefix, error: Exception, options: CheckOptions) -> PlaceReport:
+    finding = find_cause(error, StepName.ENDPOINT, endpoint_url="", date=None)
+    source = (
+        options.credential_source if finding.step == StepName.IDENTITY else options.endpoint_source
+    )
+    step = CheckStep(
+        name=finding.step.value,
+        text=source or "of boto3's configuration",
+        verdict=Verdict.FAILED,
+        advice=finding.advice,
+    )
+    others = tuple(name.value for name in _EXPECTED if name != finding.step)
+    return PlaceReport(place=location.label, steps=(step,), not_tried=others)
+
+
+class _PrefixCheck:
+    """Takes the steps of a check one after the other."""
+
+    def __init__(
+        self, location: S3Prefix, bucket: Bucket, probe: Probe, options: CheckOptions
+    ) -> None:
+        self._location = location
+        self._bucket = bucket
+        self._probe = probe
+        self._options = options
+        self._steps: dict[StepName, CheckStep] = {}
+        self._signed = is_signed(bucket)
+
+    def run(self, write: WriteCheck) -> None:
+        """Take all steps, up to the first that fails."""
+        self._add(StepName.ENDPOINT)
+        self._add(StepName.IDENTITY)
+        if not self._signed:
+            self._add(StepName.IDENTITY, Verdict.WARNING, _ANONYMOUS)
+        self._list()
+        if not self._has_failed():
+            self._write(write)
+        region = self._probe.bucket_region
+        if region and region != self._bucket.meta.client.meta.region_name:
+            self._add_region(region)
+
+    def report(self) -> PlaceReport:
+        """Return the results in the order of `StepName`."""
+        return PlaceReport(
+            place=self._location.label,
+            steps=tuple(self._steps[name] for name in StepName if name in self._steps),
+            not_tried=tuple(name.value for name in _EXPECTED if name not in self._steps),
+            not_known=_NOT_KNOWN,
+        )
+
+    def _list(self) -> None:
+        try:
+            self._probe.list_folder()
+        except ERRORS as error:
+            if code_of(error) not in DENIED:
+                self._fail(self._find_cause(error, StepName.LIST))
+                return
+            self._add(
+                StepName.LIST,
+                Verdict.WARNING,
+                "the identity may not list (s3:ListBucket), so every run will send everything",
+            )
+        else:
+            self._add(StepName.LIST)
+
+    def _write(self, write: WriteCheck) -> None:
+        try:
+            result = write.write_object() if self._options.write_object else write.begin_upload()
+        except ERRORS as error:
+            finding = self._find_cause(error, StepName.WRITE)
+            if finding.step == StepName.WRITE and code_of(error) in DENIED:
+                finding = write.explain_denied(error, signed=self._signed)
+            self._fail(finding)
+        else:
+            self._add(StepName.WRITE, result.verdict, result.advice, result.text)
+
+    def _find_cause(self, error: Exception, request: StepName) -> Finding:
+        endpoint_url = self._bucket.meta.client.meta.endpoint_url
+        return find_cause(error, request, endpoint_url=endpoint_url, date=self._probe.date)
+
+    def _has_failed(self) -> bool:
+        return any(step.verdict is Verdict.FAILED for step in self._steps.values())
+
+    def _fail(self, finding: Finding) -> None:
+        if finding.step == StepName.ENDPOINT and self._signed:  # nobody has looked at it
+            self._add(StepName.IDENTITY, Verdict.UNKNOWN)
+        self._add(finding.step, Verdict.FAILED, finding.advice)
+
+    def _add_region(self, region: str) -> None:
+        if StepName.REGION not in self._steps:
+            advice = f"the bucket is in {region}; set s3_region to {region!r} to save requests"
+            self._add(StepName.REGION, Verdict.WARNING, advice)
+
+    def _add(
+        self,
+        name: StepName,
+        verdict: Verdict = Verdict.OK,
+        advice: str = "",
+        text: str | None = None,
+    ) -> None:
+        shown = self._text_of(name) if text is None else text
+        self._steps[name] = CheckStep(name=name.value, text=shown, verdict=verdict, advice=advice)
+
+    def _text_of(self, name: StepName) -> str:
+        """Return what a step examines."""
+        meta = self._bucket.meta.client.meta
+        if name == StepName.ENDPOINT:
+            source = self._options.endpoint_source or endpoint_source(meta.endpoint_url)
+            return f"{remove_passwords(meta.endpoint_url)} ({source}), region {meta.region_name}"
+        if name == StepName.IDENTITY:
+            source = self._options.credential_source or credential_source(self._bucket)
+            key = access_key_of(self._bucket)
+            return (
+                "no credentials: requests are not signed"
+                if key is None
+                else f"{mask(key)} ({source})"
+            )
+        if name == StepName.LIST:
+            return f"below {self._location.prefix}/" if self._location.prefix else "the bucket"
+        return {
+            StepName.CLOCK: "of this machine",
+            StepName.REGION: f"{meta.region_name}",
+            StepName.BUCKET: self._location.actual_bucket,
+            StepName.WRITE: "object" if self._options.write_object else "upload in parts",
+        }.get(name, "")
+
+
+def mask(access_key_id: str) -> str:
+    """Return the beginning and the end of an access key ID.
+
+    Examples
+    --------
+    >>> mask("AKIAIOSFODNN7EXAMPLE"), mask("minio")
+    ('AKIA...PLE', 'mi...')
+    """
+    # Who has confused the two parts of a key has written the secret, which has such characters.
+    if not access_key_id.isascii() or any(each in access_key_id for each in "/+="):
+        return "..."
+    if len(access_key_id) < _MIN_SHOWN_CHARACTERS:
+        return f"{access_key_id[:2]}..."
+    return f"{access_key_id[:4]}...{access_key_id[-3:]}"

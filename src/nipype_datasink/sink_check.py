@@ -1,0 +1,150 @@
+"""Check the places that sinks deliver to: each different place and identity once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from nipype_datasink.configuration import explicit_value
+from nipype_datasink.delivery.check_report import (
+    CheckOptions,
+    CheckReport,
+    CheckStep,
+    PlaceReport,
+    Verdict,
+)
+from nipype_datasink.errors import DataSinkError
+from nipype_datasink.planning.location import Location, S3Prefix
+from nipype_datasink.settings import Settings
+from nipype_datasink.targets import local_targets
+
+if TYPE_CHECKING:
+    from nipype_datasink.delivery.local import LocalTarget
+    from nipype_datasink.interface import DataSink
+    from nipype_datasink.s3.target import S3Target
+
+# Settings that decide how a store is reached, and what an upload asks for.
+_IDENTITY = ("creds_path", "s3_endpoint_url", "s3_region", "s3_profile", "upload_args")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceCheck:
+    """A place that a sink delivers to, and how to check it."""
+
+    key: Hashable
+    """Equal for places that need one check: below one base directory, with one identity."""
+
+    place: str
+    """Base directory and container."""
+
+    base: str
+    """Base directory alone."""
+
+    check: Callable[[], PlaceReport]
+    """Checks the place."""
+
+    sink: str = ""
+    """Name of the sink."""
+
+
+def check_places(checks: Iterable[PlaceCheck]) -> CheckReport:
+    """Check each different place and identity once.
+
+    Of places that differ only in the container, the first is checked.
+    """
+    groups: dict[Hashable, list[PlaceCheck]] = {}
+    for each in checks:
+        groups.setdefault(each.key, []).append(each)
+    return CheckReport(tuple(map(_check_group, groups.values())))
+
+
+def _check_group(checks: list[PlaceCheck]) -> PlaceReport:
+    first = checks[0]
+    several = len({each.place for each in checks}) > 1
+    sinks = dict.fromkeys(each.sink for each in checks if each.sink)
+    return replace(first.check(), place=first.base if several else first.place, sinks=tuple(sinks))
+
+
+def place_checks(
+    sink: DataSink, *, directory: str, write_object: bool, name: str = ""
+) -> list[PlaceCheck]:
+    """Return the places that a sink delivers to.
+
+    Parameters
+    ----------
+    sink
+        The sink; nothing is opened or sent yet.
+    directory
+        Working directory of the sink; relative paths are below it.
+    write_object
+        Whether the check of a bucket writes an object, and deletes it.
+    name
+        Name of the sink in a workflow.
+    """
+    try:
+        settings, base = sink._read_settings()
+        locations = settings.locations(base)
+        settings.check(locations)
+    except DataSinkError as error:
+        return [_failed(sink, error, name)]
+    bases = replace(settings, container="").locations(base)
+    options = CheckOptions(
+        working_directory=directory,
+        write_object=write_object,
+        endpoint_source=_endpoint_source(sink, settings),
+        credential_source=settings.credential_source,
+    )
+    targets: list[LocalTarget | S3Target] = [
+        *local_targets(settings, locations),
+        *sink._s3_targets(settings, locations),
+    ]
+    return [
+        PlaceCheck(
+            key=(_base_of(target.location, bases), *_identity(sink, settings, target.location)),
+            place=target.location.label,
+            base=_base_of(target.location, bases).label,
+            check=partial(target.check, options),
+            sink=name,
+        )
+        for target in targets
+    ]
+
+
+def _base_of(location: Location, bases: Sequence[Location]) -> Location:
+    """Return the base directory of a place; an absolute container has none but itself."""
+    return next((base for base in bases if f"{location}/".startswith(f"{base}/")), location)
+
+
+def _failed(sink: DataSink, error: DataSinkError, name: str) -> PlaceCheck:
+    place = explicit_value(sink.inputs, "base_directory") or name or type(sink).__name__
+    step = CheckStep(name="settings", text="of the sink", verdict=Verdict.FAILED, advice=str(error))
+    report = PlaceReport(place=place, steps=(step,))
+    return PlaceCheck(
+        key=(place, str(error)), place=place, base=place, check=lambda: report, sink=name
+    )
+
+
+def _identity(sink: DataSink, settings: Settings, location: Location) -> tuple[Hashable, ...]:
+    if not isinstance(location, S3Prefix):
+        return (settings.hard_links,)
+    values = [repr(getattr(settings, name)) for name in _IDENTITY]
+    return (type(sink), id(settings.bucket), *values)
+
+
+def _endpoint_source(sink: DataSink, settings: Settings) -> str | None:
+    if settings.bucket is not None:
+        return "the injected bucket"
+    if explicit_value(sink.inputs, "s3_endpoint_url"):
+        return "s3_endpoint_url"
+    return "nipype's configuration" if settings.s3_endpoint_url else None
+
+
+def set_absolute_paths(sink: DataSink, directory: str) -> None:
+    """Replace relative paths in the inputs of a sink, as a node in `directory` will read them."""
+    for name in ("base_directory", "local_copy", "creds_path"):
+        path = explicit_value(sink.inputs, name)
+        if path and "://" not in path and not path.startswith("~"):
+            setattr(sink.inputs, name, os.path.join(directory, path))

@@ -1,0 +1,82 @@
+"""Reports of checks: aligned, at most 80 columns wide, and safe to print."""
+
+from __future__ import annotations
+
+import json
+
+from nipype_datasink.delivery.check_report import CheckReport, CheckStep, PlaceReport, Verdict
+
+LONG = "word " * 40
+
+
+def report_of(
+    *steps: CheckStep, place: str = "s3://lab/deriv", sinks: tuple[str, ...] = ()
+) -> CheckReport:
+    return CheckReport((PlaceReport(place=place, steps=steps, sinks=sinks),))
+
+
+def test_verdicts_are_aligned_and_lines_fit_into_80_columns() -> None:
+    report = report_of(
+        CheckStep(name="endpoint", text=LONG, verdict=Verdict.WARNING, advice=LONG),
+        CheckStep(name="list", text="below x/", verdict=Verdict.FAILED, advice=LONG),
+        CheckStep(name="", text=LONG),
+    )
+    lines = str(report).splitlines()
+    assert max(map(len, lines)) <= 80
+    column = lines[1].index("warning")
+    found = [line for line in lines if line.endswith((" warning", " FAILED", " ok"))]
+    assert [line[column:] for line in found] == ["warning", "FAILED", "ok"]
+    assert str(report).count("word") == 4 * 40
+
+
+def test_a_long_path_is_not_broken() -> None:
+    path = f"/data/{'x' * 100}"
+    report = report_of(CheckStep(name="identity", text=path), CheckStep(name="list", text="a"))
+    assert f"  identity   {path}  ok" in str(report)
+    assert "  list       a  ok" in str(report)
+
+
+def test_a_step_without_a_verdict_ends_with_its_text() -> None:
+    report = report_of(CheckStep(name="identity", text="AK...", verdict=Verdict.UNKNOWN))
+    assert str(report).splitlines()[1] == "  identity   AK..."
+    assert report.ok
+
+
+def test_sinks_are_named_where_something_fails() -> None:
+    step = CheckStep(name="list", text="x/", verdict=Verdict.FAILED, advice="a\nb")
+    lines = str(report_of(step, sinks=("wf.a", "wf.b"))).splitlines()
+    assert lines[1:] == [
+        "  list       x/  FAILED",
+        "             a",
+        "             b",
+        "  used by    wf.a, wf.b",
+        "would work: no",
+    ]
+    assert "used by" not in str(report_of(CheckStep(name="list", text="x/"), sinks=("wf.a",)))
+
+
+def test_control_characters_and_html_are_escaped() -> None:
+    report = report_of(
+        CheckStep(name="list", text="a\x1b[2Jb", advice="\x07<b>"), place="/data/\n<i>"
+    )
+    assert "\x1b" not in str(report)
+    assert "\x07" not in str(report)
+    assert str(report).startswith("/data/\\n<i>\n")
+    assert report._repr_html_().startswith("<pre>/data/\\n&lt;i&gt;\n")
+
+
+def test_json_has_everything() -> None:
+    report = report_of(CheckStep(name="list", text="below x/", verdict=Verdict.UNKNOWN))
+    assert json.loads(json.dumps(report.as_dict())) == {
+        "ok": True,
+        "places": [
+            {
+                "place": "s3://lab/deriv",
+                "ok": True,
+                "steps": [{"name": "list", "text": "below x/", "verdict": None, "advice": None}],
+                "not_tried": [],
+                "not_known": [],
+                "sinks": [],
+            }
+        ],
+    }
