@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nipype_datasink.delivery.check_report import CheckReport, CheckStep, PlaceReport
 from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.errors import (
     CollisionError,
@@ -19,6 +20,7 @@ from nipype_datasink.inputs import DataSinkInputSpec, DataSinkOutputSpec
 from nipype_datasink.installation import install
 from nipype_datasink.interface import DataSink
 from nipype_datasink.planning.plan import Delivery, FileTransfer, Plan
+from nipype_datasink.workflows.check import check
 from nipype_datasink.workflows.clashes import Clash
 from nipype_datasink.workflows.plan import WorkflowPlan, plan
 from nipype_datasink.workflows.prediction import Prediction, SinkPlan
@@ -26,6 +28,8 @@ from nipype_datasink.workflows.prediction import Prediction, SinkPlan
 __version__ = "0.1.0"
 
 __all__ = [
+    "CheckReport",
+    "CheckStep",
     "Clash",
     "CollisionError",
     "CredentialsError",
@@ -40,6 +44,7 @@ __all__ = [
     "LateCollisionError",
     "MissingSourceError",
     "Outcome",
+    "PlaceReport",
     "Plan",
     "Prediction",
     "S3Error",
@@ -48,6 +53,7 @@ __all__ = [
     "SourceError",
     "Status",
     "WorkflowPlan",
+    "check",
     "install",
     "plan",
 ]

@@ -49,6 +49,9 @@ class PlaceCheck:
     sink: str = ""
     """Name of the sink."""
 
+    not_known: str = ""
+    """What is not known about the place before the workflow runs."""
+
 
 def check_places(checks: Iterable[PlaceCheck]) -> CheckReport:
     """Check each different place and identity once.
@@ -64,8 +67,14 @@ def check_places(checks: Iterable[PlaceCheck]) -> CheckReport:
 def _check_group(checks: list[PlaceCheck]) -> PlaceReport:
     first = checks[0]
     several = len({each.place for each in checks}) > 1
-    sinks = dict.fromkeys(each.sink for each in checks if each.sink)
-    return replace(first.check(), place=first.base if several else first.place, sinks=tuple(sinks))
+    report = first.check()
+    unknown = dict.fromkeys(each.not_known for each in checks if each.not_known)
+    return replace(
+        report,
+        place=first.base if several else first.place,
+        not_known=(*report.not_known, *unknown),
+        sinks=tuple(dict.fromkeys(each.sink for each in checks if each.sink)),
+    )
 
 
 def place_checks(

@@ -67,7 +67,7 @@ def test_control_characters_and_html_are_escaped() -> None:
 
 def test_json_has_everything() -> None:
     report = report_of(CheckStep(name="list", text="below x/", verdict=Verdict.UNKNOWN))
-    assert json.loads(json.dumps(report.as_dict())) == {
+    assert json.loads(json.dumps(report.as_json())) == {
         "ok": True,
         "places": [
             {

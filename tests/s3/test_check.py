@@ -435,7 +435,7 @@ def test_secrets_are_not_shown(workdir: Path, script: Script, operation: str | N
         script.rule(operation, repeat)
     report = sink_of(script.url, creds_path=path).check()
 
-    shown = f"{report}{report!r}{report._repr_html_()}{json.dumps(report.as_dict())}"
+    shown = f"{report}{report!r}{report._repr_html_()}{json.dumps(report.as_json())}"
     assert steps(report)["identity"].text == f"ASIA...PLE (creds_path {path})"
     assert [secret for secret in secrets if secret in shown] == []
 

@@ -84,8 +84,8 @@ class PlaceReport:
         """Whether no step has failed. Warnings do not count."""
         return all(step.verdict is not Verdict.FAILED for step in self.steps)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return a value that `json` can write."""
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as values for `json.dumps`."""
         steps = [
             {
                 "name": step.name,
@@ -117,13 +117,13 @@ class CheckReport:
         """Whether every place would accept files, as far as a check can know."""
         return all(place.ok for place in self.places)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return a value that `json` can write."""
-        return {"ok": self.ok, "places": [place.as_dict() for place in self.places]}
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as values for `json.dumps`."""
+        return {"ok": self.ok, "places": [place.as_json() for place in self.places]}
 
     def __str__(self) -> str:
         verdict = f"would work: {'yes' if self.ok else 'no'}"
-        return "\n".join([*_lines(self.places), verdict])
+        return "\n".join([*(_lines(self.places) if self.places else ["no sinks"]), verdict])
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"

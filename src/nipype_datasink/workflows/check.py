@@ -1,0 +1,134 @@
+"""Check whether the places that a workflow delivers to would accept its files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from nipype_datasink.delivery.check_report import CheckReport, CheckStep, PlaceReport, Verdict
+from nipype_datasink.errors import SettingsError
+from nipype_datasink.interface import DataSink
+from nipype_datasink.planning.addresses import remove_passwords
+from nipype_datasink.sink_check import (
+    PlaceCheck,
+    check_places,
+    place_checks,
+    set_absolute_paths,
+)
+from nipype_datasink.workflows.graph import SinkRun, sink_runs
+
+# Inputs without which a place, or the identity that is used there, is not known.
+_NEEDED = (
+    "base_directory",
+    "bucket",
+    "creds_path",
+    "s3_endpoint_url",
+    "s3_profile",
+    "s3_region",
+    "s3_upload_args",
+    "encrypt_bucket_keys",
+)
+
+
+def check(  # noqa: PLR0913 - the options of a store
+    target: Any,
+    *,
+    endpoint_url: str | None = None,
+    creds_path: str | None = None,
+    profile: str | None = None,
+    region: str | None = None,
+    encrypt: bool = False,
+    write_object: bool = False,
+) -> CheckReport:
+    """Find out whether the places that sinks deliver to would accept files.
+
+    Nothing is run. No file is written to disk. S3 gets at most five requests for each different
+    place and identity; they leave no object.
+
+    Parameters
+    ----------
+    target
+        A nipype workflow, a node, a sink; or a directory or an ``s3://`` address.
+    endpoint_url
+        Address of an S3-compatible store. This and the following four apply to an ``s3://`` address
+        only; a sink has inputs for them.
+    creds_path
+        File with an access key.
+    profile
+        Profile in AWS's configuration files.
+    region
+        AWS region.
+    encrypt
+        Whether objects are to be encrypted by S3 (AES256).
+    write_object
+        Whether to write an object to S3, and to delete it. Otherwise an upload in parts is begun
+        and aborted.
+
+    Returns
+    -------
+    CheckReport
+        `print` shows it; ``ok`` tells whether a delivery would work.
+
+    Raises
+    ------
+    TypeError
+        If `target` is something else, or has inputs of its own for these options.
+    """
+    inputs = {
+        "s3_endpoint_url": endpoint_url,
+        "creds_path": creds_path,
+        "s3_profile": profile,
+        "s3_region": region,
+        "encrypt_bucket_keys": encrypt or None,
+    }
+    given = {name: value for name, value in inputs.items() if value is not None}
+    if isinstance(target, (str, os.PathLike)):
+        return _check_address(os.fspath(target), given, write_object=write_object)
+    if given:
+        raise TypeError(f"set {', '.join(given)} of the sinks; options go with an address only")
+    runs = sink_runs(target)
+    return check_places(each for run in runs for each in _checks_of(run, write_object=write_object))
+
+
+def _check_address(address: str, inputs: dict[str, Any], *, write_object: bool) -> CheckReport:
+    try:
+        return DataSink(base_directory=address, **inputs).check(write_object=write_object)
+    except SettingsError as error:
+        step = CheckStep(
+            name="settings", text="of the sink", verdict=Verdict.FAILED, advice=str(error)
+        )
+        return CheckReport((PlaceReport(place=remove_passwords(address), steps=(step,)),))
+
+
+def _checks_of(run: SinkRun, *, write_object: bool) -> Iterator[PlaceCheck]:
+    missing = [name for name in _NEEDED if name in run.unknown]
+    if missing:
+        yield _unknown(run, missing)
+        return
+    set_absolute_paths(run.interface, run.directory)
+    container = _origin(run, "container") if "container" in run.unknown else ""
+    for each in place_checks(
+        run.interface, directory=run.directory, write_object=write_object, name=run.name
+    ):
+        yield replace(each, not_known=container)
+
+
+def _unknown(run: SinkRun, inputs: list[str]) -> PlaceCheck:
+    """Return what stands for a place that is known only when another node has run."""
+    nodes = [_origin(run, name) for name in inputs]
+    step = CheckStep(
+        name="not checked",
+        text=f"known when the workflow runs: {', '.join(nodes)}",
+        verdict=Verdict.UNKNOWN,
+    )
+    report = PlaceReport(place=run.name, steps=(step,))
+    return PlaceCheck(
+        key=(run.name, *nodes), place=run.name, base=run.name, check=lambda: report, sink=run.name
+    )
+
+
+def _origin(run: SinkRun, name: str) -> str:
+    """Return an input and the outputs of nodes that it comes from."""
+    return f"{name} ({' and '.join(each.name for each in run.unknown[name])})"
