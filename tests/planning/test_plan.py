@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,15 @@ import pytest
 from nipype_datasink.errors import DestinationError
 from nipype_datasink.planning.contents import scan
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
-from nipype_datasink.planning.plan import Delivery, FileTransfer, Plan, make_plan
+from nipype_datasink.planning.plan import (
+    Delivery,
+    FileTransfer,
+    Plan,
+    make_plan,
+    resolve_parent,
+)
 from nipype_datasink.planning.routing import Rules, Substitutions
-from nipype_datasink.planning.sources import Source
+from nipype_datasink.planning.sources import Problem, Source
 
 
 def plan_for(
@@ -94,14 +101,58 @@ def test_remove_dest_dir_applies_to_directories_only(tmp_path: Path) -> None:
     assert [item.cleared_folder for item in plan.deliveries] == [None, None, "/o/x/d", "s3://b/x/d"]
 
 
-def test_substitutions_may_add_slashes_after_a_directory(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["/o/T1/", "/o/MAX//", "/"])
+def test_substitutions_may_add_slashes_after_a_directory(folder: str, tmp_path: Path) -> None:
     file(tmp_path / "d/a")
+    (tmp_path / "d/sub").mkdir()
     (delivery,) = plan_for(
-        [tmp_path / "d"], LocalDirectory("/o"), rules=(("/x/d", "/y//"),)
+        [tmp_path / "d"], LocalDirectory("/o"), rules=(("/o/x/d", folder),)
     ).deliveries
-    assert delivery.destination == "/o/y//"
-    assert [item.destination for item in delivery.transfers] == ["/o/y/a"]
-    assert delivery.directories == ("/o/y",)
+    top = folder.rstrip("/")
+    assert delivery.destination == folder
+    assert [item.destination for item in delivery.transfers] == [f"{top}/a"]
+    assert delivery.directories == (top or "/", f"{top}/sub")
+
+
+def test_the_destination_of_a_directory_is_decided_with_a_slash_at_its_end(tmp_path: Path) -> None:
+    """nipype does so, and substitutions and subclasses may depend on it."""
+    file(tmp_path / "d/a")
+    seen: list[str] = []
+
+    def relative(path: str) -> str:
+        seen.append(path)
+        return "name"
+
+    rules = Rules(
+        locations=(LocalDirectory("/o"),), relative=relative, substitute=lambda path: path
+    )
+    for name in ("d", "d/a"):
+        source = Source("x", str(tmp_path / name))
+        make_plan([(source, scan(source))], rules)
+    assert seen == [f"{tmp_path}/d/", f"{tmp_path}/d/a"]
+
+
+@pytest.mark.parametrize(
+    ("path", "resolved"),
+    [
+        ("/a", "/a"),
+        ("/MAX/a", "/MAX/a"),
+        ("/none/.", "/none"),
+        ("/none/d/..", "/none"),
+        ("/none/d/../e", "/none/e"),
+        ("/none/d/", "/none/d/"),
+        ("/", "/"),
+    ],
+)
+def test_directories_of_a_path_are_resolved(path: str, resolved: str) -> None:
+    assert resolve_parent(path, os.path.realpath) == resolved
+
+
+def test_absolute_paths_need_no_working_directory(workdir: Path) -> None:
+    (workdir / "gone").mkdir()
+    os.chdir(workdir / "gone")
+    (workdir / "gone").rmdir()
+    assert resolve_parent("/none/a", os.path.realpath) == "/none/a"
 
 
 def test_links_in_destinations_are_resolved(tmp_path: Path) -> None:
@@ -147,6 +198,36 @@ def test_plan_as_text_lists_destinations(tmp_path: Path) -> None:
     )
 
 
+def test_plan_as_text_lists_all_deliveries_and_what_is_missing(tmp_path: Path) -> None:
+    paths = [file(tmp_path / "a"), file(tmp_path / "d/b").parent]
+    plan = plan_for(paths, S3Prefix("b"))
+    absent = tuple(Problem("y", name, "does not exist") for name in ("/c", "/d"))
+    unused = (Problem("z", "'sub1'", "is not the name of a file"),)
+    assert str(Plan(plan.deliveries, absent, unused)).splitlines() == [
+        f"x: {tmp_path}/a -> s3://b/x/a (1 byte)",
+        f"x: {tmp_path}/d/b -> s3://b/x/d/b (1 byte)",
+        "missing: y: /c does not exist",
+        "missing: y: /d does not exist",
+        "ignored: z: 'sub1' is not the name of a file",
+        "2 files, 2 bytes, 2 missing",
+    ]
+
+
+def test_a_plan_without_removals_delivers_the_same(tmp_path: Path) -> None:
+    paths = [file(tmp_path / "a"), file(tmp_path / "d/b").parent]
+    planned = [plan_for(paths, S3Prefix("b"), remove_dest_dir=clears) for clears in (True, False)]
+    reports = (Problem("y", "/c", "does not exist"),), (Problem("z", "'sub1'", "is not"),)
+    with_removals, without = (Plan(plan.deliveries, *reports) for plan in planned)
+    assert with_removals != without
+    assert with_removals.without_removals() == without
+
+
+def test_transfers_to_different_destinations_have_different_hashes() -> None:
+    """Deliveries of many files look up their outcomes by transfer."""
+    transfers = [FileTransfer(source="/a", destination=f"/o/{n}", size=1) for n in range(9)]
+    assert len(set(map(hash, transfers))) == len(transfers)
+
+
 def test_plan_as_text_lists_empty_directories_and_removals(tmp_path: Path) -> None:
     (empty := tmp_path / "empty").mkdir()
     plan = plan_for([empty], S3Prefix("b", "p"), remove_dest_dir=True)
@@ -169,10 +250,14 @@ def test_destination_that_cannot_be_a_key_is_an_error(name: str, tmp_path: Path)
 
 
 def test_all_invalid_destinations_are_in_one_error(tmp_path: Path) -> None:
-    for name in ("d/a", "d/\udcfe", "d/\udcff", "up", "nul"):
+    for name in ("d/a", "d/\udcfe", "d/\udcff", "up", "nul", "long"):
         file(tmp_path / name)
-    paths = [tmp_path / name for name in ("nul", "d", "up")]
-    rules = (("/o/x/nul", "/o/\0"), ("s3://b/x/up", "s3://b/../up"))
+    paths = [tmp_path / name for name in ("nul", "d", "up", "long")]
+    rules = (
+        ("/o/x/nul", "/o/\0"),
+        ("s3://b/x/up", "s3://b/../up"),
+        ("/o/x/long", f"/o/{'n' * 256}"),
+    )
     with pytest.raises(DestinationError) as caught:
         plan_for(paths, LocalDirectory("/o"), S3Prefix("b"), rules=rules)
     assert [line.partition("; ")[0] for line in str(caught.value).splitlines()] == [
@@ -180,6 +265,7 @@ def test_all_invalid_destinations_are_in_one_error(tmp_path: Path) -> None:
         "x: 's3://b/x/d/\\udcfe' is not UTF-8, which S3 keys must be",
         "x: 's3://b/x/d/\\udcff' is not UTF-8, which S3 keys must be",
         "x: 's3://b/../up' leaves its bucket by '..'",
+        f"x: '/o/{'n' * 256}' contains the name '{'n' * 256}' of 256 bytes",
     ]
 
 

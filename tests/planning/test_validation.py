@@ -106,8 +106,27 @@ def test_directory_is_delivered_without_its_missing_files(workdir: Path) -> None
 
 
 def test_invalid_source_raises_an_error_that_also_lists_missing_ones(workdir: Path) -> None:
-    with pytest.raises(SourceError, match=r"x: 3 is an int, not a path\n  x: .*no.ne does not"):
+    with pytest.raises(SourceError) as caught:
         plan_for({"x": [3, "no.ne"]}, out(workdir))
+    assert str(caught.value).splitlines() == [
+        "nothing was written, because these values cannot be delivered:",
+        "  x: 3 is an int, not a path",
+        f"  x: {workdir}/no.ne does not exist",
+    ]
+
+
+def test_field_that_may_be_a_misspelt_input_is_named_with_it(workdir: Path) -> None:
+    rules = Rules(
+        locations=(out(workdir),), relative=os.path.basename, substitute=lambda path: path
+    )
+    fields: dict[str, object] = {"base_dir": "./none", "motion": "./none"}
+    plan = make_valid_plan(fields, rules, inputs=["base_directory", "container"])
+    assert [str(problem) for problem in plan.missing] == [
+        f"base_dir: {workdir}/none does not exist; is the input 'base_directory' meant?",
+        f"motion: {workdir}/none does not exist",
+    ]
+    with pytest.raises(SourceError, match="2 is an int, not a path; is the input 'base_directory'"):
+        make_valid_plan({"base_dir": 2}, rules, inputs=["base_directory", "container"])
 
 
 def test_equal_problems_are_listed_once(workdir: Path) -> None:
@@ -217,6 +236,31 @@ def test_file_in_place_of_a_directory_is_an_error(
         f"x: {workdir}/out/x/{source} needs the directory {workdir}/{needed}, "
         f"but {workdir}/{obstacle} is not a directory; move it away or change the destination"
     )
+
+
+def test_file_in_place_of_a_directory_is_found_for_each_source(workdir: Path) -> None:
+    for name in ("d", "e"):
+        file(workdir / name / "a")
+    file(workdir / "out/x/d")
+    with pytest.raises(DestinationError, match=f"but {workdir}/out/x/d is not a directory"):
+        plan_for({"x": ["d", "e"]}, out(workdir))
+
+
+def test_missing_folder_is_looked_up_once_for_all_folders_in_it(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        file(workdir / "d" / name / "file")
+    seen: list[str] = []
+    lexists = os.path.lexists
+
+    def record(path: str) -> bool:
+        seen.append(path)
+        return lexists(path)
+
+    monkeypatch.setattr(os.path, "lexists", record)
+    plan_for({"x": "d"}, out(workdir))
+    assert seen.count(f"{workdir}/out/x") == 1
 
 
 @pytest.mark.parametrize("where", [LocalDirectory("/o"), S3Prefix("b", "o")], ids=str)
@@ -346,6 +390,13 @@ def test_base_directory_is_never_cleared_through_a_link(workdir: Path) -> None:
         )
 
 
+def test_root_of_the_file_system_is_never_cleared(workdir: Path) -> None:
+    file(workdir / "d/a")
+    where = out(workdir)
+    with pytest.raises(DestinationError, match=f"would empty the base directory {where};"):
+        plan_for({"x": "d"}, where, (f"{where}/x/d", "/"), remove_dest_dir=True)
+
+
 def test_root_of_a_bucket_is_never_cleared(workdir: Path) -> None:
     file(workdir / "d/a")
     with pytest.raises(DestinationError):
@@ -363,8 +414,12 @@ def test_folder_that_is_a_link_is_not_cleared(workdir: Path) -> None:
     (workdir / "out/x").mkdir(parents=True)
     (workdir / "out/x/d").symlink_to(workdir / "else")
     (workdir / "else").mkdir()
-    with pytest.raises(DestinationError, match=f"cannot empty {workdir}/out/x/d, which is a link"):
+    with pytest.raises(DestinationError) as caught:
         plan_for({"x": "d"}, out(workdir), remove_dest_dir=True)
+    assert str(caught.value) == (
+        f"x: remove_dest_dir cannot empty {workdir}/out/x/d, which is a link; "
+        "replace the link by a directory, or unset remove_dest_dir"
+    )
 
 
 def test_making_a_plan_writes_nothing(workdir: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -158,7 +157,7 @@ def make_plan(sources: Sequence[tuple[Source, SourceContents]], rules: Rules) ->
         )
     )
     if resolver.errors:
-        raise DestinationError("\n".join(resolver.errors))
+        raise DestinationError("\n".join(dict.fromkeys(resolver.errors)))
     return plan
 
 
@@ -173,13 +172,10 @@ def _make_delivery(
     destination = route(path, source.field, location, rules)
     resolve = partial(resolver.resolve, source.field, location)
     folders = tuple(map(resolve, _folders(contents, destination)))
-    reported = ""
-    with suppress(DestinationError):  # `resolve` collects the error
-        reported = location.resolve(destination)
     return Delivery(
         field=source.field,
         source=source.path,
-        destination=reported,
+        destination=resolver.report(source.field, location, destination),
         location=location,
         transfers=tuple(
             FileTransfer(
@@ -201,31 +197,36 @@ class _Resolver:
     """Turn destinations into paths and keys; collect the errors of those that cannot exist."""
 
     def __init__(self) -> None:
-        self.errors: dict[str, None] = {}  # in the order of the sources, each once
+        self.errors: list[str] = []  # in the order of the sources, some repeatedly
         # Links may change between two plans, so every plan has its own caches.
         self._real_directory = RealPathCache()
         self._limits = PathLimits()
 
-    def resolve(self, field: str, location: Location, destination: str) -> str:
-        """Return the path or address that a file or directory gets; empty text if none."""
+    def report(self, field: str, location: Location, destination: str) -> str:
+        """Return a destination as ``out_file`` reports it; empty text if it cannot exist."""
         try:
-            reported = location.resolve(destination)
-            if not isinstance(location, LocalDirectory):
-                return reported
-            path = resolve_parent(reported, self._real_directory)
+            return location.resolve(destination)
+        except DestinationError as error:
+            self.errors.append(f"{field}: {error}")
+            return ""
+
+    def resolve(self, field: str, location: Location, destination: str) -> str:
+        """Return the path or address of a file or directory; empty text if it cannot exist."""
+        reported = self.report(field, location, destination)
+        if not reported or not isinstance(location, LocalDirectory):
+            return reported
+        path = resolve_parent(reported, self._real_directory)
+        try:
             self._limits.check(path)
         except DestinationError as error:
-            self.errors[f"{field}: {error}"] = None
-            return ""
+            self.errors.append(f"{field}: {error}")
         return path
 
 
 def _file_destinations(contents: SourceContents, destination: str) -> list[str]:
     """Return the destination of each file; a companion keeps its own extension."""
     if contents.is_directory:
-        return [
-            posixpath.join(destination.rstrip("/"), item.relative_path) for item in contents.files
-        ]
+        return [posixpath.join(destination, item.relative_path) for item in contents.files]
     _, *companions = contents.files
     if not companions:
         return [destination]
@@ -236,7 +237,7 @@ def _file_destinations(contents: SourceContents, destination: str) -> list[str]:
 def _folders(contents: SourceContents, destination: str) -> list[str]:
     if not contents.is_directory:
         return []
-    top = destination.rstrip("/")
+    top = destination.rstrip("/") or "/"
     return [top, *(posixpath.join(top, folder) for folder in contents.directories)]
 
 

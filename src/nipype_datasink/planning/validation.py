@@ -187,8 +187,10 @@ def _check_removals(plan: Plan) -> None:
         {f"the base directory {base}": base for base in map(_real_base, locations)}
     )
     files = {
-        location: _folders_around({item.destination: item.destination for item in part.transfers})
-        for location, part in zip(locations, map(plan.for_location, locations), strict=True)
+        location: _folders_around(
+            {item.destination: item.destination for item in plan.for_location(location).transfers}
+        )
+        for location in locations
     }
     for item, folder in cleared:
         if os.path.islink(folder):
@@ -212,7 +214,11 @@ def _check_removals(plan: Plan) -> None:
 def _folders_around(paths: Mapping[str, str]) -> PathMap[str]:
     """Return every folder that holds one of `paths` (by name), that path included."""
     names = {path: name for name, path in paths.items()}
-    return PathMap((folder, names[path]) for folder, path in with_ancestors(names).items())
+    around = PathMap((folder, names[path]) for folder, path in with_ancestors(names).items())
+    for path, name in names.items():
+        if path.startswith("/"):
+            around.add("/", name)
+    return around
 
 
 def _real_base(location: Location) -> str:
