@@ -15,6 +15,7 @@ from botocore.config import Config
 
 from nipype_datasink import DataSink, FileTransfer, Outcome, Status
 from nipype_datasink.s3.client import forget_clients
+from tests.s3.faulty_store import LARGE
 from tests.s3.scripted_store import Script, scripted
 from tests.stores import ACCESS_KEY, SECRET_KEY
 
@@ -51,6 +52,14 @@ def files(workdir: Path) -> list[str]:
     for path in paths:
         path.write_text(path.name)
     return [str(path) for path in paths]
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file that is sent in two parts."""
+    path = tmp_path_factory.mktemp("large") / "file"
+    path.write_bytes(LARGE)
+    return str(path)
 
 
 @pytest.fixture

@@ -1,66 +1,56 @@
-"""Verifying uploads, to stores that work and to stores with faults."""
+"""Verifying uploads by what a store answers."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import logging
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from hashlib import md5
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from awscrt.checksums import crc64nvme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nipype_datasink import DataSink, FileTransfer, Outcome, S3Error, Status
+from nipype_datasink import FileTransfer, S3Error
+from nipype_datasink.s3 import comparison, verification
 from nipype_datasink.s3.bucket_client import BucketClient
-from nipype_datasink.s3.choice import choose_transport
-from nipype_datasink.s3.circuit_breaker import CircuitBreaker
-from nipype_datasink.s3.client import ClientOptions, open_bucket
 from nipype_datasink.s3.comparison import PART_BYTES, digests_from_response
-from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from nipype_datasink.s3.upload_response import UploadResponse
 from nipype_datasink.s3.verification import (
     DigestSelector,
+    UploadVerifier,
     Verdict,
     compare_response,
     has_same_bytes,
 )
-from tests.s3.conftest import Count, transfer_of
-from tests.s3.scripted_store import COMPLETED, Reply, Request, Script, error_reply
+from tests.s3 import faulty_store
+from tests.s3.faulty_store import (
+    DENIED,
+    FAILED,
+    FAULTS,
+    LARGE,
+    SERVER_ERROR,
+    UNVERIFIED,
+    VERIFIED,
+    Fault,
+    FaultyStoreClient,
+    all_but_the_end,
+    crc32,
+    crc64,
+    crc64_of_kept,
+    crc64_of_other,
+    encoded,
+    etag,
+    not_md5,
+    nothing,
+    opaque,
+    other_than,
+    sha256,
+)
+from tests.s3.scripted_store import Reply, error_reply
 
 EQUAL, UNKNOWN = Verdict.EQUAL, Verdict.UNKNOWN
 ETAG_DIFFERS, CHECKSUM_DIFFERS = Verdict.ETAG_DIFFERS, Verdict.CHECKSUM_DIFFERS
-
-
-def encoded(digest: bytes) -> str:
-    return base64.b64encode(digest).decode()
-
-
-def crc64(content: bytes) -> str:
-    return encoded(crc64nvme(content).to_bytes(8, "big"))
-
-
-def crc32(content: bytes) -> str:
-    return encoded(zlib.crc32(content).to_bytes(4, "big"))
-
-
-def sha256(content: bytes) -> str:
-    return encoded(hashlib.sha256(content).digest())
-
-
-def etag(content: bytes, kind: Callable[..., Any] = md5) -> str:
-    """Return the ETag of an object that was sent as this library sends it."""
-    if len(content) <= PART_BYTES:
-        return f'"{kind(content).hexdigest()}"'
-    parts = [content[at : at + PART_BYTES] for at in range(0, len(content), PART_BYTES)]
-    digests = b"".join(kind(part).digest() for part in parts)
-    return f'"{kind(digests).hexdigest()}-{len(parts)}"'
 
 
 ABC = etag(b"abc")
@@ -141,16 +131,6 @@ def test_a_file_is_verified_only_if_every_digest_is_equal(
     assert has_same_bytes(digests_from_response(answer), abc) == is_equal
 
 
-LARGE = bytes(range(128)) * (PART_BYTES // 128) + b"x"
-
-
-@pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("large") / "file"
-    path.write_bytes(LARGE)
-    return str(path)
-
-
 def composite(content: bytes) -> str:
     """Return the SHA-256 of the SHA-256 of two parts, as S3 answers it."""
     return encoded(bytes.fromhex(etag(content, hashlib.sha256).strip('"')[:64])) + "-2"
@@ -200,6 +180,44 @@ def test_large_files_need_only_the_checksum_after_both_digests_matched(large: st
     )
 
 
+@pytest.mark.parametrize(
+    ("matched", "is_enough"),
+    [
+        ({"ETag": etag(b"abc"), "ChecksumCRC64NVME": crc64(b"abc")}, True),
+        ({"ETag": etag(b"abc"), "ChecksumSHA256": sha256(b"abc")}, True),
+        ({"ETag": etag(b"abc")}, False),
+        ({"ChecksumCRC64NVME": crc64(b"abc")}, False),
+        ({"ETag": etag(b"abc"), "ChecksumCRC32": crc32(b"abc")}, False),
+        ({"ETag": etag(LARGE), "ChecksumSHA256": composite(LARGE)}, False),
+        ({}, False),
+    ],
+)
+def test_a_strong_checksum_of_all_bytes_is_enough_after_it_matched_with_an_etag(
+    matched: dict[str, str], is_enough: bool
+) -> None:
+    selector = DigestSelector()
+    selector.record_match(digests_from_response(matched))
+    stated = {"ETag": OTHER, "ChecksumCRC64NVME": crc64(b"")}
+    names = [digest.name for digest in selector.select(digests_from_response(stated), len(LARGE))]
+    assert ("ETag" not in names) == is_enough
+
+
+@pytest.mark.parametrize("other", [{"ChecksumCRC32": crc32(LARGE)}, {}], ids=["weak", "none"])
+def test_an_etag_is_needed_beside_any_other_checksum(other: dict[str, str]) -> None:
+    selector = DigestSelector()
+    selector.record_match(
+        digests_from_response({"ETag": etag(b"abc"), "ChecksumCRC64NVME": crc64(b"abc")})
+    )
+    digests = digests_from_response({"ETag": etag(LARGE), **other})
+    assert selector.select(digests, len(LARGE)) == digests
+
+
+def test_digests_of_parts_are_computed_for_the_size_of_the_parts(large: str) -> None:
+    digests = digests_from_response({"ETag": etag(LARGE)})
+    assert has_same_bytes(digests, large, PART_BYTES)
+    assert not has_same_bytes(digests, large, PART_BYTES - 1)
+
+
 def test_small_files_always_need_both_digests(abc: str) -> None:
     selector = DigestSelector()
     both = {"ETag": etag(b"abc"), "ChecksumCRC64NVME": crc64(b"abc")}
@@ -228,368 +246,190 @@ def test_a_response_from_s3_has_an_etag_and_no_body(
     assert UploadResponse.from_put_object(fields, headers, status).is_from_s3 is is_from_s3
 
 
-# Stores with faults.
+class Verification:
+    """Uploads to a store with a fault, each verified as in one run."""
+
+    def __init__(self, fault: Fault, **upload_args: str) -> None:
+        self.client = FaultyStoreClient(fault)
+        bucket: Any = BucketClient(client=self.client, name="mybucket", upload_args=upload_args)  # type: ignore[arg-type]
+        self._verifier = UploadVerifier(bucket)
+
+    def __call__(self, path: str, key: str = "key") -> bool:
+        size = Path(path).stat().st_size
+        transfer = FileTransfer(source=path, destination=f"s3://mybucket/{key}", size=size)
+        return self._verifier.verify(transfer, size, self.client.upload(transfer))
+
+    def requests(self, operation: str) -> int:
+        return len(self.client.script.requests_of(operation))
 
 
-def other_than(content: bytes) -> bytes:
-    return content[:-1] + bytes([content[-1] ^ 1])
+def outcome(fault: Fault, path: str) -> str:
+    try:
+        return VERIFIED if Verification(fault)(path) else UNVERIFIED
+    except S3Error:
+        return FAILED
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fault:
-    """What a store does with a file, and how it answers."""
-
-    keep: Callable[[bytes], bytes | None] = lambda content: content
-    """Returns the bytes that are stored; None for no object."""
-
-    answer: str = ""
-    """Response to the upload: ``empty``, ``page`` or ``page with ETag``; otherwise as S3's."""
-
-    etag: Callable[[bytes, bytes], str] = lambda _sent, kept: etag(kept)
-    checksums: Callable[[bytes, bytes], dict[str, str]] = lambda _sent, _kept: {}
-    """Headers that state checksums of all bytes."""
-
-    kms: bool = False
-    head: Reply | None = None
-    read: Reply | None = None
-    """Replies to HEAD and GET requests, in place of the right ones."""
-
-
-DENIED = error_reply("AccessDenied")
-SERVER_ERROR = error_reply("InternalError", 500)
-PAGE = '<html lang="en">Sign in</html>'
-
-
-def opaque(_sent: bytes, kept: bytes) -> str:
-    return f'"opaque{(len(kept) > PART_BYTES and "-2") or ""}"'
-
-
-def not_md5(_sent: bytes, kept: bytes) -> str:
-    return f'"{"0" * 32}{(len(kept) > PART_BYTES and "-2") or ""}"'
-
-
-def crc64_of_kept(_sent: bytes, kept: bytes) -> dict[str, str]:
-    return {"x-amz-checksum-crc64nvme": crc64(kept), "x-amz-checksum-type": "FULL_OBJECT"}
-
-
-def crc64_of_sent(sent: bytes, _kept: bytes) -> dict[str, str]:
-    return crc64_of_kept(sent, sent)
-
-
-def crc64_of_other(sent: bytes, _kept: bytes) -> dict[str, str]:
-    return crc64_of_kept(sent, other_than(sent))
-
-
-def crc32_of_sent(sent: bytes, _kept: bytes) -> dict[str, str]:
-    return {"x-amz-checksum-crc32": crc32(sent), "x-amz-checksum-type": "FULL_OBJECT"}
-
-
-def nothing(_: bytes) -> None:
-    return None
-
-
-def all_but_the_end(content: bytes) -> bytes:
-    return content[: PART_BYTES if len(content) > PART_BYTES else -1]
-
-
-VERIFIED, UNVERIFIED, FAILED = "verified", "sent, not verified", "failed"
-FAULTS: dict[str, tuple[Fault, str, str]] = {
-    # Name: the fault, the outcome of a small file, the outcome of a file in parts.
-    "no fault": (Fault(), VERIFIED, VERIFIED),
-    "no fault, with checksums": (Fault(checksums=crc64_of_kept), VERIFIED, VERIFIED),
-    "other bytes": (Fault(keep=other_than), FAILED, FAILED),
-    "other bytes, ETag of the sent": (
-        Fault(keep=other_than, etag=lambda sent, _: etag(sent), checksums=crc64_of_kept),
-        FAILED,
-        FAILED,
-    ),
-    "other bytes, checksum of the sent": (
-        Fault(keep=other_than, checksums=crc64_of_sent),
-        FAILED,
-        FAILED,
-    ),
-    "other bytes, CRC32 of the sent, ETag opaque": (
-        Fault(keep=other_than, etag=opaque, checksums=crc32_of_sent),
-        FAILED,
-        FAILED,
-    ),
-    "other bytes, CRC32 of the sent, ETag opaque, GET denied": (
-        Fault(keep=other_than, etag=opaque, checksums=crc32_of_sent, read=DENIED),
-        UNVERIFIED,
-        UNVERIFIED,
-    ),
-    "other bytes, ETag opaque": (Fault(keep=other_than, etag=opaque), FAILED, FAILED),
-    "other bytes, ETag not MD5": (Fault(keep=other_than, etag=not_md5), FAILED, FAILED),
-    "other bytes, their checksum, GET denied": (
-        Fault(keep=other_than, etag=opaque, checksums=crc64_of_kept, read=DENIED),
-        FAILED,
-        FAILED,
-    ),
-    "right bytes, ETag not MD5": (Fault(etag=not_md5), VERIFIED, VERIFIED),
-    "right bytes, ETag not MD5, checksum": (
-        Fault(etag=not_md5, checksums=crc64_of_kept),
-        VERIFIED,
-        VERIFIED,
-    ),
-    "right bytes, ETag not MD5, GET denied": (
-        Fault(etag=not_md5, read=DENIED),
-        UNVERIFIED,
-        UNVERIFIED,
-    ),
-    "right bytes, ETag not MD5, GET fails": (
-        Fault(etag=not_md5, read=SERVER_ERROR),
-        UNVERIFIED,
-        UNVERIFIED,
-    ),
-    "right bytes, ETag opaque": (Fault(etag=opaque), VERIFIED, VERIFIED),
-    "right bytes, ETag opaque, GET denied": (
-        Fault(etag=opaque, read=DENIED),
-        UNVERIFIED,
-        UNVERIFIED,
-    ),
-    "right bytes, KMS, checksum": (
-        Fault(etag=not_md5, checksums=crc64_of_kept, kms=True, read=DENIED),
-        VERIFIED,
-        VERIFIED,
-    ),
-    "right bytes, wrong checksum": (Fault(checksums=crc64_of_other), VERIFIED, VERIFIED),
-    "nothing, ETag opaque": (Fault(keep=nothing, etag=opaque), FAILED, FAILED),
-    "nothing, ETag not MD5": (Fault(keep=nothing, etag=not_md5), FAILED, FAILED),
-    "nothing, empty answer": (Fault(keep=nothing, answer="empty"), FAILED, FAILED),
-    "nothing, a page": (Fault(keep=nothing, answer="page"), FAILED, FAILED),
-    "nothing, a page with an ETag": (Fault(keep=nothing, answer="page with ETag"), FAILED, FAILED),
-    "nothing, a page for every request": (
-        Fault(keep=nothing, answer="page", head=Reply(body=PAGE), read=Reply(body=PAGE)),
-        FAILED,
-        FAILED,
-    ),
-    "nothing, empty answer, HEAD denied": (
-        Fault(keep=nothing, answer="empty", head=DENIED, read=DENIED),
-        FAILED,
-        FAILED,
-    ),
-    "older object, empty answer": (Fault(keep=other_than, answer="empty"), FAILED, FAILED),
-    "older object, empty answer, ETag opaque": (
-        Fault(keep=other_than, answer="empty", etag=opaque),
-        FAILED,
-        FAILED,
-    ),
-    "older object, a page": (Fault(keep=other_than, answer="page"), FAILED, FAILED),
-    "right bytes, empty answer": (Fault(answer="empty"), VERIFIED, VERIFIED),
-    "right bytes, empty answer, ETag opaque": (
-        Fault(answer="empty", etag=opaque),
-        VERIFIED,
-        VERIFIED,
-    ),
-    "right bytes, HEAD denied": (Fault(head=DENIED), VERIFIED, UNVERIFIED),
-    "right bytes, HEAD fails": (Fault(head=SERVER_ERROR), VERIFIED, UNVERIFIED),
-    "a part is lost": (Fault(keep=all_but_the_end), FAILED, FAILED),
-    "a part is lost, ETag opaque": (Fault(keep=all_but_the_end, etag=opaque), FAILED, FAILED),
-}
-
-
-class FaultyStore:
-    """Answer requests as a store with one fault does."""
-
-    def __init__(self, script: Script, fault: Fault) -> None:
-        self.fault = fault
-        self._parts: dict[str, dict[str, bytes]] = {}
-        self._sent: dict[str, bytes] = {}
-        rules = {
-            "PutObject": self._put,
-            "UploadPart": self._part,
-            "CompleteMultipartUpload": self._complete,
-            "HeadObject": self._head,
-            "GetObject": self._read,
-        }
-        for operation, rule in rules.items():
-            script.rule(operation, rule)
-
-    def kept(self, path: str) -> bytes | None:
-        sent = self._sent.get(path)
-        return None if sent is None else self.fault.keep(sent)
-
-    def _headers(self, path: str) -> dict[str, str]:
-        sent, kept = self._sent[path], self.kept(path)
-        headers = {
-            "ETag": self.fault.etag(sent, kept or sent),
-            **self.fault.checksums(sent, kept or sent),
-        }
-        if self.fault.kms:
-            headers["x-amz-server-side-encryption"] = "aws:kms"
-        return headers
-
-    def _put(self, request: Request) -> Reply:
-        self._sent[request.path] = request.body
-        headers = self._headers(request.path)
-        if self.fault.answer:
-            body = "" if self.fault.answer == "empty" else PAGE
-            headers = {"ETag": '"65f-267"'} if self.fault.answer == "page with ETag" else {}
-            return Reply(body=body, headers=headers)
-        return Reply(headers=headers)
-
-    def _part(self, request: Request) -> None:
-        self._parts.setdefault(request.path, {})[request.query] = request.body
-
-    def _complete(self, request: Request) -> Reply:
-        parts = self._parts[request.path]
-        self._sent[request.path] = b"".join(parts[name] for name in sorted(parts))
-        if self.fault.answer:
-            return Reply(body="" if self.fault.answer == "empty" else PAGE)
-        return Reply(body=COMPLETED.replace('"opaque-2"', self._headers(request.path)["ETag"]))
-
-    def _head(self, request: Request) -> Reply:
-        return self.fault.head or self._object(request)
-
-    def _read(self, request: Request) -> Reply:
-        return self.fault.read or self._object(request)
-
-    def _object(self, request: Request) -> Reply:
-        kept = self.kept(request.path)
-        if kept is None:
-            return error_reply("NoSuchKey", 404)
-        return Reply(body=kept.decode(), headers=self._headers(request.path))
+@pytest.mark.parametrize("fault", FAULTS)
+def test_outcome_of_a_small_file(fault: str, abc: str) -> None:
+    assert outcome(FAULTS[fault][0], abc) == FAULTS[fault][1]
 
 
 @pytest.fixture
-def send(
-    script: Script, credentials: None, monkeypatch: pytest.MonkeyPatch, transfer_client: str
-) -> Callable[..., list[Outcome]]:
-    """Return a function that sends files to the scripted store."""
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-
-    def send(
-        transfers: list[FileTransfer], checksums: str = "when_required", limit: int = 2
-    ) -> list[Outcome]:
-        monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", checksums)
-        connection = ClientOptions(endpoint_url=script.url, concurrency=limit)
-        client = open_bucket("mybucket", connection).meta.client
-        bucket = BucketClient(client=client, name="mybucket", upload_args={})
-        transport = choose_transport(
-            transfer_client, bucket, estimator=ConcurrencyEstimator(limit), progress=Count()
-        )
-        return transport.send(transfers, CircuitBreaker())
-
-    return send
+def in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A file that is sent in two parts; small ones, so that the tests take little time."""
+    for module in (comparison, verification, faulty_store):
+        monkeypatch.setattr(module, "PART_BYTES", 1024)
+    (tmp_path / "file").write_bytes(b"x" * 1025)
+    return str(tmp_path / "file")
 
 
-def name_of(outcome: Outcome) -> str:
-    if outcome.status is Status.SENT:
-        return VERIFIED if outcome.verified else UNVERIFIED
-    assert not outcome.verified
-    assert isinstance(outcome.cause, S3Error)
-    return FAILED
-
-
-@pytest.mark.parametrize("checksums", ["when_supported", "when_required"])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_outcome_of_a_small_file_sent_to_a_faulty_store(
-    tmp_path: Path, script: Script, send: Callable[..., list[Outcome]], fault: str, checksums: str
+def test_outcome_of_a_large_file(fault: str, in_parts: str) -> None:
+    assert outcome(FAULTS[fault][0], in_parts) == FAULTS[fault][2]
+
+
+MISMATCH = "checksum mismatch after upload: the store holds other bytes than were sent"
+NOT_FOUND = "the store confirmed the upload, but the object does not exist"
+NOT_FROM_S3 = "the response is not from S3; check s3_endpoint_url"
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (Fault(keep=other_than), MISMATCH),
+        (Fault(checksums=crc64_of_other, read=DENIED), MISMATCH),
+        (Fault(keep=nothing, etag=opaque), NOT_FOUND),
+        (Fault(etag=opaque, read=error_reply("NoSuchBucket", 404)), NOT_FOUND),
+        (Fault(answer="empty", read=DENIED, etag=opaque), NOT_FROM_S3),
+        (Fault(answer="page", head=DENIED, read=DENIED), NOT_FROM_S3),
+    ],
+)
+def test_error_of_a_small_file(fault: Fault, message: str, abc: str) -> None:
+    with pytest.raises(S3Error) as caught:
+        Verification(fault)(abc)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (Fault(keep=other_than), MISMATCH),
+        (Fault(keep=nothing), NOT_FOUND),
+        (Fault(answer="empty", head=SERVER_ERROR), NOT_FROM_S3),
+        (Fault(answer="page", keep=all_but_the_end), NOT_FROM_S3),
+        (
+            Fault(keep=all_but_the_end),
+            "the object has 1,024 bytes after the upload, the file 1,025",
+        ),
+    ],
+)
+def test_error_of_a_large_file(fault: Fault, message: str, in_parts: str) -> None:
+    with pytest.raises(S3Error) as caught:
+        Verification(fault)(in_parts)
+    assert str(caught.value) == message
+
+
+def test_one_object_is_read_where_etags_are_not_md5(
+    abc: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    FaultyStore(script, FAULTS[fault][0])
-    (outcome,) = send([transfer_of(tmp_path / "file", b"some bytes")], checksums)
-    assert name_of(outcome) == FAULTS[fault][1]
+    verify = Verification(Fault(etag=not_md5))
+    assert [verify(abc, key) for key in "123"] == [True, False, False]
+    assert verify.requests("GetObject") == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        "mybucket: this store's ETags are not the MD5 of the bytes; they are not used to verify "
+        "files in this run"
+    ]
 
 
-@pytest.mark.parametrize("checksums", ["when_supported", "when_required"])
-@pytest.mark.parametrize("fault", FAULTS)
-def test_outcome_of_a_large_file_sent_to_a_faulty_store(
-    large: str, script: Script, send: Callable[..., list[Outcome]], fault: str, checksums: str
+def test_a_thread_that_waits_for_the_result_of_another_reads_no_object(
+    abc: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    FaultyStore(script, FAULTS[fault][0])
-    transfer = FileTransfer(source=large, destination="s3://mybucket/key", size=len(LARGE))
-    (outcome,) = send([transfer], checksums)
-    assert name_of(outcome) == FAULTS[fault][2]
+    """The second thread finds that an ETag differs while the first reads an object back."""
+    verify = Verification(Fault(etag=not_md5))
+    compared = [threading.Event(), threading.Event()]
+    second: list[bool] = []
+    thread = threading.Thread(target=lambda: second.append(verify(abc, "2")))
+    compare = compare_response
+
+    def compare_and_record(*args: Any, **options: Any) -> Verdict:
+        verdict = compare(*args, **options)
+        compared[threading.current_thread() is thread].set()
+        return verdict
+
+    def read_late(**options: Any) -> Any:
+        thread.start()
+        assert compared[1].wait(60)
+        return get_object(**options)
+
+    get_object = verify.client.get_object
+    monkeypatch.setattr(verification, "compare_response", compare_and_record)
+    monkeypatch.setattr(verify.client, "get_object", read_late)
+    assert verify(abc, "1")
+    thread.join(60)
+    assert second == [False]
+    assert verify.requests("GetObject") == 1
 
 
-def several(tmp_path: Path, count: int = 5) -> list[FileTransfer]:
-    first = transfer_of(tmp_path / "file", b"some bytes")
-    return [replace(first, destination=f"s3://mybucket/{number}") for number in range(count)]
+def test_etags_that_are_opaque_need_no_warning(abc: str, caplog: pytest.LogCaptureFixture) -> None:
+    verify = Verification(Fault(etag=opaque))
+    assert [verify(abc, key) for key in "123"] == [True, False, False]
+    assert verify.requests("GetObject") == 1
+    assert not caplog.records
 
 
-def test_one_object_is_read_back_where_etags_are_not_md5(
-    tmp_path: Path,
-    script: Script,
-    send: Callable[..., list[Outcome]],
-    caplog: pytest.LogCaptureFixture,
+def test_every_response_that_is_not_from_s3_is_checked_by_reading(abc: str) -> None:
+    verify = Verification(Fault(etag=opaque, answer="empty"))
+    assert [verify(abc, key) for key in "123"] == [True] * 3
+    assert verify.requests("GetObject") == 3
+
+
+@pytest.mark.parametrize(
+    ("read", "requests"),
+    [(DENIED, 1), (error_reply("InvalidObjectState"), 1), (SERVER_ERROR, 3)],
+    ids=["denied", "archived", "server error"],
+)
+def test_reading_is_tried_again_unless_it_is_denied(read: Reply, requests: int, abc: str) -> None:
+    verify = Verification(Fault(etag=opaque, read=read))
+    assert [verify(abc, key) for key in "123"] == [False] * 3
+    assert verify.requests("GetObject") == requests
+
+
+@pytest.mark.parametrize(("larger", "requests"), [(0, 1), (1, 0)])
+def test_objects_above_a_limit_are_not_read_if_no_digest_differs(
+    larger: int, requests: int, abc: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    FaultyStore(script, Fault(etag=not_md5))
-    with caplog.at_level(logging.WARNING, logger="nipype.interface"):
-        names = [name_of(outcome) for outcome in send(several(tmp_path))]
-    assert sorted(names) == [UNVERIFIED] * 4 + [VERIFIED]
-    assert len(script.requests_of("GetObject")) == 1
-    assert [record.getMessage().count("not the MD5") for record in caplog.records] == [1]
+    monkeypatch.setattr("nipype_datasink.s3.verification._MAX_READ_BACK_BYTES", 3 - larger)
+    verify = Verification(Fault(etag=opaque))
+    assert verify(abc) is not larger
+    assert verify.requests("GetObject") == requests
 
 
-def test_checksums_verify_where_etags_are_not_md5(
-    tmp_path: Path, script: Script, send: Callable[..., list[Outcome]]
+def test_a_checksum_of_all_bytes_saves_the_md5_of_large_files(
+    in_parts: str, tmp_path: Path
 ) -> None:
-    FaultyStore(script, Fault(etag=not_md5, checksums=crc64_of_kept))
-    assert {name_of(outcome) for outcome in send(several(tmp_path))} == {VERIFIED}
-    assert len(script.requests_of("GetObject")) == 1
+    """The store's ETag of the second file is wrong, and not looked at."""
+    verify = Verification(Fault(checksums=crc64_of_kept))
+    assert verify(in_parts)
+    verify.client.store.fault = Fault(checksums=crc64_of_kept, etag=not_md5)
+    assert verify(in_parts)
+    assert verify.requests("GetObject") == 0
 
 
-@pytest.mark.parametrize("refused", [DENIED, error_reply("InvalidObjectState")])
-def test_reading_back_is_tried_once_where_it_is_denied(
-    tmp_path: Path, script: Script, send: Callable[..., list[Outcome]], refused: Reply
+def test_a_missing_encryption_is_warned_about_once(
+    abc: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    FaultyStore(script, Fault(etag=not_md5, read=refused))
-    assert {name_of(outcome) for outcome in send(several(tmp_path))} == {UNVERIFIED}
-    assert len(script.requests_of("GetObject")) == 1
+    verify = Verification(Fault(), ServerSideEncryption="AES256")
+    assert verify(abc, "1")
+    assert verify(abc, "2")
+    assert [record.getMessage() for record in caplog.records] == [
+        "mybucket: this store does not confirm the encryption that was asked for (AES256)"
+    ]
 
 
-def test_a_checksum_mismatch_does_not_affect_other_files(
-    tmp_path: Path, script: Script, send: Callable[..., list[Outcome]]
+def test_a_confirmed_encryption_is_not_warned_about(
+    abc: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = FaultyStore(script, Fault())
-    transfers = several(tmp_path)
-
-    def fault(request: Request) -> Reply | None:
-        store.fault = Fault(keep=other_than) if request.path.endswith("/2") else Fault()
-        return None
-
-    script._rules.insert(0, ("PutObject", "", fault))
-    script._rules.insert(0, ("GetObject", "", fault))
-    names = [name_of(outcome) for outcome in send(transfers, limit=1)]
-    assert names == [VERIFIED, VERIFIED, FAILED, VERIFIED, VERIFIED]
-
-
-def test_a_head_response_without_a_length_is_accepted(
-    large: str, script: Script, send: Callable[..., list[Outcome]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    FaultyStore(script, Fault())
-    head = BucketClient.head
-
-    def without(self: BucketClient, key: str, **extra: Any) -> Any:
-        return {k: v for k, v in head(self, key, **extra).items() if k != "ContentLength"}
-
-    monkeypatch.setattr(BucketClient, "head", without)
-    transfer = FileTransfer(source=large, destination="s3://mybucket/key", size=len(LARGE))
-    assert name_of(send([transfer])[0]) == VERIFIED
-
-
-@pytest.mark.parametrize("confirmed", [False, True])
-def test_one_warning_if_the_store_does_not_confirm_encryption(
-    confirmed: bool,
-    script: Script,
-    files: list[str],
-    credentials: None,
-    transfer_client: str,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    def put(request: Request) -> Reply:
-        encryption = {"x-amz-server-side-encryption": "AES256"} if confirmed else {}
-        return Reply(headers={"ETag": f'"{hashlib.md5(request.body).hexdigest()}"', **encryption})
-
-    script.rule("PutObject", put)
-    sink = DataSink(
-        base_directory="s3://mybucket",
-        s3_endpoint_url=script.url,
-        s3_transfer_client=transfer_client,
-        encrypt_bucket_keys=True,
-    )
-    sink.inputs.x = files
-    sink.run()
-    warnings = [item.getMessage() for item in caplog.records if item.levelname == "WARNING"]
-    expected = "mybucket: this store does not confirm the encryption that was asked for (AES256)"
-    assert warnings == ([] if confirmed else [expected])
+    verify = Verification(Fault(kms=True, read=DENIED), ServerSideEncryption="aws:kms")
+    assert not verify(abc)
+    assert not caplog.records
