@@ -331,6 +331,33 @@ def test_a_link_with_the_name_of_a_temporary_file_is_not_followed(workdir: Path)
     (workdir / "out/x" / TEMPORARY_NAME).symlink_to(other)
     deliver_fields(workdir, x="a")
     assert other.exists()
+    assert (workdir / "out/x" / TEMPORARY_NAME).is_symlink()
+
+
+@pytest.mark.parametrize("is_link", [False, True], ids=["file", "link"])
+def test_a_temporary_file_that_may_only_be_read_is_removed(
+    is_link: bool, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file(workdir / "a")
+    temporary = workdir / "out/x" / TEMPORARY_NAME
+    aged(file(workdir / "other" if is_link else temporary))
+    if is_link:
+        temporary.parent.mkdir(parents=True)
+        temporary.symlink_to(workdir / "other")
+    open_ = os.open
+
+    def open_for_reading(path: str, flags: int, *mode: int) -> int:
+        if path == str(temporary):
+            if flags & os.O_ACCMODE != os.O_RDONLY:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+            if not flags & os.O_NONBLOCK:
+                pytest.fail("it would wait for a writer if this were a pipe")
+        return open_(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", open_for_reading)
+    assert statuses(deliver_fields(workdir, x="a")) == [Status.SENT]
+    assert temporary.is_symlink() is is_link
+    assert temporary.exists() is is_link
 
 
 def test_a_temporary_file_is_locked_while_it_is_written(

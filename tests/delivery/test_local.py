@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 from nipype_datasink.delivery.execution import Status
+from nipype_datasink.delivery.local import LocalTarget
+from nipype_datasink.errors import CollisionError, DeliveryError, LateCollisionError
+from nipype_datasink.planning.location import LocalDirectory
+from tests.caseless import ignore_case
 from tests.conftest import tree
 from tests.delivery.conftest import (
     deliver,
@@ -144,3 +148,87 @@ def test_a_pipe_at_the_destination_is_replaced_and_not_read(workdir: Path) -> No
     os.close(pipe)
     assert statuses(outcomes) == [Status.SENT]
     assert (workdir / "out/x/a").is_file()
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_file_that_would_replace_another_under_its_name_in_other_case_fails(
+    link: bool, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in ("1/A", "2/a", "3/b"):
+        file(workdir / path, path.encode())
+    plan = plan_for(workdir, {"x": ["1/A", "2/a", "3/b"]})
+    ignore_case(monkeypatch, workdir / "out")
+    outcomes = deliver(plan, workdir, link)
+    assert statuses(outcomes) == [Status.SENT, Status.FAILED, Status.SENT]
+    assert tree(workdir / "out/x") == {"A": b"1/A", "b": b"3/b"}
+    assert str(outcomes[1].cause) == (
+        f"{workdir}/1/A and {workdir}/2/a differ, but the file system treats {workdir}/out/x/A "
+        f"and {workdir}/out/x/a as one file: it ignores case or Unicode form. Change one of the "
+        "destinations by the input's name, by parameterization or by a substitution"
+    )
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_equal_files_may_have_one_name_in_different_case(
+    link: bool, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in ("1/A", "2/a"):
+        file(workdir / path)
+    plan = plan_for(workdir, {"x": ["1/A", "2/a"]})
+    ignore_case(monkeypatch, workdir / "out")
+    assert statuses(deliver(plan, workdir, link)) == [Status.SENT, Status.UNCHANGED]
+    assert tree(workdir / "out/x") == {"A": b"new"}
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_names_in_different_case_are_two_files_where_case_matters(
+    link: bool, workdir: Path
+) -> None:
+    for path in ("1/A", "2/a"):
+        file(workdir / path, path.encode())
+    outcomes = deliver_fields(workdir, link, x=["1/A", "2/a"])
+    assert statuses(outcomes) == [Status.SENT, Status.SENT]
+    assert tree(workdir / "out/x") == {"A": b"1/A", "a": b"2/a"}
+
+
+def test_a_file_is_delivered_if_the_file_of_its_name_in_other_case_was_not(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in ("1/A", "2/a"):
+        file(workdir / path, path.encode())
+    file(workdir / "out/x/A")
+    plan = plan_for(workdir, {"x": ["1/A", "2/a"]})
+    (workdir / "1/A").unlink()
+    ignore_case(monkeypatch, workdir / "out")
+    assert statuses(deliver(plan, workdir)) == [Status.FAILED, Status.SENT]
+    assert (workdir / "out/x/A").read_bytes() == b"2/a"
+
+
+def test_a_file_that_cannot_be_compared_with_one_of_its_name_in_other_case_fails(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in ("1/A", "2/a"):
+        file(workdir / path, path.encode())
+    plan = plan_for(workdir, {"x": ["1/A", "2/a"]})
+    (workdir / "2/a").unlink()
+    ignore_case(monkeypatch, workdir / "out")
+    outcomes = deliver(plan, workdir)
+    assert statuses(outcomes) == [Status.SENT, Status.FAILED]
+    assert isinstance(outcomes[1].cause, FileNotFoundError)
+    assert outcomes[1].transfer.source == f"{workdir}/2/a"
+
+
+@pytest.mark.parametrize(
+    ("causes", "kind"),
+    [
+        ([OSError("full"), CollisionError("as one file")], LateCollisionError),
+        ([OSError("full")], DeliveryError),
+        ([], DeliveryError),
+    ],
+)
+def test_a_collision_that_only_writing_shows_is_an_error_of_its_own(
+    causes: list[Exception], kind: type[DeliveryError]
+) -> None:
+    error = LocalTarget(LocalDirectory("/o"), link=False).error("not delivered", causes)
+    assert type(error) is kind
+    assert str(error) == "not delivered"

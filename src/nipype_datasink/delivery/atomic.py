@@ -109,7 +109,7 @@ def _temporary_path(destination: str) -> str:
 def _locked_temporary_file(path: str) -> Iterator[int]:
     """Create a file, lock it so that no other run removes it, and remove it after an error."""
     try:  # before the file is created: a signal may arrive directly after it
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             with suppress(OSError):  # some file systems have no locks
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -220,7 +220,7 @@ def _remove_if_abandoned(path: str) -> None:
 
 
 def _open_for_lock(path: str) -> int:
-    flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    flags = os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         return os.open(path, os.O_RDWR | flags)  # NFS locks only files that are open for writing
     except PermissionError:

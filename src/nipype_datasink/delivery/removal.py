@@ -27,7 +27,7 @@ from nipype_datasink.signals import is_time_limit
 
 _logger = logging.getLogger("nipype.interface")
 
-_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)  # POSIX allows both
 
 
