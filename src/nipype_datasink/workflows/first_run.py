@@ -19,8 +19,8 @@ from typing import Any
 import nipype
 from nipype.pipeline.engine import Node, Workflow
 
-import nipype_datasink
 from nipype_datasink.installation import install
+from nipype_datasink.interface import DataSink
 from nipype_datasink.workflows.program import Program
 from nipype_datasink.workflows.script import run_program
 
@@ -107,7 +107,7 @@ class _Stop:
 
     def install(self) -> None:
         """Replace the methods, also in processes that `multiprocessing` spawns."""
-        sink_class = nipype_datasink.DataSink.__bases__[0]
+        sink_class = DataSink.__bases__[0]
         run_node = Node.run
 
         def stop(pipeline: Any, *_: Any, **__: Any) -> None:
@@ -119,7 +119,7 @@ class _Stop:
                 self._stop(node, sys._getframe(1))
             return run_node(node, *args, **kwargs)
 
-        stopped: tuple[Any, ...] = (Workflow, sink_class, nipype_datasink.DataSink)
+        stopped: tuple[Any, ...] = (Workflow, sink_class, DataSink)
         for each in stopped:
             each.run = stop
         Node.run = stop_or_run_node
@@ -160,7 +160,7 @@ _LIBRARIES = tuple(
     os.path.join(directory, "")
     for directory in (
         os.path.dirname(nipype.__file__),
-        os.path.dirname(nipype_datasink.__file__),
+        os.path.dirname(os.path.dirname(__file__)),
         sysconfig.get_path("stdlib"),
     )
 )

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from nipype_datasink.workflows.program import ProgramError, find_program
-from nipype_datasink.workflows.script import ScriptInterrupted, run_program
+from nipype_datasink.cli.plan import plan
+from nipype_datasink.cli.programs import run
+from nipype_datasink.workflows.script import ScriptInterrupted
 
 
 class _Command(click.Group):
@@ -59,45 +60,5 @@ def demo(to: str | None, endpoint_url: str | None, directory: Path | None) -> No
     run_demo(to, directory=directory, endpoint_url=endpoint_url)
 
 
-class _ProgramCommand(click.Command):
-    """A command whose arguments are a program and the arguments of the program."""
-
-    def invoke(self, context: click.Context) -> Any:
-        """Run the command; end with exit code 2 if there is no such program."""
-        try:
-            return super().invoke(context)
-        except ProgramError as error:
-            raise click.UsageError(str(error), context) from None
-
-
-# Options after the name of the program are the program's. "-m" is no option, but part of the name.
-_PROGRAM_SETTINGS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
-_program = click.argument(
-    "words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="TARGET [ARGS]..."
-)
-
-
-@main.command(cls=_ProgramCommand, context_settings=_PROGRAM_SETTINGS)
-@click.option(
-    "--missing",
-    type=click.Choice(["error", "skip"]),
-    help="What sinks do if sources do not exist: fail after everything else is delivered, or only "
-    "log a warning. A value that the pipeline sets itself takes precedence.",
-)
-@_program
-def run(missing: str | None, words: tuple[str, ...]) -> None:
-    """Run a pipeline with this DataSink instead of nipype's.
-
-    TARGET is the path of a script, '-m MODULE', or the name of an installed Python program. It
-    runs with its ARGS as Python runs it. Write options of this command before TARGET.
-
-    Jobs of a batch system also use this DataSink. But if the pipeline defines a subclass of
-    nipype's DataSink, the module of the subclass must call nipype_datasink.install(), because such
-    jobs import it in a new process.
-    """
-    from nipype_datasink.configuration import configure
-
-    program = find_program(words)
-    if missing:
-        configure("sink_missing", missing)
-    run_program(program)
+for _command in (run, plan):
+    main.add_command(_command)

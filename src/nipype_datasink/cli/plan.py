@@ -1,0 +1,34 @@
+"""Define the command that shows where a pipeline will write its outputs."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import click
+
+from nipype_datasink.cli.examination import examine_program, json_option, report
+from nipype_datasink.cli.programs import ProgramCommand, program_argument
+from nipype_datasink.workflows.first_run import Report
+
+
+@click.command(cls=ProgramCommand)
+@json_option
+@program_argument
+def plan(*, as_json: bool, words: tuple[str, ...]) -> None:
+    """Show where a pipeline will write its outputs, without running it.
+
+    TARGET is the path of a script, '-m MODULE', or the name of an installed Python program. It
+    runs with its ARGS until it runs its first workflow, and is stopped there. Write options of
+    this command before TARGET.
+
+    Names in {braces} are known when the node has run. The exit code is 1 if different files would
+    have the same destination or if a sink would fail, and 2 if the command is used incorrectly.
+    """
+    examine_program(words, partial(_plan, as_json=as_json), as_json=as_json)
+
+
+def _plan(pipeline: Any, *, as_json: bool) -> Report:
+    from nipype_datasink.workflows.plan import plan
+
+    return report(partial(plan, pipeline), as_json=as_json)

@@ -1,0 +1,59 @@
+"""Define commands whose arguments are a program and the arguments of the program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from nipype_datasink.workflows.program import ProgramError, find_program
+from nipype_datasink.workflows.script import run_program
+
+
+class ProgramCommand(click.Command):
+    """A command whose arguments are a program and the arguments of the program.
+
+    Options after the name of the program are the program's. ``-m`` is not an option, but part of
+    the name.
+    """
+
+    allow_interspersed_args = False
+    ignore_unknown_options = True
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; end with exit code 2 if there is no such program."""
+        try:
+            return super().invoke(ctx)
+        except ProgramError as error:
+            raise click.UsageError(str(error), ctx) from None
+
+
+program_argument = click.argument(
+    "words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="TARGET [ARGS]..."
+)
+
+
+@click.command(cls=ProgramCommand)
+@click.option(
+    "--missing",
+    type=click.Choice(["error", "skip"]),
+    help="What sinks do if sources do not exist: fail after everything else is delivered, or only "
+    "log a warning. A value that the pipeline sets itself takes precedence.",
+)
+@program_argument
+def run(missing: str | None, words: tuple[str, ...]) -> None:
+    """Run a pipeline with this DataSink instead of nipype's.
+
+    TARGET is the path of a script, '-m MODULE', or the name of an installed Python program. It
+    runs with its ARGS as Python runs it. Write options of this command before TARGET.
+
+    Jobs of a batch system also use this DataSink. But if the pipeline defines a subclass of
+    nipype's DataSink, the module of the subclass must call nipype_datasink.install(), because such
+    jobs import it in a new process.
+    """
+    from nipype_datasink.configuration import configure
+
+    program = find_program(words)
+    if missing:
+        configure("sink_missing", missing)
+    run_program(program)

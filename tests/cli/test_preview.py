@@ -1,0 +1,118 @@
+"""Test the commands that examine a pipeline: what they print, where, and their exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import tree
+
+PIPELINE = """
+import argparse
+import atexit
+import os
+from nipype import Node, Workflow
+from nipype.interfaces.io import DataSink
+from nipype.interfaces.utility import Function
+
+def write():
+    raise AssertionError("a node runs")
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("bases", nargs="+")
+    arguments = parser.parse_args()
+    print("building" if arguments.json else "not building")
+    os.system("echo a child")
+    atexit.register(print, "at the end")
+    workflow = Workflow("study", base_dir=os.path.abspath("work"))
+    node = Node(Function(output_names=["out"], function=write), name="node")
+    for number, base in enumerate(arguments.bases):
+        sink = Node(DataSink(base_directory=base), name=f"sink{number}")
+        sink.inputs.given = os.path.abspath(__file__)
+        workflow.connect(node, "out", sink, "made.@x")
+    workflow.run(plugin="MultiProc")
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.fixture
+def pipeline(workdir: Path) -> Path:
+    """A script with two sinks, in an otherwise empty directory."""
+    path = workdir / "pipeline.py"
+    path.write_text(PIPELINE)
+    return path
+
+
+def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "nipype_datasink", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+_LINE = PIPELINE.splitlines().index('    workflow.run(plugin="MultiProc")') + 1
+STOPPED = f"stopped at pipeline.py:{_LINE}; workflows after it were not seen"
+
+
+def test_plan_shows_destinations_and_where_the_program_was_stopped(pipeline: Path) -> None:
+    directory = pipeline.parent
+
+    done = run_command("plan", "pipeline.py", "--json", f"{directory}/a", f"{directory}/b")
+
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[:2] == ["building", "a child"]
+    assert lines[-2:] == [STOPPED, "at the end"]
+    for name in ("a", "b"):
+        assert f"study.sink{'ab'.index(name)} -> {directory}/{name}" in lines
+        assert any(line.endswith(f"{directory}/{name}/given/pipeline.py") for line in lines)
+        assert any(line.endswith(f"{directory}/{name}/made/{{node.out}}") for line in lines)
+    assert set(tree(directory)) == {"pipeline.py"}
+
+
+def test_plan_exits_with_1_if_destinations_clash(pipeline: Path) -> None:
+    text = PIPELINE.replace("os.path.abspath(__file__)", 'os.path.abspath(f"{number}/given.txt")')
+    pipeline.write_text(text)
+    for number in range(2):
+        path = pipeline.parent / str(number) / "given.txt"
+        path.parent.mkdir()
+        path.write_text(str(number))
+
+    base = str(pipeline.parent / "same")
+    done = run_command("plan", "pipeline.py", base, base)
+
+    assert done.returncode == 1
+    assert "CLASH" in done.stdout
+
+
+def test_json_is_the_only_standard_output(pipeline: Path) -> None:
+    done = run_command("plan", "--json", "pipeline.py", "--json", f"{pipeline.parent}/a")
+
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert f"{pipeline.parent}/a/given/pipeline.py" in done.stdout
+    assert document["ok"] is True
+    assert done.stderr.splitlines() == ["building", "a child", STOPPED, "at the end"]
+
+
+def test_plan_without_a_workflow_is_incorrect_use(pipeline: Path) -> None:
+    done = run_command("plan", "pipeline.py", "--help")
+
+    assert done.returncode == 2
+    assert "usage: pipeline.py" in done.stdout
+    assert "pipeline.py --help ended, but did not run a workflow or a sink" in done.stderr
+
+
+def test_failing_program_has_its_own_exit_code_and_traceback(pipeline: Path) -> None:
+    pipeline.write_text("import gone\n")
+
+    done = run_command("plan", "pipeline.py")
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'gone'"
