@@ -6,10 +6,16 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner, Result
 
-from tests.conftest import tree
+from nipype_datasink.cli import main
+from tests.conftest import contents, tree
+
+if TYPE_CHECKING:
+    from types_boto3_s3.service_resource import Bucket
 
 PIPELINE = """
 import argparse
@@ -112,7 +118,86 @@ def test_plan_without_a_workflow_is_incorrect_use(pipeline: Path) -> None:
 def test_failing_program_has_its_own_exit_code_and_traceback(pipeline: Path) -> None:
     pipeline.write_text("import gone\n")
 
-    done = run_command("plan", "pipeline.py")
+    done = run_command("check", "pipeline.py")
 
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'gone'"
+
+
+def test_check_of_a_pipeline_runs_no_node(pipeline: Path) -> None:
+    done = run_command("check", "pipeline.py", f"{pipeline.parent}/a")
+
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-3:] == ["would work: yes", STOPPED, "at the end"]
+    assert f"{pipeline.parent}/a" in lines
+    assert set(tree(pipeline.parent)) == {"pipeline.py"}
+
+
+def test_check_exits_with_1_if_a_sink_would_fail(pipeline: Path) -> None:
+    (pipeline.parent / "a").touch()
+
+    done = run_command("check", "--json", "pipeline.py", f"{pipeline.parent}/a")
+
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["ok"] is False
+
+
+@pytest.mark.parametrize("options", [["--region", "x"], ["--creds-path", "x", "--encrypt"]])
+def test_options_for_a_store_need_an_address(pipeline: Path, options: list[str]) -> None:
+    done = run_command("check", *options, "pipeline.py")
+
+    assert done.returncode == 2
+    names = ", ".join(name for name in options if name.startswith("--"))
+    assert f"Error: {names}: only with an address" in done.stderr
+
+
+def check(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["check", *arguments])
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
+def test_check_of_an_address_takes_options_before_and_after_it(
+    bucket: Bucket, endpoint: str, first: bool
+) -> None:
+    options = ["--endpoint-url", endpoint, "--json", "--write-object"]
+    address = "s3://mybucket/study"
+
+    result = check(*options, address) if first else check(address, *options)
+
+    assert result.exit_code == 0, result.output
+    (place,) = json.loads(result.stdout)["places"]
+    assert place["place"] == address
+    assert contents(bucket) == {}
+
+
+def test_check_of_a_missing_bucket_exits_with_1(bucket: Bucket, endpoint: str) -> None:
+    result = check("s3://missing/study", "--endpoint-url", endpoint)
+
+    assert result.exit_code == 1
+    assert "would work: no" in result.output
+
+
+def test_check_of_a_directory(workdir: Path) -> None:
+    result = check(str(workdir))
+
+    assert result.exit_code == 0
+    assert result.output.splitlines()[0] == str(workdir)
+    assert tree(workdir) == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["s3://a/b", "s3://c/d"], "unexpected argument"),
+        (["s3://a/b", "--bogus"], "no such option: --bogus"),
+        ([], "Missing argument"),
+    ],
+)
+def test_incorrect_use_of_check_exits_with_2(
+    workdir: Path, arguments: list[str], message: str
+) -> None:
+    result = check(*arguments)
+
+    assert result.exit_code == 2
+    assert message in result.output

@@ -164,7 +164,7 @@ def test_plan_as_text(workdir: Path) -> None:
     )
 
 
-def test_plan_as_dict_has_each_destination(workdir: Path) -> None:
+def test_plan_as_json_has_each_destination(workdir: Path) -> None:
     planned = plan(bold_workflow())
 
     def found(value: Any) -> Iterator[str]:
@@ -175,7 +175,7 @@ def test_plan_as_dict_has_each_destination(workdir: Path) -> None:
             for item in value:
                 yield from found(item)
 
-    value = json.loads(json.dumps(planned.as_dict()))
+    value = json.loads(json.dumps(planned.as_json()))
     assert tuple(found(value)) == planned.destinations
     assert len(planned.destinations) == 2
 

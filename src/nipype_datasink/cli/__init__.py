@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from nipype_datasink.cli.check import check
 from nipype_datasink.cli.plan import plan
 from nipype_datasink.cli.programs import run
 from nipype_datasink.workflows.script import ScriptInterrupted
@@ -60,5 +61,5 @@ def demo(to: str | None, endpoint_url: str | None, directory: Path | None) -> No
     run_demo(to, directory=directory, endpoint_url=endpoint_url)
 
 
-for _command in (run, plan):
+for _command in (run, plan, check):
     main.add_command(_command)

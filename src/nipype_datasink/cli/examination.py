@@ -36,8 +36,8 @@ class Findings(Protocol):
     def ok(self) -> bool:
         """Whether nothing would fail."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return a value that `json` can write."""
+    def as_json(self) -> dict[str, Any]:
+        """Return the findings as values for `json.dumps`."""
 
 
 def report(find: Callable[[], Findings], *, as_json: bool) -> Report:
@@ -46,7 +46,7 @@ def report(find: Callable[[], Findings], *, as_json: bool) -> Report:
         findings = find()
     except DataSinkError as error:
         return Report(error=str(error), exit_code=1)
-    text = json.dumps(findings.as_dict(), indent=2) if as_json else str(findings)
+    text = json.dumps(findings.as_json(), indent=2) if as_json else str(findings)
     return Report(text=text, exit_code=0 if findings.ok else 1)
 
 

@@ -96,7 +96,7 @@ class WorkflowPlan:
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Return the plan as values for `json.dumps`."""
         return {
             "sinks": [_sink_as_json(sink) for sink in self.sinks],
