@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,13 @@ from nipype_datasink.inputs import (
 from nipype_datasink.planning.addresses import parse_location
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.plan import Plan
-from nipype_datasink.planning.routing import Rules, log_changes, relative_destination, route
+from nipype_datasink.planning.routing import (
+    Rules,
+    bucket_root,
+    log_changes,
+    relative_destination,
+    route,
+)
 from nipype_datasink.planning.validation import make_valid_plan
 from nipype_datasink.s3.mocking import warn_if_mocked_in_worker
 from nipype_datasink.s3.pickling import enable_pickling
@@ -244,8 +249,7 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
 
     def _substitute(self, pathstr: str) -> str:
         """Apply all substitutions to a destination; the bucket in an ``s3://`` address stays."""
-        bucket = _BUCKET.match(pathstr)
-        return substitutions_of(self.inputs).apply(pathstr, root=bucket[0] if bucket else "")
+        return substitutions_of(self.inputs).apply(pathstr, root=bucket_root(pathstr))
 
     def _check_s3_base_dir(self) -> tuple[bool, str]:
         """Return whether ``base_directory`` is in S3, and the name of its bucket."""
@@ -294,6 +298,5 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
 add_input_attributes(DataSink)
 
 
-_BUCKET = re.compile("s3://[^/]+")
 _OVERRIDABLE = ("_return_aws_keys", "_substitute", "_upload_to_s3")
 _OWN_METHODS = {name: getattr(DataSink, name) for name in _OVERRIDABLE}

@@ -174,3 +174,9 @@ def itersource_workflow(**inputs: Any) -> Workflow:
         ]
     )
     return workflow
+
+
+def make_file(path: str, text: str) -> str:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text)
+    return str(Path(path).resolve())

@@ -1,150 +1,16 @@
-"""Test that a plan predicts what a run of the workflow delivers."""
+"""Test what the plan of a workflow shows: destinations, clashes and errors."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pytest
 from nipype import Node, Workflow
 
-from nipype_datasink import DataSink, Prediction, WorkflowPlan, plan
-from nipype_datasink.demo.workflow import build_workflow
-from tests.conftest import tree
-from tests.workflows.examples import (
-    SUBJECTS,
-    bold_workflow,
-    itersource_workflow,
-    nested_workflow,
-    sink_node,
-)
-
-if TYPE_CHECKING:
-    from types_boto3_s3.service_resource import Bucket
-
-PLUGINS: dict[str, dict[str, Any]] = {
-    "linear": {"plugin": "Linear"},
-    "multiproc": {"plugin": "MultiProc", "plugin_args": {"n_procs": 2}},
-}
-
-
-def demo_workflow(**inputs: Any) -> Workflow:
-    base = inputs.pop("base_directory", str(Path("out").resolve()))
-    work, copy = Path("work").resolve(), Path("copy").resolve()
-    workflow = build_workflow(base, copy, work, endpoint_url=inputs.pop("s3_endpoint_url", None))
-    workflow.get_node("datasink").inputs.trait_set(**inputs)
-    return workflow
-
-
-Build = Callable[..., Workflow]
-WORKFLOWS: dict[str, Build] = {"nested": nested_workflow, "itersource": itersource_workflow}
-INPUTS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "no-parameterization": {"parameterization": False},
-    "rules": {
-        "substitutions": [("_subject_id_", "subject-"), ("bold", "BOLD")],
-        "regexp_substitutions": [(r"/_[^/]*", ""), (r"(subjects|out)/sub-(\d)", r"\1/s\2")],
-    },
-}
-
-
-def pattern_of(prediction: Prediction) -> str:
-    """Return a regular expression that matches what a destination with braces stands for."""
-    names = ".+" if prediction.has_folders else "[^/]+"
-    parts = re.split(r"\{[^}]*\}", prediction.destination)
-    return names.join(map(re.escape, parts))
-
-
-def delivered(graph: Any) -> dict[str, list[str]]:
-    """Return ``out_file`` of every run of a sink, by the name of the sink."""
-    found: dict[str, list[str]] = {}
-    for node in graph:
-        if isinstance(node.interface, DataSink):
-            found.setdefault(node.fullname, []).extend(node.result.outputs.out_file)
-    return found
-
-
-def assert_predicts(planned: WorkflowPlan, graph: Any, *, empty: tuple[str, ...] = ()) -> None:
-    """Check that a plan has each destination of a run, and no others but empty fields."""
-    expected = delivered(graph)
-    assert all(expected.values())
-    for name, paths in expected.items():
-        predictions = [
-            each for sink in planned.sinks if sink.run.name == name for each in sink.predictions
-        ]
-        patterns = [pattern_of(each) for each in predictions]
-        for path in paths:
-            assert any(re.fullmatch(pattern, path) for pattern in patterns), path
-        for prediction, pattern in zip(predictions, patterns, strict=True):
-            if prediction.field not in empty:
-                assert any(re.fullmatch(pattern, path) for path in paths), prediction.destination
-
-
-every_workflow = pytest.mark.parametrize("build", WORKFLOWS.values(), ids=WORKFLOWS)
-every_input = pytest.mark.parametrize("inputs", INPUTS.values(), ids=INPUTS)
-every_plugin = pytest.mark.parametrize("plugin", PLUGINS.values(), ids=PLUGINS)
-
-
-def assert_run_is_planned(build: Build, inputs: dict[str, Any], plugin: dict[str, Any]) -> None:
-    planned = plan(build(**inputs))
-    assert tree(Path.cwd()) == {}
-
-    graph = build(**inputs).run(**plugin)
-
-    assert_predicts(planned, graph, empty=("nothing",))
-
-
-@every_plugin
-@every_input
-@every_workflow
-def test_each_delivered_path_is_predicted(
-    workdir: Path, build: Build, inputs: dict[str, Any], plugin: dict[str, Any]
-) -> None:
-    assert_run_is_planned(build, inputs, plugin)
-
-
-@every_plugin
-@every_input
-@every_workflow
-def test_each_delivered_object_is_predicted(
-    workdir: Path,
-    build: Build,
-    inputs: dict[str, Any],
-    plugin: dict[str, Any],
-    bucket: Bucket,
-    endpoint: str,
-) -> None:
-    place = {"base_directory": "s3://mybucket/deriv", "s3_endpoint_url": endpoint}
-
-    assert_run_is_planned(build, {**inputs, **place}, plugin)
-
-
-@pytest.mark.slow
-@every_plugin
-def test_each_destination_of_the_demo_is_predicted(
-    workdir: Path, plugin: dict[str, Any], bucket: Bucket, endpoint: str
-) -> None:
-    place = {"base_directory": "s3://mybucket/deriv", "s3_endpoint_url": endpoint}
-
-    assert_run_is_planned(demo_workflow, place, plugin)
-
-
-def test_plan_after_a_run_knows_every_destination(workdir: Path) -> None:
-    graph = nested_workflow().run(plugin="Linear")
-    before = tree(workdir)
-
-    planned = plan(nested_workflow())
-
-    assert tree(workdir) == before
-    assert all(sink.is_known for sink in planned.sinks)
-    destinations = [path for paths in delivered(graph).values() for path in paths]
-    assert sorted(planned.destinations) == sorted(destinations)
-    assert planned.ok
-    assert "{" not in str(planned)
-
+from nipype_datasink import DataSink, plan
+from tests.workflows.examples import SUBJECTS, bold_workflow, make_file, sink_node
 
 BOLD = """\
 wf.datasink -> s3://lab/deriv                                             2 runs
@@ -207,12 +73,6 @@ def two_sinks(first: str, second: str) -> Workflow:
     workflow = Workflow("wf", base_dir="work")
     workflow.add_nodes([sink_node(name, x=path) for name, path in (("a", first), ("b", second))])
     return workflow
-
-
-def make_file(path: str, text: str) -> str:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(text)
-    return str(Path(path).resolve())
 
 
 def test_known_destinations_with_different_bytes_clash(workdir: Path) -> None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 
 from nipype_datasink.delivery.atomic import copy, hard_link, make_directory, prepare_directory
+from nipype_datasink.delivery.changes import Change
 from nipype_datasink.delivery.check_report import CheckOptions, PlaceReport
 from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.delivery.local_check import check_directory
@@ -66,6 +67,10 @@ class LocalTarget:
         return check_directory(
             self.location.path, link=self._link, working_directory=options.working_directory
         )
+
+    def compare(self, transfers: Sequence[FileTransfer]) -> dict[FileTransfer, Change]:
+        """Return what a delivery would change; files are read only to compare them."""
+        return {transfer: _change(transfer) for transfer in transfers}
 
     def error(self, message: str, causes: Sequence[Exception], /) -> DeliveryError:
         """Return the error to raise if some files were not delivered."""
@@ -220,6 +225,22 @@ def _lstat(path: str) -> os.stat_result | None:
         return os.lstat(path)
     except FileNotFoundError:
         return None
+
+
+def _change(transfer: FileTransfer) -> Change:
+    source, destination = transfer.source, transfer.destination
+    try:
+        existing = _lstat(destination)
+        if existing is None:
+            return Change.NEW
+        is_same = _is_source(existing, destination, source) or (
+            _may_equal(existing, transfer) and same_bytes(source, destination)
+        )
+    except OSError as error:
+        if is_time_limit(error):
+            raise
+        return Change.UNKNOWN
+    return Change.UNCHANGED if is_same else Change.REPLACED
 
 
 def _is_source(existing: os.stat_result, destination: str, source: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +17,7 @@ from nipype_datasink.display import escaped
 from nipype_datasink.errors import SettingsError
 from nipype_datasink.planning.location import Location
 
+_BUCKET = re.compile("s3://[^/]+")
 _logger = logging.getLogger("nipype.interface")
 
 
@@ -95,6 +96,24 @@ class Substitutions:
                 path = _apply_below(root, path, rule, pair)
         return path
 
+    def unused(self, paths: Iterable[str]) -> Substitutions:
+        """Return the substitutions that match none of these whole destinations."""
+        used = {pair for path in paths for pair in self._matching(path, bucket_root(path))}
+        return Substitutions(
+            literal=tuple(pair for pair in self.literal if (_replace_literal, pair) not in used),
+            regular=tuple(pair for pair in self.regular if (_replace_regular, pair) not in used),
+        )
+
+    def _matching(self, path: str, root: str) -> Iterator[tuple[object, tuple[str, str]]]:
+        for pair in self.literal:
+            if pair[0] in path:
+                yield _replace_literal, pair
+            path = _apply_below(root, path, _replace_literal, pair)
+        for pair in self.regular:
+            if re.search(pair[0], path):
+                yield _replace_regular, pair
+            path = _apply_below(root, path, _replace_regular, pair)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
@@ -112,6 +131,18 @@ class Rules:
 
     remove_dest_dir: bool = False
     """Remove all other files from the destination folder of a directory."""
+
+
+def bucket_root(path: str) -> str:
+    """Return the beginning of an address that no substitution may change; empty for a path.
+
+    Examples
+    --------
+    >>> bucket_root("s3://bucket/out/a.nii"), bucket_root("/out/a.nii")
+    ('s3://bucket', '')
+    """
+    bucket = _BUCKET.match(path)
+    return bucket[0] if bucket else ""
 
 
 def log_changes(substitute: Callable[[str], str]) -> Callable[[str], str]:

@@ -14,11 +14,11 @@ from nipype_datasink.delivery.execution import Outcome
 from nipype_datasink.errors import S3Error
 from nipype_datasink.parallel import parallel_map
 from nipype_datasink.planning.places import normalize_name
-from nipype_datasink.planning.plan import FileTransfer
+from nipype_datasink.planning.plan import FileTransfer, Plan
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.concurrency import CLASSIC_REQUESTS, ConcurrencyEstimator
 from nipype_datasink.s3.errors import DENIED, code_of, concerns_bucket
-from nipype_datasink.s3.listing import look_up
+from nipype_datasink.s3.listing import list_keys, look_up
 
 if TYPE_CHECKING:
     from botocore.hooks import BaseEventHooks
@@ -193,3 +193,17 @@ def _status(response: Mapping[str, Any]) -> int:
 def _failure(bucket: BucketClient, key: str, error: Exception) -> Outcome:
     transfer = FileTransfer(source="", destination=f"s3://{bucket.name}/{key}", size=0)
     return Outcome.failure(transfer, error)
+
+
+def keys_to_delete(plan: Plan, bucket: BucketClient) -> list[str]:
+    """Return the keys in cleared folders (`remove_dest_dir`) that this run does not deliver."""
+    delivered = {transfer.key for transfer in plan.transfers}
+    folders = [delivery.cleared_folder for delivery in plan.deliveries if delivery.cleared_folder]
+    found = {
+        key
+        for folder in folders
+        for key in list_keys(
+            bucket.client, bucket.name, f"{folder.split('/', 3)[3]}/", bucket.request_args
+        )
+    }
+    return sorted(found - delivered)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from nipype_datasink.delivery.changes import Change
 from nipype_datasink.delivery.check_report import CheckOptions, PlaceReport
 from nipype_datasink.delivery.execution import Outcome, Status, not_tried
 from nipype_datasink.delivery.progress import Progress, progress_bar
@@ -30,15 +31,15 @@ from nipype_datasink.s3.boto3_bucket import (
     secrets_of,
 )
 from nipype_datasink.s3.bucket_client import BucketClient
+from nipype_datasink.s3.changes import compare_with_bucket
 from nipype_datasink.s3.check import check_prefix
 from nipype_datasink.s3.choice import choose_transport, close_idle_connections
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.concurrency import CRT_REQUESTS, ConcurrencyEstimator
 from nipype_datasink.s3.custom_upload import send_as_nipype, send_by_hook
-from nipype_datasink.s3.deletion import delete
+from nipype_datasink.s3.deletion import delete, keys_to_delete
 from nipype_datasink.s3.descriptors import reserved_requests
 from nipype_datasink.s3.errors import S3ClientError, code_of, concerns_bucket, explain
-from nipype_datasink.s3.listing import list_keys
 from nipype_datasink.s3.redaction import redact
 from nipype_datasink.s3.similar_keys import mark_overwritten
 from nipype_datasink.s3.unchanged import find_unchanged
@@ -116,6 +117,24 @@ class S3Target:
         """Find out whether the prefix would accept files; no object remains."""
         return check_prefix(self.location, self._open, self._upload_args, options)
 
+    def compare(self, transfers: Sequence[FileTransfer]) -> dict[FileTransfer, Change]:
+        """Return what a delivery would change; nothing is sent.
+
+        Raises
+        ------
+        S3Error
+            If the bucket cannot be reached, or rejects every request.
+        """
+        try:
+            bucket = self._open()
+            if self._hook or not is_boto3_resource(bucket):
+                return dict.fromkeys(transfers, Change.UNKNOWN)
+            compare = partial(compare_with_bucket, self._client(bucket))
+            return _run_in_own_thread(compare, transfers, CircuitBreaker(), abandon=True)
+        except _STORE_ERRORS as error:
+            redact(error, self._secrets)
+            raise self.error("its files cannot be compared", [error]) from error
+
     def error(self, message: str, causes: Sequence[Exception], /) -> DeliveryError:
         """Return the error of a delivery; it is botocore's ``ClientError`` too if S3 answered."""
         if not causes:
@@ -171,14 +190,17 @@ class S3Target:
     def _deliver_to_boto3_bucket(
         self, boto3_bucket: Bucket, plan: Plan, progress: Progress
     ) -> list[Outcome]:
-        bucket = BucketClient(
-            client=boto3_bucket.meta.client, name=boto3_bucket.name, upload_args=self._upload_args
-        )
+        bucket = self._client(boto3_bucket)
         with reserved_requests(self._concurrency or CRT_REQUESTS.maximum) as affordable:
             estimator = ConcurrencyEstimator(self._concurrency, affordable=affordable)
             outcomes = self._send_and_delete(plan, bucket, estimator, progress)
         close_idle_connections()
         return outcomes
+
+    def _client(self, bucket: Bucket) -> BucketClient:
+        return BucketClient(
+            client=bucket.meta.client, name=bucket.name, upload_args=self._upload_args
+        )
 
     def _send_and_delete(
         self, plan: Plan, bucket: BucketClient, estimator: ConcurrencyEstimator, progress: Progress
@@ -188,7 +210,7 @@ class S3Target:
         with with_known_sizes(plan.transfers) as files:
 
             def inspect(_: None) -> tuple[list[str], set[FileTransfer]]:
-                to_delete = _keys_to_delete(plan, bucket)
+                to_delete = keys_to_delete(plan, bucket)
                 return to_delete, find_unchanged(
                     bucket, files.transfers, estimator=estimator, breaker=breaker
                 )
@@ -273,17 +295,3 @@ def _run_in_own_thread(
         function, [argument], threads=1, own_thread=True, abandon=abandon, on_interrupt=breaker.open
     )
     return result
-
-
-def _keys_to_delete(plan: Plan, bucket: BucketClient) -> list[str]:
-    """Return the keys in cleared folders (`remove_dest_dir`) that this run does not deliver."""
-    delivered = {transfer.key for transfer in plan.transfers}
-    folders = [delivery.cleared_folder for delivery in plan.deliveries if delivery.cleared_folder]
-    found = {
-        key
-        for folder in folders
-        for key in list_keys(
-            bucket.client, bucket.name, f"{folder.split('/', 3)[3]}/", bucket.request_args
-        )
-    }
-    return sorted(found - delivered)

@@ -57,7 +57,23 @@ def find_unchanged(
         If S3 rejects every request, or cannot be reached.
     """
     with estimator.measure_latency():
-        stored = _list_stored(bucket, transfers, breaker)
+        stored = list_stored(bucket, transfers)
+    if stored is None:
+        breaker.record_listing_failure()
+        return set()
+    found = find_unchanged_among(bucket, transfers, stored, estimator)
+    if found:
+        breaker.record_success()
+    return found
+
+
+def find_unchanged_among(
+    bucket: BucketClient,
+    transfers: Sequence[FileTransfer],
+    stored: Mapping[str, StoredObject],
+    estimator: ConcurrencyEstimator,
+) -> set[FileTransfer]:
+    """Find files whose bytes are in one of the objects of a listing; see `find_unchanged`."""
     candidates = [
         transfer
         for transfer in transfers
@@ -69,24 +85,26 @@ def find_unchanged(
         candidates,
         threads=estimator.estimate(CLASSIC_REQUESTS._replace(minimum=_READERS)),
     )
-    found = {item for item, is_same in zip(candidates, unchanged, strict=True) if is_same}
-    if found:
-        breaker.record_success()
-    return found
+    return {item for item, is_same in zip(candidates, unchanged, strict=True) if is_same}
 
 
-def _list_stored(
-    bucket: BucketClient, transfers: Sequence[FileTransfer], breaker: CircuitBreaker
-) -> Mapping[str, StoredObject]:
-    """Return the objects that exist, by key; none if the bucket cannot be listed."""
+def list_stored(
+    bucket: BucketClient, transfers: Sequence[FileTransfer]
+) -> Mapping[str, StoredObject] | None:
+    """Return the objects that exist, by key; None if the bucket may not be listed.
+
+    Raises
+    ------
+    botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError
+        If S3 rejects every request, or cannot be reached.
+    """
     keys = {transfer.key for transfer in transfers}
     try:
         return look_up(bucket.client, bucket.name, keys, bucket.request_args)
     except ClientError as error:
         if concerns_bucket(error):
             raise
-        breaker.record_listing_failure()
-        return {}
+        return None
 
 
 def _is_unchanged(

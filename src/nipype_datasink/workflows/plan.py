@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from nipype_datasink.display import escaped_lines
 from nipype_datasink.workflows.clashes import Clash, find_clashes, find_possible_clashes
+from nipype_datasink.workflows.comparison import UnusedRule, find_unused, summarize, totals
+from nipype_datasink.workflows.comparison import compare as compare_files
 from nipype_datasink.workflows.graph import sink_runs
 from nipype_datasink.workflows.layout import lay_out
-from nipype_datasink.workflows.prediction import Prediction, SinkPlan
+from nipype_datasink.workflows.prediction import Prediction, SinkPlan, count_changes
 from nipype_datasink.workflows.predictor import predict
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from nipype_datasink.interface import DataSink
 
 
-def plan(target: Workflow | Node | DataSink) -> WorkflowPlan:
+def plan(target: Workflow | Node | DataSink, *, compare: bool = False) -> WorkflowPlan:
     """Decide where everything goes, as far as it is known. No node runs, and nothing is written.
 
     Iterables, nested workflows, MapNodes, JoinNodes and functions in connections are expanded as
@@ -32,6 +34,10 @@ def plan(target: Workflow | Node | DataSink) -> WorkflowPlan:
     ----------
     target
         A workflow, one node, or a sink without a node. It is not changed.
+    compare
+        Compare sources that are known with what is at their destinations: files of equal size are
+        read, and buckets are listed. Where all destinations of a sink are known, also find its
+        substitutions that match nothing.
 
     Returns
     -------
@@ -43,8 +49,14 @@ def plan(target: Workflow | Node | DataSink) -> WorkflowPlan:
     A node is assumed to write into its working directory, which decides the folders of iterables.
     """
     sinks = tuple(map(predict, sink_runs(target)))
+    if compare:
+        sinks = tuple(map(compare_files, sinks))
     return WorkflowPlan(
-        sinks=sinks, clashes=find_clashes(sinks), possible=find_possible_clashes(sinks)
+        sinks=sinks,
+        clashes=find_clashes(sinks),
+        possible=find_possible_clashes(sinks),
+        unused=tuple(find_unused(sinks)) if compare else (),
+        is_compared=compare,
     )
 
 
@@ -60,6 +72,12 @@ class WorkflowPlan:
 
     possible: tuple[Clash, ...] = ()
     """Destinations of different sinks or runs that are equal as far as they are known."""
+
+    unused: tuple[UnusedRule, ...] = ()
+    """Substitutions that match nothing, after a comparison."""
+
+    is_compared: bool = False
+    """Whether known sources were compared with their destinations."""
 
     @property
     def destinations(self) -> tuple[str, ...]:
@@ -82,6 +100,9 @@ class WorkflowPlan:
         lines += [f"ERROR {escaped_lines(error)}" for error in self.errors]
         lines += [f"CLASH {clash}" for clash in self.clashes]
         lines += [f"POSSIBLE {clash}" for clash in self.possible]
+        lines += [f"UNUSED {rule}" for rule in self.unused]
+        if self.is_compared:
+            lines.append(summarize(self.sinks))
         return "\n".join([*lines, self._summary()])
 
     def _summary(self) -> str:
@@ -102,8 +123,10 @@ class WorkflowPlan:
             "sinks": [_sink_as_json(sink) for sink in self.sinks],
             "clashes": [_clash_as_json(clash) for clash in self.clashes],
             "possible": [_clash_as_json(clash) for clash in self.possible],
+            "unused": [asdict(rule) for rule in self.unused],
             "errors": list(self.errors),
             "ok": self.ok,
+            **({"comparison": totals(self.sinks)} if self.is_compared else {}),
         }
 
 
@@ -127,6 +150,7 @@ def _prediction_as_json(prediction: Prediction) -> dict[str, Any]:
         "known": prediction.is_known,
         "folders": prediction.has_folders,
         "missing": prediction.is_missing,
+        **({"changes": count_changes(prediction.changes)} if prediction.changes else {}),
     }
 
 

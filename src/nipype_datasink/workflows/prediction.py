@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from nipype_datasink.delivery.changes import Change
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.settings import substitutions_of
 from nipype_datasink.workflows.graph import SinkRun
@@ -31,9 +34,8 @@ class Prediction:
     is_missing: bool = False
     """Whether the source is a path that does not exist."""
 
-    note: str = ""
-    """What is known beside it: that the source does not exist; after a comparison, whether the
-    file is new, replaced or unchanged."""
+    changes: tuple[Change, ...] = ()
+    """After a comparison, what each of the transfers would do."""
 
     is_copy: bool = False
     """Whether the destination is that of `local_copy`, beside the one in the base directory."""
@@ -46,6 +48,26 @@ class Prediction:
 
     written_by: frozenset[tuple[str | None, str]] = frozenset()
     """Directory and output of each node that may write the source."""
+
+    @property
+    def note(self) -> str:
+        """What is known beside the destination: ``does not exist``, ``new``, ``2 unchanged``."""
+        if self.is_missing:
+            return "does not exist"
+        if len(self.changes) == 1:
+            return self.changes[0].value
+        return describe_changes(self.changes)
+
+
+def count_changes(changes: Iterable[Change]) -> dict[str, int]:
+    """Return how often each change occurs; those that do not occur are left out."""
+    counts = Counter(changes)
+    return {each.value: counts[each] for each in Change if counts[each]}
+
+
+def describe_changes(changes: Iterable[Change]) -> str:
+    """Return how often each change occurs, as text such as ``2 new, 1 unchanged``."""
+    return ", ".join(f"{count:,} {name}" for name, count in count_changes(changes).items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from nipype_datasink.planning.addresses import parse_location
 from nipype_datasink.planning.contents import scan
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.plan import Delivery
-from nipype_datasink.planning.routing import Rules, route
+from nipype_datasink.planning.routing import Rules, bucket_root, route
 from nipype_datasink.planning.sources import Source, flatten
 from nipype_datasink.planning.validation import make_valid_plan
 from nipype_datasink.settings import substitutions_of
@@ -115,8 +115,8 @@ class _Predictor:
         if self._sink._is_overridden("_substitute"):
             changed = self._sink._substitute(path)
             return changed if keeps_placeholders(path, changed) else path
-        root = "/".join(path.split("/", 3)[:3]) if path.startswith("s3://") else ""
-        return substitutions_of(self._sink.inputs).apply(path, root=root, keep=PLACEHOLDERS)
+        rules = substitutions_of(self._sink.inputs)
+        return rules.apply(path, root=bucket_root(path), keep=PLACEHOLDERS)
 
     def _known(
         self, fields: Mapping[str, Any], rules: Rules
@@ -171,8 +171,8 @@ class _Predictor:
                     source=source.path,
                     destination=shown,
                     is_known=is_known,
+                    has_folders=not is_known,
                     is_missing=is_missing,
-                    note="does not exist" if is_missing else "",
                     is_copy=location != rules.locations[0],
                     possible=frozenset({shown}),
                 )
@@ -192,14 +192,17 @@ class _Predictor:
             self._destination(f"{directory or ''}/{NAME}", field, location, rules, connection.name)
             for directory in directories
         }
-        common = self._destination(f"/{NAME}", field, location, rules, connection.name)
-        shown, is_known = common if len(possible) > 1 else next(iter(possible))
+        shown, is_known = next(iter(possible))
+        if len(possible) > 1:
+            shown, is_known = self._destination(f"/{NAME}", field, location, rules, connection.name)
         return Prediction(
             field=field,
             source=connection.name,
             destination=shown,
             is_known=is_known,
-            has_folders=len(possible) > 1 or any(each.has_folders for each in connection.origins),
+            has_folders=bool(self._unknown_rules)
+            or len(possible) > 1
+            or any(origin.has_folders for origin in connection.origins),
             is_copy=location != rules.locations[0],
             possible=frozenset(path for path, _ in possible),
             written_by=frozenset((directory, connection.output) for directory in directories),
