@@ -23,7 +23,7 @@ STORE  := seaweedfs
 
 # Targets share virtual environments, so they must not run at the same time.
 .NOTPARALLEL:
-.PHONY: help demo test lint docs integration soak oldest versions wheel-test mutants bench fuse slurm cluster \
+.PHONY: help demo test lint docs screens integration soak oldest versions wheel-test mutants bench fuse slurm cluster \
         ceph stores clean
 
 help: ## Show this list
@@ -44,6 +44,9 @@ lint: $(VENV)/dev.stamp ## Check style, types and the form of the repository
 
 docs: $(VENV)/docs.stamp ## Build the documentation into build/docs
 	$(VENV)/bin/sphinx-build --fail-on-warning --keep-going docs build/docs
+
+screens: $(VENV)/dev.stamp ## Write the output of the commands that the documentation shows into its pages
+	$(VENV)/bin/python -m docs.screens
 
 integration: $(VENV)/integration.stamp ## Run the S3 tests and the fault tests with a real store (STORE=seaweedfs or radosgw)
 	$(VENV)/$(PYTEST) --store $(STORE) tests/s3 tests/test_workflows.py tests/integration $(ARGS)

@@ -34,7 +34,7 @@ _START_SECONDS = 60  # seconds
 
 
 @contextmanager
-def moto() -> Iterator[str]:
+def moto(environment: Mapping[str, str] | None = None) -> Iterator[str]:
     """Yield the address of moto's server, which accepts any credentials.
 
     It runs in another process, because nipype forks its workers from this one, and threads that
@@ -43,7 +43,7 @@ def moto() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="moto-") as directory:
         (port,) = free_ports(1)
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-        with running(command, Path(directory) / "log", port):
+        with running(command, Path(directory) / "log", port, environment):
             yield f"http://127.0.0.1:{port}"
 
 

@@ -15,6 +15,8 @@ import pytest
 
 import nipype_datasink
 from docs.inputs import inputs_as_markdown
+from docs.screens import PAGES as PAGES_WITH_SCREENS
+from docs.screens import example_files, laboratory, run_screens
 from nipype_datasink import DataSinkInputSpec
 from tests.conftest import contents, tree
 from tests.stores import ACCESS_KEY, SECRET_KEY
@@ -39,6 +41,11 @@ def pages_with(language: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("page", pages, ids=[page.name for page in pages])
 
 
+def examples(page: Path) -> list[str]:
+    """Return the Python examples of a page, except for the files that its screens use."""
+    return [code for code in blocks(page, "python") if code not in example_files().values()]
+
+
 def run(page: Path) -> None:
     """Run all Python examples of a page, from top to bottom, with the same variables."""
     names: dict[str, object] = {}
@@ -60,7 +67,7 @@ def lab(workdir: Path, endpoint: str, bucket: Bucket, monkeypatch: pytest.Monkey
 @pytest.mark.needs("KMS")
 @pages_with("python")
 def test_the_examples_of_a_page_run(page: Path, lab: Bucket) -> None:
-    code = "".join(blocks(page, "python"))
+    code = "".join(examples(page))
     # In a new process, because install() changes the whole process.
     command = [sys.executable, "-W", "error::RuntimeWarning", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
@@ -106,6 +113,13 @@ def test_the_listing_example_prints_incomplete_uploads(
 
     (line,) = capsys.readouterr().out.splitlines()
     assert line.split()[-2:] == [key, upload]
+
+
+def test_screens_show_what_the_commands_print(workdir: Path) -> None:
+    with laboratory(workdir) as environment:
+        for page in PAGES_WITH_SCREENS:
+            text = page.read_text()
+            assert run_screens(text, workdir, environment) == text, "run `make screens`"
 
 
 @pages_with("json")

@@ -41,7 +41,7 @@ class _CheckCommand(ProgramCommand):
 @json_option
 @program_argument
 def check(*, write_object: bool, as_json: bool, words: tuple[str, ...], **options: Any) -> None:
-    """Check whether the places that a pipeline writes to will accept its files.
+    """Check whether the places of a pipeline will accept its files.
 
     TARGET is an s3:// address, a directory, the path of a script, '-m MODULE', or the name of an
     installed Python program. A program runs with its ARGS until it runs its first workflow, and is
