@@ -82,6 +82,17 @@ def test_plan_shows_destinations_and_where_the_program_was_stopped(pipeline: Pat
     assert set(tree(directory)) == {"pipeline.py"}
 
 
+def test_plan_compares_with_what_is_there(pipeline: Path) -> None:
+    there = pipeline.parent / "a" / "given" / "pipeline.py"
+    there.parent.mkdir(parents=True)
+    there.write_text(PIPELINE)
+
+    done = run_command("plan", "--compare", "pipeline.py", f"{pipeline.parent}/a")
+
+    assert done.returncode == 0, done.stderr
+    assert f"{there}  (unchanged)" in done.stdout
+
+
 def test_plan_exits_with_1_if_destinations_clash(pipeline: Path) -> None:
     text = PIPELINE.replace("os.path.abspath(__file__)", 'os.path.abspath(f"{number}/given.txt")')
     pipeline.write_text(text)

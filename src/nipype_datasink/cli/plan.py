@@ -13,9 +13,15 @@ from nipype_datasink.workflows.first_run import Report
 
 
 @click.command(cls=ProgramCommand)
+@click.option(
+    "--compare",
+    is_flag=True,
+    help="Also show which files are new, replaced or unchanged, and which rules match nothing. "
+    "This reads what is there, on disk or in S3.",
+)
 @json_option
 @program_argument
-def plan(*, as_json: bool, words: tuple[str, ...]) -> None:
+def plan(*, compare: bool, as_json: bool, words: tuple[str, ...]) -> None:
     """Show where a pipeline will write its outputs, without running it.
 
     TARGET is the path of a script, '-m MODULE', or the name of an installed Python program. It
@@ -25,10 +31,10 @@ def plan(*, as_json: bool, words: tuple[str, ...]) -> None:
     Names in {braces} are known when the node has run. The exit code is 1 if different files would
     have the same destination or if a sink would fail, and 2 if the command is used incorrectly.
     """
-    examine_program(words, partial(_plan, as_json=as_json), as_json=as_json)
+    examine_program(words, partial(_plan, compare=compare, as_json=as_json), as_json=as_json)
 
 
-def _plan(pipeline: Any, *, as_json: bool) -> Report:
+def _plan(pipeline: Any, *, compare: bool, as_json: bool) -> Report:
     from nipype_datasink.workflows.plan import plan
 
-    return report(partial(plan, pipeline), as_json=as_json)
+    return report(partial(plan, pipeline, compare=compare), as_json=as_json)
