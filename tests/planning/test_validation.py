@@ -200,6 +200,15 @@ def test_file_named_dot_or_dotdot_is_an_error(name: str, workdir: Path) -> None:
     assert len(plan_for({"x": "d"}, out(workdir), ("x/d", f"x/y/{name}")).transfers) == 1
 
 
+def test_search_for_obstacles_ends_at_the_root(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file(workdir / "a")
+    looked = iter(range(100))
+    monkeypatch.setattr("os.path.lexists", lambda _: next(looked) < 0)  # as after errors
+    assert len(plan_for({"x": "a"}, out(workdir)).transfers) == 1
+
+
 def test_link_to_a_directory_may_be_replaced_by_a_file(workdir: Path) -> None:
     file(workdir / "a")
     (workdir / "out/x").mkdir(parents=True)
