@@ -22,7 +22,7 @@ from tests.seeds import SEEDS
 
 @pytest.mark.parametrize(
     ("machine", "sequences"),
-    [(DirectoryMachine, 60), (FoldingMachine, 3), (BucketMachine, 12)],
+    [(DirectoryMachine, 40), (FoldingMachine, 2), (BucketMachine, 6)],
     ids=["directory", "ignored case", "bucket"],
 )
 def test_sequences_end_as_the_model_says(

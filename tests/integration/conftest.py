@@ -85,9 +85,14 @@ _records: dict[str, Any] = {}  # of each title, names and numbers
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Collect what tests have recorded, in whatever process they ran."""
+    """Collect what tests have recorded, in whatever process they ran; add numbers of one title."""
     if report.when == "call" and report.passed:
-        _records.update(dict(report.user_properties))
+        added: dict[str, Any] = dict(report.user_properties)
+        for title, numbers in added.items():
+            known = _records.get(title, {})
+            _records[title] = {
+                name: known.get(name, 0) + numbers.get(name, 0) for name in {**known, **numbers}
+            }
 
 
 def pytest_terminal_summary(

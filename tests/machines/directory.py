@@ -212,11 +212,14 @@ class DirectoryMachine(RuleBasedStateMachine):
         self.last = sink = sink or self.last
         before = self.look()
         want = self.expected(sink, before)
-        self.counts["killed"] += is_killed(lambda: self.deliver(sink), moment)
+        self.counts["killed"] += self.is_killed(sink, moment)
         seen = self.look()
         checks.check_killed(want, before.files, seen.files)
         self.clean_up(seen.litter, refused=bool(self.expected(sink, seen).refusals))
         self.run(sink)
+
+    def is_killed(self, sink: Sink, moment: Moment) -> bool:
+        return is_killed(lambda: self.deliver(sink), moment)
 
     def clean_up(self, litter: set[str], *, refused: bool) -> None:
         """Make temporary files old; remove those that the next run will not find."""
@@ -234,8 +237,9 @@ class DirectoryMachine(RuleBasedStateMachine):
         self.last = sink
         before = self.look()
         want = self.expected(sink, before)
+        linked = None
         if not (disturbance or want.refusals or want.differs_from_nipype):
-            self.check_nipype(sink, before, want)
+            linked = self.check_nipype(sink, before, want)
         with disturbance or nullcontext([0]) as acted:
             ended = self.deliver(sink)
         after = self.look()
@@ -249,6 +253,9 @@ class DirectoryMachine(RuleBasedStateMachine):
         else:
             checks.check_undisturbed(sink, want, before.files, after.files, ended)
             self.check_unchanged(sink, want, before, after)
+            if linked is not None:
+                new = after.linked - before.files.keys()
+                assert new == linked, f"nipype's class makes hard links of {linked}, not of {new}"
         for name, entry in self.sources.items():
             same = read(self.root / name) == self.on_disk_as(entry)
             assert same, f"the source {name!r} was changed"
@@ -309,17 +316,21 @@ class DirectoryMachine(RuleBasedStateMachine):
         copy = {"local_copy": f"{self.out}/copy"} if sink.local_copy else {}
         return {**copy, **({"sink_missing": "skip"} if sink.skip_missing else {})}
 
-    def check_nipype(self, sink: Sink, before: Seen, want: Expected) -> None:
-        """Compare the model with what nipype's class makes of a copy of what exists."""
+    def check_nipype(self, sink: Sink, before: Seen, want: Expected) -> set[str] | None:
+        """Compare the model with what nipype's class makes of a copy of what exists.
+
+        Return the new files that are hard links; None if that cannot be compared.
+        """
         root = self.root / "nipype"
         for path, data in before.files.items():
             make(root / path, data)
         made = self.make_sink(NipypeDataSink, sink, f"{root}/base")
         out_file = [path.removeprefix(f"{root}/") for path in made.run().outputs.out_file]
-        files = read_tree(root).files
+        seen = read_tree(root)
         shutil.rmtree(root, ignore_errors=True)
-        checks.assert_same(files, want.after(before.files), "nipype's class, not the model")
+        checks.assert_same(seen.files, want.after(before.files), "nipype's class, not the model")
         assert out_file == want.out_file, f"nipype reports {out_file}, the model {want.out_file}"
+        return seen.linked - before.files.keys()
 
 
 def leave_out(

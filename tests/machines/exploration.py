@@ -37,7 +37,7 @@ def explore(machine: type[DirectoryMachine], sequences: int, **more: Any) -> Cou
     logger.setLevel("CRITICAL")
     try:
         with machine.prepared():
-            run_state_machine_as_test(machine, settings=chosen)
+            run_state_machine_as_test(machine, settings=chosen, _min_steps=STEPS)
     except Exception as error:
         print(script(machine, error))
         raise

@@ -11,8 +11,15 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-Moment = tuple[str, int]  # name of a function, and the number of calls before
+Moment = tuple[str, int]  # name of a function or of a group, and the number of calls before
 Calls = list[int]
+
+# Functions of `os`; "send" is any request to a store.
+GROUPS = {
+    "writing": ["open", "replace", "mkdir", "link", "copy_file_range", "write", "unlink", "rmdir"],
+    "reading": ["fstat", "lstat", "stat", "listdir", "scandir", "readlink"],
+    "sending": ["send"],
+}
 
 
 @contextmanager
@@ -24,7 +31,7 @@ def at_call(moment: Moment, act: Callable[[], None], *, lasting: bool = False) -
     name, after = moment
     numbers, acted, acting = itertools.count(), [0], [False]
 
-    def replacement(real: Callable[..., Any]) -> Callable[..., Any]:
+    def replacement(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             if not acting[0] and counts(name, args):
                 number = next(numbers)
@@ -39,8 +46,8 @@ def at_call(moment: Moment, act: Callable[[], None], *, lasting: bool = False) -
 
         return call
 
-    owners = _senders() if name == "send" else [(os, name)]
-    with patch_all({owner: replacement(getattr(*owner)) for owner in owners}):
+    owners = [owner for each in GROUPS.get(name, [name]) for owner in _owners(each)]
+    with patch_all({owner: replacement(owner[1], getattr(*owner)) for owner in owners}):
         yield acted
 
 
@@ -57,7 +64,9 @@ def patch_all(replacements: dict[tuple[Any, str], Any]) -> Iterator[None]:
             each.stop()
 
 
-def _senders() -> list[tuple[Any, str]]:
+def _owners(name: str) -> list[tuple[Any, str]]:
+    if name != "send":
+        return [(os, name)]
     from awscrt.s3 import S3Client
     from botocore.httpsession import URLLib3Session
 
@@ -66,7 +75,7 @@ def _senders() -> list[tuple[Any, str]]:
 
 def counts(name: str, args: tuple[Any, ...]) -> bool:
     """Return whether a call counts: the library made it, possibly through `os.path`."""
-    if name == "send":
+    if name in ("send", "make_request"):
         return True
     if name == "unlink" and ".datasink-" in str(args[0]):
         return False  # a temporary file that cannot be removed may stay

@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.machines.moments import GROUPS
 from tests.model import Sink
 from tests.source_model import Kind, Link
 
@@ -41,9 +42,8 @@ SUNK = ["d", "a.txt", "b/a.txt", "b/d", "links", "_run_1/bold.nii.gz", "_run_2/b
 SUNK += ["pair.img", "one.nii", "link.txt", "A.txt", "gone.txt", ODD]
 NAMES = ["anat", "func.mean", "@flat", "anat.@x", "T1w"]
 # Where sinks go, or near it: what is there at first, and where strangers write later.
-FOLDERS = ["base/anat", "base/T1w", "base/func/mean", "base"]
-OLD = [f"{folder}/{name}/old" for folder in FOLDERS for name in ["d", "links"]]
-OLD += ["base/anat/d.old", "base/anat/a.txt"]
+OLD = ["base/anat/d/old", "base/anat/links/old", "base/T1w/d/old", "base/func/mean/links/old"]
+OLD += ["base/d/old", "base/anat/d.old", "base/anat/a.txt"]
 PLACES = [*OLD, "base/anat", "base/anat/d/x", "base/anat/pair.hdr", "base/c/anat/a.txt"]
 # No part of a base directory: substitutions change whole paths.
 LITERAL = [("_run_", "run-"), ("/anat/", "/T1w/"), ("a.txt", "e/a"), ("pair", "T1"), ("links", "L")]
@@ -90,8 +90,10 @@ CHANGES = st.fixed_dictionaries(
 )
 LAST_OR = SINKS | SINKS | st.none()
 
-# Functions of `os` that the library calls; "send" is any request to a store.
-WRITES = ["open", "replace", "mkdir", "link", "copy_file_range", "write", "unlink", "rmdir", "send"]
-READS = ["open", "fstat", "lstat", "stat", "listdir", "scandir", "readlink"]
-MOMENTS = st.tuples(st.sampled_from([*WRITES, *READS]), st.integers(0, 4))
-WRITING_MOMENTS = st.tuples(st.sampled_from(WRITES), st.integers(0, 2))
+# A function that the library calls, or any of a group, and the number of calls before.
+_FUNCTIONS = [name for names in GROUPS.values() for name in names]
+_ANY = st.sampled_from(["writing", "writing", "sending", "reading"])
+MOMENTS = st.tuples(_ANY, st.integers(0, 9)) | st.tuples(
+    st.sampled_from(_FUNCTIONS), st.integers(0, 2)
+)
+WRITING_MOMENTS = st.tuples(st.sampled_from(["writing", "writing", "sending"]), st.integers(0, 9))
