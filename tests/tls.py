@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -25,17 +26,19 @@ from cryptography.x509.oid import NameOID
 _READ_BYTES = 1 << 18  # bytes
 
 
-def certify(directory: Path) -> tuple[Path, Path]:
-    """Make a self-signed certificate for 127.0.0.1 and its key."""
+def certify(
+    directory: Path, address: str = "127.0.0.1", *, until: timedelta = timedelta(days=1)
+) -> tuple[Path, Path]:
+    """Make a self-signed certificate for an IP address, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "store of a test")])
     now = datetime.now(timezone.utc)
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now - timedelta(days=9))
+        .not_valid_after(now + until)
         .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False
         )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
@@ -49,8 +52,8 @@ def certify(directory: Path) -> tuple[Path, Path]:
 
 
 @contextmanager
-def behind_tls(store: str) -> Iterator[tuple[str, str]]:
-    """Add TLS to the store at the address `store`.
+def behind_tls(store: str, **certificate_options: Any) -> Iterator[tuple[str, str]]:
+    """Add TLS to the store at the address `store`, with a certificate that `certify` makes.
 
     Yields
     ------
@@ -60,7 +63,7 @@ def behind_tls(store: str) -> Iterator[tuple[str, str]]:
     from tests.stores import free_ports, running
 
     with tempfile.TemporaryDirectory(prefix="tls-") as directory:
-        certificate, key = certify(Path(directory))
+        certificate, key = certify(Path(directory), **certificate_options)
         (port,) = free_ports(1)
         command = [sys.executable, __file__, str(port), store.rpartition(":")[2]]
         command += [str(certificate), str(key)]

@@ -128,7 +128,7 @@ def test_a_refused_listing_is_a_warning(script: Script, credentials: None) -> No
         ("InvalidToken", "identity", "the session token is wrong"),
         ("RequestTimeTooSkewed", "clock", "the clock of this machine is wrong"),
         ("NoSuchBucket", "bucket", "the bucket does not exist"),
-        ("AllAccessDisabled", "list", "the bucket is disabled"),
+        ("AllAccessDisabled", "bucket", "the bucket is disabled"),
     ],
 )
 @pytest.mark.parametrize("operation", ["ListObjectsV2", "CreateMultipartUpload"])
@@ -139,10 +139,9 @@ def test_what_concerns_every_request_ends_the_check(
 
     report = sink_of(script.url).check()
 
-    if code != "AllAccessDisabled":
-        assert failed(report).startswith(f"{step}: {advice}")
-        assert operations(script)[-1] == operation
-        assert len(script.requests_of(operation)) == 1
+    assert failed(report).startswith(f"{step}: {advice}")
+    assert operations(script)[-1] == operation
+    assert len(script.requests_of(operation)) == 1
 
 
 def test_the_clock_is_compared_with_the_stores(script: Script, credentials: None) -> None:
@@ -213,6 +212,19 @@ def test_a_store_without_uploads_in_parts_is_a_warning(
 
     assert warning.startswith("write: this store has no uploads in parts")
     assert "--write-object" in warning
+
+
+def test_an_abort_that_needs_the_encryption_too(script: Script, credentials: None) -> None:
+    for operation in UPLOAD:
+        script.rule(
+            operation,
+            lambda request: None if ENCRYPTION in request.headers else error_reply("AccessDenied"),
+        )
+
+    assert failed(sink_of(script.url).check()).startswith("write: the bucket's policy requires")
+    (*_, aborted) = script.requests_of("AbortMultipartUpload")
+    assert aborted.headers[ENCRYPTION] == "AES256"
+    assert len(operations(script)) == MAX_REQUESTS
 
 
 def test_an_upload_that_cannot_be_aborted_is_named(script: Script, credentials: None) -> None:
@@ -295,8 +307,18 @@ def test_the_region_of_the_bucket_is_named(script: Script, credentials: None) ->
 def test_a_region_that_cannot_be_found_is_an_error(script: Script, credentials: None) -> None:
     script.answer("ListObjectsV2", error_reply("AuthorizationHeaderMalformed", 400))
 
-    assert failed(sink_of(script.url).check()).startswith("region: ")
+    report = failed(sink_of(script.url).check())
+    assert report.startswith("region: the region is wrong, or the access key ID; set s3_region")
     assert operations(script) == ["ListObjectsV2"]
+
+
+def test_a_region_that_boto3_cannot_follow_is_named(script: Script, credentials: None) -> None:
+    moved = error_reply("PermanentRedirect", 301, x_amz_bucket_region="eu-central-1")
+    script.answer("ListObjectsV2", moved)
+
+    report = failed(sink_of(script.url).check())
+    assert report == "region: the bucket is in eu-central-1; set s3_region to 'eu-central-1'"
+    assert operations(script) == ["ListObjectsV2"] * 2
 
 
 # Addresses and TLS.

@@ -33,6 +33,8 @@ _EXPECTED = (StepName.ENDPOINT, StepName.IDENTITY, StepName.LIST, StepName.WRITE
 _NOT_KNOWN = ("kms:Decrypt", "quota", "Object Lock")
 _ANONYMOUS = "set creds_path, s3_profile or AWS_ACCESS_KEY_ID, unless everybody may write here"
 
+_NO_LISTING = "the identity may not list (s3:ListBucket), so every run will send everything"
+
 # A shorter ID is shown only in part, as its ends would be most of it.
 _MIN_SHOWN_CHARACTERS = 12
 
@@ -134,14 +136,11 @@ class _PrefixCheck:
         try:
             self._probe.list_folder()
         except ERRORS as error:
-            if code_of(error) not in DENIED:
-                self._fail(self._find_cause(error, StepName.LIST))
-                return
-            self._add(
-                StepName.LIST,
-                Verdict.WARNING,
-                "the identity may not list (s3:ListBucket), so every run will send everything",
-            )
+            finding = self._find_cause(error, StepName.LIST)
+            if finding.step == StepName.LIST and code_of(error) in DENIED:
+                self._add(StepName.LIST, Verdict.WARNING, _NO_LISTING)
+            else:
+                self._fail(finding)
         else:
             self._add(StepName.LIST)
 
@@ -169,9 +168,11 @@ class _PrefixCheck:
         self._add(finding.step, Verdict.FAILED, finding.advice)
 
     def _add_region(self, region: str) -> None:
-        if StepName.REGION not in self._steps:
-            advice = f"the bucket is in {region}; set s3_region to {region!r} to save requests"
-            self._add(StepName.REGION, Verdict.WARNING, advice)
+        """Name the region of the bucket. boto3 has found it by a second request, if at all."""
+        failed = StepName.REGION in self._steps
+        verdict = Verdict.FAILED if failed else Verdict.WARNING
+        advice = f"the bucket is in {region}; set s3_region to {region!r}"
+        self._add(StepName.REGION, verdict, advice if failed else f"{advice} to save requests")
 
     def _add(
         self,

@@ -34,6 +34,9 @@ _BUCKET_WIDE = {
     "AccountProblem": "the AWS account has a problem; ask AWS",
     "AllAccessDisabled": "the bucket is disabled; ask AWS",
     "PermanentRedirect": "the bucket is in another region; set s3_region",
+    "IllegalLocationConstraintException": "the bucket is in another region; set s3_region",
+    "AuthorizationHeaderMalformed": "the region is wrong, or the access key ID; set s3_region, and "
+    "check the credentials",
     "RequestTimeTooSkewed": "the clock of this machine is wrong; set it",
 }
 _UNREACHABLE = (ConnectionError, HTTPClientError)
@@ -86,7 +89,8 @@ def concerns_bucket(error: BaseException) -> bool:
 def explain(error: BaseException, *, signed: bool = True) -> str:
     """Return in plain words what an error means and what to try."""
     code = code_of(error)
+    if known := _BUCKET_WIDE.get(code) or explain_connection(error):
+        return known
     if code in DENIED:
         return _ACCESS_DENIED if signed else ANONYMOUS_DENIED
-    known = _BUCKET_WIDE.get(code) or explain_connection(error)
-    return known or str(error) or type(error).__name__
+    return str(error) or type(error).__name__

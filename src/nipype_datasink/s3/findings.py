@@ -57,7 +57,6 @@ _STEPS = {
     "InvalidToken": StepName.IDENTITY,
     "AccountProblem": StepName.IDENTITY,
     "RequestTimeTooSkewed": StepName.CLOCK,
-    "RequestExpired": StepName.CLOCK,
     "PermanentRedirect": StepName.REGION,
     "AuthorizationHeaderMalformed": StepName.REGION,
     "IllegalLocationConstraintException": StepName.REGION,
@@ -109,7 +108,7 @@ def find_cause(
     if isinstance(error, _NO_IDENTITY) or isinstance(error.__cause__, _NO_IDENTITY):
         return Finding(StepName.IDENTITY, explain(error))
     if code in _STEPS:
-        return Finding(_STEPS[code], _explain_code(error, code, date))
+        return Finding(_STEPS[code], _explain_code(error, code, endpoint_url, date))
     if isinstance(error, NoRegionError):
         return Finding(StepName.REGION, f"{error} Set s3_region")
     without_answer = not code and not isinstance(error, _NOT_S3)
@@ -125,8 +124,12 @@ def _status_of(error: Exception) -> str:
     return str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
 
 
-def _explain_code(error: Exception, code: str, date: str | None) -> str:
-    text = explain(error)
+def _explain_code(error: Exception, code: str, endpoint_url: str, date: str | None) -> str:
+    text, path = explain(error), urlsplit(endpoint_url).path
+    if _STEPS[code] == StepName.BUCKET and path.strip("/"):
+        return (
+            f"{text}. Or the store takes the path {path!r} in the endpoint for a bucket; remove it"
+        )
     seconds = _seconds_ahead(date) if _STEPS[code] == StepName.CLOCK else None
     if seconds is None:
         return text
@@ -134,11 +137,16 @@ def _explain_code(error: Exception, code: str, date: str | None) -> str:
     return f"{text}: it is {abs(seconds):,.0f} seconds {direction} the store's"
 
 
+def now() -> datetime:
+    """Return the time by the clock of this machine."""
+    return datetime.now(timezone.utc)
+
+
 def _seconds_ahead(date: str | None) -> float | None:
     """Return how far the clock of this machine is ahead of that of a store, in seconds."""
     with suppress(TypeError, ValueError):
         if date:
-            return (datetime.now(timezone.utc) - parsedate_to_datetime(date)).total_seconds()
+            return (now() - parsedate_to_datetime(date)).total_seconds()
     return None
 
 

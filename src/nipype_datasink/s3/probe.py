@@ -94,8 +94,22 @@ class Probe:
         )
         return str(response["UploadId"])
 
-    def abort_upload(self, upload_id: str) -> None:
-        """Abort an upload, so that nothing remains of it."""
+    def abort_upload(self, upload_id: str, *, encryption: str | None = None) -> None:
+        """Abort an upload, so that nothing remains of it.
+
+        Parameters
+        ----------
+        upload_id
+            The upload.
+        encryption
+            Encryption to ask for in the header that other requests have.
+        """
+        if encryption:
+            header = {"x-amz-server-side-encryption": encryption}
+            self._client.meta.events.register(
+                "before-call.s3.AbortMultipartUpload",
+                lambda params, **_: params["headers"].update(header),
+            )
         arguments = {"Key": self._key, "UploadId": upload_id, **self._bucket.request_args}
         self._send("abort_multipart_upload", arguments)
 

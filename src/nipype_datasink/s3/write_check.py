@@ -53,6 +53,7 @@ class WriteCheck:
         self._bucket = bucket
         self._probe = probe
         self._location = location
+        self._accepted_encryption = bucket.encryption
 
     def begin_upload(self) -> WriteResult:
         """Begin an upload in parts and abort it.
@@ -75,12 +76,22 @@ class WriteCheck:
                 "cannot be sent. Whether smaller ones can is shown by --write-object",
             )
         left = self._clean_up(
-            lambda: self._probe.abort_upload(upload_id),
+            lambda: self._abort(upload_id),
             f"the upload with the ID {upload_id!r} of the key {self._probe.key!r} could not be "
             "aborted",
             "s3:AbortMultipartUpload",
         )
         return self._result("upload in parts", "begun and aborted", problem, left)
+
+    def _abort(self, upload_id: str) -> None:
+        try:
+            self._probe.abort_upload(upload_id)
+        except ClientError as error:
+            encrypted = self._accepted_encryption
+            if not encrypted or code_of(error) not in DENIED or not self._probe.can_send(1):
+                raise
+            # SeaweedFS applies a policy that requires encryption to this request, too.
+            self._probe.abort_upload(upload_id, encryption=encrypted)
 
     def write_object(self) -> WriteResult:
         """Write an object and delete it. Errors are raised as by `begin_upload`."""
@@ -122,7 +133,7 @@ class WriteCheck:
             return send(), ""
         except ClientError as error:
             encryption = self._bucket.encryption
-            denied = code_of(error) in DENIED
+            denied = code_of(error) in DENIED and not concerns_bucket(error)
             if denied and encryption is None:
                 changed, problem = (
                     _AES256,
@@ -144,9 +155,11 @@ class WriteCheck:
             if not self._probe.can_send(2):
                 raise
             try:
-                return send(**changed), problem
+                result = send(**changed)
             except ERRORS:
                 raise error from None
+            self._accepted_encryption = changed["ServerSideEncryption"]
+            return result, problem
 
     def _clean_up(self, remove: Callable[[], None], text: str, permission: str) -> str:
         """Remove what was made; return what remains and what to do, or empty text."""
