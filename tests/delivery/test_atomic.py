@@ -89,6 +89,55 @@ def test_a_file_that_cannot_be_linked_is_copied(
     assert not os.path.samefile(source, workdir / "out/x/a")
 
 
+def test_a_file_whose_link_cannot_be_replaced_is_copied(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old file is there, so the hard link needs a temporary name."""
+    source = file(workdir / "a")
+    file(workdir / "out/x/a", b"old")
+
+    def link(_: str, destination: str) -> None:
+        number = errno.EEXIST if os.path.exists(destination) else errno.EMLINK
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", link)
+    assert statuses(deliver_fields(workdir, link=True, x="a")) == [Status.SENT]
+    assert tree(workdir / "out/x") == {"a": b"new"}
+    assert not os.path.samefile(source, workdir / "out/x/a")
+
+
+def test_a_file_is_copied_in_blocks(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file(workdir / "a", b"x" * 3_000_000)
+    sizes: list[int] = []
+    write = os.write
+
+    def record(descriptor: int, block: bytes) -> int:
+        sizes.append(len(block))
+        return write(descriptor, block)
+
+    monkeypatch.delattr(os, "copy_file_range", raising=False)
+    monkeypatch.setattr(os, "write", record)
+    assert statuses(deliver_fields(workdir, x="a")) == [Status.SENT]
+    assert max(sizes) <= 1 << 20
+
+
+@pytest.mark.parametrize(("place", "link"), [("replace", False), ("link", True), ("mkdir", False)])
+def test_a_time_limit_ends_the_delivery_at_once(
+    place: str, link: bool, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file(workdir / "a")
+    (workdir / "out/x").mkdir(parents=True)
+
+    def end(*_: object) -> None:
+        raise TimeoutError("too late")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, place, end)
+        with pytest.raises(TimeoutError, match="too late"):
+            deliver_fields(workdir, link, x="a")
+    assert tree(workdir / "out/x") == {}
+
+
 @pytest.mark.parametrize("link", [False, True])
 @pytest.mark.parametrize("old", [False, True], ids=["new", "replaced"])
 def test_names_may_have_255_bytes(old: bool, link: bool, workdir: Path) -> None:
@@ -266,7 +315,9 @@ def test_a_source_that_changes_while_it_is_copied_fails(
     monkeypatch.setattr(os, "copy_file_range", write_on, raising=False)
     (outcome,) = deliver_fields(workdir, x="a")
     assert outcome.status is Status.FAILED
-    assert "the file changed while it was read" in str(outcome.cause)
+    assert str(outcome.cause) == (
+        f"[Errno {errno.EIO}] the file changed while it was read: '{source}'"
+    )
     assert tree(workdir / "out/x") == {"a": b"old"}
 
 
@@ -274,13 +325,33 @@ def test_an_incomplete_copy_fails(workdir: Path, monkeypatch: pytest.MonkeyPatch
     file(workdir / "a")
     monkeypatch.setattr(os, "copy_file_range", lambda source, target, count: count, raising=False)
     (outcome,) = deliver_fields(workdir, x="a")
-    assert "the copy is incomplete" in str(outcome.cause)
+    assert str(outcome.cause) == f"[Errno {errno.EIO}] the copy is incomplete: '{workdir}/a'"
     assert tree(workdir / "out") == {"x": None}
 
 
 def test_temporary_files_of_a_crashed_run_are_removed(workdir: Path) -> None:
     file(workdir / "a")
     aged(file(workdir / "out/x" / TEMPORARY_NAME))
+    deliver_fields(workdir, x="a")
+    assert tree(workdir / "out/x") == {"a": b"new"}
+
+
+def test_a_later_run_recognises_temporary_files_beside_their_destinations(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file(workdir / "a")
+    names: list[str] = []
+    replace = os.replace
+
+    def record(source: str, target: str) -> None:
+        names.append(source)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", record)
+    deliver_fields(workdir, x="a")
+    (temporary,) = map(Path, names)
+    assert temporary.parent == workdir / "out/x"
+    aged(file(temporary))
     deliver_fields(workdir, x="a")
     assert tree(workdir / "out/x") == {"a": b"new"}
 
@@ -415,7 +486,9 @@ def test_temporary_files_that_are_removed_repeatedly_are_a_failure(
 
     monkeypatch.setattr(os, "replace", remove_first)
     (outcome,) = deliver_fields(workdir, link, x="a")
-    assert "its temporary file was removed repeatedly" in str(outcome.cause)
+    assert str(outcome.cause) == (
+        f"[Errno {errno.ENOENT}] its temporary file was removed repeatedly: '{workdir}/out/x/a'"
+    )
     assert tree(workdir / "out/x") == {"a": b"old"}
 
 

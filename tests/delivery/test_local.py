@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from nipype_datasink.delivery.execution import Status
 from nipype_datasink.delivery.local import LocalTarget
 from nipype_datasink.errors import CollisionError, DeliveryError, LateCollisionError
 from nipype_datasink.planning.location import LocalDirectory
+from nipype_datasink.planning.plan import FileTransfer
 from tests.caseless import ignore_case
 from tests.conftest import tree
 from tests.delivery.conftest import (
@@ -106,6 +108,9 @@ def test_after_a_full_disk_no_other_file_is_tried(
     monkeypatch.setattr(os, "replace", failing(number))
     outcomes = deliver(plan, workdir)
     assert statuses(outcomes) == [Status.UNCHANGED, Status.FAILED, Status.NOT_TRIED]
+    assert [outcome.transfer for outcome in outcomes] == list(plan.transfers)
+    assert getattr(outcomes[1].cause, "errno", None) == number
+    assert outcomes[2].cause is outcomes[1].cause
     assert tree(workdir / "out") == {"x": None, "x/a": b"new"}
 
 
@@ -114,27 +119,127 @@ def test_one_failure_does_not_stop_other_files(workdir: Path) -> None:
     file(workdir / "b")
     plan = plan_for(workdir, {"x": ["a", "b"]})
     (workdir / "a").unlink()
-    assert statuses(deliver(plan, workdir)) == [Status.FAILED, Status.SENT]
+    outcomes = deliver(plan, workdir)
+    assert statuses(outcomes) == [Status.FAILED, Status.SENT]
+    assert [outcome.transfer for outcome in outcomes] == list(plan.transfers)
     assert tree(workdir / "out") == {"x": None, "x/b": b"new"}
 
 
+@pytest.mark.parametrize("denied", ["out", "out/x/d", "out/x/d/empty"])
 def test_a_directory_that_cannot_be_made_is_named(
-    workdir: Path, monkeypatch: pytest.MonkeyPatch
+    denied: str, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (workdir / "d/empty").mkdir(parents=True)
     plan = plan_for(workdir, {"x": "d"})
     mkdir = os.mkdir
 
     def deny(path: str) -> None:
-        if path.endswith("empty"):
+        if path == str(workdir / denied):
             raise PermissionError(errno.EACCES, "Permission denied", path)
         mkdir(path)
 
     monkeypatch.setattr(os, "mkdir", deny)
-    (outcome,) = deliver(plan, workdir)
-    assert outcome.status is Status.FAILED
-    assert outcome.transfer.source == str(workdir / "d")
-    assert outcome.transfer.destination == str(workdir / "out/x/d/empty")
+    for outcome in (outcomes := deliver(plan, workdir)):
+        assert outcome.status is Status.FAILED
+        assert (
+            str(outcome.cause) == f"[Errno {errno.EACCES}] Permission denied: '{workdir / denied}'"
+        )
+    expected = [workdir / path for path in ("out", "out/x/d", "out/x/d/empty")]
+    assert [outcome.transfer for outcome in outcomes] == [
+        FileTransfer(
+            source=str(workdir / ("out" if path.name == "out" else "d")),
+            destination=str(path),
+            size=0,
+        )
+        for path in expected
+        if f"{path}/".startswith(f"{workdir / denied}/")
+    ]
+
+
+def test_files_whose_directory_cannot_be_made_fail(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        file(workdir / name)
+    plan = plan_for(workdir, {"x": ["a", "b"], "y": "c"})
+    mkdir = os.mkdir
+
+    def deny(path: str) -> None:
+        if path == f"{workdir}/out/x":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        mkdir(path)
+
+    monkeypatch.setattr(os, "mkdir", deny)
+    outcomes = deliver(plan, workdir)
+    assert statuses(outcomes) == [Status.FAILED, Status.FAILED, Status.SENT]
+    assert [outcome.transfer for outcome in outcomes] == list(plan.transfers)
+    assert isinstance(outcomes[0].cause, PermissionError)
+
+
+def test_a_directory_is_prepared_once(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abc":
+        file(workdir / name)
+    plan = plan_for(workdir, {"x": ["a", "b", "c"]})
+    listed: list[str] = []
+    listdir = os.listdir
+
+    def record(path: str) -> list[str]:
+        listed.append(path)
+        return listdir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", record)
+        deliver(plan, workdir)
+    assert listed == [f"{workdir}/out/x"]
+
+
+@pytest.mark.parametrize("limit", [2, 3, 4])
+def test_large_files_are_copied_in_threads_once(
+    limit: int, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        file(workdir / name)
+    monkeypatch.setattr("nipype_datasink.delivery.local._LARGE_FILE_BYTES", limit)
+    threads: dict[str, str] = {}
+
+    def record(source: str, target: str) -> None:
+        threads[target] = threading.current_thread().name
+        replace(source, target)
+
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", record)
+    assert statuses(deliver_fields(workdir, x=["a", "b", "c"])) == [Status.SENT] * 3
+    main = {threading.main_thread().name}
+    assert (set(threads.values()) == main) is (limit > len(b"new"))
+
+
+def test_every_directory_of_a_reported_path_exists(workdir: Path) -> None:
+    file(workdir / "a")
+    plan = plan_for(workdir, {"x": "a"}, rules=(("/x/a", "/x/new/../a"),))
+    assert statuses(deliver(plan, workdir)) == [Status.SENT]
+    assert plan.deliveries[0].destination == f"{workdir}/out/x/new/../a"
+    assert tree(workdir / "out") == {"x": None, "x/a": b"new", "x/new": None}
+
+
+def test_a_directory_of_a_reported_path_that_cannot_be_made_is_named(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file(workdir / "a")
+    file(workdir / "b")
+    plan = plan_for(workdir, {"x": ["a", "b"]}, rules=(("/x/a", "/x/new/../a"),))
+    mkdir = os.mkdir
+
+    def deny(path: str) -> None:
+        if path.endswith("new"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        mkdir(path)
+
+    monkeypatch.setattr(os, "mkdir", deny)
+    *sent, failed = deliver(plan, workdir)
+    assert statuses(sent) == [Status.SENT, Status.SENT]
+    assert failed.transfer == FileTransfer(
+        source=f"{workdir}/a", destination=f"{workdir}/out/x/new/..", size=0
+    )
 
 
 def test_a_pipe_at_the_destination_is_replaced_and_not_read(workdir: Path) -> None:

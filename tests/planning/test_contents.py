@@ -196,6 +196,19 @@ def test_an_unreadable_directory_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     assert problems(tmp_path) == [f"x: {tmp_path} cannot be accessed: Permission denied"]
 
 
+@pytest.mark.parametrize("function", ["lstat", "listdir"])
+def test_a_time_limit_is_no_problem_of_a_source(
+    function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(_: str) -> None:
+        raise TimeoutError("too late")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, function, end)
+        with pytest.raises(TimeoutError, match="too late"):
+            look(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("one", "two", "same"),
     [

@@ -75,13 +75,82 @@ def test_the_longest_path_leaves_room_for_a_temporary_file() -> None:
     longest = "/" + "/".join(["n" * 99] * 40)
     longest += "/" + "n" * (4095 - TEMPORARY_NAME_BYTES - len(longest) - 1)
     PathLimits().check(f"{longest}/a")
-    with pytest.raises(DestinationError, match="needs 4,097 bytes; paths are limited to 4,096"):
+    with pytest.raises(DestinationError) as caught:
         PathLimits().check(f"{longest}n/a")
+    assert str(caught.value) == (
+        f"'{longest}n/a' needs 4,097 bytes; paths are limited to 4,096. "
+        "Shorten it by a substitution"
+    )
 
 
-def test_a_file_system_without_limits_allows_any_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "pathconf", lambda *_: -1)
+@pytest.mark.parametrize("answer", [-1, 0, OSError(), ValueError()], ids=repr)
+def test_a_file_system_without_limits_allows_any_name(
+    answer: int | Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pathconf(*_: str) -> int:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(os, "pathconf", pathconf)
     PathLimits().check("/" + "n" * 5000)
+
+
+def test_each_name_is_checked_by_the_file_system_of_its_directory(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workdir / "more" / "sub").mkdir(parents=True)
+    limits = {str(workdir): 200, str(workdir / "more"): 300, str(workdir / "more/sub"): 150}
+
+    def pathconf(path: str, kind: str) -> int:
+        return limits[os.path.normpath(path)] if kind == "PC_NAME_MAX" else 4096
+
+    monkeypatch.setattr(os, "pathconf", pathconf)
+    check = PathLimits().check
+    check(f"{workdir}/{'n' * 200}/{'n' * 150}/a")
+    check(f"{workdir}/more/{'n' * 300}/a")
+    check(f"{workdir}/more/sub/{'n' * 150}")
+    for path, length in (("", 201), ("more/", 301), ("more/sub/", 151), ("more/sub/new/", 151)):
+        with pytest.raises(DestinationError, match=f"of {length} bytes") as caught:
+            check(f"{workdir}/{path}{'n' * length}")
+        assert str(caught.value).endswith("Shorten it by a substitution")
+
+
+def test_short_names_and_paths_need_no_system_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds: list[str] = []
+
+    def record(_: str, kind: str) -> int:
+        kinds.append(kind)
+        return 4096
+
+    monkeypatch.setattr(os, "pathconf", record)
+    PathLimits().check("/" + "n" * 142)
+    assert kinds == []
+    PathLimits().check(f"/{'n' * 143}/{'n' * 143}")
+    assert kinds == ["PC_PATH_MAX"]
+
+
+def test_a_directory_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up: list[tuple[str, str]] = []
+
+    def record(path: str, kind: str) -> int:
+        looked_up.append((path, kind))
+        return 255
+
+    monkeypatch.setattr(os, "pathconf", record)
+    limits = PathLimits()
+    for name in "ab":
+        limits.check(f"/{name * 200}")
+    assert looked_up == [("/", "PC_PATH_MAX"), ("/", "PC_NAME_MAX")]
+
+
+def test_a_long_name_at_the_root_is_an_error() -> None:
+    with pytest.raises(DestinationError) as caught:
+        PathLimits().check(f"/{'n' * 300}")
+    assert str(caught.value) == (
+        f"'/{'n' * 300}' contains the name '{'n' * 300}' of 300 bytes; the file system allows 255. "
+        "Shorten it by a substitution"
+    )
 
 
 def test_a_lone_surrogate_in_the_base_directory_is_an_error(workdir: Path) -> None:

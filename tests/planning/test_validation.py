@@ -349,6 +349,7 @@ def test_source_that_another_delivery_would_overwrite_is_an_error(
         pytest.param({"out/x/a": "{0}/real"}, id="link-itself"),
         pytest.param({"link": "{0}/out/x/a"}, id="what-it-links-to"),
         pytest.param({"link": "{0}/out/x/a", "out/x/a": "{0}/real"}, id="link-between"),
+        pytest.param({"new/link": "../out/x/a"}, id="relative-link"),
     ],
 )
 def test_linked_source_that_would_be_overwritten_is_an_error(
@@ -361,7 +362,7 @@ def test_linked_source_that_would_be_overwritten_is_an_error(
         file(workdir / "out/x/a", "old")
     for link, aim in links.items():
         (workdir / link).symlink_to(aim.format(workdir))
-    source = "link" if "link" in links else "out/x/a"
+    source = next(iter(links))
     check_overwriting_is_an_error({"x": "new/a", "y": source}, workdir)
 
 
@@ -492,5 +493,37 @@ def test_source_that_disappears_before_the_comparison_is_an_error(
     monkeypatch.setattr(
         "nipype_datasink.planning.validation.make_plan", make_plan_and_delete_source
     )
-    with pytest.raises(SourceError, match=f"{gone} cannot be read"):
+    with pytest.raises(SourceError) as caught:
+        plan_for({"x": ["1/a", "2/a"]}, out(workdir))
+    assert str(caught.value) == (
+        f"nothing was written: {gone} cannot be read: No such file or directory"
+    )
+
+
+def test_source_that_cannot_be_compared_is_an_error(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error of reading a file has no name."""
+
+    def fail(*_: str) -> bool:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    for number in "12":
+        file(workdir / number / "a")
+    monkeypatch.setattr("nipype_datasink.planning.collisions.same_bytes", fail)
+    with pytest.raises(SourceError) as caught:
+        plan_for({"x": ["1/a", "2/a"]}, out(workdir))
+    assert str(caught.value) == (
+        f"nothing was written: {workdir}/2/a cannot be read: Input/output error"
+    )
+
+
+def test_time_limit_ends_a_comparison(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(*_: str) -> bool:
+        raise TimeoutError("too late")
+
+    for number in "12":
+        file(workdir / number / "a")
+    monkeypatch.setattr("nipype_datasink.planning.collisions.same_bytes", end)
+    with pytest.raises(TimeoutError, match="too late"):
         plan_for({"x": ["1/a", "2/a"]}, out(workdir))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,17 @@ def test_digests_of_parts_are_computed_for_the_size_of_the_parts(large: str) -> 
     assert not has_same_bytes(digests, large, PART_BYTES - 1)
 
 
+def test_a_file_of_one_part_always_needs_both_digests() -> None:
+    selector = DigestSelector()
+    digests = digests_from_response({"ETag": etag(b"abc"), "ChecksumCRC64NVME": crc64(b"abc")})
+    selector.record_match(digests)
+    assert selector.select(digests, PART_BYTES) == digests
+
+
+def test_a_response_without_digests_needs_no_file() -> None:
+    assert compare_response({}, "/none", 3, selector=DigestSelector()) is UNKNOWN
+
+
 def test_small_files_always_need_both_digests(abc: str) -> None:
     selector = DigestSelector()
     both = {"ETag": etag(b"abc"), "ChecksumCRC64NVME": crc64(b"abc")}
@@ -289,6 +301,28 @@ def test_outcome_of_a_large_file(fault: str, in_parts: str) -> None:
     assert outcome(FAULTS[fault][0], in_parts) == FAULTS[fault][2]
 
 
+def test_the_size_decides_whether_the_object_is_looked_up(in_parts: str) -> None:
+    verify = Verification(Fault())
+    assert verify(in_parts)
+    assert verify.requests("HeadObject") == 1
+    os.truncate(in_parts, comparison.PART_BYTES)
+    assert verify(in_parts)
+    assert verify.requests("HeadObject") == 1
+
+
+def test_a_response_without_a_length_is_accepted(
+    in_parts: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verify = Verification(Fault())
+    head_object = verify.client.head_object
+
+    def without_length(**options: Any) -> dict[str, Any]:
+        return {k: v for k, v in head_object(**options).items() if k != "ContentLength"}
+
+    monkeypatch.setattr(verify.client, "head_object", without_length)
+    assert verify(in_parts)
+
+
 MISMATCH = "checksum mismatch after upload: the store holds other bytes than were sent"
 NOT_FOUND = "the store confirmed the upload, but the object does not exist"
 NOT_FROM_S3 = "the response is not from S3; check s3_endpoint_url"
@@ -342,11 +376,16 @@ def test_one_object_is_read_where_etags_are_not_md5(
     ]
 
 
+@pytest.mark.parametrize(
+    ("fault", "verified"),
+    [(Fault(etag=not_md5), False), (Fault(etag=not_md5, checksums=crc64_of_kept), True)],
+    ids=["no other digest", "checksum"],
+)
 def test_a_thread_that_waits_for_the_result_of_another_reads_no_object(
-    abc: str, monkeypatch: pytest.MonkeyPatch
+    fault: Fault, verified: bool, abc: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second thread finds that an ETag differs while the first reads an object back."""
-    verify = Verification(Fault(etag=not_md5))
+    verify = Verification(fault)
     compared = [threading.Event(), threading.Event()]
     second: list[bool] = []
     thread = threading.Thread(target=lambda: second.append(verify(abc, "2")))
@@ -367,7 +406,7 @@ def test_a_thread_that_waits_for_the_result_of_another_reads_no_object(
     monkeypatch.setattr(verify.client, "get_object", read_late)
     assert verify(abc, "1")
     thread.join(60)
-    assert second == [False]
+    assert second == [verified]
     assert verify.requests("GetObject") == 1
 
 

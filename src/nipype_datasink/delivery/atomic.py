@@ -146,7 +146,7 @@ def _copy_in_kernel(source: int, output: int, size: int, cancelled: threading.Ev
         return copied
     try:
         while copied < size and not cancelled.is_set():
-            count = os.copy_file_range(source, output, min(size - copied, _KERNEL_COPY_BYTES))
+            count = os.copy_file_range(source, output, _KERNEL_COPY_BYTES)
             if not count:
                 break
             copied += count

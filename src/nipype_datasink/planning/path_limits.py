@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 
 from nipype_datasink.errors import DestinationError
 
@@ -20,7 +19,7 @@ class PathLimits:
     """Largest lengths of names and paths; each directory is looked up once."""
 
     def __init__(self) -> None:
-        self._limits: dict[tuple[str, str], int | None] = {}
+        self._limits: dict[tuple[str, str], int] = {}
 
     def check(self, path: str) -> None:
         """Check that the file system allows a path.
@@ -54,14 +53,18 @@ class PathLimits:
                     f"file system allows {limit:,}. Shorten it by a substitution"
                 )
 
-    def _limit(self, directory: str, kind: str) -> int | None:
-        """Return a limit of the nearest existing directory; None if it has no limit."""
+    def _limit(self, directory: str, kind: str) -> int:
+        """Return a limit of the nearest existing directory; 0 if it has none."""
         if (directory, kind) not in self._limits:
-            limit = None
-            with suppress(OSError, ValueError):
-                limit = os.pathconf(_nearest_existing(directory), kind)
-            self._limits[directory, kind] = limit if limit and limit > 0 else None
+            self._limits[directory, kind] = _read_limit(_nearest_existing(directory), kind)
         return self._limits[directory, kind]
+
+
+def _read_limit(directory: str, kind: str) -> int:
+    try:
+        return max(os.pathconf(directory, kind), 0)
+    except (OSError, ValueError):
+        return 0
 
 
 def _long_names(path: bytes) -> Iterator[tuple[str, bytes]]:
