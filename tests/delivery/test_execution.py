@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import pickle
+import signal
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from nipype_datasink.delivery.execution import Outcome, Status, deliver
-from nipype_datasink.errors import DeliveryError, S3Error
+from nipype_datasink.delivery.execution import Outcome, Status, deliver, not_tried
+from nipype_datasink.errors import DeliveryError, MissingSourceError, S3Error
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.plan import Delivery, FileTransfer, Plan
+from nipype_datasink.planning.sources import Problem
 
 DISK = LocalDirectory("/copy")
 BUCKET = S3Prefix("bucket", "out")
@@ -123,6 +126,21 @@ def test_unverified_files_are_logged_as_a_warning(caplog: pytest.LogCaptureFixtu
     ]
 
 
+@pytest.mark.parametrize("more", [1, 2])
+def test_one_warning_counts_all_unverified_files(
+    more: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Silent(Fake):
+        def deliver(self, plan: Plan) -> list[Outcome]:
+            return [
+                Outcome(transfer=transfer, status=Status.SENT, verified=False)
+                for transfer in plan.transfers
+            ]
+
+    deliver(plan_of(BUCKET, 1 + more), [Silent(BUCKET)])
+    assert caplog.messages[1:] == [f"s3://bucket/out/a: sent, not verified (and {more} more)"]
+
+
 def test_an_error_names_the_status_of_every_file() -> None:
     statuses = [Status.SENT, Status.NOT_TRIED, Status.UNCHANGED, Status.FAILED]
     cause = OSError("full")
@@ -163,6 +181,133 @@ def test_failures_in_two_targets_are_one_error() -> None:
     assert len(caught.value.outcomes) == 2
 
 
+def test_the_messages_of_all_targets_and_missing_sources_are_in_one_error() -> None:
+    plan = Plan(
+        (delivery(DISK, "a"), delivery(BUCKET, "a")), missing=(Problem("x", "/w/b", "is absent"),)
+    )
+    targets = [
+        Fake(DISK, Status.FAILED, cause=OSError("full")),
+        Fake(BUCKET, Status.FAILED, cause=OSError("refused")),
+    ]
+    with pytest.raises(S3Error) as caught:
+        deliver(plan, targets)
+    assert str(caught.value).splitlines() == [
+        "refused; some files were not delivered to s3://bucket/out:",
+        "  failed: s3://bucket/out/a: refused",
+        "full; some files were not delivered to /copy:",
+        "  failed: /copy/a: full",
+        "1 source is missing:",
+        "  x: /w/b is absent",
+    ]
+
+
+@pytest.mark.parametrize("status", Status)
+def test_an_error_names_at_most_twenty_files_that_arrived(status: Status) -> None:
+    for count, more in ((20, 0), (21, 1), (23, 3)):
+        names = [f"f{number}" for number in range(count)]
+        plan = Plan(tuple(delivery(DISK, name) for name in [*names, "bad"]))
+        statuses = [*[status] * count, Status.FAILED]
+        with pytest.raises(DeliveryError) as caught:
+            deliver(plan, [Fake(DISK, *statuses, cause=OSError("full"))])
+        lines = [line for line in str(caught.value).splitlines() if status.value in line]
+        if status.arrived and more:
+            assert lines.pop() == f"  {status.value}: {more} more"
+        assert len(lines) == (20 if status.arrived else count + (status is Status.FAILED))
+
+
+def test_names_in_messages_are_escaped(caplog: pytest.LogCaptureFixture) -> None:
+    where = LocalDirectory("/c\n")
+    with pytest.raises(DeliveryError) as caught:
+        deliver(
+            Plan((delivery(where, "a\n"),)), [Fake(where, Status.FAILED, cause=OSError("1\r2"))]
+        )
+    assert str(caught.value).partition("some")[2].splitlines() == [
+        " files were not delivered to /c\\n:",
+        "  failed: /c\\n/a\\n: 1\\r2",
+    ]
+    assert caplog.messages[0].startswith("/c\\n: 1 failed (0 bytes")
+
+
+def test_an_error_keeps_the_cause_that_its_target_gave_it() -> None:
+    class Explaining(Fake):
+        def error(self, message: str, causes: Sequence[Exception], /) -> DeliveryError:
+            error = DeliveryError(message)
+            error.__cause__ = causes[-1]
+            return error
+
+    class Mixed(Explaining):
+        def deliver(self, plan: Plan) -> list[Outcome]:
+            causes = (OSError("1"), None, OSError("2"))
+            return [
+                Outcome(transfer=transfer, status=Status.FAILED, cause=cause)
+                for transfer, cause in zip(plan.transfers, causes, strict=True)
+            ]
+
+    with pytest.raises(DeliveryError) as caught:
+        deliver(plan_of(DISK, 3), [Mixed(DISK)])
+    assert str(caught.value.__cause__) == "2"
+
+
+def test_an_error_without_causes_is_raised() -> None:
+    with pytest.raises(DeliveryError) as caught:
+        deliver(plan_of(DISK, 1), [Fake(DISK, Status.FAILED)])
+    assert caught.value.__cause__ is None
+
+
+def test_missing_sources_are_an_error_after_everything_else_was_delivered() -> None:
+    folder = replace(delivery(DISK, "a"), cleared_folder="/copy")
+    missing = (Problem("x", "/w/b", "is absent"), Problem("y", "/w/c", "is absent"))
+    target = Fake(DISK, Status.SENT)
+    with pytest.raises(MissingSourceError) as caught:
+        deliver(Plan((folder,), missing=missing), [target])
+    assert str(caught.value) == (
+        "2 sources are missing:\n  x: /w/b is absent\n  y: /w/c is absent\n"
+        "Everything else was delivered. Run again when nothing is missing. If these outputs are "
+        "optional, set sink_missing to 'skip' (datasink_missing in nipype's configuration, or "
+        "nipype-datasink run --missing skip)"
+    )
+    assert [outcome.status for outcome in caught.value.outcomes] == [Status.SENT]
+    assert [item.cleared_folder for item in target.plans[0].deliveries] == [None]
+
+
+def test_folders_are_cleared_if_nothing_is_missing() -> None:
+    folder = replace(delivery(DISK, "a"), cleared_folder="/copy")
+    target = Fake(DISK, Status.SENT)
+    deliver(Plan((folder,)), [target])
+    assert target.plans == [Plan((folder,))]
+
+
+def test_nothing_tried_concerns_empty_folders_that_would_be_cleared_too() -> None:
+    cause = OSError("no bucket")
+    empty = replace(delivery(DISK, "d"), transfers=())
+    cleared = replace(empty, source="/w/e", cleared_folder="/copy/e")
+    plan = Plan((empty, replace(delivery(DISK, "a"), cleared_folder="/copy"), cleared))
+    assert not_tried(plan, cause) == [
+        Outcome(transfer=transfer, status=Status.NOT_TRIED, cause=cause)
+        for transfer in (
+            *plan.transfers,
+            FileTransfer(source="/w/e", destination="/copy/e", size=0),
+        )
+    ]
+
+
+def test_an_exception_of_a_signal_handler_is_not_the_outcome_of_a_file() -> None:
+    (transfer,) = plan_of(DISK, 1).transfers
+
+    def end(*_: object) -> None:
+        raise ValueError("too late")
+
+    before = signal.signal(signal.SIGUSR1, end)
+    try:
+        with pytest.raises(ValueError, match="too late") as caught:
+            signal.raise_signal(signal.SIGUSR1)
+        with pytest.raises(ValueError, match="too late") as again:
+            Outcome.failure(transfer, caught.value)
+        assert again.value is caught.value
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
 def test_an_error_survives_pickling_with_its_outcomes() -> None:
     with pytest.raises(DeliveryError) as caught:
         deliver(plan_of(DISK, 1), [Fake(DISK, Status.FAILED, cause=OSError("full"))])
@@ -183,7 +328,8 @@ class Body:
     """A request body whose end of life can be observed."""
 
 
-def test_an_outcome_keeps_no_request_body_in_memory() -> None:
+@pytest.mark.parametrize("is_cause", [False, True], ids=["context", "cause"])
+def test_an_outcome_keeps_no_request_body_in_memory(is_cause: bool) -> None:
     (transfer,) = plan_of(BUCKET, 1).transfers
     held: list[weakref.ref[Body]] = []
 
@@ -198,7 +344,9 @@ def test_an_outcome_keeps_no_request_body_in_memory() -> None:
         try:
             send()
         except OSError as error:
-            raise S3Error("given up") from error
+            if is_cause:
+                raise S3Error("given up") from error
+            raise S3Error("given up")  # noqa: B904
 
     try:
         retry()
@@ -243,14 +391,31 @@ def test_an_error_without_text_keeps_the_outcomes_of_others() -> None:
             raise RuntimeError("no text")
 
     plan = Plan((delivery(DISK, "a"), delivery(BUCKET, "b")))
-    with pytest.raises(S3Error, match="failed: s3://bucket/out/b: Mute") as caught:
+    with pytest.raises(S3Error) as caught:
         deliver(plan, [Fake(DISK, Status.SENT), Broken(BUCKET, cause=Mute())])
+    assert str(caught.value).splitlines()[1:] == [
+        "  failed: s3://bucket/out/b: Mute: (the error has no text)"
+    ]
     assert [outcome.status for outcome in caught.value.outcomes] == [Status.SENT, Status.FAILED]
 
 
 def test_a_bug_in_a_target_without_files_is_a_delivery_error() -> None:
-    with pytest.raises(DeliveryError, match="/copy: NameError: x"):
-        deliver(Plan(()), [Broken(DISK, cause=NameError("x"))])
+    fault = NameError("x")
+    with pytest.raises(DeliveryError) as caught:
+        deliver(Plan(()), [Broken(DISK, cause=fault)])
+    assert str(caught.value) == "/copy: NameError: x"
+    assert caught.value.__cause__ is fault
+
+
+def test_an_error_that_cannot_be_pickled_is_kept_as_text() -> None:
+    class Unpicklable(Exception):
+        def __reduce__(self) -> str:
+            raise TypeError("cannot be pickled")
+
+    (transfer,) = plan_of(DISK, 1).transfers
+    cause = Outcome.failure(transfer, Unpicklable("bad")).cause
+    assert type(cause) is DeliveryError
+    assert str(cause) == "Unpicklable: bad"
 
 
 def test_a_time_limit_ends_a_delivery_at_once() -> None:

@@ -212,12 +212,12 @@ class _FileWriter:
 
 
 def _similarly_named(transfers: Sequence[FileTransfer]) -> dict[FileTransfer, list[FileTransfer]]:
-    """Return the files whose names some file systems take for names of earlier files."""
+    """Return the files whose names some file systems take for one, each with those before it."""
     by_destination = {transfer.destination: transfer for transfer in transfers}
     groups = [
         [by_destination[path] for path in group] for group in group_similar_names(by_destination)
     ]
-    return {group[index]: group[:index] for group in groups for index in range(1, len(group))}
+    return {item: group[:index] for group in groups for index, item in enumerate(group)}
 
 
 def _lstat(path: str) -> os.stat_result | None:
