@@ -30,6 +30,63 @@ def test_plan_as_text(workdir: Path) -> None:
     )
 
 
+ANAT = """\
+wf.datasink -> /out, copy in /copy                                        2 runs
+  subject_id=sub-01
+    anat  <- {source}
+                            /out/sub-01/anat/t1.nii
+                            /copy/sub-01/anat/t1.nii
+    func  <- preproc.out    /out/sub-01/func/{{preproc.out}}
+                            /copy/sub-01/func/{{preproc.out}}
+    ignored: @group: patients is not the name of a file
+  subject_id=sub-02
+    anat  <- {source}
+                            /out/sub-02/anat/t1.nii
+                            /copy/sub-02/anat/t1.nii
+    func  <- preproc.out    /out/sub-02/func/{{preproc.out}}
+                            /copy/sub-02/func/{{preproc.out}}
+    ignored: @group: patients is not the name of a file
+  removes what else is in the folders that it delivers (remove_dest_dir)
+  its substitutions will also apply to the names in braces
+8 destinations; names in {{braces}} are known when the node has run"""
+
+
+def test_plan_as_text_shows_sources_copies_and_remarks(workdir: Path) -> None:
+    source = make_file("given/t1.nii", "x")
+    node = sink_node(base_directory="/out", local_copy="/copy", anat=source)
+    setattr(node.inputs, "@group", "patients")
+    node.inputs.remove_dest_dir = True
+    node.inputs.regexp_substitutions = [("/_subject_id_[^/]*", "")]
+
+    assert str(plan(bold_workflow(node))) == ANAT.format(source=source)
+
+
+def test_finished_outputs_are_shown_with_the_name_of_their_node(workdir: Path) -> None:
+    workflow = bold_workflow(sink_node(parameterization=False))
+    workflow.run(plugin="Linear")
+
+    planned = plan(workflow)
+
+    assert f"func  <- preproc.out    {workdir}/out/sub-01/func/sub-01_bold.nii.gz" in str(planned)
+    assert planned.as_json()["sinks"][0]["destinations"] == [
+        {
+            "field": "func",
+            "source": str(workdir / "work/wf/_subject_id_sub-01/preproc/sub-01_bold.nii.gz"),
+            "output": "preproc.out",
+            "destination": str(workdir / "out/sub-01/func/sub-01_bold.nii.gz"),
+            "known": True,
+            "folders": False,
+            "missing": False,
+        }
+    ]
+
+
+def test_control_characters_are_escaped(workdir: Path) -> None:
+    source = make_file("given/\x1b[2J.nii", "x")
+
+    assert "\x1b" not in str(plan(sink_node(x=source)))
+
+
 def test_plan_as_json_has_each_destination(workdir: Path) -> None:
     planned = plan(bold_workflow())
 

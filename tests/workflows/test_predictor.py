@@ -157,6 +157,23 @@ def test_each_path_of_public_packages_is_predicted(
     assert planned.ok
 
 
+@pytest.mark.parametrize("parameterize", ["true", "false"])
+def test_long_values_of_iterables_are_predicted(workdir: Path, parameterize: str) -> None:
+    workflow = bold_workflow(subjects=["s" * 40, "t" * 40, "u"])
+    workflow.config["execution"]["parameterize_dirs"] = parameterize
+    planned = plan(workflow)
+
+    assert_predicts(planned, workflow.run(plugin="Linear"))
+    folders = sum("_subject_id_" in path for path in planned.destinations)
+    assert folders == (3 if parameterize == "true" else 1)
+
+
+def test_strip_dir_is_applied(workdir: Path) -> None:
+    inputs = {"strip_dir": str(workdir / "work/wf/_subject_id_sub-01")}
+
+    assert_run_is_planned(nested_workflow, inputs, PLUGINS["linear"])
+
+
 def test_plan_after_a_run_knows_every_destination(workdir: Path) -> None:
     graph = nested_workflow().run(plugin="Linear")
     before = tree(workdir)

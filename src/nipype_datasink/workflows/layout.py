@@ -37,6 +37,8 @@ def _sink(name: str, bases: Sequence[str], runs: Sequence[SinkPlan]) -> Iterator
             yield escaped(f"{indent}ignored: {text} is not the name of a file")
         if not (run.predictions or run.ignored or run.error):
             yield f"{indent}nothing is set or connected"
+    if any(run.removes_others for run in runs):
+        yield "  removes what else is in the folders that it delivers (remove_dest_dir)"
     if any(run.renames_unknown for run in runs):
         yield "  its substitutions will also apply to the names in braces"
 
@@ -47,17 +49,21 @@ class _Columns:
     def __init__(self, rows: Iterable[Prediction]) -> None:
         rows = list(rows)
         self._field = max((len(row.field) for row in rows), default=0)
-        sources = [len(row.source) for row in rows if len(row.source) <= _MAX_SOURCE_WIDTH]
-        self._source = max(sources, default=0)
+        sources = [len(_source(row)) for row in rows]
+        self._source = max((size for size in sources if size <= _MAX_SOURCE_WIDTH), default=0)
 
     def lines(self, row: Prediction, indent: str) -> Iterator[str]:
         """Yield one line for a prediction; its source has a line of its own if it is long."""
         width = len(indent) + self._field + self._source + 9
         note = f"  ({row.note})" if row.note else ""
-        begin = f"{indent}{row.field:{self._field}}  <- {row.source}"
+        begin = f"{indent}{row.field:{self._field}}  <- {_source(row)}"
         if row.is_copy:
             begin = ""
-        elif len(row.source) > self._source:
+        elif len(_source(row)) > self._source:
             yield escaped(begin)
             begin = ""
         yield escaped(f"{begin:{width}}{row.destination}{note}")
+
+
+def _source(row: Prediction) -> str:
+    return row.output or row.source

@@ -138,6 +138,7 @@ def _sink_as_json(sink: SinkPlan) -> dict[str, Any]:
         "bases": list(sink.bases),
         "destinations": [_prediction_as_json(each) for each in sink.predictions],
         "ignored": list(sink.ignored),
+        "removes_others": sink.removes_others,
         "error": sink.error,
     }
 
@@ -146,6 +147,7 @@ def _prediction_as_json(prediction: Prediction) -> dict[str, Any]:
     return {
         "field": prediction.field,
         "source": prediction.source,
+        "output": prediction.output,
         "destination": prediction.destination,
         "known": prediction.is_known,
         "folders": prediction.has_folders,

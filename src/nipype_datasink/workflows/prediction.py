@@ -19,8 +19,12 @@ class Prediction:
     field: str
     """Name of the sink's input."""
 
-    source: str
-    """Absolute path; or node and output, such as ``realign.par``."""
+    source: str = ""
+    """Absolute path; empty if a node has not run that will tell it."""
+
+    output: str = ""
+    """Node and output that the source comes from, such as ``realign.par``; empty if the path is set
+    on the sink, or comes from an IdentityInterface."""
 
     destination: str
     """Path or address. What only a node that has not run can name stands in braces."""
@@ -88,6 +92,9 @@ class SinkPlan:
 
     paths: tuple[str, ...] = ()
     """Destinations before the substitutions change them."""
+
+    removes_others: bool = False
+    """Whether `remove_dest_dir` removes other files from the folders that are delivered."""
 
     error: str = ""
     """Why the sink would fail; empty text if nothing is known to be wrong."""

@@ -91,6 +91,7 @@ class _Predictor:
             ),
             ignored=ignored,
             paths=tuple(self._paths),
+            removes_others=rules.remove_dest_dir,
             error=error,
         )
 
@@ -156,10 +157,16 @@ class _Predictor:
         return Prediction(
             field=delivery.field,
             source=delivery.source,
+            output=self._output(delivery.field),
             destination=delivery.destination,
             is_copy=delivery.location != rules.locations[0],
             transfers=delivery.transfers,
         )
+
+    def _output(self, field: str) -> str:
+        """Return the name of the output that is connected to a field; empty text if none is."""
+        connections = self._run.connections.get(field)
+        return connections[0].name if connections else ""
 
     def _routed(self, source: Source, rules: Rules, *, is_missing: bool) -> Iterator[Prediction]:
         """Yield the destinations of a path for which the sink makes no plan."""
@@ -169,6 +176,7 @@ class _Predictor:
                 yield Prediction(
                     field=source.field,
                     source=source.path,
+                    output=self._output(source.field),
                     destination=shown,
                     is_known=is_known,
                     has_folders=not is_known,
@@ -197,7 +205,7 @@ class _Predictor:
             shown, is_known = self._destination(f"/{NAME}", field, location, rules, connection.name)
         return Prediction(
             field=field,
-            source=connection.name,
+            output=connection.name,
             destination=shown,
             is_known=is_known,
             has_folders=bool(self._unknown_rules)
