@@ -118,17 +118,6 @@ def test_json_is_the_only_standard_output(pipeline: Path) -> None:
     assert done.stderr.splitlines() == ["building", "a child", STOPPED, "at the end"]
 
 
-def test_plan_compares_existing_files(pipeline: Path) -> None:
-    (pipeline.parent / "a" / "given").mkdir(parents=True)
-    (pipeline.parent / "a" / "given" / "pipeline.py").write_text(PIPELINE)
-
-    done = run_command("plan", "--compare", "pipeline.py", f"{pipeline.parent}/a")
-
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "given/pipeline.py  (unchanged)\n" in done.stdout
-    assert "compared: 1 unchanged; 0 bytes to send\n" in done.stdout
-
-
 def test_plan_without_a_workflow_is_incorrect_use(pipeline: Path) -> None:
     done = run_command("plan", "pipeline.py", "--help")
 
