@@ -49,8 +49,8 @@ class PlaceCheck:
     sink: str = ""
     """Name of the sink."""
 
-    not_known: str = ""
-    """What is not known about the place before the workflow runs."""
+    not_known: tuple[str, ...] = ()
+    """What a check of the place does not find out, because of the settings of the sink."""
 
 
 def check_places(checks: Iterable[PlaceCheck]) -> CheckReport:
@@ -68,7 +68,7 @@ def _check_group(checks: list[PlaceCheck]) -> PlaceReport:
     first = checks[0]
     several = len({each.place for each in checks}) > 1
     report = first.check()
-    unknown = dict.fromkeys(each.not_known for each in checks if each.not_known)
+    unknown = dict.fromkeys(item for each in checks for item in each.not_known)
     return replace(
         report,
         place=first.base if several else first.place,
@@ -117,6 +117,7 @@ def place_checks(
             base=_base_of(target.location, bases).label,
             check=partial(target.check, options),
             sink=name,
+            not_known=_not_known(sink, settings, target.location),
         )
         for target in targets
     ]
@@ -141,6 +142,14 @@ def _identity(sink: DataSink, settings: Settings, location: Location) -> tuple[H
         return (settings.hard_links,)
     values = [repr(getattr(settings, name)) for name in _IDENTITY]
     return (type(sink), id(settings.bucket), *values)
+
+
+def _not_known(sink: DataSink, settings: Settings, location: Location) -> tuple[str, ...]:
+    if not isinstance(location, S3Prefix):
+        return ()
+    deletes = ("s3:DeleteObject (remove_dest_dir)",) if settings.remove_dest_dir else ()
+    own = f"_upload_to_s3 of {type(sink).__name__}"
+    return (*deletes, own) if sink._is_overridden("_upload_to_s3") else deletes
 
 
 def _endpoint_source(sink: DataSink, settings: Settings) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from nipype_datasink.s3.probe import MAX_REQUESTS
 from tests.conftest import contents, tree
 from tests.s3.conftest import Answer
 from tests.s3.scripted_store import Reply, Request, Script, error_reply
-from tests.stores import SECRET_KEY
+from tests.stores import ACCESS_KEY, SECRET_KEY
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
@@ -365,6 +366,15 @@ def test_a_web_server_that_knows_no_s3(script: Script, credentials: None) -> Non
     assert report.startswith("endpoint: the response is not from S3 (HTTP status 404)")
 
 
+def test_an_address_that_redirects(script: Script, credentials: None) -> None:
+    moved = Reply(301, headers={"Location": "https://minio.lab:9000/mybucket?list-type=2"})
+    script.answer("ListObjectsV2", moved)
+    report = failed(sink_of(script.url).check())
+    wanted = "endpoint: requests are redirected to https://minio.lab:9000; set s3_endpoint_url to"
+    assert report.startswith(wanted)
+    assert operations(script) == ["ListObjectsV2"]
+
+
 def test_a_closed_port(credentials: None) -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
@@ -460,6 +470,29 @@ def test_secrets_are_not_shown(workdir: Path, script: Script, operation: str | N
     shown = f"{report}{report!r}{report._repr_html_()}{json.dumps(report.as_json())}"
     assert steps(report)["identity"].text == f"ASIA...PLE (creds_path {path})"
     assert [secret for secret in secrets if secret in shown] == []
+
+
+def test_the_profile_of_a_file_is_named(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = f"[lab]\naws_access_key_id={ACCESS_KEY}\naws_secret_access_key={SECRET_KEY}\n"
+    Path(os.environ["AWS_SHARED_CREDENTIALS_FILE"]).write_text(keys)
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    text = steps(sink_of(script.url).check())["identity"].text
+    assert text == "AK... (AWS's credentials file, profile lab)"
+
+
+def test_what_the_settings_of_a_sink_need_is_not_known(script: Script, credentials: None) -> None:
+    class OwnSink(DataSink):
+        def _upload_to_s3(self, bucket: Any, src: str, dst: str) -> None:
+            raise AssertionError
+
+    sink = OwnSink(base_directory="s3://mybucket", s3_endpoint_url=script.url)
+    sink.inputs.remove_dest_dir = True
+    (report,) = sink.check().places
+    assert report.not_known == (
+        *NOT_KNOWN,
+        "s3:DeleteObject (remove_dest_dir)",
+        "_upload_to_s3 of OwnSink",
+    )
 
 
 # Buckets that the user has injected.

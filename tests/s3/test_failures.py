@@ -186,6 +186,20 @@ def test_the_error_names_an_endpoint_that_cannot_be_reached(
     assert len(tree(workdir / "copy/motion")) == 3
 
 
+def test_an_endpoint_that_redirects_to_another_address_is_an_error(
+    script: Script, credentials: None, files: list[str], transfer_client: str
+) -> None:
+    moved = Reply(301, headers={"Location": "https://minio.example.org/mybucket"})
+    for operation in ("ListObjectsV2", "PutObject", "HeadObject"):  # boto3 sends HeadBucket
+        script.answer(operation, moved)
+    sink = DataSink(base_directory="s3://mybucket", s3_endpoint_url=script.url)
+    sink.inputs.x = files
+    error = error_of(sink)
+    assert str(error).startswith("requests are redirected to https://minio.example.org; set s3_end")
+    others = [request for request in script.requests if request.operation != "HeadObject"]
+    assert len(script.requests_of("HeadObject")) <= len(others) <= 1 + len(files)
+
+
 # Rejected requests, with a server that checks keys and policies.
 
 

@@ -6,6 +6,7 @@ request signer, which is a private attribute.
 
 from __future__ import annotations
 
+import os
 import sys
 from copy import copy
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,9 @@ def credential_source(bucket: Any) -> str:
     credentials = _credentials_of(bucket)
     if credentials is None:
         return "not found in the environment, AWS's files or a role"
-    return _PLACES.get(credentials.method, f"boto3's method {credentials.method!r}")
+    place = _PLACES.get(credentials.method, f"boto3's method {credentials.method!r}")
+    profile = os.environ.get("AWS_DEFAULT_PROFILE") or os.environ.get("AWS_PROFILE")
+    return f"{place}, profile {profile}" if profile and "file" in place else place
 
 
 def secrets_of(bucket: Any) -> tuple[str | None, ...]:

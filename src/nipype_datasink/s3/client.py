@@ -24,6 +24,7 @@ from nipype_datasink.s3.concurrency import CLASSIC_REQUESTS
 from nipype_datasink.s3.credentials import AccessKey
 from nipype_datasink.s3.deletion import send_content_md5
 from nipype_datasink.s3.mocking import is_mocked
+from nipype_datasink.s3.redirects import limit_redirects
 from nipype_datasink.s3.session import start_session
 
 if TYPE_CHECKING:
@@ -168,6 +169,7 @@ def _make_resource(options: ClientOptions) -> S3ServiceResource:
     # one round trip for each object.
     client.meta.events.unregister("before-call.s3", add_expect_header)
     send_content_md5(client.meta.events)
+    limit_redirects(client.meta.events, ".HeadBucket")
     _sessions[client] = session
     return resource
 

@@ -16,6 +16,7 @@ from botocore.exceptions import (
 
 from nipype_datasink.errors import S3Error
 from nipype_datasink.s3.connection_errors import explain_connection
+from nipype_datasink.s3.redirects import explain_redirect
 
 # Codes that stores use for "not allowed". Responses to HEAD have no body, so botocore takes the
 # HTTP status as their code.
@@ -89,7 +90,7 @@ def concerns_bucket(error: BaseException) -> bool:
 def explain(error: BaseException, *, signed: bool = True) -> str:
     """Return in plain words what an error means and what to try."""
     code = code_of(error)
-    if known := _BUCKET_WIDE.get(code) or explain_connection(error):
+    if known := _BUCKET_WIDE.get(code) or explain_connection(error) or explain_redirect(error):
         return known
     if code in DENIED:
         return _ACCESS_DENIED if signed else ANONYMOUS_DENIED

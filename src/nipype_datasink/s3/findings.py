@@ -163,7 +163,9 @@ def _explain_endpoint(error: Exception, code: str, endpoint_url: str) -> str:
     ):
         other = f"https://{address.netloc.rpartition('@')[2]}"
         return f"the store uses TLS at this port; set s3_endpoint_url to {other!r}"
-    text = f"the response is not from S3 (HTTP status {code})" if code else explain(error)
+    text = explain(error)
+    if code and "s3_endpoint_url" not in text:
+        text = f"the response is not from S3 (HTTP status {code})"
     advice = [text if "s3_endpoint_url" in text else f"{text}; check s3_endpoint_url"]
     if address.path.strip("/"):
         advice.append(f"most stores have no path such as {address.path!r} in their address")

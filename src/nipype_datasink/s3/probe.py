@@ -17,6 +17,7 @@ from nipype_datasink.s3.boto3_bucket import copy_client
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.listing import read_listing
 from nipype_datasink.s3.redaction import redact
+from nipype_datasink.s3.redirects import limit_redirects
 
 # A delivery waits longer, and retries. A check is for a person who waits for its result.
 CONNECT_SECONDS = 5
@@ -62,6 +63,7 @@ class Probe:
         self.bucket_region: str | None = None
         self.date: str | None = None
         events = self._client.meta.events
+        limit_redirects(events, "")
         events.unregister("needs-retry.s3", unique_id="retry-config-s3")
         events.register("needs-retry.s3", self._decide_retry)
         events.register("before-send.s3", self._count)

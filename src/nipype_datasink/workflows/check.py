@@ -108,11 +108,11 @@ def _checks_of(run: SinkRun, *, write_object: bool) -> Iterator[PlaceCheck]:
         yield _unknown(run, missing)
         return
     set_absolute_paths(run.interface, run.directory)
-    container = _origin(run, "container") if "container" in run.unknown else ""
+    container = (_origin(run, "container"),) if "container" in run.unknown else ()
     for each in place_checks(
         run.interface, directory=run.directory, write_object=write_object, name=run.name
     ):
-        yield replace(each, not_known=container)
+        yield replace(each, not_known=(*each.not_known, *container))
 
 
 def _unknown(run: SinkRun, inputs: list[str]) -> PlaceCheck:
