@@ -6,10 +6,12 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore.session
 import pytest
 from hypothesis import settings
 from nipype import config
@@ -30,6 +32,9 @@ _MISSING_FEATURES = {
     | {"AES256", "checksums", "part sizes", "storage classes"},  # Ceph 16
 }
 _INTEGRATION = Path(__file__).parent / "integration"
+
+# Each session of botocore parses its description of S3 anew, which takes longer than most tests.
+botocore.session.create_loader = cache(botocore.session.create_loader)
 
 settings.register_profile("steady", deadline=None, database=None)
 settings.load_profile("steady")
