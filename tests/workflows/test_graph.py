@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 from nipype import IdentityInterface, JoinNode, MapNode, Node, Workflow
 from nipype.interfaces import io as nipype_io
-from nipype.interfaces.base import isdefined
+from nipype.interfaces.base import (
+    BaseInterface,
+    BaseInterfaceInputSpec,
+    Directory,
+    File,
+    TraitedSpec,
+    isdefined,
+)
+from nipype.interfaces.utility import Merge
 
 from nipype_datasink import DataSink
 from nipype_datasink.configuration import read_options
@@ -119,6 +127,41 @@ def test_outputs_of_data_grabbers_lie_elsewhere(workdir: Path) -> None:
     (run,) = sink_runs(workflow)
 
     assert run.unknown["anat"][0].origins == {Origin(None, has_folders=True)}
+
+
+class FolderOutputSpec(TraitedSpec):
+    folder = Directory()
+    table = File()
+
+
+class Folder(BaseInterface):
+    output_spec = FolderOutputSpec
+    input_spec = BaseInterfaceInputSpec
+
+
+def test_directories_are_outputs_with_folders(workdir: Path) -> None:
+    workflow, sink, node = new_workflow(), sink_node(), Node(Folder(), name="node")
+    workflow.connect([(node, sink, [("folder", "folder"), ("table", "table")])])
+
+    (run,) = sink_runs(workflow)
+
+    directory = str(workdir / "work/wf/node")
+    assert run.unknown["folder"][0].origins == {Origin(directory, has_folders=True)}
+    assert run.unknown["table"][0].origins == {Origin(directory)}
+
+
+def test_values_of_merged_inputs_lie_elsewhere(workdir: Path) -> None:
+    workflow, sink, merged = new_workflow(), sink_node(), Node(Merge(2), name="merged")
+    merged.inputs.in1 = "/a"
+    workflow.connect(function_node(write_bold, name="preproc"), "out", merged, "in2")
+    workflow.connect(merged, "out", sink, "x")
+
+    (run,) = sink_runs(workflow)
+
+    assert run.unknown["x"][0].origins == {
+        Origin(None, has_folders=True),
+        Origin(str(workdir / "work/wf/preproc")),
+    }
 
 
 @pytest.fixture

@@ -66,9 +66,9 @@ def origins_of(graph: Any, node: Node, output: str) -> frozenset[Origin]:
 
 
 def _is_directory(node: Node, output: str) -> bool:
-    outputs = node.interface.output_spec and node.interface._outputs()
-    trait = outputs.trait(output) if outputs else None
-    return trait is not None and isinstance(trait.trait_type, Directory)
+    """Return whether the class of the interface declares an output as a directory."""
+    declared = getattr(node.interface.output_spec, "__class_traits__", {})
+    return output in declared and isinstance(declared[output].trait_type, Directory)
 
 
 def _passed_on(graph: Any, node: Node, output: str) -> frozenset[Origin]:
