@@ -15,33 +15,43 @@ from tests.seeds import SEEDS
 
 MACHINES = {each.__name__: each for each in (DirectoryMachine, FoldingMachine, BucketMachine)}
 
-# Each part has other sequences; the numbers of all parts are added.
-PARTS = [
-    *[("a directory", DirectoryMachine, 1_000, 40)] * 5,
-    *[("a directory that ignores case", FoldingMachine, 200, 4)],
-    *[("moto", BucketMachine, 500, 5)] * 10,
-    *[("the store", BucketMachine, 250, 5)] * 4,
-]
+# Sequences of one part, and the number of parts; each has other sequences.
+PARTS = {
+    "a directory": (DirectoryMachine, 500, 10),
+    "a directory that ignores case": (FoldingMachine, 50, 4),
+    "moto": (BucketMachine, 100, 50),
+    "the store": (BucketMachine, 50, 20),
+}
+FEWER = 10  # times, in everyday runs
 
 
-@pytest.mark.parametrize(("where", "machine", "many", "few"), PARTS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make a test of each part; everyday runs have one of each place."""
+    if "part" in metafunc.fixturenames:
+        soak = metafunc.config.getoption("--soak")
+        parts = [
+            (where, part)
+            for where, (*_, parts) in PARTS.items()
+            for part in range(parts)[: None if soak else 1]
+        ]
+        metafunc.parametrize(("where", "part"), parts)
+
+
 def test_many_sequences_end_as_the_model_says(
     *,
     where: str,
-    machine: type[DirectoryMachine],
-    many: int,
-    few: int,
+    part: int,
     endpoint: str,
     count: Count,
     record: Record,
-    request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    machine, many, _ = PARTS[where]
     if machine is FoldingMachine and (why := fuse.unavailable_reason()):
         pytest.skip(why)
     if where == "the store":
         monkeypatch.setattr(BucketMachine, "store", endpoint)
-    sequences = count(many, few)
+    sequences = count(many, many // FEWER)
     counts = explore(machine, sequences)
     steps = sum(drawn(machine).values())
     record(f"Sequences against the model, {where}", {**counts, "steps": steps})

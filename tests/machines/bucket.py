@@ -65,7 +65,7 @@ class BucketMachine(DirectoryMachine):
             cls.proxy = stack.enter_context(stores.faulty(cls.objects.endpoint))
             yield
 
-    # Sources and destinations.
+    # Destinations.
 
     @staticmethod
     def has_folders(place: str) -> bool:

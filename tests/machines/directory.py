@@ -17,17 +17,17 @@ from typing import Any, ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
-from nipype import config
 from nipype.interfaces.io import DataSink as NipypeDataSink
 
 from nipype_datasink import DataSink, DataSinkError, Status
 from nipype_datasink.display import escaped
 from tests.machines import checks, values
 from tests.machines.checks import Ended, Seen
-from tests.machines.disk import make, read, read_tree, remove
+from tests.machines.disk import make, read_tree, remove
 from tests.machines.moments import Moment, at_call, is_killed
+from tests.machines.sinks import make_sink
+from tests.machines.sources import Sources
 from tests.model import Expected, Sink, above, expected
-from tests.source_model import Link
 
 _OLD_SECONDS = 2 * 24 * 60 * 60  # older than temporary files that a run leaves alone
 
@@ -47,9 +47,7 @@ class DirectoryMachine(RuleBasedStateMachine):
         self.out = Path(tempfile.mkdtemp(dir=self.disk or self.root))
         self.before = os.getcwd()
         os.chdir(self.root)
-        self.sources: dict[str, Any] = {}
-        for name, entry in values.SOURCES.items():
-            self.set_source(name, entry)
+        self.sources = Sources(self.root, self.large)
         self.last = Sink({})
         self.prepare()
         for path in values.OLD:
@@ -73,23 +71,7 @@ class DirectoryMachine(RuleBasedStateMachine):
         """Start what machines of this class need."""
         yield
 
-    # Sources and destinations.
-
-    def set_source(self, name: str, entry: Any) -> None:
-        """Replace a source, and what would contain it or lie below it."""
-        for path in {name, *self.sources}:
-            if f"{path}/".startswith(f"{name}/") or name.startswith(f"{path}/"):
-                self.sources.pop(path, None)
-                remove(self.root / path)
-        if entry is not None:
-            self.sources[name] = self.large if entry == values.SOURCES[values.LARGE] else entry
-            make(self.root / name, self.on_disk_as(self.sources[name]))
-        for folder in above(name):
-            if os.path.isdir(folder) and folder not in self.sources and not os.listdir(folder):
-                os.rmdir(folder)
-
-    def on_disk_as(self, entry: Any) -> Any:
-        return Link(str(self.root / entry.target)) if isinstance(entry, Link) else entry
+    # Destinations.
 
     def address(self, path: str) -> str:
         """Return a destination as `out_file` has it."""
@@ -133,9 +115,8 @@ class DirectoryMachine(RuleBasedStateMachine):
     def change_source(self, name: str, entry: Any, restore: bool) -> None:
         self.counts["change_source"] += 1
         if restore:
-            for each in values.SOURCES:
-                self.set_source(each, values.SOURCES[each])
-        self.set_source(name, entry)
+            self.sources.restore()
+        self.sources.replace(name, entry)
 
     @rule(
         index=st.integers(0, 19),
@@ -189,7 +170,7 @@ class DirectoryMachine(RuleBasedStateMachine):
         self, sink: Sink | None, moment: Moment, name: str, entry: Any
     ) -> None:
         self.counts["source_changes_during_run"] += 1
-        self.run(sink or self.last, at_call(moment, lambda: self.set_source(name, entry)))
+        self.run(sink or self.last, at_call(moment, lambda: self.sources.replace(name, entry)))
 
     @rule(
         sink=values.LAST_OR,
@@ -248,7 +229,7 @@ class DirectoryMachine(RuleBasedStateMachine):
         if acted[0]:
             then = self.expected(sink, before)
             for path, data in strangers.items():
-                leave_out(path, data, before, after, ended, (want, then))
+                checks.leave_out(path, data, before, after, ended, (want, then))
             checks.check_disturbed(sink, (want, then), before.files, after.files, ended)
         else:
             checks.check_undisturbed(sink, want, before.files, after.files, ended)
@@ -256,9 +237,7 @@ class DirectoryMachine(RuleBasedStateMachine):
             if linked is not None:
                 new = after.linked - before.files.keys()
                 assert new == linked, f"nipype's class makes hard links of {linked}, not of {new}"
-        for name, entry in self.sources.items():
-            same = read(self.root / name) == self.on_disk_as(entry)
-            assert same, f"the source {name!r} was changed"
+        self.sources.check()
 
     def check_unchanged(self, sink: Sink, want: Expected, before: Seen, after: Seen) -> None:
         """Check that files whose bytes were there were not written again."""
@@ -273,7 +252,7 @@ class DirectoryMachine(RuleBasedStateMachine):
     def expected(self, sink: Sink, seen: Seen) -> Expected:
         return expected(
             sink,
-            self.sources,
+            self.sources.entries,
             seen.files,
             seen.folders,
             same=self.same,
@@ -281,7 +260,7 @@ class DirectoryMachine(RuleBasedStateMachine):
         )
 
     def deliver(self, sink: Sink) -> Ended:
-        made = self.make_sink(DataSink, sink, self.address("base"))
+        made = make_sink(DataSink, sink, self.address("base"))
         made.inputs.trait_set(**self.own_inputs(sink))
         try:
             reported = made.run().outputs.out_file
@@ -298,19 +277,6 @@ class DirectoryMachine(RuleBasedStateMachine):
             statuses[self.same(self.path_of(path))] = outcome.status
         return statuses
 
-    def make_sink(self, kind: Any, sink: Sink, base: str) -> Any:
-        config.set("execution", "try_hard_link_datasink", str(sink.hard_links).lower())
-        made = kind(base_directory=base, container=sink.container)
-        made.inputs.parameterization = sink.parameterization
-        made.inputs.remove_dest_dir = sink.remove_dest_dir
-        made.inputs.substitutions = list(sink.substitutions)
-        made.inputs.regexp_substitutions = list(sink.regexp_substitutions)
-        if sink.strip_dir:
-            made.inputs.strip_dir = sink.strip_dir
-        for name, value in sink.fields.items():
-            setattr(made.inputs, name, value)
-        return made
-
     def own_inputs(self, sink: Sink) -> dict[str, Any]:
         """Return inputs that nipype's class does not have, or not in this meaning."""
         copy = {"local_copy": f"{self.out}/copy"} if sink.local_copy else {}
@@ -324,26 +290,10 @@ class DirectoryMachine(RuleBasedStateMachine):
         root = self.root / "nipype"
         for path, data in before.files.items():
             make(root / path, data)
-        made = self.make_sink(NipypeDataSink, sink, f"{root}/base")
+        made = make_sink(NipypeDataSink, sink, f"{root}/base")
         out_file = [path.removeprefix(f"{root}/") for path in made.run().outputs.out_file]
         seen = read_tree(root)
         shutil.rmtree(root, ignore_errors=True)
         checks.assert_same(seen.files, want.after(before.files), "nipype's class, not the model")
         assert out_file == want.out_file, f"nipype reports {out_file}, the model {want.out_file}"
         return seen.linked - before.files.keys()
-
-
-def leave_out(
-    path: str,
-    data: bytes | None,
-    before: Seen,
-    after: Seen,
-    ended: Ended,
-    wanted: tuple[Expected, Expected],
-) -> None:
-    """Check what a stranger has written during the run, and leave it out of the other checks."""
-    allowed = [data, before.files.get(path), *(want.files.get(path) for want in wanted)]
-    assert after.files.get(path) in [*allowed, *[None] * all(path not in w.files for w in wanted)]
-    for files in (before.files, after.files, *(want.files for want in wanted)):
-        files.pop(path, None)
-    ended.statuses.pop(path, None)

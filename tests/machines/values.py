@@ -38,7 +38,17 @@ LINKS = [Link(target) for target in ("a.txt", "d", "gone", "b")]
 INSTEAD = [None, None, *BYTES, *BYTES, Kind.FOLDER, Kind.FOLDER, Kind.PIPE, *LINKS]
 TOPS = [*SOURCES, "d", "b/d", "d/e"]
 # Few, and many of them go to one place: what one run does must matter to the next.
-SUNK = ["d", "a.txt", "b/a.txt", "b/d", "links", "_run_1/bold.nii.gz", "_run_2/bold.nii.gz"]
+SUNK = [
+    "d",
+    "d",
+    "links",
+    "links",
+    "a.txt",
+    "b/a.txt",
+    "b/d",
+    "_run_1/bold.nii.gz",
+    "_run_2/bold.nii.gz",
+]
 SUNK += ["pair.img", "one.nii", "link.txt", "A.txt", "gone.txt", ODD]
 NAMES = ["anat", "func.mean", "@flat", "anat.@x", "T1w"]
 # Where sinks go, or near it: what is there at first, and where strangers write later.
