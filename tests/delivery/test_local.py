@@ -43,6 +43,17 @@ def test_an_equal_file_at_the_destination_is_not_changed(workdir: Path) -> None:
     assert (there.stat().st_ino, there.stat().st_mtime) == (inode, 1)
 
 
+def test_a_source_that_became_a_named_pipe_fails_and_the_rest_arrives(workdir: Path) -> None:
+    source = file(workdir / "a")
+    file(workdir / "b")
+    plan = plan_for(workdir, {"x": ["a", "b"]})
+    source.unlink()
+    os.mkfifo(source)
+    failed, sent = deliver(plan, workdir)
+    assert "is not a regular file" in str(failed.cause)
+    assert (failed.status, sent.status) == (Status.FAILED, Status.SENT)
+
+
 def test_the_base_directory_is_made_even_without_files(workdir: Path) -> None:
     assert deliver_fields(workdir) == []
     assert tree(workdir) == {"out": None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import boto3
@@ -43,7 +43,8 @@ class MotoObjects:
 
         self.endpoint = endpoint
         self._backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
-        self._backend.create_bucket(BUCKET, "us-east-1")
+        if BUCKET not in self._backend.buckets:
+            self._backend.create_bucket(BUCKET, "us-east-1")
 
     @property
     def _bucket(self) -> Any:
@@ -77,7 +78,9 @@ class StoreObjects:
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
         self._client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
-        self._client.create_bucket(Bucket=BUCKET)
+        known = self._client.exceptions
+        with suppress(known.BucketAlreadyExists, known.BucketAlreadyOwnedByYou):
+            self._client.create_bucket(Bucket=BUCKET)
 
     def look(self, prefix: str) -> Iterator[tuple[str, bytes, object]]:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)

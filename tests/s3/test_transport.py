@@ -65,6 +65,18 @@ def send(transport: Transport, transfer: FileTransfer) -> Outcome:
     return outcome
 
 
+@pytest.mark.parametrize("size", [1, LARGE])
+def test_a_source_that_became_a_named_pipe_fails_at_once(
+    tmp_path: Path, bucket: Bucket, endpoint: str, make: Make, size: int
+) -> None:
+    transfer = transfer_of(tmp_path / "a", bytes(size))
+    os.unlink(transfer.source)
+    os.mkfifo(transfer.source)
+    outcome = send(make(endpoint), transfer)
+    assert "is not a regular file" in str(outcome.cause)
+    assert contents(bucket) == {}
+
+
 @pytest.mark.parametrize(
     "size",
     [0, 1, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES],

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 
+from nipype_datasink.planning.opening import open_regular
 from nipype_datasink.signals import is_time_limit
 
 # Errors of `copy_file_range` in the middle of a file after which a copy in user space may succeed.
@@ -123,7 +124,7 @@ def _locked_temporary_file(path: str) -> Iterator[int]:
 
 
 def _copy_bytes(source: str, output: int, cancelled: threading.Event) -> None:
-    with FileIO(source) as file:
+    with FileIO(source, opener=open_regular) as file:
         before = os.fstat(file.fileno())
         copied = _copy_in_kernel(file.fileno(), output, before.st_size, cancelled)
         # This reads what the kernel has not copied. Files in /proc have the size 0, so the size

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nipype_datasink.parallel import raise_if_cancelled
+from nipype_datasink.planning.opening import open_regular
 from nipype_datasink.planning.sources import Problem, Source
 from nipype_datasink.signals import is_time_limit
 
@@ -230,7 +231,10 @@ def same_bytes(path: str, other: str) -> bool:
     """Return whether two files have the same bytes. Their times do not matter."""
     if os.path.samefile(path, other):
         return True
-    with open(path, "rb") as one, open(other, "rb") as two:
+    with (
+        open(path, "rb", opener=open_regular) as one,
+        open(other, "rb", opener=open_regular) as two,
+    ):
         if os.fstat(one.fileno()).st_size != os.fstat(two.fileno()).st_size:
             return False
         while block := one.read(_BLOCK_BYTES):

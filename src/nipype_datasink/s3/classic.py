@@ -14,6 +14,7 @@ from s3transfer.subscribers import BaseSubscriber
 from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.delivery.progress import Progress
 from nipype_datasink.parallel import Pool, parallel_map, raise_if_cancelled, wait_for_result
+from nipype_datasink.planning.opening import open_regular
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3 import has_crt
 from nipype_datasink.s3.bucket_client import BucketClient
@@ -170,7 +171,7 @@ class ClassicTransport:
         return Outcome(transfer=transfer, status=Status.SENT, verified=verified)
 
     def _put(self, transfer: FileTransfer) -> Mapping[str, Any]:
-        with open(transfer.source, "rb") as body:
+        with open(transfer.source, "rb", opener=open_regular) as body:
             response: Mapping[str, Any] = self._client.put_object(
                 Bucket=self._bucket.name,
                 Key=transfer.key,

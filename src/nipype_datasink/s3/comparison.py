@@ -12,6 +12,7 @@ from io import FileIO
 from typing import Protocol
 
 from nipype_datasink.parallel import raise_if_cancelled
+from nipype_datasink.planning.opening import open_regular
 from nipype_datasink.s3 import has_crt
 
 PART_BYTES = 8 << 20  # bytes; larger files are sent in parts of this size
@@ -208,7 +209,7 @@ def compare_digests(
     whole = [hash_ for index, hash_ in enumerate(hashes) if index not in in_parts]
     assert part_size is not None or not in_parts
     part_count, is_last = 0, False
-    with FileIO(path) as file:
+    with FileIO(path, opener=open_regular) as file:
         while not is_last:
             of_part = [expected[index].make_hash() for index in in_parts]
             count = _hash_block(file, [*whole, *of_part], part_size)

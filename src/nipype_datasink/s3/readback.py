@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import Any
 
 from nipype_datasink.parallel import raise_if_cancelled
+from nipype_datasink.planning.opening import open_regular
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
 
@@ -30,7 +31,10 @@ def equals_file(bucket: BucketClient, transfer: FileTransfer, size: int) -> bool
         If the object cannot be read.
     """
     response = bucket.read(transfer.key)
-    with closing(response["Body"]) as body, open(transfer.source, "rb") as file:
+    with (
+        closing(response["Body"]) as body,
+        open(transfer.source, "rb", opener=open_regular) as file,
+    ):
         return response.get("ContentLength", size) == size and _have_equal_bytes(body, file, size)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -41,8 +42,18 @@ def cancelled(transfer: FileTransfer) -> Outcome:
 
 
 def file_version(path: str) -> FileVersion:
-    """Return values that differ if a file was written or replaced; its size in bytes is first."""
+    """Return values that differ if a file was written or replaced; its size in bytes is first.
+
+    Raises
+    ------
+    OSError
+        If it is not a regular file.
+    """
     status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        # It has changed since the plan. The AWS Common Runtime would open it itself, and a named
+        # pipe without a writer would never let it go on.
+        raise OSError(errno.EINVAL, "is not a regular file", path)
     return status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino
 
 

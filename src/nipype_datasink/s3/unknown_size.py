@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from nipype_datasink.delivery.execution import Outcome
 from nipype_datasink.errors import SourceError
+from nipype_datasink.planning.opening import open_regular
 from nipype_datasink.planning.plan import FileTransfer
 
 _MAX_COPY_BYTES = 1 << 30  # a file without a size may also have no end, as /dev/zero
@@ -55,7 +56,7 @@ class SizedTransfers:
     def _with_known_size(self, transfer: FileTransfer) -> FileTransfer:
         if transfer.size not in (0, mmap.PAGESIZE):
             return transfer
-        with open(transfer.source, "rb") as file:
+        with open(transfer.source, "rb", opener=open_regular) as file:
             # One byte more than the size shows whether the size is right.
             begin = file.read(transfer.size + 1)
             if len(begin) == transfer.size:

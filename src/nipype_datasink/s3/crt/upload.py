@@ -16,6 +16,7 @@ from awscrt.s3 import (
 )
 
 from nipype_datasink.delivery.progress import Progress
+from nipype_datasink.planning.opening import open_regular
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.comparison import CHECKSUMS, PART_BYTES, part_size_for
@@ -63,7 +64,7 @@ class Upload:
         self.version: FileVersion = file_version(transfer.source)
         self.body: BinaryIO | None = None
         if not _is_utf8(transfer.source):  # the runtime only takes paths that are UTF-8
-            self.body = open(transfer.source, "rb")  # noqa: SIM115 - closed in `close`
+            self.body = open(transfer.source, "rb", opener=open_regular)  # noqa: SIM115 - closed in `close`
         self.status = 0
         self.headers: dict[str, str] = {}
         self.error: Exception | None = None
