@@ -17,7 +17,7 @@ import nipype_datasink
 PACKAGE = Path(nipype_datasink.__file__).parent
 # Each line may import from the lines above it.
 ORDER = [
-    {"errors", "display", "parallel", "signals", "worker"},
+    {"errors", "display", "opening", "parallel", "signals", "worker"},
     {"planning"},
     {"delivery"},
     {"s3"},

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 
-from nipype_datasink.planning.opening import open_regular
+from nipype_datasink.opening import open_regular
 from nipype_datasink.signals import is_time_limit
 
 # Errors of `copy_file_range` in the middle of a file after which a copy in user space may succeed.

@@ -8,8 +8,8 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nipype_datasink.opening import open_regular
 from nipype_datasink.parallel import raise_if_cancelled
-from nipype_datasink.planning.opening import open_regular
 from nipype_datasink.planning.sources import Problem, Source
 from nipype_datasink.signals import is_time_limit
 

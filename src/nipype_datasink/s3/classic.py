@@ -13,8 +13,8 @@ from s3transfer.subscribers import BaseSubscriber
 
 from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.delivery.progress import Progress
+from nipype_datasink.opening import open_regular
 from nipype_datasink.parallel import Pool, parallel_map, raise_if_cancelled, wait_for_result
-from nipype_datasink.planning.opening import open_regular
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3 import has_crt
 from nipype_datasink.s3.bucket_client import BucketClient

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from io import FileIO
 from typing import Protocol
 
+from nipype_datasink.opening import open_regular
 from nipype_datasink.parallel import raise_if_cancelled
-from nipype_datasink.planning.opening import open_regular
 from nipype_datasink.s3 import has_crt
 
 PART_BYTES = 8 << 20  # bytes; larger files are sent in parts of this size

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any
 
+from nipype_datasink.opening import open_regular
 from nipype_datasink.parallel import raise_if_cancelled
-from nipype_datasink.planning.opening import open_regular
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
 

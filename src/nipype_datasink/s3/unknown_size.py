@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from nipype_datasink.delivery.execution import Outcome
 from nipype_datasink.errors import SourceError
-from nipype_datasink.planning.opening import open_regular
+from nipype_datasink.opening import open_regular
 from nipype_datasink.planning.plan import FileTransfer
 
 _MAX_COPY_BYTES = 1 << 30  # a file without a size may also have no end, as /dev/zero

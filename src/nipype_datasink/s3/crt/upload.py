@@ -16,7 +16,7 @@ from awscrt.s3 import (
 )
 
 from nipype_datasink.delivery.progress import Progress
-from nipype_datasink.planning.opening import open_regular
+from nipype_datasink.opening import open_regular
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.comparison import CHECKSUMS, PART_BYTES, part_size_for

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nipype_datasink.planning.opening import open_regular
+from nipype_datasink.opening import open_regular
 
 
 def test_a_file_is_opened(tmp_path: Path) -> None:
