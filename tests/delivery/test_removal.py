@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -254,8 +255,12 @@ def test_a_folder_that_is_replaced_by_a_link_is_not_cleared(
         return open_(path, *args, **options)
 
     monkeypatch.setattr("nipype_datasink.delivery.removal.os.open", swap)
-    with pytest.raises(DeliveryError, match="was replaced by a link"):
+    with pytest.raises(DeliveryError) as caught:
         run_datasink(workdir)
+    assert (
+        f"  failed: {workdir}/out/x/d: [Errno {errno.ELOOP}] it, or a folder above it, was "
+        f"replaced by a link: '{workdir}/out/x/d'"
+    ) in str(caught.value).splitlines()
     assert precious.exists()
 
 
@@ -273,14 +278,41 @@ def test_nothing_is_removed_elsewhere_if_a_directory_is_moved(
             (workdir / "out/x/d/sub").rename(workdir / "else/sub")
 
     monkeypatch.setattr("nipype_datasink.delivery.removal.os.unlink", move)
-    with pytest.raises(DeliveryError, match="was moved while"):
+    with pytest.raises(DeliveryError) as caught:
         run_datasink(workdir)
+    assert (
+        f"  failed: {workdir}/out/x/d: [Errno {errno.ESTALE}] a directory was moved while the "
+        f"folder was cleared: '{workdir}/out/x/d'"
+    ) in str(caught.value).splitlines()
     assert (workdir / "else/precious").exists()
 
 
-def test_files_that_nfs_keeps_open_are_no_failure(
-    workdir: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("function", ["unlink", "rmdir", "scandir", "listdir"])
+def test_a_time_limit_ends_clearing_at_once(
+    function: str, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    file(workdir / "d/a")
+    file(workdir / "out/x/d/sub/old")
+    plan = plan_for(workdir, {"x": "d"}, remove_dest_dir=True)
+    call = getattr(os, function)
+
+    def end(path: Any, **options: Any) -> Any:
+        if function == "listdir" and str(path) != f"{workdir}/out/x/d":
+            return call(path, **options)
+        if function == "unlink" and path != "old":
+            return call(path, **options)
+        raise TimeoutError("too late")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"nipype_datasink.delivery.removal.os.{function}", end)
+        with pytest.raises(TimeoutError, match="too late"):
+            deliver(plan, workdir)
+
+
+def test_files_that_nfs_keeps_open_are_no_failure(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="nipype.interface")
     file(workdir / "d/a")
     for name in ("sub/.nfs0000000000000001", "sub/old", "old"):
         file(workdir / "out/x/d" / name)
@@ -298,6 +330,9 @@ def test_files_that_nfs_keeps_open_are_no_failure(
         "sub": None,
         "sub/.nfs0000000000000001": b"new",
     }
+    assert (
+        f"{workdir}/out/x/d/sub/.nfs0000000000000001 remains until all processes have closed it"
+    ) in caplog.messages
 
 
 def test_another_busy_file_is_named(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
