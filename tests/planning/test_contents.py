@@ -59,6 +59,25 @@ def test_a_file_comes_with_its_companions(
     assert found == [name, *companions]
 
 
+def test_links_are_known_among_companions_and_in_directories(tmp_path: Path) -> None:
+    for name in ("a.img", "b"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "a.hdr").symlink_to("b")
+    (tmp_path / "a.mat").write_bytes(b"123")
+    paths = [str(tmp_path / name) for name in ("a.img", "a.hdr", "a.mat", "b")]
+    assert look(tmp_path / "a.img").files == (
+        SourceFile(paths[0], "", 1, False),
+        SourceFile(paths[1], "", 1, True),
+        SourceFile(paths[2], "", 3, False),
+    )
+    assert look(tmp_path).files == (
+        SourceFile(paths[1], "a.hdr", 1, True),
+        SourceFile(paths[0], "a.img", 1, False),
+        SourceFile(paths[2], "a.mat", 3, False),
+        SourceFile(paths[3], "b", 1, False),
+    )
+
+
 def test_a_directory_is_not_a_companion(tmp_path: Path) -> None:
     (tmp_path / "a.nii").write_bytes(b"x")
     (tmp_path / "a.mat").mkdir()

@@ -19,6 +19,7 @@ from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.plan import Plan, make_plan
 from nipype_datasink.planning.routing import Rules, Substitutions
 from nipype_datasink.planning.validation import make_valid_plan
+from tests.caseless import ignore_case
 from tests.conftest import tree
 
 
@@ -282,6 +283,28 @@ def test_different_bytes_at_one_destination_are_an_error(where: Location, workdi
         f"nothing was written: {workdir}/1/a and {workdir}/2/a differ, and both would become "
         f"{where}/x/a. Change one of the destinations by the input's name, by parameterization or "
         "by a substitution"
+    )
+
+
+@pytest.mark.parametrize("equal", [False, True])
+def test_two_names_of_one_file_are_a_collision_unless_the_bytes_are_equal(
+    equal: bool, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (disk := workdir / "out").mkdir()
+    sources = [file(workdir / str(n) / name) for n, name in enumerate(("Bold", "mask", "bold"))]
+    file(disk / "shows that case is ignored")
+    ignore_case(monkeypatch, disk)
+    if equal:
+        assert len(plan_for({"x": sources}, out(workdir)).deliveries) == 3
+        return
+    sources[2].write_text("other")
+    with pytest.raises(CollisionError) as caught:
+        plan_for({"x": sources}, out(workdir))
+    assert str(caught.value) == (
+        f"nothing was written: {workdir}/0/Bold and {workdir}/2/bold differ, but the file system "
+        f"treats {disk}/x/Bold and {disk}/x/bold as one file: it ignores case or Unicode form. "
+        "Change one of the destinations by the input's name, by parameterization or by a "
+        "substitution"
     )
 
 
