@@ -566,14 +566,22 @@ def test_a_refused_object_names_the_permission(script: Script, credentials: None
     assert operations(script) == ["ListObjectsV2", "PutObject", "PutObject"]
 
 
+def handlers_of(client: Any) -> list[Any]:
+    """Return what is called before and after requests of a client."""
+    events = ("needs-retry.s3", "before-send.s3", "response-received.s3")
+    found = client.meta.events._emitter._handlers
+    return [handler for event in events for handler in found.prefix_search(event)]
+
+
 def test_the_client_of_the_bucket_is_not_changed(lone_bucket: Bucket) -> None:
     client: Any = lone_bucket.meta.client
     session, handlers = client._endpoint.http_session, client.meta.events
-    before = vars(session).copy()
+    before, registered = vars(session).copy(), handlers_of(client)
     assert DataSink(base_directory="s3://mybucket", bucket=lone_bucket).check().ok
     assert client._endpoint.http_session is session
     assert client.meta.events is handlers
     assert vars(session) == before
+    assert handlers_of(client) == registered
     assert list(lone_bucket.objects.all()) == []
 
 

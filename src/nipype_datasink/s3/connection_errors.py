@@ -122,8 +122,8 @@ def _address_of(error: BaseException) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    causes = [each for each in chain(error) if isinstance(each, ssl.SSLError)]
-    return str(causes[-1].reason or causes[-1]) if causes else str(error)
+    """Return the text of the innermost cause: botocore's own text has the whole address."""
+    return str(list(chain(error))[-1])
 
 
 def _find(error: BaseException, kind: type[BaseException]) -> BaseException | None:
