@@ -141,7 +141,7 @@ SEEDS = {
         "BucketMachine", {"s3.unchanged._has_digests": _always(True)}
     ),
     "objects beside a folder are deleted": Seed(
-        "BucketMachine", {"s3.target.list_keys": _list_neighbours}
+        "BucketMachine", {"s3.deletion.list_keys": _list_neighbours}
     ),
     "objects are deleted though a file has failed": Seed(
         "BucketMachine", {"s3.target.all": _always(True)}

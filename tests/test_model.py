@@ -35,6 +35,11 @@ def test_sequences_end_as_the_model_says(
     assert sum(drawn(machine).values()) >= 8 * sequences
 
 
+@pytest.mark.parametrize("name", SEEDS)
+def test_seeded_faults_replace_what_exists(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(SEEDS[name], monkeypatch)
+
+
 def test_a_counterexample_is_printed_as_a_script(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

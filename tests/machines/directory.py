@@ -51,8 +51,7 @@ class DirectoryMachine(RuleBasedStateMachine):
         self.sources = Sources(self.root, self.large)
         self.last = Sink({})
         self.prepare()
-        for path in values.OLD:
-            self.put(path, b"old")
+        self.put_old()
 
     def prepare(self) -> None:
         """Make what places of this class need."""
@@ -98,6 +97,10 @@ class DirectoryMachine(RuleBasedStateMachine):
         if data is not None:
             make(self.out / path, data)
 
+    def put_old(self) -> None:
+        for path in values.OLD:
+            self.put(path, b"old")
+
     @staticmethod
     def same(path: str) -> str:
         return path
@@ -108,11 +111,7 @@ class DirectoryMachine(RuleBasedStateMachine):
 
     # Steps.
 
-    @rule(
-        name=st.sampled_from(values.TOPS),
-        entry=st.sampled_from(values.INSTEAD),
-        restore=st.booleans(),
-    )
+    @rule(name=st.sampled_from(values.TOPS), entry=values.ENTRIES, restore=st.booleans())
     def change_source(self, name: str, entry: Any, restore: bool) -> None:
         self.counts["change_source"] += 1
         if restore:
@@ -154,6 +153,7 @@ class DirectoryMachine(RuleBasedStateMachine):
     )
     def sink_with_fault(self, sink: Sink | None, moment: Moment, error: str, lasting: bool) -> None:
         self.counts["sink_with_fault"] += 1
+        self.put_old()
         number = getattr(errno, error)
 
         def fail() -> None:
@@ -165,7 +165,7 @@ class DirectoryMachine(RuleBasedStateMachine):
         sink=values.LAST_OR,
         moment=values.MOMENTS,
         name=st.sampled_from(sorted(values.SOURCES)),
-        entry=st.sampled_from(values.INSTEAD),
+        entry=values.ENTRIES,
     )
     def source_changes_during_run(
         self, sink: Sink | None, moment: Moment, name: str, entry: Any
@@ -193,6 +193,7 @@ class DirectoryMachine(RuleBasedStateMachine):
     def sink_killed(self, sink: Sink | None, moment: Moment) -> None:
         """Kill a run, then run again; temporary files of the killed run are old by then."""
         self.counts["sink_killed"] += 1
+        self.put_old()
         self.last = sink = sink or self.last
         before = self.look()
         want = self.expected(sink, before)
@@ -286,10 +287,7 @@ class DirectoryMachine(RuleBasedStateMachine):
         return {**copy, **({"sink_missing": "skip"} if sink.skip_missing else {})}
 
     def check_nipype(self, sink: Sink, before: Seen, want: Expected) -> set[str] | None:
-        """Compare the model with what nipype's class makes of a copy of what exists.
-
-        Return the new files that are hard links; None if that cannot be compared.
-        """
+        """Compare the model with nipype's class; return new hard links, None if not comparable."""
         root = self.root / "nipype"
         for path, data in before.files.items():
             make(root / path, data)

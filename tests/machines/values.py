@@ -36,6 +36,7 @@ SOURCES: Mapping[str, Any] = {
 BYTES = [b"", b"x", b"y", b"longer"]
 LINKS = [Link(target) for target in ("a.txt", "d", "gone", "b")]
 INSTEAD = [None, None, *BYTES, *BYTES, Kind.FOLDER, Kind.FOLDER, Kind.PIPE, *LINKS]
+ENTRIES = st.sampled_from(INSTEAD)
 TOPS = [*SOURCES, "d", "b/d", "d/e"]
 # Few, and many of them go to one place: what one run does must matter to the next.
 SUNK = [
