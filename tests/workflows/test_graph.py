@@ -32,6 +32,7 @@ from tests.workflows.examples import (
     itersource_workflow,
     nested_workflow,
     new_workflow,
+    runs_of,
     sink_node,
     subjects_node,
     write_bold,
@@ -349,3 +350,19 @@ def test_known_items_of_joined_identities_are_values(workdir: Path) -> None:
 
     assert run.interface.inputs.container == "subjects/sub-01"
     assert run.connections["container"][0].is_known
+
+
+def take_last(values: list[str]) -> str:
+    return values.pop()
+
+
+def test_functions_get_their_own_copy_of_a_result(workdir: Path) -> None:
+    workflow, runs, sink = new_workflow(), function_node(runs_of, name="runs"), sink_node()
+    runs.inputs.subject_id = "sub-01"
+    workflow.connect(runs, ("out", take_last), sink, "@a")
+    workflow.connect(runs, ("out", take_last), sink, "@b")
+    workflow.run(plugin="Linear")
+
+    (run,) = sink_runs(workflow)
+
+    assert fields(run) == {"@a": "sub-01-2", "@b": "sub-01-2"}

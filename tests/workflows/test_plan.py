@@ -153,6 +153,7 @@ def test_sources_that_do_not_exist_are_missing_and_may_clash(workdir: Path) -> N
 
     assert [each.is_missing for sink in planned.sinks for each in sink.predictions] == [True, True]
     assert len(planned.clashes) == 1
+    assert planned.possible == ()
     assert str(planned).count("(does not exist)") == 2
 
 
@@ -222,3 +223,10 @@ def test_relative_directories_are_those_of_the_node(workdir: Path) -> None:
     node = workdir / "work/wf/_subject_id_sub-01/datasink"
     assert planned.sinks[0].bases == (str(node / "out"),)
     assert planned.sinks[0].predictions[0].source == str(node / "t1.nii")
+
+
+def test_sink_without_base_directory_delivers_below_its_node(workdir: Path) -> None:
+    workflow = bold_workflow(Node(DataSink(), name="datasink"))
+
+    directories = [str(workdir / f"work/wf/_subject_id_{each}/datasink") for each in SUBJECTS]
+    assert [sink.bases for sink in plan(workflow).sinks] == [(each,) for each in directories]
