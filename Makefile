@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 PIP    := $(VENV)/bin/python -m pip install --quiet
-PYTEST := bin/python -m pytest -n 2
+# Workers take tests from each other, so both end at the same time.
+PYTEST := bin/python -m pytest -n 2 --dist worksteal
 
 # The oldest installed Python that this library supports; nipype 1.8.6 cannot be imported on 3.13.
 PYENV  := $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions
@@ -52,7 +53,7 @@ integration: $(VENV)/integration.stamp ## Run the S3 tests and the fault tests w
 	$(VENV)/$(PYTEST) --store $(STORE) tests/s3 tests/test_workflows.py tests/integration $(ARGS)
 
 soak: $(VENV)/integration.stamp ## Repeat the fault tests for a long time; write docs/reliability-numbers.*
-	$(VENV)/$(PYTEST) --store seaweedfs --soak -o faulthandler_timeout=7200 tests/integration $(ARGS)
+	$(VENV)/$(PYTEST) --store seaweedfs --soak -o faulthandler_timeout=7200 tests/integration tests/test_parity.py $(ARGS)
 
 oldest: $(VENV)-oldest/stamp ## Run the tests with the lowest supported version of each dependency
 	$(VENV)-oldest/$(PYTEST) $(ARGS)
@@ -79,7 +80,11 @@ fuse: ## Install FUSE with apt-get if possible; tests that need it are skipped w
 cluster: $(VENV)/cluster.stamp slurm ## Run a real workflow with every nipype plugin; uses SLURM with two nodes
 	$(VENV)/bin/python -m pytest --cluster --store seaweedfs tests/distributed $(ARGS)
 
-wheel-test: $(VENV)/dev.stamp ## Run the tests with the built wheel, without src
+# The wheel has the same files as src, which `make test` tests; these tests start it or read its files.
+WHEEL_TESTS := $(addprefix tests/,cli test_docs.py test_docstrings.py test_imports.py test_installation.py \
+               test_interface.py test_io.py workflows/test_program.py workflows/test_script.py)
+
+wheel-test: $(VENV)/dev.stamp ## Compare the built wheel with src; run the tests that start it, without src
 	rm -rf build/dist build/wheel
 	$(VENV)/bin/python -m build --outdir build/dist
 	mkdir -p build/wheel
@@ -88,7 +93,9 @@ wheel-test: $(VENV)/dev.stamp ## Run the tests with the built wheel, without src
 	$(call new-venv,build/wheel/.venv,$(PYTHON))
 	cd build/wheel && .venv/bin/python -m pip install --quiet --group test \
 	  "$$(echo ../dist/*.whl)[crt,demo]"
-	cd build/wheel && .venv/$(PYTEST) $(ARGS)
+	diff -r -x __pycache__ src/nipype_datasink build/wheel/.venv/lib/python3*/site-packages/nipype_datasink
+	cd build/wheel && .venv/bin/python -m pytest --collect-only --quiet >/dev/null
+	cd build/wheel && .venv/$(PYTEST) $(WHEEL_TESTS) $(ARGS)
 
 mutants: $(VENV)/mutants.stamp ## Change the code on purpose; fail if the tests do not notice (tests/mutants.md lists harmless changes)
 	@rm -rf mutants

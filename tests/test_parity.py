@@ -772,12 +772,15 @@ def check_random_case(random_case: RandomCase, root: Path) -> set[str]:
     return features
 
 
-def test_random_cases_match_nipype(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_random_cases_match_nipype(
+    root: Path, caplog: pytest.LogCaptureFixture, pytestconfig: pytest.Config
+) -> None:
     caplog.set_level("WARNING", "nipype.interface")
+    number = 1500 if pytestconfig.getoption("--soak") else 200
     counts: Counter[str] = Counter()
 
     @settings(
-        max_examples=500,
+        max_examples=number,
         deadline=None,
         derandomize=True,
         database=None,
@@ -791,6 +794,6 @@ def test_random_cases_match_nipype(root: Path, caplog: pytest.LogCaptureFixture)
             event(feature)
 
     check()
-    assert counts["cases"] >= 500
+    assert counts["cases"] >= number
     assert counts["rejected"] < counts["cases"] / 10
-    assert {name: counts[name] for name in FEATURES if counts[name] < counts["cases"] / 10} == {}
+    assert {name: counts[name] for name in FEATURES if counts[name] < counts["cases"] / 15} == {}
