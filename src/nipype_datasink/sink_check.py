@@ -18,6 +18,12 @@ from nipype_datasink.delivery.check_report import (
 )
 from nipype_datasink.errors import DataSinkError
 from nipype_datasink.planning.location import Location, S3Prefix
+from nipype_datasink.s3.endpoint import (
+    EndpointError,
+    configured_endpoint,
+    endpoint_variable,
+    without_password,
+)
 from nipype_datasink.settings import Settings
 from nipype_datasink.targets import local_targets
 
@@ -97,6 +103,8 @@ def place_checks(
         settings, base = sink._read_settings()
         locations = settings.locations(base)
         settings.check(locations)
+    except EndpointError as error:
+        return [_failed(sink, error, name, step="endpoint", text=_endpoint(sink, settings))]
     except DataSinkError as error:
         return [_failed(sink, error, name)]
     bases = replace(settings, container="").locations(base)
@@ -128,10 +136,17 @@ def _base_of(location: Location, bases: Sequence[Location]) -> Location:
     return next((base for base in bases if f"{location}/".startswith(f"{base}/")), location)
 
 
-def _failed(sink: DataSink, error: DataSinkError, name: str) -> PlaceCheck:
+def _failed(
+    sink: DataSink,
+    error: DataSinkError,
+    name: str,
+    *,
+    step: str = "settings",
+    text: str = "of the sink",
+) -> PlaceCheck:
     place = explicit_value(sink.inputs, "base_directory") or name or type(sink).__name__
-    step = CheckStep(name="settings", text="of the sink", verdict=Verdict.FAILED, advice=str(error))
-    report = PlaceReport(place=place, steps=(step,))
+    failed = CheckStep(name=step, text=text, verdict=Verdict.FAILED, advice=str(error))
+    report = PlaceReport(place=place, steps=(failed,))
     return PlaceCheck(
         key=(place, str(error)), place=place, base=place, check=lambda: report, sink=name
     )
@@ -158,6 +173,12 @@ def _endpoint_source(sink: DataSink, settings: Settings) -> str | None:
     if explicit_value(sink.inputs, "s3_endpoint_url"):
         return "s3_endpoint_url"
     return "nipype's configuration" if settings.s3_endpoint_url else None
+
+
+def _endpoint(sink: DataSink, settings: Settings) -> str:
+    """Return the endpoint that the settings or the environment name, and where it is set."""
+    endpoint = without_password(configured_endpoint(settings.s3_endpoint_url) or "")
+    return f"{endpoint} ({_endpoint_source(sink, settings) or endpoint_variable()})"
 
 
 def set_absolute_paths(sink: DataSink, directory: str) -> None:

@@ -327,8 +327,49 @@ def test_a_region_that_boto3_cannot_follow_is_named(script: Script, credentials:
 
 def test_an_address_without_a_scheme(credentials: None) -> None:
     report = failed(sink_of("minio.lab:9000").check())
-    assert report.startswith("settings: the endpoint 'minio.lab:9000' does not start with a scheme")
+    assert report.startswith("endpoint: the endpoint 'minio.lab:9000' does not start with a scheme")
     assert "'https://minio.lab:9000'" in report
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("http://[::", "is not a valid address"),
+        ("http://127.0.0.1:99999", "has a wrong port; the port must be between 1 and 65535"),
+        ("http://minio.lab:9000\n", "contains white space; remove it"),
+    ],
+)
+@pytest.mark.parametrize("source", ["s3_endpoint_url", "AWS_ENDPOINT_URL"])
+def test_an_address_that_is_not_valid(
+    credentials: None, monkeypatch: pytest.MonkeyPatch, url: str, problem: str, source: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    sink = DataSink(base_directory="s3://mybucket")
+    if source == "s3_endpoint_url":
+        sink.inputs.s3_endpoint_url = url
+    report = sink.check()
+    assert failed(report).startswith("endpoint: the endpoint ")
+    assert problem in failed(report)
+    assert steps(report)["endpoint"].text == f"{url} ({source})"
+
+
+def test_the_password_in_an_address_is_not_shown(
+    credentials: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "me:hidden@minio.lab:9000")
+    report = DataSink(base_directory="s3://mybucket").check()
+    assert failed(report).startswith("endpoint: the endpoint 'minio.lab:9000' does not start")
+    assert "hidden" not in f"{report}{report!r}"
+
+
+def test_an_address_in_a_configuration_file_that_is_not_valid(
+    credentials: None, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workdir / "config").write_text("[default]\nendpoint_url = http://minio.lab:99999\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(workdir / "config"))
+    report = failed(DataSink(base_directory="s3://mybucket").check())
+    assert report.startswith("endpoint: ")
+    assert "'minio.lab:99999' has a wrong port" in report
 
 
 def test_plain_http_on_a_tls_port(secure: Script, credentials: None) -> None:
@@ -372,6 +413,13 @@ def test_an_address_that_redirects(script: Script, credentials: None) -> None:
     report = failed(sink_of(script.url).check())
     wanted = "endpoint: requests are redirected to https://minio.lab:9000; set s3_endpoint_url to"
     assert report.startswith(wanted)
+    assert operations(script) == ["ListObjectsV2"]
+
+
+def test_an_address_that_redirects_to_nowhere(script: Script, credentials: None) -> None:
+    script.answer("ListObjectsV2", Reply(301))
+    report = failed(sink_of(script.url).check())
+    assert report.startswith("endpoint: the response is not from S3 (HTTP status 301)")
     assert operations(script) == ["ListObjectsV2"]
 
 

@@ -60,10 +60,34 @@ def test_a_bucket_name_with_dots_is_compared_as_a_whole() -> None:
         check_endpoint("https://my.bucket.s3.example.org", "my.bucket")
 
 
-def test_the_error_does_not_show_a_password() -> None:
+@pytest.mark.parametrize(
+    ("endpoint", "problem"),
+    [
+        ("store.example.org:9000", "does not start with a scheme"),
+        ("http://[::", "is not a valid address"),
+        ("http://store\u2100example.org", "is not a valid address"),
+        ("http://:9000", "has no host"),
+        ("http://my_store:9000", "has an underscore"),
+        ("http://store.example.org:0", "the port must be between 1 and 65535"),
+        ("http://store.example.org:65536", "the port must be between 1 and 65535"),
+        ("http://store.example.org:port", "the port must be between 1 and 65535"),
+        ("http://store.example.org:9000 ", "contains white space"),
+        ("http://store.exam\nple.org", "contains white space"),
+    ],
+)
+def test_an_endpoint_that_is_not_valid_is_an_error(endpoint: str, problem: str) -> None:
+    with pytest.raises(SettingsError, match=problem):
+        check_endpoint(endpoint, "mybucket")
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["https://me:hidden@store.example.org/mybucket", "https://me:hidden@[::", "me:hidden@a:b"],
+)
+def test_the_error_does_not_show_a_password(endpoint: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        check_endpoint("https://me:hidden@store.example.org/mybucket", "mybucket")
-    assert "hidden" not in str(caught.value)
+        check_endpoint(endpoint, "mybucket")
+    assert "hidden" not in f"{caught.value}{caught.value.__cause__}"
 
 
 @pytest.mark.parametrize("where", ["s3_endpoint_url", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])

@@ -23,6 +23,7 @@ from nipype_datasink.s3.boto3_bucket import is_signed
 from nipype_datasink.s3.concurrency import CLASSIC_REQUESTS
 from nipype_datasink.s3.credentials import AccessKey
 from nipype_datasink.s3.deletion import send_content_md5
+from nipype_datasink.s3.endpoint import parse_endpoint
 from nipype_datasink.s3.mocking import is_mocked
 from nipype_datasink.s3.redirects import limit_redirects
 from nipype_datasink.s3.session import start_session
@@ -161,6 +162,7 @@ def _make_resource(options: ClientOptions) -> S3ServiceResource:
     resource = session.resource("s3", endpoint_url=options.endpoint_url, config=config)
     client = resource.meta.client
     check_no_password(client.meta.endpoint_url, "the endpoint in AWS's configuration")
+    parse_endpoint(client.meta.endpoint_url)
     if not _is_aws(client, session) and not _user_chose_checksums(session):
         # boto3 sends checksums in trailers by default. Some other stores answer 411 to them, and
         # some write the trailer into the object.

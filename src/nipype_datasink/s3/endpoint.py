@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from nipype_datasink.errors import SettingsError
+from nipype_datasink.planning.addresses import remove_passwords
 
 # Hosts of stores, as they follow the name of the bucket: "mybucket.s3.example.org". Any other host
 # may start with the name of the bucket by chance.
@@ -14,12 +15,17 @@ _STORE_HOST = re.compile(
     r"s3[.-]|storage\.googleapis\.com$|([\w-]+\.)?(digitaloceanspaces|linodeobjects)\.com$"
 )
 
-
 _AWS_HOST = re.compile(r"\.amazonaws\.com(\.cn)?$")
 
 # In the order in which boto3 looks.
 # https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
 _VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+
+_MAX_PORT = 65535
+
+
+class EndpointError(SettingsError):
+    """The address of an endpoint is not valid, or includes the bucket."""
 
 
 def configured_endpoint(endpoint_url: str | None) -> str | None:
@@ -51,22 +57,16 @@ def endpoint_source(endpoint_url: str) -> str:
 
 
 def check_endpoint(endpoint_url: str, bucket: str) -> None:
-    """Check that an endpoint is an address that does not include the bucket.
+    """Check that an endpoint is a valid address that does not include the bucket.
 
     boto3 would add the name of the bucket a second time.
 
     Raises
     ------
-    SettingsError
-        If it does, or has no scheme. The message says which address to set instead.
+    EndpointError
+        If it does, has no scheme, or is not valid. The message says what to set instead.
     """
-    address = urlsplit(endpoint_url)
-    if address.scheme not in ("http", "https") or not address.netloc:
-        host = endpoint_url.rpartition("@")[2].rpartition("://")[2].strip("/")
-        raise SettingsError(
-            f"the endpoint {host!r} does not start with a scheme; write 'https://{host}', or "
-            f"'http://{host}' for a store without TLS"
-        )
+    address = parse_endpoint(endpoint_url)
     host = address.hostname or ""
     instead = None
     names = unquote(address.path).strip("/").split("/")
@@ -77,8 +77,60 @@ def check_endpoint(endpoint_url: str, bucket: str) -> None:
         port = f":{address.port}" if address.port else ""
         instead = f"{address.scheme}://{host[len(bucket) + 1 :]}{port}"
     if instead:
-        raise SettingsError(
+        raise EndpointError(
             f"the endpoint {address.scheme}://{address.netloc.rpartition('@')[2]}{address.path} "
             f"includes the bucket {bucket!r}, which base_directory names already; set "
             f"s3_endpoint_url to {instead!r}"
         )
+
+
+def parse_endpoint(endpoint_url: str) -> SplitResult:
+    """Return the parts of the address of an endpoint.
+
+    Raises
+    ------
+    EndpointError
+        If it has no scheme, or if its host or port is not valid.
+    """
+    shown = without_password(endpoint_url).rpartition("://")[2].strip("/")
+    if re.search(r"\s", endpoint_url):  # urllib removes some kinds of it
+        raise EndpointError(f"the endpoint {shown!r} contains white space; remove it")
+    try:
+        address = urlsplit(endpoint_url)
+    except ValueError:  # its message may show a password
+        raise EndpointError(
+            f"the endpoint {shown!r} is not a valid address; write 'https://host:9000', with "
+            "brackets around an IPv6 address"
+        ) from None
+    if address.scheme not in ("http", "https") or not address.netloc:
+        raise EndpointError(
+            f"the endpoint {shown!r} does not start with a scheme; write 'https://{shown}', or "
+            f"'http://{shown}' for a store without TLS"
+        )
+    if problem := _host_problem(address.hostname or "") or _port_problem(address):
+        raise EndpointError(f"the endpoint {shown!r} {problem}")
+    return address
+
+
+def without_password(endpoint_url: str) -> str:
+    """Return the address of an endpoint without user name and password; it need not be valid."""
+    if "://" in endpoint_url:
+        return remove_passwords(endpoint_url)
+    return endpoint_url.rpartition("@")[2]
+
+
+def _host_problem(host: str) -> str:
+    """Return what is wrong with the host, and what to do; empty if nothing is."""
+    if not host:
+        return "has no host; write 'https://host:9000'"
+    if "_" in host:  # common for containers; boto3 raises an error that does not say this
+        return "has an underscore in its host name, which boto3 refuses; use another name of it"
+    return ""
+
+
+def _port_problem(address: SplitResult) -> str:
+    try:
+        valid = address.port != 0
+    except ValueError:
+        valid = False
+    return "" if valid else f"has a wrong port; the port must be between 1 and {_MAX_PORT}"
