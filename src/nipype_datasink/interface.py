@@ -124,7 +124,7 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         return self._make_plan(self._substitute)[0]
 
     def destination(self, path: str | os.PathLike[str], field: str) -> str:
-        """Return the destination that a file would get. It need not exist, and nothing is written.
+        """Return the destination, as in ``out_file``, of a file that need not exist.
 
         Parameters
         ----------
@@ -132,11 +132,6 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
             Path of the file or directory; folders that start with ``_`` count, as in a run.
         field
             Name of the sink's input, such as ``"motion.@par"``.
-
-        Returns
-        -------
-        str
-            As in ``out_file``. With `local_copy`, the destination below `base_directory`.
 
         Raises
         ------

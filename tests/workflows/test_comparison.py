@@ -196,7 +196,7 @@ def test_rules_of_a_sink_with_unknown_names_are_not_examined(workdir: Path) -> N
 
 
 def test_rules_used_in_one_run_are_used(workdir: Path) -> None:
-    workflow = bold_workflow(sink_node(substitutions=[("sub-01", "a"), ("sub-03", "b")]))
+    workflow = bold_workflow(sink_node(substitutions=[("sub-02", "a"), ("sub-03", "b")]))
     workflow.run(plugin="Linear")
 
     assert [each.rule for each in plan(workflow, compare=True).unused] == [("sub-03", "b")]
