@@ -154,6 +154,20 @@ def test_check_exits_with_1_if_a_sink_would_fail(pipeline: Path) -> None:
     assert json.loads(done.stdout)["ok"] is False
 
 
+@pytest.mark.parametrize("command", ["plan", "check"])
+def test_unexpected_error_is_one_line(workdir: Path, command: str) -> None:
+    (workdir / "script.py").write_text(
+        "from nipype import Workflow\n"
+        "Workflow._generate_flatgraph = lambda _: 1 / 0\n"
+        "Workflow('study').run()\n"
+    )
+
+    done = run_command(command, "script.py")
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["Error: ZeroDivisionError: division by zero"]
+
+
 @pytest.mark.parametrize("options", [["--region", "x"], ["--creds-path", "x", "--encrypt"]])
 def test_options_for_a_store_need_an_address(pipeline: Path, options: list[str]) -> None:
     done = run_command("check", *options, "pipeline.py")

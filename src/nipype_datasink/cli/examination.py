@@ -12,7 +12,7 @@ from typing import Any, Protocol, TextIO
 import click
 
 from nipype_datasink.errors import DataSinkError
-from nipype_datasink.workflows.first_run import Examine, Report, examine_first_run
+from nipype_datasink.workflows.first_run import Examine, Report, examine_first_run, failure
 from nipype_datasink.workflows.program import find_program
 
 json_option = click.option(
@@ -46,6 +46,8 @@ def report(find: Callable[[], Findings], *, as_json: bool) -> Report:
         findings = find()
     except DataSinkError as error:
         return Report(error=str(error), exit_code=1)
+    except Exception as error:  # noqa: BLE001 - of nipype, or of the functions of the pipeline
+        return failure(error)
     text = json.dumps(findings.as_json(), indent=2) if as_json else str(findings)
     return Report(text=text, exit_code=0 if findings.ok else 1)
 

@@ -47,6 +47,12 @@ class FirstRun:
 Examine = Callable[[Any], Report]
 
 
+def failure(error: Exception) -> Report:
+    """Return a report that names an exception: its kind and its message, without a traceback."""
+    lines = traceback.format_exception_only(type(error), error)
+    return Report(exit_code=1, error="".join(lines).strip())
+
+
 def examine_first_run(program: Program, examine: Examine) -> FirstRun | None:
     """Run a program until it runs a workflow or a sink; examine that, and run nothing.
 
@@ -137,8 +143,8 @@ class _Stop:
     def _report(self, pipeline: Any) -> Report:
         try:
             return self._examine(pipeline)
-        except Exception:  # noqa: BLE001 - the program must not handle it
-            return Report(exit_code=1, error=traceback.format_exc())
+        except Exception as error:  # noqa: BLE001 - the program must not handle it
+            return failure(error)
 
     def first_run(self) -> FirstRun | None:
         """Return the first call, when it has been examined; None if there was no call."""
