@@ -127,11 +127,12 @@ assert sink.run().outputs.out_file == [os.path.abspath('out/x/in.txt')]
         pytest.param("import nipype_datasink.io as nio; nio.DataSink", id="io"),
     ],
 )
-def test_a_local_sink_never_imports_what_s3_needs(code: str, workdir: Path) -> None:
+def test_a_local_sink_never_imports_what_it_does_not_need(code: str, workdir: Path) -> None:
     (workdir / "in.txt").write_text("x")
     check = (
         "\nimport sys\n"
         "heavy = {'boto3', 'botocore', 's3transfer', 'awscrt', 'moto', 'tqdm', 'click'}\n"
+        "heavy |= {'nipype_datasink.workflows'}\n"
         "found = sorted(heavy.intersection(sys.modules))\n"
         "assert not found, found\n"
     )
@@ -143,3 +144,10 @@ def test_a_local_sink_never_imports_what_s3_needs(code: str, workdir: Path) -> N
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_package_offers_its_public_names_and_no_others() -> None:
+    assert set(nipype_datasink.__all__) <= set(dir(nipype_datasink))
+    assert all(getattr(nipype_datasink, name).__name__ == name for name in nipype_datasink.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'plann'"):
+        nipype_datasink.plann  # noqa: B018

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from nipype_datasink.delivery.check_report import CheckReport, CheckStep, PlaceReport
 from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.errors import (
@@ -20,10 +23,12 @@ from nipype_datasink.inputs import DataSinkInputSpec, DataSinkOutputSpec
 from nipype_datasink.installation import install
 from nipype_datasink.interface import DataSink
 from nipype_datasink.planning.plan import Delivery, FileTransfer, Plan
-from nipype_datasink.workflows.check import check
-from nipype_datasink.workflows.clashes import Clash
-from nipype_datasink.workflows.plan import WorkflowPlan, plan
-from nipype_datasink.workflows.prediction import Prediction, SinkPlan
+
+if TYPE_CHECKING:
+    from nipype_datasink.workflows.check import check
+    from nipype_datasink.workflows.clashes import Clash
+    from nipype_datasink.workflows.plan import WorkflowPlan, plan
+    from nipype_datasink.workflows.prediction import Prediction, SinkPlan
 
 __version__ = "0.1.0"
 
@@ -57,3 +62,24 @@ __all__ = [
     "install",
     "plan",
 ]
+
+# Pipelines and their workers seldom need these, and importing them takes as long as the rest.
+_IMPORTED_WHEN_USED = {
+    "Clash": "clashes",
+    "Prediction": "prediction",
+    "SinkPlan": "prediction",
+    "WorkflowPlan": "plan",
+    "check": "check",
+    "plan": "plan",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _IMPORTED_WHEN_USED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.workflows.{_IMPORTED_WHEN_USED[name]}")
+    return getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
