@@ -74,6 +74,15 @@ def test_a_link_to_a_directory_that_does_not_exist(workdir: Path) -> None:
     assert f"is a link to {workdir / 'gone'}, which does not exist" in problem(workdir / "out/a")
 
 
+def test_control_characters_in_a_name_are_escaped(workdir: Path) -> None:
+    (workdir / "a\nb\x1b[2J").write_text("x")
+    assert problem(workdir / "a\nb\x1b[2J").startswith(
+        f"{workdir}/a\\nb\\x1b[2J is not a directory"
+    )
+    (workdir / "link").symlink_to("c\nd")
+    assert "is a link to c\\nd, which does not exist" in problem(workdir / "link")
+
+
 def test_a_link_to_a_directory(workdir: Path) -> None:
     (workdir / "real").mkdir()
     (workdir / "out").symlink_to(workdir / "real")

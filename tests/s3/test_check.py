@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import MagicMock
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from nipype_datasink import DataSink
 from nipype_datasink.delivery.check_report import CheckReport, CheckStep, Verdict
 from nipype_datasink.s3 import probe
 from nipype_datasink.s3.check import mask
+from nipype_datasink.s3.errors import explain
 from nipype_datasink.s3.probe import MAX_REQUESTS
 from tests.conftest import contents, tree
 from tests.s3.conftest import Answer
@@ -322,6 +324,19 @@ def test_a_region_that_boto3_cannot_follow_is_named(script: Script, credentials:
     assert operations(script) == ["ListObjectsV2"] * 2
 
 
+def test_a_name_that_is_not_a_region(credentials: None) -> None:
+    report = sink_of("http://127.0.0.1:9", s3_region="us east\n1").check()
+    wanted = "region: 'us east\\n1' is not a region; set s3_region to one like 'us-east-1'"
+    assert failed(report) == wanted
+    assert report.places[0].not_tried == ("endpoint", "identity", "list", "write")
+
+
+def test_a_region_that_aws_does_not_have(credentials: None) -> None:
+    error = EndpointConnectionError(endpoint_url="https://mybucket.s3.us-esat-1.amazonaws.com/x")
+    error.__cause__ = socket.gaierror()
+    assert "check s3_region and the network" in explain(error)
+
+
 # Addresses and TLS.
 
 
@@ -445,6 +460,20 @@ def test_a_store_that_does_not_respond(credentials: None, monkeypatch: pytest.Mo
         server.listen()
         report = sink_of(f"http://127.0.0.1:{server.getsockname()[1]}").check()
     assert failed(report).startswith("endpoint: no response within 0.2 seconds")
+
+
+@pytest.mark.parametrize("operation", ["ListObjectsV2", *UPLOAD])
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_control_characters_of_a_store_are_escaped(
+    script: Script, credentials: None, operation: str, encrypted: bool
+) -> None:
+    answer = "<Error><Code>Broken\u009b</Code><Message>first\nsecond\u009b2J</Message></Error>"
+    script.rule(operation, once(Reply(400, answer)))
+    report = sink_of(script.url, encrypt_bucket_keys=encrypted).check()
+
+    advice = "".join(step.advice for step in steps(report).values())
+    assert "first\\nsecond\\x9b2J" in advice
+    assert "\x9b" not in f"{report}{advice}"
 
 
 # Identities.

@@ -6,6 +6,7 @@ import os
 import stat
 
 from nipype_datasink.delivery.check_report import CheckStep, PlaceReport, Verdict
+from nipype_datasink.display import escaped
 
 _KIBI = 1024
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -27,13 +28,13 @@ def check_directory(path: str, *, link: bool, working_directory: str) -> PlaceRe
         existing = _nearest_existing(path)
         problem = _problem_of(existing)
         step = (
-            CheckStep(name="", text="write", verdict=Verdict.FAILED, advice=problem)
+            CheckStep(name="", text="write", verdict=Verdict.FAILED, advice=escaped(problem))
             if problem
             else _describe(existing, link=link, working_directory=working_directory)
         )
     except OSError as error:
         text = f"{error.filename or path}: {error.strerror}; {_cure(error)}"
-        step = CheckStep(name="", text="write", verdict=Verdict.FAILED, advice=text)
+        step = CheckStep(name="", text="write", verdict=Verdict.FAILED, advice=escaped(text))
     return PlaceReport(place=path, steps=(step,))
 
 
@@ -104,8 +105,8 @@ def _describe(existing: str, *, link: bool, working_directory: str) -> CheckStep
         name="",
         text=f"write, no hard links, {free}",
         verdict=Verdict.WARNING,
-        advice=f"the working directory {working_directory} is on another file system, so files "
-        "will be copied; put both on one file system to save space",
+        advice=f"the working directory {escaped(working_directory)} is on another file system, so "
+        "files will be copied; put both on one file system to save space",
     )
 
 

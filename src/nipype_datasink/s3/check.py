@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from nipype_datasink.delivery.check_report import CheckOptions, CheckStep, PlaceReport, Verdict
+from nipype_datasink.display import escaped
 from nipype_datasink.planning.addresses import remove_passwords
 from nipype_datasink.planning.location import S3Prefix
 from nipype_datasink.s3.boto3_bucket import (
@@ -84,14 +85,16 @@ def check_prefix(
 
 def _report_unopened(location: S3Prefix, error: Exception, options: CheckOptions) -> PlaceReport:
     finding = find_cause(error, StepName.ENDPOINT, endpoint_url="", date=None)
-    source = (
-        options.credential_source if finding.step == StepName.IDENTITY else options.endpoint_source
-    )
+    sources = {
+        StepName.IDENTITY: options.credential_source,
+        StepName.ENDPOINT: options.endpoint_source,
+        StepName.REGION: "of s3_region, or of boto3's configuration",
+    }
     step = CheckStep(
         name=finding.step.value,
-        text=source or "of boto3's configuration",
+        text=sources.get(finding.step) or "of boto3's configuration",
         verdict=Verdict.FAILED,
-        advice=finding.advice,
+        advice=escaped(finding.advice),
     )
     others = tuple(name.value for name in _EXPECTED if name != finding.step)
     return PlaceReport(place=location.label, steps=(step,), not_tried=others)
@@ -165,7 +168,7 @@ class _PrefixCheck:
     def _fail(self, finding: Finding) -> None:
         if finding.step == StepName.ENDPOINT and self._signed:  # nobody has looked at it
             self._add(StepName.IDENTITY, Verdict.UNKNOWN)
-        self._add(finding.step, Verdict.FAILED, finding.advice)
+        self._add(finding.step, Verdict.FAILED, escaped(finding.advice))
 
     def _add_region(self, region: str) -> None:
         """Name the region of the bucket. boto3 has found it by a second request, if at all."""

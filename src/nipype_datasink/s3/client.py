@@ -17,6 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 from botocore.handlers import add_expect_header
 
+from nipype_datasink.display import escaped
 from nipype_datasink.errors import S3Error
 from nipype_datasink.planning.addresses import check_no_password, remove_passwords
 from nipype_datasink.s3.boto3_bucket import is_signed
@@ -71,7 +72,7 @@ def open_bucket(name: str, options: ClientOptions) -> Bucket:
     except (BotoCoreError, ValueError) as error:
         text = remove_passwords(str(error))  # botocore shows addresses as they are
         cause = error if text == str(error) else None
-        raise S3Error(f"cannot make a client for S3: {text}") from cause
+        raise S3Error(f"cannot make a client for S3: {escaped(text)}") from cause
 
 
 # Making a client takes tens of milliseconds, and a client keeps memory, threads and sockets. So a

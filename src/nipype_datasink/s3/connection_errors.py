@@ -17,6 +17,8 @@ from botocore.exceptions import (
     SSLError,
 )
 
+from nipype_datasink.s3.endpoint import AWS_HOST
+
 # Results of OpenSSL's verification of a certificate.
 # https://docs.openssl.org/master/man3/X509_STORE_CTX_get_error/#error-codes
 _NOT_YET_VALID, _EXPIRED = 9, 10
@@ -52,8 +54,9 @@ def explain_connection(error: BaseException) -> str | None:
 
 def _explain_refused(error: EndpointConnectionError, address: str) -> str:
     if _find(error, socket.gaierror):
-        host = urlsplit(address).hostname
-        return f"the host name {host!r} is not known; check s3_endpoint_url and the network"
+        host = urlsplit(address).hostname or ""
+        setting = "s3_region" if AWS_HOST.search(host) else "s3_endpoint_url"
+        return f"the host name {host!r} is not known; check {setting} and the network"
     if _find(error, ConnectionRefusedError):
         return (
             f"nothing accepts connections at {address}; check s3_endpoint_url (host and port), "

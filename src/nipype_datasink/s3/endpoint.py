@@ -15,7 +15,7 @@ _STORE_HOST = re.compile(
     r"s3[.-]|storage\.googleapis\.com$|([\w-]+\.)?(digitaloceanspaces|linodeobjects)\.com$"
 )
 
-_AWS_HOST = re.compile(r"\.amazonaws\.com(\.cn)?$")
+AWS_HOST = re.compile(r"\.amazonaws\.com(\.cn)?$")
 
 # In the order in which boto3 looks.
 # https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
@@ -53,7 +53,7 @@ def endpoint_source(endpoint_url: str) -> str:
     if variable and os.environ[variable].rstrip("/") == endpoint_url.rstrip("/"):
         return variable
     host = urlsplit(endpoint_url).hostname or ""
-    return "AWS's default" if _AWS_HOST.search(host) else "AWS's configuration files"
+    return "AWS's default" if AWS_HOST.search(host) else "AWS's configuration files"
 
 
 def check_endpoint(endpoint_url: str, bucket: str) -> None:

@@ -14,6 +14,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
+from nipype_datasink.display import escaped_lines
 from nipype_datasink.errors import S3Error
 from nipype_datasink.s3.connection_errors import explain_connection
 from nipype_datasink.s3.redirects import explain_redirect
@@ -94,4 +95,4 @@ def explain(error: BaseException, *, signed: bool = True) -> str:
         return known
     if code in DENIED:
         return _ACCESS_DENIED if signed else ANONYMOUS_DENIED
-    return str(error) or type(error).__name__
+    return escaped_lines(str(error)) or type(error).__name__

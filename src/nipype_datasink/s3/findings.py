@@ -18,6 +18,7 @@ from botocore.exceptions import (
     CredentialRetrievalError,
     EndpointConnectionError,
     HTTPClientError,
+    InvalidRegionError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
@@ -111,6 +112,11 @@ def find_cause(
         return Finding(_STEPS[code], _explain_code(error, code, endpoint_url, date))
     if isinstance(error, NoRegionError):
         return Finding(StepName.REGION, f"{error} Set s3_region")
+    if isinstance(error.__cause__, InvalidRegionError):
+        region = error.__cause__.kwargs["region_name"]
+        return Finding(
+            StepName.REGION, f"{region!r} is not a region; set s3_region to one like 'us-east-1'"
+        )
     without_answer = not code and not isinstance(error, _NOT_S3)
     if code in DENIED or without_answer or (code and not code.isdecimal()):
         return Finding(request, explain(error))
@@ -166,7 +172,8 @@ def _explain_endpoint(error: Exception, code: str, endpoint_url: str) -> str:
     text = explain(error)
     if code and "s3_endpoint_url" not in text:
         text = f"the response is not from S3 (HTTP status {code})"
-    advice = [text if "s3_endpoint_url" in text else f"{text}; check s3_endpoint_url"]
+    names_setting = "s3_endpoint_url" in text or "s3_region" in text
+    advice = [text if names_setting else f"{text}; check s3_endpoint_url"]
     if address.path.strip("/"):
         advice.append(f"most stores have no path such as {address.path!r} in their address")
     return "; ".join(advice)

@@ -9,6 +9,7 @@ from typing import TypeVar
 from botocore.exceptions import ClientError
 
 from nipype_datasink.delivery.check_report import Verdict
+from nipype_datasink.display import escaped
 from nipype_datasink.planning.location import S3Prefix
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.comparison import PART_BYTES
@@ -146,8 +147,9 @@ class WriteCheck:
                 changed, problem = (
                     _WITHOUT,
                     (
-                        f"the store refuses the encryption {encryption}: {explain(error)}; unset "
-                        "encrypt_bucket_keys, or ServerSideEncryption in s3_upload_args"
+                        f"the store refuses the encryption {encryption}: "
+                        f"{escaped(explain(error))}; unset encrypt_bucket_keys, or "
+                        "ServerSideEncryption in s3_upload_args"
                     ),
                 )
             else:
@@ -166,7 +168,8 @@ class WriteCheck:
         try:
             remove()
         except ERRORS as error:
-            why = f"it needs {permission}" if code_of(error) in DENIED else explain(error)
+            denied = code_of(error) in DENIED
+            why = f"it needs {permission}" if denied else escaped(explain(error))
             return f"{text} ({why}); remove it yourself, or by a lifecycle rule"
         return ""
 
