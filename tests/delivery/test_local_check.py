@@ -95,9 +95,9 @@ def test_a_loop_of_links(workdir: Path) -> None:
 
 
 @contextmanager
-def as_nobody() -> Iterator[None]:
+def as_user(user: int) -> Iterator[None]:
     before = os.geteuid()
-    os.seteuid(NOBODY)
+    os.seteuid(user)
     try:
         yield
     finally:
@@ -116,7 +116,7 @@ def public(workdir: Path) -> Path:
 @needs_root
 def test_no_permission_to_write(public: Path) -> None:
     (public / "out").mkdir(mode=0o755)
-    with as_nobody():
+    with as_user(NOBODY):
         text = problem(public / "out/deriv")
     assert text.startswith(f"no permission to write to {public / 'out'} (owner 0, ")
     assert f"this process is user {NOBODY}" in text
@@ -125,7 +125,7 @@ def test_no_permission_to_write(public: Path) -> None:
 @needs_root
 def test_no_permission_to_enter(public: Path) -> None:
     (public / "out").mkdir(mode=0o700)
-    with as_nobody():
+    with as_user(NOBODY):
         text = problem(public / "out/deriv/sub")
     assert text.startswith(f"{public / 'out/deriv/sub'}: Permission denied")
 
@@ -156,6 +156,23 @@ def test_hard_links_are_not_possible_between_file_systems(disk: Path, workdir: P
 def test_a_file_system_that_is_read_only(disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     assert "mounted read-only" in problem(disk / "out")
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs Linux")
+@pytest.mark.parametrize("user", [os.geteuid(), pytest.param(NOBODY, marks=needs_root)])
+def test_a_file_system_that_cannot_hold_files(user: int) -> None:
+    with as_user(user):
+        text = problem(Path("/proc/out/deriv"))
+    assert text == "the file system of /proc cannot hold files; choose another base directory"
+
+
+@needs_root
+def test_a_file_system_without_a_limit(disk: Path) -> None:
+    subprocess.run(["umount", str(disk)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=0", "tmpfs", str(disk)], check=True)
+    step = step_of(check(disk / "out"))
+    assert step.verdict is Verdict.OK
+    assert step.text.endswith(", free space not known")
 
 
 @needs_root

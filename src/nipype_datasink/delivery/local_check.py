@@ -8,6 +8,7 @@ import stat
 from nipype_datasink.delivery.check_report import CheckStep, PlaceReport, Verdict
 from nipype_datasink.display import escaped
 
+_WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _KIBI = 1024
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -64,6 +65,9 @@ def _kind_problem(path: str) -> str:
         return f"{path} is a link to {target}, which does not exist; create that directory"
     if not os.path.isdir(path):
         return f"{path} is not a directory; choose another base directory, or remove the file"
+    # The permission alone does not tell: root may write where nobody has the permission to.
+    if not os.statvfs(path).f_blocks and not os.stat(path).st_mode & _WRITABLE:
+        return f"the file system of {path} cannot hold files; choose another base directory"
     return ""
 
 
@@ -82,7 +86,7 @@ def _permission_problem(path: str) -> str:
 
 def _space_problem(path: str) -> str:
     system = os.statvfs(path)
-    if not system.f_bavail:
+    if system.f_blocks and not system.f_bavail:
         return f"no space is left on the file system of {path}; delete files"
     if system.f_files and not system.f_favail:
         return f"the file system of {path} can hold no more files (inodes); delete files"
@@ -96,7 +100,9 @@ def _is_writable(path: str) -> bool:
 
 def _describe(existing: str, *, link: bool, working_directory: str) -> CheckStep:
     system = os.statvfs(existing)
-    free = f"{format_bytes(system.f_bavail * system.f_frsize)} free"
+    # Without blocks, the file system has no limit, or is one of FUSE that does not tell it.
+    size = format_bytes(system.f_bavail * system.f_frsize)
+    free = f"{size} free" if system.f_blocks else "free space not known"
     if os.stat(existing).st_dev == os.stat(_nearest_existing(working_directory)).st_dev:
         return CheckStep(name="", text=f"write, hard links from the working directory, {free}")
     if not link:
