@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import MagicMock
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from nipype_datasink import DataSink
 from nipype_datasink.delivery.check_report import CheckReport, CheckStep, Verdict
@@ -518,6 +518,54 @@ def test_wrong_settings_are_findings(
 )
 def test_an_access_key_is_shown_in_part(key: str, shown: str) -> None:
     assert mask(key) == shown
+
+
+SWAPPED = "the access key ID looks like a secret access key"
+
+
+@pytest.mark.parametrize(
+    ("key", "secret"),
+    [
+        ("wJalr/XUtnFEMI", "AKIAIOSFODNN7EXAMPLE"),
+        ("wJalrXUtnFEMIxK7MDENGxbPxRfiCYEXAMPLEKEY", "AKIAIOSFODNN7EXAMPLE"),
+    ],
+)
+def test_a_swapped_access_key_is_named_and_not_shown(
+    workdir: Path, script: Script, key: str, secret: str
+) -> None:
+    (workdir / "keys").write_text(f"Access key ID,Secret access key\n{key},{secret}\n")
+    sink = sink_of(script.url, creds_path=str(workdir / "keys"))
+
+    (warning,) = warnings(sink.check())
+    assert warning.startswith(f"identity: {SWAPPED}")
+
+    script.answer("ListObjectsV2", error_reply("InvalidAccessKeyId"))
+    report = sink.check()
+    assert failed(report).startswith("identity: the access key is unknown")
+    assert SWAPPED in failed(report)
+    assert steps(report)["identity"].text == f"... (creds_path {workdir / 'keys'})"
+    assert [each for each in (key[:4], key[-4:], secret) if each in f"{report}{report!r}"] == []
+
+
+def test_a_swapped_access_key_is_named_if_the_store_is_not_reached(workdir: Path) -> None:
+    (workdir / "keys").write_text("Access key ID,Secret access key\nab/cd,AKIAIOSFODNN7EXAMPLE\n")
+    report = sink_of("http://store.invalid", creds_path=str(workdir / "keys")).check()
+    assert steps(report)["identity"].advice.startswith(SWAPPED)
+
+
+def test_a_swapped_access_key_is_not_in_the_error_of_a_run(workdir: Path, script: Script) -> None:
+    (workdir / "keys").write_text("Access key ID,Secret access key\nwJalr/XUtnFEMI,AKIDEXAMPLE\n")
+    (workdir / "a").write_text("a")
+    sink = sink_of(script.url, creds_path=str(workdir / "keys"))
+    sink.inputs.x = str(workdir / "a")
+    said = "<AWSAccessKeyId>wJalr/XUtnFEMI</AWSAccessKeyId>"
+    body = f"<Error><Code>InvalidAccessKeyId</Code><Message>unknown</Message>{said}</Error>"
+    for operation in ("ListObjectsV2", "PutObject"):
+        script.answer(operation, Reply(403, body))
+    with pytest.raises(ClientError) as caught:
+        sink.run()
+    assert caught.value.response["Error"]["Code"] == "InvalidAccessKeyId"
+    assert "wJalr/XUtnFEMI" not in f"{caught.value}{caught.value.response}"
 
 
 def planted(directory: Path) -> tuple[str, list[str]]:

@@ -12,6 +12,8 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from nipype_datasink.s3.credentials import are_swapped
+
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket, S3ServiceResource
 
@@ -61,7 +63,8 @@ def secrets_of(bucket: Any) -> tuple[str | None, ...]:
         return ()
     frozen = credentials.get_frozen_credentials()
     password = urlsplit(bucket.meta.client.meta.endpoint_url).password
-    return frozen.secret_key, frozen.token, password
+    swapped = frozen.access_key if are_swapped(frozen.access_key, frozen.secret_key) else None
+    return frozen.secret_key, frozen.token, password, swapped
 
 
 def _credentials_of(bucket: Any) -> Any:
@@ -73,6 +76,15 @@ def access_key_of(bucket: Any) -> str | None:
     """Return the ID of the access key that signs requests; None if they are not signed."""
     credentials = _credentials_of(bucket) if is_signed(bucket) else None
     return None if credentials is None else credentials.get_frozen_credentials().access_key
+
+
+def has_swapped_keys(bucket: Any) -> bool:
+    """Return whether the access key that signs requests looks like its secret."""
+    credentials = _credentials_of(bucket) if is_signed(bucket) else None
+    if credentials is None:
+        return False
+    frozen = credentials.get_frozen_credentials()
+    return are_swapped(frozen.access_key, frozen.secret_key)
 
 
 def copy_client(client: Any, *, timeout: Any = None) -> Any:

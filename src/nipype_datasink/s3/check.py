@@ -16,6 +16,7 @@ from nipype_datasink.planning.location import S3Prefix
 from nipype_datasink.s3.boto3_bucket import (
     access_key_of,
     credential_source,
+    has_swapped_keys,
     is_boto3_resource,
     is_signed,
     secrets_of,
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
 _EXPECTED = (StepName.ENDPOINT, StepName.IDENTITY, StepName.LIST, StepName.WRITE)
 _NOT_KNOWN = ("kms:Decrypt", "quota", "Object Lock")
 _ANONYMOUS = "set creds_path, s3_profile or AWS_ACCESS_KEY_ID, unless everybody may write here"
+
+_SWAPPED = (
+    "the access key ID looks like a secret access key; the two seem to be swapped where they are "
+    "set, so exchange them"
+)
 
 _NO_LISTING = "the identity may not list (s3:ListBucket), so every run will send everything"
 
@@ -112,6 +118,7 @@ class _PrefixCheck:
         self._options = options
         self._steps: dict[StepName, CheckStep] = {}
         self._signed = is_signed(bucket)
+        self._swapped = has_swapped_keys(bucket)
 
     def run(self, write: WriteCheck) -> None:
         """Take all steps, up to the first that fails."""
@@ -119,6 +126,8 @@ class _PrefixCheck:
         self._add(StepName.IDENTITY)
         if not self._signed:
             self._add(StepName.IDENTITY, Verdict.WARNING, _ANONYMOUS)
+        if self._swapped:
+            self._add(StepName.IDENTITY, Verdict.WARNING, _SWAPPED)
         self._list()
         if not self._has_failed():
             self._write(write)
@@ -166,9 +175,12 @@ class _PrefixCheck:
         return any(step.verdict is Verdict.FAILED for step in self._steps.values())
 
     def _fail(self, finding: Finding) -> None:
-        if finding.step == StepName.ENDPOINT and self._signed:  # nobody has looked at it
-            self._add(StepName.IDENTITY, Verdict.UNKNOWN)
-        self._add(finding.step, Verdict.FAILED, escaped(finding.advice))
+        advice = escaped(finding.advice)
+        if finding.step == StepName.ENDPOINT and self._signed and not self._swapped:
+            self._add(StepName.IDENTITY, Verdict.UNKNOWN)  # nobody has looked at it
+        if finding.step == StepName.IDENTITY and self._swapped:
+            advice = f"{advice}\n{_SWAPPED}"
+        self._add(finding.step, Verdict.FAILED, advice)
 
     def _add_region(self, region: str) -> None:
         """Name the region of the bucket. boto3 has found it by a second request, if at all."""
@@ -196,11 +208,9 @@ class _PrefixCheck:
         if name == StepName.IDENTITY:
             source = self._options.credential_source or credential_source(self._bucket)
             key = access_key_of(self._bucket)
-            return (
-                "no credentials: requests are not signed"
-                if key is None
-                else f"{mask(key)} ({source})"
-            )
+            if key is None:
+                return "no credentials: requests are not signed"
+            return f"{'...' if self._swapped else mask(key)} ({source})"
         if name == StepName.LIST:
             return f"below {self._location.prefix}/" if self._location.prefix else "the bucket"
         return {

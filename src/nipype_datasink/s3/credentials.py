@@ -27,6 +27,7 @@ _DELIMITERS = (",", ";", "\t")  # spreadsheets write the one of their country
 
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_AccessKey.html
 _ACCESS_KEY = re.compile(r"\w{16,128}")
+_SECRET_CHARACTERS = 40
 _MAX_LINE_CHARACTERS = 4096  # of a table; `csv` raises an error for very long cells
 
 _SECTION = re.compile(r"\[(?:profile\s+)?(?P<name>[^\]]*)\]")
@@ -50,6 +51,24 @@ class AccessKey:
 
     session_token: str | None = field(default=None, repr=False)
     """Token of temporary credentials."""
+
+
+def are_swapped(access_key_id: str, secret_access_key: str) -> bool:
+    """Return whether the ID of an access key looks like the secret, so that it must not be shown.
+
+    AWS's secrets have 40 characters, some of them slashes or plus signs; Oracle's IDs have 40, too,
+    but its secrets are longer.
+
+    Examples
+    --------
+    >>> are_swapped("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "AKIAIOSFODNN7EXAMPLE")
+    True
+    >>> are_swapped("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+    False
+    """
+    if any(each in access_key_id for each in "/+="):
+        return True
+    return len(secret_access_key) < _SECRET_CHARACTERS == len(access_key_id)
 
 
 def read_credentials(path: str) -> AccessKey:
