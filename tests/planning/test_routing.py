@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import posixpath
-import re
 
 import pytest
 from hypothesis import given
@@ -239,31 +238,3 @@ def test_keys_in_s3_equal_relative_paths_on_disk(parts: list[str]) -> None:
     on_disk = routed(field, LocalDirectory("/out"))
     in_s3 = routed(field, S3Prefix("b", "out"))
     assert posixpath.relpath(on_disk, "/out") == in_s3[len("s3://b/out/") :]
-
-
-@pytest.mark.parametrize(
-    ("rule", "expected"),
-    [
-        pytest.param((r"/_run_\d+", ""), "s3://b/o/?", id="known-part"),
-        pytest.param((r".*/", "s3://b/flat/"), "s3://b/flat/?", id="up-to-the-name"),
-        pytest.param((r"_run_1/(.*)", r"\1"), "s3://b/o/?", id="name-in-a-group"),
-        pytest.param((r"[^/]+$", "bold.nii"), "s3://b/o/_run_1/?", id="other-name"),
-        pytest.param((r"/([^/]+)$", r"/\1\1"), "s3://b/o/_run_1/?", id="name-twice"),
-        pytest.param((r".*", "flat"), "s3://b/o/_run_1/?", id="everything"),
-        pytest.param((r"\.nii$", ""), "s3://b/o/_run_1/?", id="only-other-names"),
-    ],
-)
-def test_regular_expressions_keep_names_that_are_not_known(
-    rule: tuple[str, str], expected: str
-) -> None:
-    rules = Substitutions(regular=(rule,))
-    assert rules.apply("s3://b/o/_run_1/?", root="s3://b", keep="?") == expected
-
-
-@given(RULES, RULES, st.text("s3:/bucket.x", max_size=6))
-def test_kept_characters_do_not_change_other_paths(
-    literal: tuple[tuple[str, str], ...], other: tuple[tuple[str, str], ...], path: str
-) -> None:
-    regular = tuple((re.escape(pattern), new) for pattern, new in other)
-    rules = Substitutions(literal=literal, regular=regular)
-    assert rules.apply(path, keep="?") == rules.apply(path)

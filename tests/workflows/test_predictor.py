@@ -339,5 +339,5 @@ def test_overridden_substitutions_do_not_remove_braces(workdir: Path) -> None:
 
     assert destinations[:2] == (
         "/out/sub-01/anat/renamed",
-        "/out/sub-01/func/_subject_id_sub-01/{preproc.out}",
+        "/out/sub-01/bold/_subject_id_sub-01/{preproc.out}",
     )

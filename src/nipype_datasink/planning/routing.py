@@ -9,9 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 from nipype_datasink.display import escaped
 from nipype_datasink.errors import SettingsError
@@ -76,7 +75,7 @@ class Substitutions:
         for pair in self.regular:
             _replace_regular(pair, "")
 
-    def apply(self, path: str, *, root: str = "", keep: Collection[str] = ()) -> str:
+    def apply(self, path: str, *, root: str = "") -> str:
         """Apply every substitution to `path`.
 
         Parameters
@@ -86,12 +85,11 @@ class Substitutions:
         root
             Beginning that must not change (``s3://bucket``). A substitution that would change it
             is applied only to the rest, which starts with a slash.
-        keep
-            Characters that stand for names that are not known yet. Where a regular expression
-            would remove or repeat one of them, it does nothing.
         """
-        regular = partial(_replace_regular, keep=keep)
-        for rule, pairs in ((_replace_literal, self.literal), (regular, self.regular)):
+        for rule, pairs in (
+            (_replace_literal, self.literal),
+            (_replace_regular, self.regular),
+        ):
             for pair in pairs:
                 path = _apply_below(root, path, rule, pair)
         return path
@@ -163,20 +161,9 @@ def _replace_literal(pair: tuple[str, str], text: str) -> str:
     return text.replace(*pair)
 
 
-def _replace_regular(pair: tuple[str, str], text: str, keep: Collection[str] = ()) -> str:
-    pattern, replacement = pair
-    unchanged_ends: set[int] = set()  # `.*` also matches the empty text after what it has matched
-
-    def replace_unless_kept(match: re.Match[str]) -> str:
-        new = match.expand(replacement)
-        changes = any(new.count(each) != match[0].count(each) for each in keep)
-        if not changes and (match[0] or match.end() not in unchanged_ends):
-            return new
-        unchanged_ends.add(match.end())
-        return match[0]
-
+def _replace_regular(pair: tuple[str, str], text: str) -> str:
     try:
-        return re.sub(pattern, replace_unless_kept if keep else replacement, text)
+        return re.sub(*pair, text)
     except (re.error, IndexError) as error:
         raise SettingsError(
             f"regexp_substitutions: {pair!r} is not a regular expression and a replacement "

@@ -37,10 +37,17 @@ def _sink(name: str, bases: Sequence[str], runs: Sequence[SinkPlan]) -> Iterator
             yield escaped(f"{indent}ignored: {text} is not the name of a file")
         if not (run.predictions or run.ignored or run.error):
             yield f"{indent}nothing is set or connected"
+    yield from _remarks(runs)
+
+
+def _remarks(runs: Sequence[SinkPlan]) -> Iterator[str]:
+    """Yield what is known of a sink as a whole."""
     if any(run.removes_others for run in runs):
         yield "  removes what else is in the folders that it delivers (remove_dest_dir)"
     if any(run.renames_unknown for run in runs):
         yield "  its substitutions will also apply to the names in braces"
+    if any(row.hides_folders for run in runs for row in run.predictions):
+        yield "  its substitutions may also change folders, which are part of the braces then"
 
 
 class _Columns:

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-NAME, BASE, COPY, CONTAINER = PLACEHOLDERS = "\U0010f000\U0010f001\U0010f002\U0010f003"
+NAME, TREE, BASE, COPY, CONTAINER, MERGED = PLACEHOLDERS = (
+    "\U0010f000\U0010f001\U0010f002\U0010f003\U0010f004\U0010f005"
+)
+"""One name; a name that may lie in folders; inputs of a sink; a part of a destination that contains
+some of them, and that its rules may change as a whole."""
 
 
 def is_complete(path: str) -> bool:
@@ -16,9 +20,9 @@ def is_complete(path: str) -> bool:
     return not any(each in path for each in PLACEHOLDERS)
 
 
-def keeps_placeholders(path: str, changed: str) -> bool:
-    """Return whether a changed path still has each placeholder of the path."""
-    return all(path.count(each) == changed.count(each) for each in PLACEHOLDERS)
+def has_folders(path: str) -> bool:
+    """Return whether a text that is not known may contain folders."""
+    return any(each in path for each in PLACEHOLDERS if each != NAME)
 
 
 def show(path: str, names: Mapping[str, str], *, braces: bool = True) -> str:

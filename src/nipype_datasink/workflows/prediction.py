@@ -35,6 +35,9 @@ class Prediction:
     has_folders: bool = False
     """Whether the braces may also stand for folders, as those of a MapNode's items do."""
 
+    hides_folders: bool = False
+    """Whether the braces stand for folders, too, that the rules of the sink may change."""
+
     is_missing: bool = False
     """Whether the source is a path that does not exist."""
 

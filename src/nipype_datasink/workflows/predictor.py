@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from nipype_datasink.configuration import explicit_value
@@ -19,14 +20,16 @@ from nipype_datasink.planning.sources import Source, flatten
 from nipype_datasink.planning.validation import make_valid_plan
 from nipype_datasink.settings import substitutions_of
 from nipype_datasink.workflows.graph import Connection, SinkRun
+from nipype_datasink.workflows.known_rules import apply_to_examples, apply_to_known
 from nipype_datasink.workflows.placeholders import (
     BASE,
     CONTAINER,
     COPY,
+    MERGED,
     NAME,
-    PLACEHOLDERS,
+    TREE,
+    has_folders,
     is_complete,
-    keeps_placeholders,
     root_of,
     show,
 )
@@ -113,11 +116,12 @@ class _Predictor:
     def _substitute(self, path: str) -> str:
         """Apply the rules of the sink to what is known of a destination."""
         self._paths.append(path)
+        if is_complete(path):
+            return self._sink._substitute(path)
         if self._sink._is_overridden("_substitute"):
-            changed = self._sink._substitute(path)
-            return changed if keeps_placeholders(path, changed) else path
+            return apply_to_examples(self._sink._substitute, path)
         rules = substitutions_of(self._sink.inputs)
-        return rules.apply(path, root=bucket_root(path), keep=PLACEHOLDERS)
+        return apply_to_known(rules, path, root=bucket_root(path))
 
     def _known(
         self, fields: Mapping[str, Any], rules: Rules
@@ -172,17 +176,18 @@ class _Predictor:
         """Yield the destinations of a path for which the sink makes no plan."""
         for location in rules.locations:
             with suppress(DestinationError):  # it is the error of the plan
-                shown, is_known = self._destination(source.path, source.field, location, rules)
+                shown = self._destination(source.path, source.field, location, rules)
                 yield Prediction(
                     field=source.field,
                     source=source.path,
                     output=self._output(source.field),
-                    destination=shown,
-                    is_known=is_known,
-                    has_folders=not is_known,
+                    destination=shown.text,
+                    is_known=shown.is_known,
+                    has_folders=shown.has_folders,
+                    hides_folders=shown.hides_folders,
                     is_missing=is_missing,
                     is_copy=location != rules.locations[0],
-                    possible=frozenset({shown}),
+                    possible=frozenset({shown.text}),
                 )
 
     def _unknown(self, field: str, rules: Rules) -> Iterator[Prediction]:
@@ -196,30 +201,32 @@ class _Predictor:
         self, connection: Connection, field: str, location: Location, rules: Rules
     ) -> Prediction:
         directories = {origin.directory for origin in connection.origins}
-        possible = {
-            self._destination(f"{directory or ''}/{NAME}", field, location, rules, connection.name)
-            for directory in directories
-        }
-        shown, is_known = next(iter(possible))
-        if len(possible) > 1:
-            shown, is_known = self._destination(f"/{NAME}", field, location, rules, connection.name)
+        placeholder = TREE if any(each.has_folders for each in connection.origins) else NAME
+        possible = [
+            self._destination(
+                f"{each or ''}/{placeholder}", field, location, rules, connection.name
+            )
+            for each in directories
+        ]
+        shown = possible[0]
+        if len(set(possible)) > 1:
+            shown = self._destination(f"/{TREE}", field, location, rules, connection.name)
         return Prediction(
             field=field,
             output=connection.name,
-            destination=shown,
-            is_known=is_known,
-            has_folders=bool(self._unknown_rules)
-            or len(possible) > 1
-            or any(origin.has_folders for origin in connection.origins),
+            destination=shown.text,
+            is_known=shown.is_known,
+            has_folders=shown.has_folders,
+            hides_folders=shown.hides_folders,
             is_copy=location != rules.locations[0],
-            possible=frozenset(path for path, _ in possible),
+            possible=frozenset(each.text for each in possible),
             written_by=frozenset((directory, connection.output) for directory in directories),
         )
 
     def _destination(
         self, source: str, field: str, location: Location, rules: Rules, name: str = ""
-    ) -> tuple[str, bool]:
-        """Return the destination of a path, and whether it is known as a whole.
+    ) -> _Shown:
+        """Return the destination of a path, as far as it is known.
 
         Parameters
         ----------
@@ -227,15 +234,40 @@ class _Predictor:
             Name of the output that is delivered, if `source` contains a placeholder for its name.
         """
         path = location.resolve(route(source, field, location, rules))
-        names = {**self._names, NAME: name}
+        names = {**self._names, NAME: name, TREE: name}
+        names[MERGED] = self._merged(path, location, name)
         if not self._unknown_rules:
-            return show(path, names), is_complete(path)
+            return _Shown(
+                text=show(path, names),
+                is_known=is_complete(path),
+                has_folders=has_folders(path),
+                hides_folders=MERGED in path,
+            )
         # No rule can change the bucket.
         root = f"s3://{location.actual_bucket}/" if isinstance(location, S3Prefix) else ""
         rest = show(path, names, braces=False).removeprefix(root)
         for rule in self._unknown_rules:
             rest = f"{rule}({rest})"
-        return f"{root}{{{rest}}}", False
+        return _Shown(text=f"{root}{{{rest}}}", is_known=False, has_folders=True)
+
+    def _merged(self, path: str, location: Location, name: str) -> str:
+        """Return the names of what is not known in the part of a path that rules may change."""
+        places = [each for each in self._names if each in str(location) and each not in path]
+        is_named = NAME in path or TREE in path
+        return "/".join(
+            [*(self._names[each] for each in places), *([name] if name and not is_named else [])]
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """A destination, as far as it is known."""
+
+    text: str
+    is_known: bool
+    has_folders: bool
+    hides_folders: bool = False
+    """Whether the braces also stand for folders that rules may change; they are known otherwise."""
 
 
 def _in_directory(value: Any, directory: str) -> Any:
