@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from nipype import Node, Workflow
+from nipype.interfaces.io import SelectFiles
 
 from nipype_datasink import DataSink, plan
-from tests.workflows.examples import SUBJECTS, bold_workflow, make_file, sink_node
+from tests.workflows.examples import (
+    SUBJECTS,
+    bold_workflow,
+    make_file,
+    new_workflow,
+    sink_node,
+    subjects_node,
+)
 
 BOLD = """\
 wf.datasink -> s3://lab/deriv                                             2 runs
@@ -166,6 +176,43 @@ def test_one_output_in_two_sinks_does_not_clash(workdir: Path) -> None:
     planned = plan(workflow)
 
     assert (planned.clashes, planned.possible) == ((), ())
+    assert len(planned.destinations) == 2
+
+
+def test_files_found_by_a_node_with_iterables_possibly_clash(workdir: Path) -> None:
+    workflow, subjects, sink = new_workflow(), subjects_node(), sink_node()
+    found = Node(SelectFiles({"t1": "{subject}/t1.nii"}, base_directory=str(workdir)), name="found")
+    workflow.connect(subjects, "subject_id", found, "subject")
+    workflow.connect(found, "t1", sink, "anat")
+
+    (clash,) = plan(workflow).possible
+
+    assert clash.destination == str(workdir / "out/anat/{found.t1}")
+
+
+def test_files_found_once_do_not_clash_with_themselves(workdir: Path) -> None:
+    workflow = subjects_into_one_folder()
+    sink = workflow.get_node("datasink")
+    found = Node(SelectFiles({"t1": "t1.nii"}, base_directory=str(workdir)), name="found")
+    workflow.disconnect(workflow.get_node("preproc"), "out", sink, "func")
+    workflow.connect(found, "t1", sink, "anat")
+    workflow.connect(workflow.get_node("subjects"), "subject_id", sink, "@subject")
+
+    assert plan(workflow).possible == ()
+
+
+@pytest.mark.parametrize("is_last_finished", [True, False])
+def test_finished_run_possibly_clashes_with_one_that_has_not_finished(
+    workdir: Path, is_last_finished: bool
+) -> None:
+    subjects_into_one_folder().run(plugin="Linear")
+    shutil.rmtree(workdir / f"work/wf/_subject_id_{SUBJECTS[not is_last_finished]}/preproc")
+
+    planned = plan(subjects_into_one_folder())
+
+    (clash,) = planned.possible
+    assert clash.destination == str(workdir / "out/func/{preproc.out}")
+    assert {*clash.sinks} == {f"wf.datasink[subject_id={subject}]" for subject in SUBJECTS}
     assert len(planned.destinations) == 2
 
 

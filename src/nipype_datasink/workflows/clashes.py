@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+import os
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nipype_datasink.display import escaped
@@ -41,10 +42,16 @@ def find_clashes(sinks: Sequence[SinkPlan]) -> tuple[Clash, ...]:
 
 
 def find_possible_clashes(sinks: Sequence[SinkPlan]) -> tuple[Clash, ...]:
-    """Return the destinations that are equal as far as they are known."""
+    """Return the destinations that are equal as far as they are known.
+
+    A destination that is known counts where it fits one of the same output that is not known, as
+    in a workflow of which some runs have finished.
+    """
+    groups = _group(_unknown(sinks))
+    _add_fitting(groups, sinks)
     return tuple(
         Clash(destination=destination, sinks=tuple(dict.fromkeys(sink for sink, _ in writers)))
-        for destination, writers in _group(_unknown(sinks)).items()
+        for destination, writers in groups.items()
         if len(dict(writers)) > 1 and len({source for _, source in writers}) > 1
     )
 
@@ -79,6 +86,36 @@ def _unknown(sinks: Sequence[SinkPlan]) -> Iterator[tuple[str, _Writer]]:
             if not prediction.is_known:
                 for destination in sorted(prediction.possible):
                     yield destination, (str(sink.run), prediction.written_by or prediction.source)
+
+
+def _add_fitting(groups: dict[str, list[_Writer]], sinks: Sequence[SinkPlan]) -> None:
+    """Add the runs with a known destination that fits one of the same output that is not known."""
+    names = {
+        (each.output, destination): each.has_folders
+        for sink in sinks
+        for each in sink.predictions
+        if each.output and not each.is_known
+        for destination in each.possible
+    }
+    for sink in sinks:
+        for each in sink.predictions:
+            if each.is_known and each.output:
+                for pattern in _fitting(each.destination, each.output, names):
+                    groups[pattern].append((str(sink.run), each.source))
+
+
+def _fitting(path: str, output: str, names: Mapping[tuple[str, str], bool]) -> Iterator[str]:
+    """Yield destinations that end in the name of an output, and that a path fits."""
+    folder = os.path.dirname(path)
+    is_direct = True
+    while True:
+        pattern = f"{folder.rstrip('/')}/{{{output}}}"
+        if (output, pattern) in names and (is_direct or names[output, pattern]):
+            yield pattern
+        above = os.path.dirname(folder)
+        if above == folder:
+            return
+        folder, is_direct = above, False
 
 
 def _are_equal(sources: set[Hashable]) -> bool:

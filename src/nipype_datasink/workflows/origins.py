@@ -38,8 +38,13 @@ class Origin:
     has_folders: bool = False
     """Whether it lies in folders below: those of a MapNode's items, or an output directory."""
 
+    node: str = ""
+    """Working directory of the node that names it, if `directory` is not known. It differs for the
+    runs of a node with iterables, which may find different files."""
 
-_ELSEWHERE = Origin(None, has_folders=True)
+
+def _elsewhere(node: Node) -> Origin:
+    return Origin(None, has_folders=True, node=node.output_dir())
 
 
 def origins_of(graph: Any, node: Node, output: str) -> frozenset[Origin]:
@@ -60,7 +65,7 @@ def origins_of(graph: Any, node: Node, output: str) -> frozenset[Origin]:
     if isinstance(node.interface, _PASS_ON):
         return _passed_on(graph, node, output)
     if isinstance(node.interface, _FIND):
-        return frozenset({_ELSEWHERE})
+        return frozenset({_elsewhere(node)})
     has_folders = isinstance(node, MapNode) or _is_directory(node, output)
     return frozenset({Origin(node.output_dir(), has_folders)})
 
@@ -72,13 +77,13 @@ def _is_directory(node: Node, output: str) -> bool:
 
 
 def _passed_on(graph: Any, node: Node, output: str) -> frozenset[Origin]:
-    found = {_ELSEWHERE} if _has_values(node) else set()
+    found = {_elsewhere(node)} if _has_values(node) else set()
     for source, _, data in graph.in_edges(node, data=True):
         for source_output, field in data["connect"]:
             if _may_contain(node, output, field):
                 name = source_output if isinstance(source_output, str) else source_output[0]
                 found |= origins_of(graph, source, name)
-    return frozenset(found or {_ELSEWHERE})
+    return frozenset(found or {_elsewhere(node)})
 
 
 def _may_contain(node: Node, output: str, field: str) -> bool:

@@ -53,7 +53,7 @@ class Prediction:
     possible: frozenset[str] = frozenset()
     """Destination for each directory that the source may lie in; see `has_folders`."""
 
-    written_by: frozenset[tuple[str | None, str]] = frozenset()
+    written_by: frozenset[tuple[str, str]] = frozenset()
     """Directory and output of each node that may write the source."""
 
     @property

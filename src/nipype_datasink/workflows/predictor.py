@@ -220,7 +220,9 @@ class _Predictor:
             hides_folders=shown.hides_folders,
             is_copy=location != rules.locations[0],
             possible=frozenset(each.text for each in possible),
-            written_by=frozenset((directory, connection.output) for directory in directories),
+            written_by=frozenset(
+                (each.directory or each.node, connection.output) for each in connection.origins
+            ),
         )
 
     def _destination(
