@@ -128,7 +128,8 @@ def test_outputs_of_data_grabbers_lie_elsewhere(workdir: Path) -> None:
 
     (run,) = sink_runs(workflow)
 
-    assert run.unknown["anat"][0].origins == {Origin(None, has_folders=True)}
+    directory = str(workdir / "work/wf/grabber")
+    assert run.unknown["anat"][0].origins == {Origin(None, has_folders=True, node=directory)}
 
 
 class FolderOutputSpec(TraitedSpec):
@@ -161,7 +162,7 @@ def test_values_of_merged_inputs_lie_elsewhere(workdir: Path) -> None:
     (run,) = sink_runs(workflow)
 
     assert run.unknown["x"][0].origins == {
-        Origin(None, has_folders=True),
+        Origin(None, has_folders=True, node=str(workdir / "work/wf/merged")),
         Origin(str(workdir / "work/wf/preproc")),
     }
 
