@@ -182,7 +182,12 @@ def _endpoint(sink: DataSink, settings: Settings) -> str:
 
 
 def set_absolute_paths(sink: DataSink, directory: str) -> None:
-    """Replace relative paths in the inputs of a sink, as a node in `directory` will read them."""
+    """Replace relative paths in the inputs of a sink, as a node in `directory` will read them.
+
+    Without a base directory, the node delivers to its own directory.
+    """
+    if not any(explicit_value(sink.inputs, name) for name in ("base_directory", "local_copy")):
+        sink.inputs.base_directory = directory
     for name in ("base_directory", "local_copy", "creds_path"):
         path = explicit_value(sink.inputs, name)
         if path and "://" not in path and not path.startswith("~"):

@@ -159,6 +159,40 @@ def test_relative_paths_are_those_of_the_node(workdir: Path, credentials: None) 
     assert f"creds_path '{workdir}/work/wf/store/keys' cannot be read" in advice[0]
 
 
+def test_without_a_base_directory_the_place_is_the_directory_of_the_node(workdir: Path) -> None:
+    workflow = new_workflow()
+    workflow.add_nodes([sink_node("a"), sink_node("b", local_copy="copy")])
+    assert list(places(workflow)) == [f"{workdir}/work/wf/a", f"{workdir}/work/wf/b/copy"]
+
+
+def test_a_connected_local_copy_is_not_known(workdir: Path) -> None:
+    workflow = new_workflow()
+    source = Node(Function(function=fail), name="source")
+    sink = sink_node("sink", base_directory=str(workdir / "out"))
+    workflow.connect(source, "out", sink, "local_copy")
+    assert places(workflow)[str(workdir / "out")].not_known == ("local_copy (source.out)",)
+
+
+def test_wrong_sinks_do_not_hide_others(workdir: Path, credentials: None) -> None:
+    class Broken(DataSink):
+        def _fetch_bucket(self, bucket_name: str) -> Any:
+            raise RuntimeError(f"no {bucket_name}\ntoday")
+
+    workflow = new_workflow()
+    workflow.add_nodes(
+        [
+            Node(Broken(base_directory="s3://lab"), name="broken"),
+            sink_node("scheme", base_directory="gs://lab"),
+            sink_node("right", base_directory=str(workdir / "out")),
+        ]
+    )
+    found = places(workflow)
+    assert [place.ok for place in found.values()] == [False, False, True]
+    (step,) = found["s3://lab"].steps
+    assert (step.name, step.text) == ("bucket", "lab")
+    assert step.advice == "RuntimeError: no lab\\ntoday"
+
+
 def test_the_configuration_of_the_workflow_counts(workdir: Path, script: Script) -> None:
     workflow = workflow_of(sink_node("sink", base_directory="s3://lab"))
     workflow.config["execution"]["datasink_s3_endpoint_url"] = script.url

@@ -67,7 +67,7 @@ def check_prefix(
     """
     try:
         bucket = open_bucket()
-    except ERRORS as error:
+    except Exception as error:  # noqa: BLE001 - subclasses open buckets in their own way
         return _report_unopened(location, error, options)
     if not is_boto3_resource(bucket):
         step = CheckStep(
@@ -90,8 +90,12 @@ def check_prefix(
 
 
 def _report_unopened(location: S3Prefix, error: Exception, options: CheckOptions) -> PlaceReport:
-    finding = find_cause(error, StepName.ENDPOINT, endpoint_url="", date=None)
+    if isinstance(error, ERRORS):
+        finding = find_cause(error, StepName.ENDPOINT, endpoint_url="", date=None)
+    else:
+        finding = Finding(StepName.BUCKET, f"{type(error).__name__}: {error}")
     sources = {
+        StepName.BUCKET: location.actual_bucket,
         StepName.IDENTITY: options.credential_source,
         StepName.ENDPOINT: options.endpoint_source,
         StepName.REGION: "of s3_region, or of boto3's configuration",

@@ -31,6 +31,9 @@ _NEEDED = (
     "encrypt_bucket_keys",
 )
 
+# Without these, the place that is checked may be another one.
+_NOT_NEEDED = ("container", "local_copy")
+
 
 def check(  # noqa: PLR0913 - the options of a store
     target: Any,
@@ -108,11 +111,11 @@ def _checks_of(run: SinkRun, *, write_object: bool) -> Iterator[PlaceCheck]:
         yield _unknown(run, missing)
         return
     set_absolute_paths(run.interface, run.directory)
-    container = (_origin(run, "container"),) if "container" in run.unknown else ()
+    unknown = [_origin(run, name) for name in _NOT_NEEDED if name in run.unknown]
     for each in place_checks(
         run.interface, directory=run.directory, write_object=write_object, name=run.name
     ):
-        yield replace(each, not_known=(*each.not_known, *container))
+        yield replace(each, not_known=(*each.not_known, *unknown))
 
 
 def _unknown(run: SinkRun, inputs: list[str]) -> PlaceCheck:
