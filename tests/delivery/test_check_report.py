@@ -55,6 +55,17 @@ def test_sinks_are_named_where_something_fails() -> None:
     assert "used by" not in str(report_of(CheckStep(name="list", text="x/"), sinks=("wf.a",)))
 
 
+def test_a_few_of_many_sinks_are_named() -> None:
+    step = CheckStep(name="list", text="x/", verdict=Verdict.FAILED)
+    report = report_of(step, sinks=tuple(f"wf.s{number}" for number in range(9)))
+    assert "  used by    wf.s0, wf.s1, wf.s2, wf.s3, 5 more" in str(report).splitlines()
+
+
+def test_the_longest_name_of_a_step_does_not_touch_its_text() -> None:
+    report = report_of(CheckStep(name="not checked", text="known later", verdict=Verdict.UNKNOWN))
+    assert str(report).splitlines()[1] == "  not checked  known later"
+
+
 def test_control_characters_and_html_are_escaped() -> None:
     report = report_of(
         CheckStep(name="list", text="a\x1b[2Jb", advice="\x07<b>"), place="/data/\n<i>"

@@ -14,6 +14,7 @@ from nipype_datasink.display import escaped
 _COLUMNS = 80
 _INDENT = "  "
 _NAME_COLUMNS = 11
+_MAX_SINKS_SHOWN = 4
 _VERDICT_COLUMNS = 9  # two spaces and the longest verdict
 
 
@@ -142,7 +143,15 @@ def _lines(places: Sequence[PlaceReport]) -> Iterator[str]:
             if items:
                 yield from _wrapped(name, ", ".join(items), _COLUMNS)
         if place.sinks and not place.ok:
-            yield from _wrapped("used by", ", ".join(map(escaped, place.sinks)), _COLUMNS)
+            yield from _wrapped("used by", _shortened(place.sinks), _COLUMNS)
+
+
+def _shortened(sinks: Sequence[str]) -> str:
+    """Return the names of a few sinks, and the number of the others."""
+    shown = [escaped(name) for name in sinks[:_MAX_SINKS_SHOWN]]
+    if len(sinks) > len(shown):
+        shown.append(f"{len(sinks) - len(shown)} more")
+    return ", ".join(shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +176,7 @@ class _Row:
 
 def _wrapped(name: str, text: str, columns: int) -> list[str]:
     """Return the lines of a name and the text beside it."""
-    start = f"{_INDENT}{name:<{_NAME_COLUMNS}}" if name else _INDENT
+    start = f"{_INDENT}{name:<{_NAME_COLUMNS - 2}}  " if name else _INDENT
     return _wrap(text, columns, start)
 
 
