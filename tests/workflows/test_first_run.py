@@ -23,11 +23,15 @@ def examine(pipeline):
     name = pipeline if hasattr(pipeline, "_graph") else type(pipeline).__name__
     return first_run.Report(text=f"{name} in {os.path.basename(os.getcwd())}", exit_code=3)
 
+def show(first):
+    print((first.place, first.report.text, first.report.exit_code), flush=True)
+    print(first.report.error, file=sys.stderr)
+
 if __name__ == "__main__":
     import driver
-    first = first_run.examine_first_run(find_program(sys.argv[1:]), driver.examine)
-    print(first and (first.place, first.report.text, first.report.exit_code))
-    print(first.report.error if first else "", file=sys.stderr)
+    program = find_program(sys.argv[1:])
+    if first_run.examine_first_run(program, driver.examine, show) is None:
+        print(None)
 """
 
 START = """
@@ -126,7 +130,7 @@ def test_nodes_without_a_sink_are_part_of_the_program(workdir: Path) -> None:
     assert (workdir / "first" / "result_first.pklz").exists()
 
 
-def test_cleanup_of_the_program_is_done_after_the_examination(workdir: Path) -> None:
+def test_cleanup_of_the_program_is_done_after_the_report(workdir: Path) -> None:
     text = (
         "import tempfile\n"
         "atexit.register(print, 'the end')\n"
@@ -138,8 +142,8 @@ def test_cleanup_of_the_program_is_done_after_the_examination(workdir: Path) -> 
 
     done = run_script(workdir, text)
 
-    first, stopped, last = done.stdout.splitlines()
-    assert (first, last) == ("finally", "the end")
+    stopped, *others = done.stdout.splitlines()
+    assert others == ["finally", "the end"]
     assert stopped.startswith("('script.py:6', 'a in study")
 
 
@@ -176,6 +180,110 @@ def test_processes_of_the_program_are_stopped(workdir: Path, method: str) -> Non
     done = run_script(workdir, text, method)
 
     assert done.stdout.splitlines()[-1] == f"('script.py:3', 'a in {workdir.name}', 3)"
+    assert set(tree(workdir)) == {"driver.py", "script.py", "start.py"}
+
+
+WAITING = {
+    "pool": (
+        "def main(_): workflow('a').run()\n"
+        "if __name__ == '__main__':\n"
+        "    with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:\n"
+        "        pool.map(main, range(3))\n"
+    ),
+    "pool that is not closed": (
+        "def main(_): workflow('a').run()\n"
+        "if __name__ == '__main__':\n"
+        "    multiprocessing.get_context(sys.argv[1]).Pool(1).map(main, range(3))\n"
+    ),
+    "processes and queues": (
+        "def main(queue, done): queue.get(); workflow('a').run(); done.put(1); queue.get()\n"
+        "if __name__ == '__main__':\n"
+        "    context = multiprocessing.get_context(sys.argv[1])\n"
+        "    queues = [context.Queue(), context.Queue()]\n"
+        "    for _ in range(2): context.Process(target=main, args=queues).start()\n"
+        "    queues[0].put(1); queues[1].get()\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("text", WAITING.values(), ids=WAITING)
+def test_program_that_waits_for_a_stopped_process_ends(
+    workdir: Path, text: str, method: str
+) -> None:
+    # Does not return before all processes have ended that inherit its pipes.
+    done = run_script(workdir, f"import multiprocessing\n{text}", method)
+
+    (shown,) = done.stdout.splitlines()
+    assert shown == f"('script.py:3', 'a in {workdir.name}', 3)", done.stderr
+    assert done.returncode == 0
+    assert set(tree(workdir)) == {"driver.py", "script.py", "start.py"}
+
+
+def test_program_that_waits_for_a_stopped_thread_ends(workdir: Path) -> None:
+    text = (
+        "from multiprocessing.pool import ThreadPool\n"
+        "with ThreadPool(1) as pool: pool.map(lambda _: workflow('a').run(), range(3))\n"
+    )
+
+    done = run_script(workdir, text)
+
+    assert done.stdout == f"('script.py:3', 'a in {workdir.name}', 3)\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def main(): write('ended'); workflow('a').run()\n"
+        "threading.Timer(0.5, main).start(); atexit.register(os.remove, 'ended')\n",
+        "from concurrent.futures import ThreadPoolExecutor\nimport time\n"
+        "pool = ThreadPoolExecutor(1); pool.submit(time.sleep, 0.5)\n"
+        "pool.submit(workflow('a').run)\n",
+        "threading.Thread(target=lambda: (threading.main_thread().join(), workflow('a').run()))"
+        ".start()\n",
+    ],
+    ids=["timer", "executor", "waits for the main thread"],
+)
+def test_threads_go_on_when_the_main_module_has_ended(workdir: Path, text: str) -> None:
+    done = run_script(workdir, text)
+
+    (shown,) = done.stdout.splitlines()
+    assert f"'a in {workdir.name}', 3)" in shown, done.stderr
+    assert set(tree(workdir)) == {"driver.py", "script.py", "start.py"}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("if os.fork() == 0: workflow('a').run()\nos.wait(); print('end')", True),
+        ("if os.fork() == 0: workflow('a').run()\nos.wait(); workflow('b').run()", True),
+        ("if os.fork() == 0: sys.exit()\nos.wait(); workflow('a').run()", True),
+        ("if os.fork() == 0: sys.exit()\nos.wait()", False),
+    ],
+    ids=["child", "both", "parent", "none"],
+)
+def test_only_the_first_process_reports(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, text: str, shown: bool
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(workdir))
+
+    done = run_script(workdir, text)
+
+    (line,) = done.stdout.splitlines()
+    assert line.endswith(f"'a in {workdir.name}', 3)") == shown, done.stderr
+    assert line == "None" or shown
+    assert set(tree(workdir)) == {"driver.py", "script.py", "start.py"}
+
+
+def test_report_is_shown_before_the_program_ends_by_itself(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(workdir))
+
+    done = run_script(workdir, "try: workflow('a').run()\nfinally: os._exit(7)\n")
+
+    assert done.stdout == f"('script.py:2', 'a in {workdir.name}', 3)\n"
+    assert done.returncode == 7
     assert set(tree(workdir)) == {"driver.py", "script.py", "start.py"}
 
 

@@ -7,12 +7,19 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol, TextIO
 
 import click
 
 from nipype_datasink.errors import DataSinkError
-from nipype_datasink.workflows.first_run import Examine, Report, examine_first_run, failure
+from nipype_datasink.workflows.first_run import (
+    Examine,
+    FirstRun,
+    Report,
+    examine_first_run,
+    failure,
+)
 from nipype_datasink.workflows.program import find_program
 
 json_option = click.option(
@@ -67,24 +74,24 @@ def examine_program(words: Sequence[str], examine: Examine, *, as_json: bool) ->
     """
     program = find_program(words)
     output = _separate_standard_output() if as_json else sys.stdout
-    first = examine_first_run(program, examine)
+    first = examine_first_run(program, examine, partial(_print, output=output))
     if first is None:
         raise _NothingRunError(
             f"{shlex.join(words)} ended, but did not run a workflow or a sink; does it need other "
             "arguments?"
         )
-    place = f"stopped at {first.place}; workflows after it were not seen"
-    _print(first.report, place, output)
+    sys.exit(first.report.exit_code)
 
 
-def _print(report: Report, place: str, output: TextIO) -> None:
+def _print(first: FirstRun, output: TextIO) -> None:
+    report = first.report
     if report.error:
         click.echo(f"Error: {report.error}", err=True)
     if report.text:
         click.echo(report.text, file=output)
+    place = f"stopped at {first.place}; workflows after it were not seen"
     click.echo(place, file=output if output is sys.stdout else sys.stderr)
     output.flush()
-    sys.exit(report.exit_code)
 
 
 def _separate_standard_output() -> TextIO:
