@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -132,12 +133,21 @@ def test_program_beside_this_interpreter_needs_no_activated_environment(
         (["gone"], "'gone' is neither a file nor a program on PATH"),
         (["./gone.py"], "'./gone.py' does not exist"),
         (["./folder"], "'./folder' is a directory"),
+        (["folder"], "'folder' is a directory, and not a program on PATH"),
+        (["study.zip", "x"], "'study.zip' is a zip file, and cannot be run here; write the path"),
+        (["./study.pyc"], "'./study.pyc' is a compiled file"),
+        (["./pipe"], "'./pipe' is not a regular file"),
+        (["-", "x"], "a program on standard input cannot be run here; write the path"),
         (["--bogus", "gone"], "no such option: --bogus"),
         (["-m"], "-m needs the name of a module"),
     ],
 )
 def test_what_names_no_program_is_an_error(workdir: Path, words: list[str], message: str) -> None:
     Path("folder").mkdir()
+    Path("study.pyc").touch()
+    os.mkfifo("pipe")
+    with ZipFile("study.zip", "w") as file:
+        file.writestr("__main__.py", "print(1)")
 
     with pytest.raises(ProgramError, match=message):
         find_program(words)

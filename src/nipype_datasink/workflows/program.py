@@ -8,6 +8,7 @@ import shlex
 import shutil
 import sys
 import sysconfig
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
@@ -56,14 +57,31 @@ def find_program(words: Sequence[str]) -> Program:
         if not arguments:
             raise ProgramError("-m needs the name of a module")
         return Module(name=arguments[0], arguments=tuple(arguments[1:]))
+    if name == "-":
+        raise ProgramError(f"a program on standard input cannot be run here; {_SUPPORTED}")
     if name.startswith("-"):
         raise ProgramError(f"no such option: {name}")
-    if os.path.isfile(name):
-        return Script(path=name, arguments=tuple(arguments))
-    if os.sep in name:
-        what = "is a directory" if os.path.isdir(name) else "does not exist"
-        raise ProgramError(f"{name!r} {what}; write the path of a script")
-    return Script(path=_find_on_path(name), arguments=tuple(arguments))
+    path = name if os.path.isfile(name) or os.sep in name else _find_on_path(name)
+    if kind := _unsupported_kind(path):
+        raise ProgramError(f"{path!r} {kind}, and cannot be run here; {_SUPPORTED}")
+    return Script(path=path, arguments=tuple(arguments))
+
+
+_SUPPORTED = "write the path of a script, '-m MODULE', or the name of an installed program"
+
+
+def _unsupported_kind(path: str) -> str:
+    """Return what a path is if it is not a source file; Python runs some other kinds, too."""
+    if not os.path.exists(path):
+        return "does not exist"
+    if os.path.isdir(path):
+        return "is a directory"
+    if not os.path.isfile(path):
+        return "is not a regular file"
+    if path.endswith(".pyc"):
+        return "is a compiled file"
+    # Not by the name: a program on PATH may be a zip file after a first line.
+    return "is a zip file" if zipfile.is_zipfile(path) else ""
 
 
 def _find_on_path(name: str) -> str:
@@ -75,10 +93,8 @@ def _find_on_path(name: str) -> str:
         if _is_own(_interpreter_of(path)):
             return path
     if not found:
-        raise ProgramError(
-            f"{name!r} is neither a file nor a program on PATH; write the path of a script, "
-            "'-m MODULE', or the name of an installed program"
-        )
+        what = "is a directory, and not" if os.path.isdir(name) else "is neither a file nor"
+        raise ProgramError(f"{name!r} {what} a program on PATH; {_SUPPORTED}")
     interpreter = _interpreter_of(found[0])
     if not _is_python(interpreter):
         raise ProgramError(
