@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from nipype_datasink.delivery.check_report import CheckReport, CheckStep, PlaceReport, Verdict
+from nipype_datasink.display import escaped
 from nipype_datasink.errors import SettingsError
 from nipype_datasink.interface import DataSink
 from nipype_datasink.planning.addresses import remove_passwords
@@ -106,6 +107,8 @@ def _check_address(address: str, inputs: dict[str, Any], *, write_object: bool) 
 
 
 def _checks_of(run: SinkRun, *, write_object: bool) -> Iterator[PlaceCheck]:
+    if run.error:
+        yield _failed(run)
     missing = [name for name in _NEEDED if name in run.unknown]
     if missing:
         yield _unknown(run, missing)
@@ -118,6 +121,14 @@ def _checks_of(run: SinkRun, *, write_object: bool) -> Iterator[PlaceCheck]:
         yield replace(each, not_known=(*each.not_known, *unknown))
 
 
+def _failed(run: SinkRun) -> PlaceCheck:
+    """Return what stands for inputs that cannot be set."""
+    step = CheckStep(
+        name="inputs", text=f"of {run}", verdict=Verdict.FAILED, advice=escaped(run.error)
+    )
+    return _without_requests(run, step, run.error)
+
+
 def _unknown(run: SinkRun, inputs: list[str]) -> PlaceCheck:
     """Return what stands for a place that is known only when another node has run."""
     nodes = [_origin(run, name) for name in inputs]
@@ -126,9 +137,13 @@ def _unknown(run: SinkRun, inputs: list[str]) -> PlaceCheck:
         text=f"known when the workflow runs: {', '.join(nodes)}",
         verdict=Verdict.UNKNOWN,
     )
+    return _without_requests(run, step, *nodes)
+
+
+def _without_requests(run: SinkRun, step: CheckStep, *key: str) -> PlaceCheck:
     report = PlaceReport(place=run.name, steps=(step,))
     return PlaceCheck(
-        key=(run.name, *nodes), place=run.name, base=run.name, check=lambda: report, sink=run.name
+        key=(run.name, *key), place=run.name, base=run.name, check=lambda: report, sink=run.name
     )
 
 

@@ -13,12 +13,19 @@ from nipype import Workflow, config
 from nipype.interfaces import io as upstream
 from nipype.interfaces.base import Undefined, isdefined
 from nipype.pipeline.engine import JoinNode, MapNode, Node
-from nipype.pipeline.engine.utils import generate_expanded_graph, merge_dict
+from nipype.pipeline.engine.utils import merge_dict
 from nipype.utils.filemanip import ensure_list
 from nipype.utils.misc import flatten
+from traits.api import TraitError
 
 from nipype_datasink.configuration import set_calling_node
 from nipype_datasink.interface import DataSink
+from nipype_datasink.workflows.expansion import (
+    FailedFunctionError,
+    FailedInput,
+    expanded_graph,
+    failed_inputs,
+)
 from nipype_datasink.workflows.iterables import IterableNames, Values, label
 from nipype_datasink.workflows.origins import Origin, origins_of
 from nipype_datasink.workflows.results import FinishedResults, Output, UnknownValueError
@@ -42,6 +49,9 @@ class Connection:
 
     origins: frozenset[Origin] = frozenset()
     """Where the output will lie; empty if the value is known."""
+
+    error: str = ""
+    """Why the value cannot be set; empty text if nothing is known to be wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +98,16 @@ class SinkRun:
             for name, connections in self.connections.items()
             if not all(connection.is_known for connection in connections)
         }
+
+    @property
+    def error(self) -> str:
+        """Why an input cannot be set: a function in its connection fails, for example."""
+        return "; ".join(
+            f"{name} <- {connection.name}: {connection.error}"
+            for name, connections in self.connections.items()
+            for connection in connections
+            if connection.error
+        )
 
     def __str__(self) -> str:
         return f"{self.name}[{self.label}]" if self.label else self.name
@@ -150,7 +170,7 @@ def _expand(workflow: Workflow) -> tuple[Any, IterableNames, list[Node]]:
         if isinstance(node.interface, upstream.DataSink)
     ]
     order = {name: index for index, name in enumerate(sinks)}
-    graph = generate_expanded_graph(own._graph)
+    graph = expanded_graph(own)
     for node in graph.nodes():
         node.config = merge_dict(deepcopy(own.config), node.config)
         # Without a base directory, nipype makes a temporary one for each node.
@@ -166,7 +186,7 @@ def _expand(workflow: Workflow) -> tuple[Any, IterableNames, list[Node]]:
 def _runs(
     node: Node, graph: Any, results: FinishedResults, names: IterableNames
 ) -> Iterator[SinkRun]:
-    connections: dict[str, list[Connection]] = {}
+    connections = {each.field: [_failed(node, each)] for each in failed_inputs(node)}
     for source, _, data in graph.in_edges(node, data=True):
         for output, field in data["connect"]:
             connections.setdefault(_joined_field(node, field), []).append(
@@ -193,16 +213,38 @@ def _connect(
 ) -> Connection:
     """Set an input of a sink if its value is known; return where it comes from."""
     name = output if isinstance(output, str) else output[0]
-    full_name = f"{source.fullname.partition('.')[2] or source.name}.{name}"
+    full_name = _without_workflow(f"{source.fullname}.{name}")
+    connection = Connection(node=source, name=full_name, output=repr(output), is_known=True)
     try:
-        value = results.value(source, output)
+        node.set_input(field, results.value(source, output))
     except UnknownValueError:
-        node.set_input(field, Undefined)
-        origins = origins_of(graph, source, name)
-        connection = Connection(node=source, name=full_name, output=repr(output), is_known=False)
-        return replace(connection, origins=origins)
-    node.set_input(field, value)
-    return Connection(node=source, name=full_name, output=repr(output), is_known=True)
+        error = ""
+    except FailedFunctionError as failure:
+        error = str(failure)
+    except TraitError as failure:
+        error = f"{type(failure).__name__}: {failure}"
+    else:
+        return connection
+    node.set_input(field, Undefined)
+    origins = origins_of(graph, source, name)
+    return replace(connection, is_known=False, origins=origins, error=error)
+
+
+def _failed(node: Node, failed: FailedInput) -> Connection:
+    """Return a connection from a node that nipype has removed from the graph."""
+    return Connection(
+        node=node,
+        name=_without_workflow(failed.source),
+        output=failed.output,
+        is_known=False,
+        origins=frozenset({Origin(None, has_folders=True)}),
+        error=failed.error,
+    )
+
+
+def _without_workflow(output: str) -> str:
+    """Return the full name of an output without the name of the workflow, if it has one."""
+    return output.partition(".")[2] if output.count(".") > 1 else output
 
 
 def _joined_field(node: Node, field: str) -> str:

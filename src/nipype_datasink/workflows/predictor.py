@@ -54,7 +54,7 @@ def predict(run: SinkRun) -> SinkPlan:
         return predictor.plan()
     except Exception as error:  # noqa: BLE001 - subclasses of users may raise anything
         base = explicit_value(run.interface.inputs, "base_directory")
-        return SinkPlan(run=run, bases=(base,) if base else (), error=_describe(error))
+        return SinkPlan(run=run, bases=(base,) if base else (), error=run.error or _describe(error))
 
 
 def _describe(error: Exception) -> str:
@@ -95,7 +95,7 @@ class _Predictor:
             ignored=ignored,
             paths=tuple(self._paths),
             removes_others=rules.remove_dest_dir,
-            error=error,
+            error=self._run.error or error,
         )
 
     def _set_places(self) -> None:

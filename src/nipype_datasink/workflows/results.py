@@ -14,7 +14,8 @@ from typing import Any
 from nipype.interfaces.base import Undefined, isdefined
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import JoinNode, MapNode, Node
-from nipype.pipeline.engine.utils import evaluate_connect_function
+
+from nipype_datasink.workflows.expansion import evaluate
 
 Output = str | tuple[Any, ...]
 """An output in a connection: its name, or its name, the text of a function and its arguments."""
@@ -62,12 +63,14 @@ class FinishedResults:
         ------
         UnknownValueError
             If the node has not finished.
+        FailedFunctionError
+            If a function of the connection raises any error.
         """
-        name, *function = (output,) if isinstance(output, str) else output
+        name = output if isinstance(output, str) else output[0]
         value = deepcopy(getattr(self._outputs_of(node), name, Undefined))
-        return (
-            evaluate_connect_function(*function, value) if function and isdefined(value) else value
-        )
+        if isinstance(output, str) or not isdefined(value):
+            return value
+        return evaluate(output[1], output[2], value)
 
     def _outputs_of(self, node: Node) -> Any:
         if node not in self._outputs:

@@ -1,0 +1,106 @@
+"""Test that an error in one connection does not hide what is known of other sinks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nipype import Node, Workflow
+from nipype.interfaces.utility import IdentityInterface
+
+from nipype_datasink import check, plan
+from nipype_datasink.errors import SettingsError
+from tests.conftest import tree
+from tests.workflows.examples import SUBJECTS, bold_workflow, function_node, sink_node, write_bold
+
+BOOM = "function fail failed: RuntimeError: boom"
+
+
+def fail(value: object) -> object:
+    raise RuntimeError("boom")
+
+
+def number(value: object) -> object:
+    return 1
+
+
+def with_second_sink(
+    function: Any, source: str = "subjects", output: str = "subject_id"
+) -> Workflow:
+    """Return a workflow of two sinks; the container of the second comes from a function."""
+    workflow, other = bold_workflow(), sink_node("other")
+    workflow.connect(workflow.get_node("preproc"), "out", other, "func")
+    workflow.connect(workflow.get_node(source), (output, function), other, "container")
+    return workflow
+
+
+def test_failing_function_of_a_connection_is_an_error_of_its_sink(workdir: Path) -> None:
+    planned = plan(with_second_sink(fail))
+
+    assert planned.errors == tuple(
+        f"wf.other[subject_id={subject}]: container <- subjects.subject_id: {BOOM}"
+        for subject in SUBJECTS
+    )
+    (first, _, second, _) = planned.destinations
+    folders = "func/_subject_id_sub-01/{preproc.out}"
+    assert {first, second} == {
+        f"{workdir}/out/sub-01/{folders}",
+        f"{workdir}/out/{{subjects.subject_id}}/{folders}",
+    }
+    assert not planned.ok
+
+
+def test_function_that_fails_with_the_result_of_a_finished_node(workdir: Path) -> None:
+    bold_workflow().run(plugin="Linear")
+
+    planned = plan(with_second_sink(fail, "preproc", "out"))
+
+    assert planned.errors[0] == (
+        f"wf.other[subject_id={SUBJECTS[0]}]: container <- preproc.out: {BOOM}"
+    )
+
+
+def test_result_of_a_wrong_type_is_an_error_of_its_sink(workdir: Path) -> None:
+    bold_workflow().run(plugin="Linear")
+
+    planned = plan(with_second_sink(number, "preproc", "out"))
+
+    assert "container <- preproc.out: TraitError: The 'container' trait" in planned.errors[0]
+
+
+def test_check_goes_on_after_a_function_has_failed(workdir: Path) -> None:
+    report = check(with_second_sink(fail))
+
+    assert not report.ok
+    assert f"container <- subjects.subject_id: {BOOM}" in " ".join(str(report).split())
+    assert str(workdir / "out") in [each.place for each in report.places]
+    assert tree(workdir) == {}
+
+
+def test_failing_function_of_another_node_names_the_workflow(workdir: Path) -> None:
+    workflow = bold_workflow()
+    node = function_node(write_bold, name="other")
+    workflow.connect(workflow.get_node("subjects"), ("subject_id", fail), node, "subject_id")
+
+    with pytest.raises(SettingsError, match=f"^workflow wf cannot be expanded: {BOOM}$"):
+        plan(workflow)
+
+
+def test_failing_function_before_an_identity_names_the_workflow(workdir: Path) -> None:
+    workflow = bold_workflow()
+    passing, other = Node(IdentityInterface(["x"]), name="passing"), sink_node("other")
+    workflow.connect(workflow.get_node("subjects"), ("subject_id", fail), passing, "x")
+    workflow.connect(passing, "x", other, "container")
+
+    with pytest.raises(SettingsError, match=BOOM):
+        plan(workflow)
+
+
+def test_workflow_that_nipype_cannot_expand_is_an_error(workdir: Path) -> None:
+    workflow = bold_workflow()
+    workflow.get_node("preproc").itersource = ("nobody", ["x"])
+    workflow.get_node("preproc").iterables = [("subject_id", {"a": ["b"]})]
+
+    with pytest.raises(SettingsError, match=r"^workflow wf cannot be expanded: "):
+        plan(workflow)
