@@ -211,6 +211,22 @@ def test_check_of_a_directory(workdir: Path) -> None:
     assert tree(workdir) == {}
 
 
+def test_check_of_a_directory_that_does_not_exist_yet(workdir: Path) -> None:
+    result = check(f"{workdir}/out/")
+
+    assert result.exit_code == 0
+    assert result.output.splitlines()[0] == f"{workdir}/out"
+    assert tree(workdir) == {}
+
+
+def test_a_path_of_nothing_may_mean_a_script_or_a_directory(workdir: Path) -> None:
+    result = check(f"{workdir}/out")
+
+    assert result.exit_code == 2
+    message = f"'{workdir}/out' does not exist; write the path of a script, or '{workdir}/out/'"
+    assert message in result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

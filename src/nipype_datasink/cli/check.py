@@ -43,7 +43,8 @@ class _CheckCommand(ProgramCommand):
 def check(*, write_object: bool, as_json: bool, words: tuple[str, ...], **options: Any) -> None:
     """Check whether the places of a pipeline will accept its files.
 
-    TARGET is an s3:// address, a directory, the path of a script, '-m MODULE', or the name of an
+    TARGET is an s3:// address, a directory (with '/' at its end if it does not exist), the path of
+    a script, '-m MODULE', or the name of an
     installed Python program. A program runs with its ARGS until it runs its first workflow, and is
     stopped there. Write options of this command before TARGET.
 
@@ -56,6 +57,7 @@ def check(*, write_object: bool, as_json: bool, words: tuple[str, ...], **option
         if given:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise click.UsageError(f"{names}: only with an address; a sink has inputs for this")
+        _check_exists(words[0])
         examine_program(words, examine, as_json=as_json)
         return
     address, *others = words
@@ -67,7 +69,17 @@ def check(*, write_object: bool, as_json: bool, words: tuple[str, ...], **option
 
 
 def _is_address(word: str) -> bool:
-    return "://" in word or os.path.isdir(word)
+    """Return whether a target is an S3 address or a directory; a run may have to make it first."""
+    return "://" in word or os.path.isdir(word) or word.endswith(os.sep)
+
+
+def _check_exists(word: str) -> None:
+    """Raise an error for a path of nothing: it may be meant as a script or as a directory."""
+    if os.sep in word and not os.path.lexists(word):
+        raise click.UsageError(
+            f"{word!r} does not exist; write the path of a script, or {word + os.sep!r} for a "
+            "directory that a run will create"
+        )
 
 
 def _check(target: Any, *, write_object: bool, as_json: bool, **options: Any) -> Report:
