@@ -16,10 +16,12 @@ from nipype_datasink import DataSink, plan
 from tests.workflows.examples import (
     SUBJECTS,
     bold_workflow,
+    function_node,
     make_file,
     new_workflow,
     sink_node,
     subjects_node,
+    write_bold,
 )
 
 BOLD = """\
@@ -214,6 +216,43 @@ def test_finished_run_possibly_clashes_with_one_that_has_not_finished(
     assert clash.destination == str(workdir / "out/func/{preproc.out}")
     assert {*clash.sinks} == {f"wf.datasink[subject_id={subject}]" for subject in SUBJECTS}
     assert len(planned.destinations) == 2
+
+
+def test_nodes_that_run_every_time_are_named_with_their_last_results(workdir: Path) -> None:
+    make_file("data/t1.nii", "x")
+    workflow, copied = new_workflow(), function_node(write_bold, name="copied")
+    found = Node(SelectFiles({"t1": "*.nii"}, base_directory=str(workdir / "data")), name="found")
+    sink = sink_node(parameterization=False)
+    workflow.connect(
+        [(found, sink, [("t1", "t1")]), (found, copied, [(("t1", name_of), "subject_id")])]
+    )
+    workflow.connect(copied, "out", sink, "func")
+    before = plan(workflow)
+    workflow.run(plugin="Linear")
+
+    planned = plan(workflow)
+
+    assert all(sink.is_known for sink in planned.sinks)
+    assert planned.repeated == ("wf.found",)
+    assert planned.as_json()["repeated"] == ["wf.found"]
+    assert "of the last run are shown of wf.found, which will run again\n" in str(planned)
+    assert before.repeated == ()
+    assert "last run" not in str(before)
+
+
+def name_of(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def test_sink_whose_paths_go_to_another_sink_is_not_named(workdir: Path) -> None:
+    workflow, last = bold_workflow(), sink_node("last")
+    workflow.connect(workflow.get_node("datasink"), "out_file", last, "again")
+    workflow.run(plugin="Linear")
+
+    planned = plan(workflow)
+
+    assert all(sink.is_known for sink in planned.sinks)
+    assert planned.repeated == ()
 
 
 # Errors

@@ -50,6 +50,9 @@ class Connection:
     origins: frozenset[Origin] = frozenset()
     """Where the output will lie; empty if the value is known."""
 
+    repeated: frozenset[str] = frozenset()
+    """Names of nodes that run every time, if a value that is known depends on their last run."""
+
     error: str = ""
     """Why the value cannot be set; empty text if nothing is known to be wrong."""
 
@@ -224,7 +227,7 @@ def _connect(
     except TraitError as failure:
         error = f"{type(failure).__name__}: {failure}"
     else:
-        return connection
+        return replace(connection, repeated=results.repeated(source))
     node.set_input(field, Undefined)
     origins = origins_of(graph, source, name)
     return replace(connection, is_known=False, origins=origins, error=error)

@@ -6,7 +6,7 @@ import html
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from nipype_datasink.display import escaped_lines
+from nipype_datasink.display import escaped, escaped_lines
 from nipype_datasink.workflows.clashes import Clash, find_clashes, find_possible_clashes
 from nipype_datasink.workflows.comparison import UnusedRule, find_unused, summarize, totals
 from nipype_datasink.workflows.comparison import compare as compare_files
@@ -91,6 +91,17 @@ class WorkflowPlan:
         return tuple(f"{sink.run}: {sink.error}" for sink in self.sinks if sink.error)
 
     @property
+    def repeated(self) -> tuple[str, ...]:
+        """Names of nodes that run every time, such as `SelectFiles`, with results in this plan.
+
+        The results are those of their last run.
+        """
+        connections = [
+            each for sink in self.sinks for every in sink.run.connections.values() for each in every
+        ]
+        return tuple(sorted({name for each in connections for name in each.repeated}))
+
+    @property
     def ok(self) -> bool:
         """Whether no sink would fail and no destinations clash."""
         return not (self.errors or self.clashes)
@@ -103,6 +114,9 @@ class WorkflowPlan:
         lines += [f"UNUSED {rule}" for rule in self.unused]
         if self.is_compared:
             lines.append(summarize(self.sinks))
+        if self.repeated:
+            names = ", ".join(map(escaped, self.repeated))
+            lines.append(f"results of the last run are shown of {names}, which will run again")
         return "\n".join([*lines, self._summary()])
 
     def _summary(self) -> str:
@@ -125,6 +139,7 @@ class WorkflowPlan:
             "possible": [_clash_as_json(clash) for clash in self.possible],
             "unused": [asdict(rule) for rule in self.unused],
             "errors": list(self.errors),
+            "repeated": list(self.repeated),
             "ok": self.ok,
             **({"comparison": totals(self.sinks)} if self.is_compared else {}),
         }

@@ -11,6 +11,7 @@ from copy import deepcopy
 from functools import cached_property
 from typing import Any
 
+from nipype.interfaces import io as upstream
 from nipype.interfaces.base import Undefined, isdefined
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import JoinNode, MapNode, Node
@@ -37,6 +38,7 @@ class FinishedResults:
     def __init__(self, graph: Any) -> None:
         self._graph = graph
         self._outputs: dict[Node, Any] = {}
+        self._repeated: dict[Node, frozenset[str]] = {}
 
     @cached_property
     def finished(self) -> frozenset[Node]:
@@ -55,6 +57,18 @@ class FinishedResults:
                     if _is_finished(node):
                         finished.add(node)
         return frozenset(finished)
+
+    def repeated(self, node: Node) -> frozenset[str]:
+        """Return the names of the nodes before a node, and its own, that nipype runs every time.
+
+        A finished result is that of their last run; `SelectFiles` may find other files in the next.
+        Sinks are left out: their results depend on their inputs only.
+        """
+        if node not in self._repeated:
+            names = {node.fullname} if _runs_every_time(node) else set()
+            names.update(*map(self.repeated, self._graph.predecessors(node)))
+            self._repeated[node] = frozenset(names)
+        return self._repeated[node]
 
     def value(self, node: Node, output: Output) -> Any:
         """Return the value of a connected output.
@@ -111,6 +125,12 @@ class FinishedResults:
             for source, _, data in self._graph.in_edges(node, data=True)
             for output, field in data["connect"]
         }
+
+
+def _runs_every_time(node: Node) -> bool:
+    interface = node.interface
+    is_forced = node.overwrite is None and interface.always_run  # as `Node.run` decides
+    return bool(is_forced) and not isinstance(interface, upstream.DataSink)
 
 
 def _result_file(node: Node) -> str:
