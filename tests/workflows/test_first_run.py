@@ -195,6 +195,13 @@ WAITING = {
         "if __name__ == '__main__':\n"
         "    multiprocessing.get_context(sys.argv[1]).Pool(1).map(main, range(3))\n"
     ),
+    "pools whose errors are ignored": (
+        "def main(_): workflow('a').run()\n"
+        "if __name__ == '__main__':\n"
+        "    for _ in range(2):\n"
+        "        try: multiprocessing.get_context(sys.argv[1]).Pool(1).map(main, range(2))\n"
+        "        except: pass\n"
+    ),
     "processes and queues": (
         "def main(queue, done): queue.get(); workflow('a').run(); done.put(1); queue.get()\n"
         "if __name__ == '__main__':\n"

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import spawn
+from multiprocessing import pool, spawn
 from threading import main_thread
 from types import FrameType
 from typing import Any
@@ -204,7 +204,7 @@ class _Stop:
             if not is_main:
                 with suppress(OSError):  # it has ended
                     os.kill(self._first_process, signal.SIGURG)
-        raise SystemExit
+        raise StopInPool if _is_in_pool(caller) else SystemExit
 
     def _record_call(self, pipeline: Any, caller: FrameType) -> bool:
         """Examine the pipeline and record that, if this is the first call; return whether it is."""
@@ -259,6 +259,20 @@ class _Stop:
     def remove_directory(self) -> None:
         """Remove the record; later calls find no directory, and stop."""
         shutil.rmtree(self._directory, ignore_errors=True)
+
+
+class StopInPool(SystemExit, Exception):
+    """`SystemExit` that a pool of `multiprocessing` passes on to the caller of ``map()``.
+
+    After another exception that is not an `Exception`, the caller would wait for ever.
+    """
+
+
+def _is_in_pool(caller: FrameType) -> bool:
+    frame: FrameType | None = caller
+    while frame and frame.f_code is not pool.worker.__code__:  # type: ignore[attr-defined]
+        frame = frame.f_back
+    return frame is not None
 
 
 def _install_stop(examine: Examine, directory: str, start: str, first_process: int) -> None:
