@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from nipype_datasink.delivery.changes import Change
+from nipype_datasink.delivery.check_report import CheckOptions
 from nipype_datasink.delivery.execution import Status
 from nipype_datasink.delivery.local import LocalTarget
 from nipype_datasink.errors import CollisionError, DeliveryError, LateCollisionError
@@ -348,3 +350,52 @@ def test_a_collision_that_only_writing_shows_is_an_error_of_its_own(
     error = LocalTarget(LocalDirectory("/o"), link=False).error("not delivered", causes)
     assert type(error) is kind
     assert str(error) == "not delivered"
+
+
+def test_a_comparison_tells_what_a_delivery_would_change(workdir: Path) -> None:
+    for name in ("new", "equal", "longer", "other", "itself", "link"):
+        file(workdir / "d" / name)
+    for name, content in (("equal", b"new"), ("longer", b"newer"), ("other", b"old")):
+        file(workdir / "out/x/d" / name, content)
+    os.link(workdir / "d/itself", workdir / "out/x/d/itself")
+    (workdir / "out/x/d/link").symlink_to(workdir / "d/link")
+    before = tree(workdir)
+    plan = plan_for(workdir, {"x": "d"})
+    changes = LocalTarget(LocalDirectory(str(workdir / "out")), link=False).compare(plan.transfers)
+    assert {Path(each.destination).name: change for each, change in changes.items()} == {
+        "new": Change.NEW,
+        "equal": Change.UNCHANGED,
+        "itself": Change.UNCHANGED,
+        "longer": Change.REPLACED,
+        "other": Change.REPLACED,
+        "link": Change.REPLACED,
+    }
+    assert tree(workdir) == before
+
+
+def test_what_cannot_be_compared_is_not_known(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file(workdir / "a")
+    file(workdir / "out/x/a")
+    plan = plan_for(workdir, {"x": "a"})
+    error: OSError = OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def fail(path: str, other: str) -> bool:
+        raise error
+
+    monkeypatch.setattr("nipype_datasink.delivery.local.same_bytes", fail)
+    target = LocalTarget(LocalDirectory(str(workdir / "out")), link=False)
+    assert list(target.compare(plan.transfers).values()) == [Change.UNKNOWN]
+    error = TimeoutError("a time limit of the user")
+    with pytest.raises(TimeoutError):
+        target.compare(plan.transfers)
+
+
+def test_a_check_says_that_hard_links_are_wanted(workdir: Path) -> None:
+    options = CheckOptions(working_directory="/proc")
+    location = LocalDirectory(str(workdir))
+    texts = [
+        LocalTarget(location, link=link).check(options).steps[0].text for link in (True, False)
+    ]
+    assert ["hard links" in text for text in texts] == [True, False]

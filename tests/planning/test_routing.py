@@ -21,6 +21,7 @@ from nipype_datasink.planning.routing import (
 
 NAMES = st.text("abX_.-@ é", min_size=1, max_size=8).filter(lambda name: name not in (".", ".."))
 TEXTS = st.text("s3:/bucket.x", max_size=6)
+CASCADE = Substitutions(literal=(("a", "x"), ("x_", "y")), regular=(("y(.)", "z"), ("^z", "")))
 RULES = st.lists(st.tuples(TEXTS, TEXTS), max_size=3).map(tuple)
 
 
@@ -238,3 +239,29 @@ def test_keys_in_s3_equal_relative_paths_on_disk(parts: list[str]) -> None:
     on_disk = routed(field, LocalDirectory("/out"))
     in_s3 = routed(field, S3Prefix("b", "out"))
     assert posixpath.relpath(on_disk, "/out") == in_s3[len("s3://b/out/") :]
+
+
+@pytest.mark.parametrize(
+    ("path", "unused"),
+    [
+        pytest.param("/out/a_b.nii", Substitutions(regular=(("^z", ""),)), id="after-each-other"),
+        pytest.param("/out/c.nii", CASCADE, id="none"),
+        pytest.param(
+            "/out/x_.nii",
+            Substitutions(literal=(("a", "x"),), regular=(("^z", ""),)),
+            id="without-the-first",
+        ),
+    ],
+)
+def test_substitutions_that_match_nothing_are_found(path: str, unused: Substitutions) -> None:
+    assert CASCADE.unused([path]) == unused
+
+
+def test_a_substitution_that_matches_one_of_several_destinations_is_used() -> None:
+    rules = Substitutions(literal=(("a", "x"),), regular=(("b$", ""),))
+    assert rules.unused(["/out/b", "/out/a"]) == Substitutions()
+
+
+def test_no_substitution_matches_the_result_of_a_change_to_the_bucket() -> None:
+    rules = Substitutions(literal=(("bucket", "other"), ("other", "third")))
+    assert rules.unused(["s3://bucket/a"]) == Substitutions(literal=(("other", "third"),))
