@@ -646,6 +646,20 @@ def test_a_mock_is_not_checked() -> None:
     assert bucket.mock_calls == []
 
 
+def test_a_subclass_that_opens_another_bucket() -> None:
+    bucket = MagicMock()
+    bucket.name = "other"
+
+    class Other(DataSink):
+        def _fetch_bucket(self, bucket_name: str) -> Any:
+            return bucket
+
+    report = Other(base_directory="s3://mybucket").check()
+    wanted = "bucket: the bucket that was opened is 'other', not 'mybucket'; write its name into"
+    assert failed(report).startswith(wanted)
+    assert "s3_endpoint_url" not in failed(report)
+
+
 # A store that works.
 
 

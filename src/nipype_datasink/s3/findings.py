@@ -33,7 +33,7 @@ from botocore.utils import get_environ_proxies
 
 from nipype_datasink.errors import CredentialsError, S3Error
 from nipype_datasink.s3 import probe
-from nipype_datasink.s3.errors import DENIED, code_of, explain
+from nipype_datasink.s3.errors import DENIED, WrongBucketError, code_of, explain
 
 
 class StepName(str, Enum):
@@ -110,17 +110,25 @@ def find_cause(
         return Finding(StepName.IDENTITY, explain(error))
     if code in _STEPS:
         return Finding(_STEPS[code], _explain_code(error, code, endpoint_url, date))
-    if isinstance(error, NoRegionError):
-        return Finding(StepName.REGION, f"{error} Set s3_region")
-    if isinstance(error.__cause__, InvalidRegionError):
-        region = error.__cause__.kwargs["region_name"]
-        return Finding(
-            StepName.REGION, f"{region!r} is not a region; set s3_region to one like 'us-east-1'"
-        )
+    if finding := _find_wrong_setting(error):
+        return finding
     without_answer = not code and not isinstance(error, _NOT_S3)
     if code in DENIED or without_answer or (code and not code.isdecimal()):
         return Finding(request, explain(error))
     return Finding(StepName.ENDPOINT, _explain_endpoint(error, code, endpoint_url))
+
+
+def _find_wrong_setting(error: Exception) -> Finding | None:
+    """Return the finding where a bucket could not be opened because of its name or region."""
+    if isinstance(error, WrongBucketError):
+        return Finding(StepName.BUCKET, str(error))
+    if isinstance(error, NoRegionError):
+        return Finding(StepName.REGION, f"{error} Set s3_region")
+    if isinstance(error.__cause__, InvalidRegionError):
+        region = error.__cause__.kwargs["region_name"]
+        advice = f"{region!r} is not a region; set s3_region to one like 'us-east-1'"
+        return Finding(StepName.REGION, advice)
+    return None
 
 
 def _status_of(error: Exception) -> str:

@@ -39,7 +39,13 @@ from nipype_datasink.s3.concurrency import CRT_REQUESTS, ConcurrencyEstimator
 from nipype_datasink.s3.custom_upload import send_as_nipype, send_by_hook
 from nipype_datasink.s3.deletion import delete, keys_to_delete
 from nipype_datasink.s3.descriptors import reserved_requests
-from nipype_datasink.s3.errors import S3ClientError, code_of, concerns_bucket, explain
+from nipype_datasink.s3.errors import (
+    S3ClientError,
+    check_opened_bucket,
+    code_of,
+    concerns_bucket,
+    explain,
+)
 from nipype_datasink.s3.redaction import redact
 from nipype_datasink.s3.similar_keys import mark_overwritten
 from nipype_datasink.s3.unchanged import find_unchanged
@@ -156,19 +162,11 @@ class S3Target:
 
     def _open(self) -> Any:
         bucket = self._bucket = self._open_bucket()
-        self._check_name(bucket)
+        check_opened_bucket(bucket, self.location.actual_bucket)
         if is_boto3_resource(bucket):
             self._signed = is_signed(bucket)
             self._secrets = secrets_of(bucket)
         return bucket
-
-    def _check_name(self, bucket: Any) -> None:
-        name = getattr(bucket, "name", None)
-        if isinstance(name, str) and name != self.location.actual_bucket:
-            raise S3Error(
-                f"the bucket that was opened is {name!r}, not {self.location.actual_bucket!r}; "
-                "write its name into base_directory, or set it as the input 'bucket'"
-            )
 
     def _deliver_to(self, bucket: Any, plan: Plan, progress: Progress) -> list[Outcome]:
         if is_boto3_resource(bucket) and not self._hook:
