@@ -14,6 +14,7 @@ from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.routing import (
     Rules,
     Substitutions,
+    bucket_root,
     log_changes,
     relative_destination,
     route,
@@ -265,3 +266,11 @@ def test_a_substitution_that_matches_one_of_several_destinations_is_used() -> No
 def test_no_substitution_matches_the_result_of_a_change_to_the_bucket() -> None:
     rules = Substitutions(literal=(("bucket", "other"), ("other", "third")))
     assert rules.unused(["s3://bucket/a"]) == Substitutions(literal=(("other", "third"),))
+
+
+@pytest.mark.parametrize(
+    ("path", "root"),
+    [("s3://bucket/out/a", "s3://bucket"), ("s3://bucket", "s3://bucket"), ("/s3://bucket", "")],
+)
+def test_the_root_of_an_address_is_its_bucket(path: str, root: str) -> None:
+    assert bucket_root(path) == root
