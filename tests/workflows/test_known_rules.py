@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from nipype import Node
 
 from nipype_datasink import DataSink, plan
 from nipype_datasink.planning.routing import Substitutions
+from nipype_datasink.workflows import reach
 from nipype_datasink.workflows.known_rules import apply_to_known
 from nipype_datasink.workflows.placeholders import CONTAINER, MERGED, NAME, TREE, show
 from tests.workflows.examples import bold_workflow, sink_node
@@ -56,6 +58,10 @@ def shown(pattern: str, new: str, path: str, *, root: str = "") -> str:
         (r"(?=/bold)", "x", "/out/f/{all}"),
         (r"$", "/x", "/out/f/_subject_id_s1/{tree}"),
         (r"s1/\b", "x", "/out/f/{all}"),
+        (r"_(s)?(?(1)1|ubject)_id_.*\.txt", "x", "/out/f/{all}"),
+        (r"f/_s.{2,9}(?<=bo)", "x", "/out/{all}"),
+        (r"(?<!/out/f/_subject_id_)f/(?<=.{9})x", "x", "/out/f/_subject_id_s1/{n}"),
+        (r"[^/]+(?<!f/)\.txt", "x", "/out/f/_subject_id_s1/{n}"),
         # Folders that a rule makes from a name:
         (r"/f_(s\d)\.txt", r"/\1/f.txt", "/out/f/_subject_id_s1/{tree}"),
         (r"_run_", "/run/", "/out/f/_subject_id_s1/{tree}"),
@@ -65,6 +71,14 @@ def test_folders_are_known_where_no_name_can_change_them(
     pattern: str, new: str, expected: str
 ) -> None:
     assert shown(pattern, new, f"/out/f/_subject_id_s1/{NAME}") == expected
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="expressions of Python 3.11")
+def test_atomic_groups_and_possessive_repetitions_are_followed() -> None:
+    path = f"/out/_s1/{NAME}"
+
+    assert shown(r"(?>_s)\d++/", "x/", path) == "/out/x/{n}"
+    assert shown(r"(?>_s)\d++/.?+b", "x", path) == "/out/{all}"
 
 
 def test_slash_may_be_in_a_tree() -> None:
@@ -85,6 +99,14 @@ def test_no_name_changes_the_bucket() -> None:
     assert shown("_s_.*", "x", path, root="s3://b") == "s3://b/f/{all}"
     assert shown("^.*", "x", path, root="s3://b") == "s3://b/{all}"
     assert shown("^s3:.*nii", "s3://b/x", path, root="s3://b") == "s3://b/{all}"
+
+
+def test_later_rule_that_writes_the_bucket_hides_all_folders() -> None:
+    rules = Substitutions(regular=(("_s_.*", "x"), ("^s3:.*nii", "s3://b/x")))
+
+    known = apply_to_known(rules, f"s3://b/f/_s_1/{NAME}", root="s3://b")
+
+    assert known == f"s3://b/{MERGED}"
 
 
 def test_literal_rules_are_no_expressions() -> None:
@@ -171,7 +193,32 @@ class Flattening(DataSink):
         return pathstr.replace("/func/sub-", "/func-")
 
 
-def test_function_of_a_subclass_that_changes_folders_for_some_names() -> None:
-    planned = plan(bold_workflow(Node(Flattening(base_directory="/out"), name="datasink")))
+@pytest.mark.parametrize(
+    ("parameterization", "expected"),
+    [
+        (True, "/out/sub-01/func/_subject_id_sub-01/{preproc.out}"),
+        (False, "/out/sub-01/{preproc.out}"),
+    ],
+)
+def test_function_of_a_subclass_that_changes_folders_for_some_names(
+    parameterization: bool, expected: str
+) -> None:
+    sink = Flattening(base_directory="/out", parameterization=parameterization)
 
-    assert planned.destinations[0] == "/out/sub-01/func/_subject_id_sub-01/{preproc.out}"
+    planned = plan(bold_workflow(Node(sink, name="datasink")))
+
+    assert planned.destinations[0] == expected
+
+
+def test_regular_expression_that_cannot_be_followed_hides_all_folders(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(reach._Automaton, "_branch")
+
+    assert shown("_subject(s|_id)", "", f"/out/_subject_id_s1/{NAME}") == "{all}"
+
+
+def test_sink_with_a_wrong_regular_expression_would_fail() -> None:
+    planned = plan(bold_workflow(sink_node(regexp_substitutions=[("(", "x")])))
+
+    assert "regexp_substitutions: ('(', 'x') is not a regular expression" in planned.errors[0]

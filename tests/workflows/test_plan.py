@@ -214,7 +214,7 @@ def test_finished_run_possibly_clashes_with_one_that_has_not_finished(
 
     (clash,) = planned.possible
     assert clash.destination == str(workdir / "out/func/{preproc.out}")
-    assert {*clash.sinks} == {f"wf.datasink[subject_id={subject}]" for subject in SUBJECTS}
+    assert clash.sinks == tuple(f"wf.datasink[subject_id={subject}]" for subject in SUBJECTS)
     assert len(planned.destinations) == 2
 
 

@@ -49,8 +49,9 @@ def find_possible_clashes(sinks: Sequence[SinkPlan]) -> tuple[Clash, ...]:
     """
     groups = _group(_unknown(sinks))
     _add_fitting(groups, sinks)
+    order = {str(sink.run): index for index, sink in enumerate(sinks)}
     return tuple(
-        Clash(destination=destination, sinks=tuple(dict.fromkeys(sink for sink, _ in writers)))
+        Clash(destination=destination, sinks=tuple(sorted(dict(writers), key=order.__getitem__)))
         for destination, writers in groups.items()
         if len(dict(writers)) > 1 and len({source for _, source in writers}) > 1
     )

@@ -113,7 +113,7 @@ def _apply_below(root: str, rule: _Rule, path: str) -> str:
     changed = _apply(rule, path)
     if not root or changed.startswith(f"{root}/"):
         return changed
-    if MERGED in changed and MERGED not in path:
+    if MERGED in changed:
         return f"{root}/{MERGED}"
     return f"{root}/{_apply(rule, path.removeprefix(root)).lstrip('/')}"
 

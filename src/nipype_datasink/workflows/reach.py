@@ -157,9 +157,6 @@ class _Automaton:
         _, then, otherwise = value
         return _union(self.run(then, states, flags), self.run(otherwise or (), states, flags))
 
-    def _failure(self, _value: Any, _states: _States, _flags: int) -> _States:
-        return {}
-
     def _at(self, value: Any, states: _States, _: int) -> _States:
         name = value.name
         if name.startswith("AT_BEGINNING"):
