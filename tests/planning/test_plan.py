@@ -243,6 +243,13 @@ def test_plan_of_a_sink_without_values_names_the_plan_of_a_workflow() -> None:
     assert str(plan) == "nothing is set; a connected sink is shown by plan(workflow)"
 
 
+def test_plan_of_a_sink_with_unusable_values_only_names_them() -> None:
+    problem = Problem("x", "sub-01", "does not exist", missing=True)
+    missing, ignored = Plan((), missing=(problem,)), Plan((), ignored=(problem,))
+    assert str(missing) == f"missing: {problem}\n0 files, 0 bytes, 1 missing"
+    assert str(ignored) == f"ignored: {problem}\n0 files, 0 bytes"
+
+
 @pytest.mark.parametrize("name", ["k" * 1021, "../../a"], ids=["1025-bytes", "outside"])
 def test_destination_that_cannot_be_a_key_is_an_error(name: str, tmp_path: Path) -> None:
     with pytest.raises(DestinationError):

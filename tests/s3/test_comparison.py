@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -327,3 +328,10 @@ def test_parts_may_be_larger_than_the_blocks_that_are_read(tmp_path: Path) -> No
         digest_of(hashlib.md5(content).hexdigest()),
     ]
     assert compare_digests(found, str(tmp_path / "file"), 300_000) == [True, True]
+
+
+def test_a_file_that_has_become_a_device_is_not_read() -> None:
+    digest = digest_from_etag(hashlib.md5(b"").hexdigest())
+    assert digest
+    with pytest.raises(OSError, match="not a regular file"):
+        compare_digests([digest], os.devnull, 8)

@@ -165,8 +165,8 @@ def _obstacle(directory: str, missing: set[str]) -> str | None:
     """
     path = directory
     found: list[str] = []
-    # Not above the root, which has no other parent: `lexists` also returns False after an error.
-    while path not in missing and path.strip("/") and not os.path.lexists(path):
+    # Not above the root, which is its own parent: `lexists` also returns False after an error.
+    while path not in missing and path != os.path.dirname(path) and not os.path.lexists(path):
         found.append(path)
         path = os.path.dirname(path)
     if path not in missing and not os.path.isdir(path):

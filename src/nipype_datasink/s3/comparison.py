@@ -144,18 +144,18 @@ def digests_from_response(response: Mapping[str, object]) -> list[ExpectedDigest
     in parts, a checksum without a number therefore only counts if its type is ``FULL_OBJECT``
     (https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html).
     """
-    etag = digest_from_etag(str(response.get("ETag", "")), response.get("ServerSideEncryption"))
+    etag = digest_from_etag(str(response.get("ETag")), response.get("ServerSideEncryption"))
     checksums = [_digest_from_checksum(response, name) for name in CHECKSUMS]
     return [digest for digest in (etag, *checksums) if digest]
 
 
 def _digest_from_checksum(response: Mapping[str, object], name: str) -> ExpectedDigest | None:
     make_hash = CHECKSUMS[name]
-    match = _CHECKSUM.fullmatch(str(response.get(f"Checksum{name}", "")))
+    match = _CHECKSUM.fullmatch(str(response.get(f"Checksum{name}")))
     if match is None or (make_hash in _NEED_AWSCRT and not has_crt()):
         return None
     part_count = int(match["parts"]) if match["parts"] else None
-    in_parts = "-" in str(response.get("ETag", ""))
+    in_parts = "-" in str(response.get("ETag"))
     if part_count or not in_parts or response.get("ChecksumType") == "FULL_OBJECT":
         return ExpectedDigest(name, make_hash, base64.b64decode(match["digest"]), part_count)
     return None
@@ -164,7 +164,7 @@ def _digest_from_checksum(response: Mapping[str, object], name: str) -> Expected
 def part_size_for(size: int) -> int:
     """Return the size in bytes of the parts in which a file of `size` bytes is sent."""
     part_size = PART_BYTES
-    while -(-size // part_size) > MAX_PARTS:
+    while size > part_size * MAX_PARTS:
         part_size *= 2
     return part_size
 
