@@ -277,6 +277,94 @@ def test_collision_in_one_sink_is_an_error(workdir: Path) -> None:
     assert planned.destinations == (str(workdir / "out/x/f"),)
 
 
+def test_sink_with_a_missing_source_would_fail(workdir: Path) -> None:
+    sink = sink_node("gone", x=["/gone/a.nii", make_file("b.nii", "b")])
+    (workdir / "folder").mkdir()
+    (workdir / "folder" / "c.nii").symlink_to("/gone/c.nii")
+    folder = str(workdir / "folder")
+
+    planned = plan(two_nodes(sink, sink_node("linked", y=folder)))
+
+    assert planned.errors == (
+        "wf.gone: x: /gone/a.nii does not exist",
+        f"wf.linked: y: {folder}/c.nii links to /gone/c.nii, which does not exist",
+    )
+    assert not planned.ok
+    assert f"ERROR {planned.errors[0]}\n" in str(planned)
+    assert f"{workdir}/out/x/a.nii  (does not exist)" in str(planned)
+    assert str(planned).endswith("\n3 destinations; 2 sources are missing")
+    for node in (sink, sink_node("linked", y=folder)):
+        with pytest.raises(Exception, match="MissingSourceError"):
+            node.run()
+
+
+def test_only_some_of_many_missing_sources_are_named(workdir: Path) -> None:
+    (error,) = plan(sink_node(x=[f"/gone/{number}" for number in range(6)])).errors
+
+    assert error.count("does not exist") == 4
+    assert error.endswith("; 2 more")
+
+
+def test_missing_source_is_an_error_where_the_container_is_not_known(workdir: Path) -> None:
+    workflow, sink = new_workflow(), sink_node(x="/gone/a.nii")
+    workflow.connect(function_node(write_nothing_known), "out", sink, "container")
+
+    assert plan(workflow).errors == ("wf.datasink: x: /gone/a.nii does not exist",)
+
+
+def write_nothing_known() -> str:
+    return "group"
+
+
+def test_missing_source_is_skipped_if_the_sink_allows_it(workdir: Path) -> None:
+    planned = plan(sink_node(x="/gone/a.nii", sink_missing="skip"))
+
+    assert planned.ok
+    assert f"{workdir}/out/x/a.nii  (missing, skipped)\n" in str(planned)
+    assert str(planned).endswith("\n1 destination; 1 source is missing")
+
+
+def test_source_is_not_missing_if_a_node_that_will_run_may_write_it(workdir: Path) -> None:
+    paths = ["work/wf/preproc/a.nii", "subjects/b.nii", "out/x/c.nii"]
+    sink = sink_node(y=[str(workdir / path) for path in paths])
+    other = sink_node("other", x=make_file("given/c.nii", "c"))
+    workflow, preproc = two_nodes(sink, other), function_node(write_bold, name="preproc")
+    preproc.inputs.subject_id = str(workdir / "subjects")
+
+    assert plan(workflow).errors[0].count("does not exist") == 2
+
+    workflow.add_nodes([preproc])
+
+    planned = plan(workflow)
+    assert planned.ok
+    assert not any(each.is_missing for each in planned.sinks[0].predictions)
+    assert str(planned).endswith("\n4 destinations")
+
+
+def two_nodes(first: Node, second: Node) -> Workflow:
+    workflow = new_workflow()
+    workflow.add_nodes([first, second])
+    return workflow
+
+
+def test_last_result_that_is_gone_is_not_missing_if_its_node_runs_again(workdir: Path) -> None:
+    image = make_file("data/t1.nii", "x")
+    workflow = new_workflow()
+    found = Node(SelectFiles({"t1": "*.nii"}, base_directory=str(workdir / "data")), name="found")
+    bold = function_node(write_bold, name="bold")
+    bold.inputs.subject_id = "sub-01"
+    sink = sink_node()
+    workflow.connect([(found, sink, [("t1", "t1")]), (bold, sink, [("out", "bold")])])
+    workflow.run(plugin="Linear")
+    Path(image).unlink()
+    assert plan(workflow).ok
+
+    (workdir / "work/wf/bold/sub-01_bold.nii.gz").unlink()
+
+    (error,) = plan(workflow).errors
+    assert error.startswith("wf.datasink: bold: ")
+
+
 class Failing(DataSink):
     def _get_dst(self, src: str) -> str:
         raise LookupError(src)

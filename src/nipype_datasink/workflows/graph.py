@@ -80,6 +80,9 @@ class SinkRun:
     """Connections by the name of the input, in their order; a JoinNode has several for one input.
     Inputs from an IdentityInterface are set, and have none."""
 
+    results: FinishedResults | None = None
+    """Results of all nodes in the expanded graph."""
+
     @property
     def directory(self) -> str:
         """Directory in which the sink will run; relative paths are below it."""
@@ -200,6 +203,7 @@ def _runs(
     run = SinkRun(
         name=node.fullname,
         node=node,
+        results=results,
         interface=node.interface,
         iterables=names.values(node),
         connections={name: tuple(each) for name, each in connections.items()},

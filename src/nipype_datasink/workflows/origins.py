@@ -14,7 +14,7 @@ from nipype.pipeline.engine import JoinNode, MapNode, Node
 # Interfaces whose outputs are paths that they get as inputs.
 _PASS_ON = (utility.IdentityInterface, utility.Merge, utility.Select, utility.Split)
 # Interfaces whose outputs are paths that they find outside their working directory.
-_FIND = (
+FINDERS = (
     upstream.BIDSDataGrabber,
     upstream.DataFinder,
     upstream.DataGrabber,
@@ -64,7 +64,7 @@ def origins_of(graph: Any, node: Node, output: str) -> frozenset[Origin]:
     """
     if isinstance(node.interface, _PASS_ON):
         return _passed_on(graph, node, output)
-    if isinstance(node.interface, _FIND):
+    if isinstance(node.interface, FINDERS):
         return frozenset({_elsewhere(node)})
     has_folders = isinstance(node, MapNode) or _is_directory(node, output)
     return frozenset({Origin(node.output_dir(), has_folders)})

@@ -12,6 +12,7 @@ from nipype_datasink.workflows.comparison import UnusedRule, find_unused, summar
 from nipype_datasink.workflows.comparison import compare as compare_files
 from nipype_datasink.workflows.graph import sink_runs
 from nipype_datasink.workflows.layout import lay_out
+from nipype_datasink.workflows.missing import explain_missing
 from nipype_datasink.workflows.prediction import Prediction, SinkPlan, count_changes
 from nipype_datasink.workflows.predictor import predict
 
@@ -48,7 +49,7 @@ def plan(target: Workflow | Node | DataSink, *, compare: bool = False) -> Workfl
     -----
     A node is assumed to write into its working directory, which decides the folders of iterables.
     """
-    sinks = tuple(map(predict, sink_runs(target)))
+    sinks = explain_missing(tuple(map(predict, sink_runs(target))))
     if compare:
         sinks = tuple(map(compare_files, sinks))
     return WorkflowPlan(
@@ -124,6 +125,8 @@ class WorkflowPlan:
             return "no sinks"
         count = len(self.destinations)
         text = f"{count:,} destination{'' if count == 1 else 's'}"
+        if missing := sum(len(sink.missing) for sink in self.sinks):
+            text = f"{text}; {missing:,} source{' is' if missing == 1 else 's are'} missing"
         if any(not each.is_known for sink in self.sinks for each in sink.predictions):
             return f"{text}; names in {{braces}} are known when the node has run"
         return text

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from nipype_datasink.delivery.changes import Change
 from nipype_datasink.planning.plan import FileTransfer
+from nipype_datasink.planning.sources import Problem
 from nipype_datasink.settings import substitutions_of
 from nipype_datasink.workflows.graph import SinkRun
 
@@ -39,7 +40,10 @@ class Prediction:
     """Whether the braces stand for folders, too, that the rules of the sink may change."""
 
     is_missing: bool = False
-    """Whether the source is a path that does not exist."""
+    """Whether the source does not exist, and will not be written before the sink runs."""
+
+    is_skipped: bool = False
+    """Whether the source is missing and the sink skips it (`sink_missing`)."""
 
     changes: tuple[Change, ...] = ()
     """After a comparison, what each of the transfers would do."""
@@ -59,6 +63,8 @@ class Prediction:
     @property
     def note(self) -> str:
         """What is known beside the destination: ``does not exist``, ``new``, ``2 unchanged``."""
+        if self.is_skipped:
+            return "missing, skipped"
         if self.is_missing:
             return "does not exist"
         if len(self.changes) == 1:
@@ -92,6 +98,12 @@ class SinkPlan:
 
     ignored: tuple[str, ...] = ()
     """Texts that are not paths of files, such as the identifier of a subject."""
+
+    missing: tuple[Problem, ...] = ()
+    """Sources that do not exist, and will not be written before the sink runs."""
+
+    skips_missing: bool = False
+    """Whether the sink skips missing sources (`sink_missing`)."""
 
     paths: tuple[str, ...] = ()
     """Destinations before the substitutions change them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from nipype_datasink.planning.contents import scan
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.plan import Delivery
 from nipype_datasink.planning.routing import Rules, bucket_root, route
-from nipype_datasink.planning.sources import Source, flatten
+from nipype_datasink.planning.sources import Problem, Source, flatten
 from nipype_datasink.planning.validation import make_valid_plan
 from nipype_datasink.settings import substitutions_of
 from nipype_datasink.workflows.graph import Connection, SinkRun
@@ -75,6 +75,7 @@ class _Predictor:
         }
         self._unknown_rules = [run.unknown[name][0].name for name in _RULES if name in run.unknown]
         self._paths: list[str] = []
+        self._missing: dict[tuple[str, str], Problem] = {}
 
     def plan(self) -> SinkPlan:
         """Return what the run will do."""
@@ -93,6 +94,8 @@ class _Predictor:
                 for prediction in [*known.get(field, ()), *self._unknown(field, rules)]
             ),
             ignored=ignored,
+            missing=tuple(self._missing.values()),
+            skips_missing=settings.sink_missing == "skip",
             paths=tuple(self._paths),
             removes_others=rules.remove_dest_dir,
             error=self._run.error or error,
@@ -133,13 +136,15 @@ class _Predictor:
         for source in flatten(fields)[0]:
             predictions = found.setdefault(source.field, [])
             delivered = deliveries.get((source.field, source.path), [])
-            exists = bool(delivered) or scan(source).exists
-            if source.is_bare_text and not exists:
-                ignored.append(f"{source.field}: {os.path.basename(source.path)}")
-            elif delivered:
+            if delivered:
                 predictions += [self._delivered(each, rules) for each in delivered]
+                continue
+            contents = scan(source)
+            if source.is_bare_text and not contents.exists:
+                ignored.append(f"{source.field}: {os.path.basename(source.path)}")
             else:
-                predictions += self._routed(source, rules, is_missing=not exists)
+                self._add_missing(contents.problems)
+                predictions += self._routed(source, rules, is_missing=not contents.exists)
         return found, tuple(ignored), error
 
     def _deliveries(
@@ -153,9 +158,15 @@ class _Predictor:
             plan = make_valid_plan(fields, rules, inputs=known_inputs(self._sink.inputs))
         except DataSinkError as error:
             return deliveries, str(error)
+        self._add_missing(plan.missing)
         for delivery in dict.fromkeys(plan.deliveries):
             deliveries.setdefault((delivery.field, delivery.source), []).append(delivery)
         return deliveries, ""
+
+    def _add_missing(self, problems: Iterable[Problem]) -> None:
+        for problem in problems:
+            if problem.missing:
+                self._missing.setdefault((problem.field, problem.value), problem)
 
     def _delivered(self, delivery: Delivery, rules: Rules) -> Prediction:
         return Prediction(

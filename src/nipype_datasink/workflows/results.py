@@ -17,9 +17,14 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import JoinNode, MapNode, Node
 
 from nipype_datasink.workflows.expansion import evaluate
+from nipype_datasink.workflows.origins import FINDERS
 
 Output = str | tuple[Any, ...]
 """An output in a connection: its name, or its name, the text of a function and its arguments."""
+
+
+# Interfaces that write nothing for other nodes; what sinks write is known from their plans.
+_WRITE_NOTHING = (IdentityInterface, *FINDERS)
 
 
 class UnknownValueError(Exception):
@@ -57,6 +62,19 @@ class FinishedResults:
                     if _is_finished(node):
                         finished.add(node)
         return frozenset(finished)
+
+    @cached_property
+    def writable(self) -> frozenset[str]:
+        """Paths that nodes may write when they run: working directories, and paths among inputs."""
+        paths: set[str] = set()
+        for node in self._graph.nodes():
+            if not isinstance(node.interface, _WRITE_NOTHING) and (
+                node not in self.finished or _runs_every_time(node)
+            ):
+                values = node.inputs.trait_get().values()
+                paths.update(map(str, (each for each in values if _is_absolute_path(each))))
+                paths.add(node.output_dir())
+        return frozenset(paths)
 
     def repeated(self, node: Node) -> frozenset[str]:
         """Return the names of the nodes before a node, and its own, that nipype runs every time.
@@ -131,6 +149,10 @@ def _runs_every_time(node: Node) -> bool:
     interface = node.interface
     is_forced = node.overwrite is None and interface.always_run  # as `Node.run` decides
     return bool(is_forced) and not isinstance(interface, upstream.DataSink)
+
+
+def _is_absolute_path(value: Any) -> bool:
+    return isinstance(value, (str, os.PathLike)) and os.path.isabs(os.fspath(value))
 
 
 def _result_file(node: Node) -> str:
