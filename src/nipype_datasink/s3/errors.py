@@ -112,7 +112,7 @@ def explain(error: BaseException, *, signed: bool = True) -> str:
     """Return in plain words what an error means and what to try."""
     code = code_of(error)
     if known := _BUCKET_WIDE.get(code) or explain_connection(error) or explain_redirect(error):
-        return known
+        return escaped_lines(known)  # a certificate or a redirect may contain any text
     if code in DENIED:
         return _ACCESS_DENIED if signed else ANONYMOUS_DENIED
     return escaped_lines(str(error)) or type(error).__name__

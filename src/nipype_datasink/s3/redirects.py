@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
+from nipype_datasink.planning.addresses import remove_passwords
+
 _STATUSES = (301, 302, 307)  # those that boto3 follows
 
 
@@ -43,8 +45,15 @@ def explain_redirect(error: BaseException) -> str | None:
     if not isinstance(error, ClientError):
         return None
     metadata = error.response.get("ResponseMetadata", {})
-    other = urlsplit(metadata.get("HTTPHeaders", {}).get("location", ""))
-    if metadata.get("HTTPStatusCode") not in _STATUSES or not other.netloc:
+    if metadata.get("HTTPStatusCode") not in _STATUSES:
+        return None
+    location = metadata.get("HTTPHeaders", {}).get("location", "")
+    try:
+        other = urlsplit(location)
+    except ValueError:  # such as a bracket without its partner
+        shown = remove_passwords(location)
+        return f"requests are redirected to {shown!r}, which is not valid; check s3_endpoint_url"
+    if not other.netloc:
         return None
     address = f"{other.scheme}://{other.netloc.rpartition('@')[2]}"
     return f"requests are redirected to {address}; set s3_endpoint_url to {address!r}"
