@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,12 +16,14 @@ from nipype_datasink.delivery.check_report import (
     PlaceReport,
     Verdict,
 )
+from nipype_datasink.delivery.setting_names import rename_settings
 from nipype_datasink.errors import DataSinkError
 from nipype_datasink.planning.location import Location, S3Prefix
 from nipype_datasink.s3.endpoint import (
     EndpointError,
     configured_endpoint,
     endpoint_variable,
+    name_endpoint_setting,
     without_password,
 )
 from nipype_datasink.settings import Settings
@@ -84,7 +86,12 @@ def _check_group(checks: list[PlaceCheck]) -> PlaceReport:
 
 
 def place_checks(
-    sink: DataSink, *, directory: str, write_object: bool, name: str = ""
+    sink: DataSink,
+    *,
+    directory: str,
+    write_object: bool,
+    name: str = "",
+    setting_names: Mapping[str, str] | None = None,
 ) -> list[PlaceCheck]:
     """Return the places that a sink delivers to.
 
@@ -98,21 +105,27 @@ def place_checks(
         Whether the check of a bucket writes an object, and deletes it.
     name
         Name of the sink in a workflow.
+    setting_names
+        Names that the reports have in place of those of the sink's inputs; see `rename_settings`.
     """
+    names = setting_names or {}
     try:
         settings, base = sink._read_settings()
         locations = settings.locations(base)
         settings.check(locations)
     except EndpointError as error:
-        return [_failed(sink, error, name, step="endpoint", text=_endpoint(sink, settings))]
+        names = name_endpoint_setting(names, _endpoint_source(sink, settings))
+        text = _endpoint(sink, settings)
+        return [_failed(sink, error, name, names, step="endpoint", text=text)]
     except DataSinkError as error:
-        return [_failed(sink, error, name)]
+        return [_failed(sink, error, name, names)]
     bases = replace(settings, container="").locations(base)
     options = CheckOptions(
         working_directory=directory,
         write_object=write_object,
         endpoint_source=_endpoint_source(sink, settings),
         credential_source=settings.credential_source,
+        setting_names=names,
     )
     targets: list[LocalTarget | S3Target] = [
         *local_targets(settings, locations),
@@ -140,13 +153,14 @@ def _failed(
     sink: DataSink,
     error: DataSinkError,
     name: str,
+    names: Mapping[str, str],
     *,
     step: str = "settings",
     text: str = "of the sink",
 ) -> PlaceCheck:
     place = explicit_value(sink.inputs, "base_directory") or name or type(sink).__name__
     failed = CheckStep(name=step, text=text, verdict=Verdict.FAILED, advice=str(error))
-    report = PlaceReport(place=place, steps=(failed,))
+    report = rename_settings(PlaceReport(place=place, steps=(failed,)), names)
     return PlaceCheck(
         key=(place, str(error)), place=place, base=place, check=lambda: report, sink=name
     )

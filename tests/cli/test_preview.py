@@ -211,26 +211,85 @@ def test_check_of_a_directory(workdir: Path) -> None:
     assert tree(workdir) == {}
 
 
-def test_check_of_a_directory_that_does_not_exist_yet(workdir: Path) -> None:
-    result = check(f"{workdir}/out/")
+@pytest.mark.parametrize("end", ["", "/"])
+def test_check_of_a_directory_that_does_not_exist_yet(workdir: Path, end: str) -> None:
+    result = check(f"{workdir}/out{end}")
 
     assert result.exit_code == 0
     assert result.output.splitlines()[0] == f"{workdir}/out"
     assert tree(workdir) == {}
 
 
-def test_a_path_of_nothing_may_mean_a_script_or_a_directory(workdir: Path) -> None:
-    result = check(f"{workdir}/out")
+def test_check_of_a_directory_that_cannot_be_made(workdir: Path) -> None:
+    (workdir / "file").touch()
+    result = check(f"{workdir}/file/out")
+
+    assert result.exit_code == 1
+    assert f"{workdir}/file is not a directory" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("word", "suggestions"),
+    [
+        ("mybucket", ("'s3://mybucket'", "'./mybucket'")),
+        ("missing/script.py", ("the path of a script, '-m MODULE'", "'s3://bucket'")),
+    ],
+)
+def test_a_target_that_is_not_found_may_mean_a_place(
+    workdir: Path, word: str, suggestions: tuple[str, ...]
+) -> None:
+    result = check(word)
 
     assert result.exit_code == 2
-    message = f"'{workdir}/out' does not exist; write the path of a script, or '{workdir}/out/'"
-    assert message in result.output
+    for each in suggestions:
+        assert each in result.output
+
+
+@pytest.mark.parametrize("address", ["s3:/mybucket/x", "gs://mybucket/x"])
+def test_an_address_that_is_not_valid_gets_the_advice_of_a_sink(
+    workdir: Path, address: str
+) -> None:
+    result = check(address)
+
+    assert result.exit_code == 1
+    output = " ".join(result.output.split())
+    assert f"the target '{address}'" in output
+    assert "'s3://mybucket/x'" in output or "'s3://bucket/prefix'" in output
+    assert "sink" not in output
+
+
+def test_advice_names_the_option_of_the_command(credentials: None) -> None:
+    result = check("s3://mybucket", "--endpoint-url", "http://127.0.0.1:9", "--region", "us-east-1")
+
+    assert result.exit_code == 1
+    assert "(--endpoint-url), region us-east-1" in " ".join(result.output.split())
+    assert "check --endpoint-url (host and port)" in " ".join(result.output.split())
+    assert "s3_" not in result.output
+
+
+def test_advice_names_two_options_that_exclude_each_other(workdir: Path) -> None:
+    result = check("s3://mybucket", "--creds-path", "/nowhere/s3_region", "--profile", "lab")
+
+    assert "set either --creds-path or --profile, not both" in result.output
+
+
+@pytest.mark.parametrize(
+    "options", [["--region", "x"], ["--encrypt"], ["--write-object"], ["--encrypt", "--json"]]
+)
+def test_options_for_a_store_are_not_allowed_with_a_directory(
+    workdir: Path, options: list[str]
+) -> None:
+    result = check(str(workdir), *options)
+
+    assert result.exit_code == 2
+    assert f"{options[0]}: only with an s3:// address" in result.output
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["s3://a/b", "s3://c/d"], "unexpected argument"),
+        (["s3://a/b", "s3://c/d"], "an address takes no arguments: unexpected argument 's3://c/d'"),
+        (["./a", "b"], "a directory takes no arguments: unexpected argument 'b'"),
         (["s3://a/b", "--bogus"], "no such option: --bogus"),
         ([], "Missing argument"),
     ],

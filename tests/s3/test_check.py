@@ -737,3 +737,44 @@ def test_the_source_of_the_endpoint_is_named(
     monkeypatch.setenv(variable, script.url)
     report = DataSink(base_directory="s3://mybucket").check()
     assert f"{script.url} ({shown}), region" in steps(report)["endpoint"].text
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])
+def test_advice_names_the_variable_that_has_set_the_endpoint(
+    credentials: None, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    report = DataSink(base_directory="s3://mybucket").check()
+    assert f"check {variable} (host and port)" in failed(report)
+    assert "s3_endpoint_url" not in str(report)
+
+
+def test_advice_names_the_variable_if_the_endpoint_includes_the_bucket(
+    credentials: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9/mybucket")
+    report = failed(DataSink(base_directory="s3://mybucket").check())
+    assert "set AWS_ENDPOINT_URL_S3 to 'http://127.0.0.1:9'" in report
+
+
+def test_advice_names_the_configuration_that_has_set_the_endpoint(
+    credentials: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(os.environ["AWS_CONFIG_FILE"]).write_text("[default]\nendpoint_url = http://127.0.0.1:9\n")
+    report = failed(DataSink(base_directory="s3://mybucket").check())
+    assert "check endpoint_url in AWS's configuration files (host and port)" in report
+
+
+@pytest.mark.parametrize(
+    ("location", "advice"),
+    [
+        ("http://minio\x07.lab/x", "redirected to http://minio\\x07.lab; set s3_endpoint_url"),
+        ("http://minio\x1b[2J.lab/x", "'http://minio\\x1b[2J.lab/x', which is not valid; check s3"),
+    ],
+)
+def test_control_characters_of_a_redirect_are_escaped_in_the_error_of_a_run(
+    location: str, advice: str
+) -> None:
+    metadata: Any = {"HTTPStatusCode": 301, "HTTPHeaders": {"location": location}}
+    error = ClientError({"Error": {"Code": "301"}, "ResponseMetadata": metadata}, "PutObject")
+    assert advice in explain(error)

@@ -258,6 +258,27 @@ def test_options_go_with_an_address_only(workdir: Path) -> None:
         check(3)
 
 
+@pytest.mark.parametrize("options", [{"encrypt": True}, {"write_object": True}])
+def test_options_for_a_store_are_not_allowed_with_a_directory(
+    workdir: Path, options: dict[str, bool]
+) -> None:
+    (name,) = options
+    with pytest.raises(TypeError, match=f"{name}: only with an s3:// address"):
+        check(workdir, **options)  # type: ignore[arg-type]
+
+
+def test_advice_names_the_arguments_of_the_function(credentials: None) -> None:
+    report = str(check("s3://mybucket", endpoint_url="http://127.0.0.1:9"))
+    assert "(endpoint_url), region" in report
+    assert "check endpoint_url (host and port)" in " ".join(report.split())
+    assert "s3_" not in report
+
+
+def test_a_path_in_advice_is_not_taken_for_a_setting(workdir: Path) -> None:
+    report = check("s3://mybucket", creds_path="/nowhere/s3_region")
+    assert "creds_path '/nowhere/s3_region'" in str(report)
+
+
 def test_500_sinks_below_one_place_take_three_requests(workdir: Path, script: Script) -> None:
     workflow = new_workflow()
     subjects = Node(IdentityInterface(fields=["subject_id"]), name="subjects")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -42,6 +42,9 @@ class CheckOptions:
 
     credential_source: str | None = None
     """Setting that the credentials come from; None leaves it to boto3."""
+
+    setting_names: Mapping[str, str] = field(default_factory=dict)
+    """Names that a report has in place of those of the sink's inputs; see `rename_settings`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

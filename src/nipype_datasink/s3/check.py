@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from nipype_datasink.delivery.check_report import CheckOptions, CheckStep, PlaceReport, Verdict
+from nipype_datasink.delivery.setting_names import rename_settings
 from nipype_datasink.display import escaped
 from nipype_datasink.planning.addresses import remove_passwords
 from nipype_datasink.planning.location import S3Prefix
@@ -22,7 +23,7 @@ from nipype_datasink.s3.boto3_bucket import (
     secrets_of,
 )
 from nipype_datasink.s3.bucket_client import BucketClient
-from nipype_datasink.s3.endpoint import endpoint_source
+from nipype_datasink.s3.endpoint import endpoint_source, name_endpoint_setting
 from nipype_datasink.s3.errors import DENIED, code_of
 from nipype_datasink.s3.findings import Finding, StepName, find_cause
 from nipype_datasink.s3.probe import ERRORS, Probe
@@ -63,12 +64,15 @@ def check_prefix(
     upload_args
         boto3's ``ExtraArgs``.
     options
-        Where endpoint and credentials come from, and whether to write an object.
+        Where endpoint and credentials come from, their names for the user, and whether to write an
+        object.
     """
     try:
         bucket = open_bucket()
     except Exception as error:  # noqa: BLE001 - subclasses open buckets in their own way
-        return _report_unopened(location, error, options)
+        report = _report_unopened(location, error, options)
+        names = name_endpoint_setting(options.setting_names, options.endpoint_source)
+        return rename_settings(report, names)
     if not is_boto3_resource(bucket):
         step = CheckStep(
             name=StepName.BUCKET.value,
@@ -86,7 +90,8 @@ def check_prefix(
         check.run(WriteCheck(client, probe, location))
     finally:
         probe.close()
-    return check.report()
+    source = options.endpoint_source or endpoint_source(client.client.meta.endpoint_url)
+    return rename_settings(check.report(), name_endpoint_setting(options.setting_names, source))
 
 
 def _report_unopened(location: S3Prefix, error: Exception, options: CheckOptions) -> PlaceReport:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from nipype_datasink.errors import SettingsError
@@ -54,6 +55,29 @@ def endpoint_source(endpoint_url: str) -> str:
         return variable
     host = urlsplit(endpoint_url).hostname or ""
     return "AWS's default" if AWS_HOST.search(host) else "AWS's configuration files"
+
+
+# What an error names in place of s3_endpoint_url if the endpoint comes from one of these sources.
+_SETTINGS = {
+    "the injected bucket": "the endpoint of the injected bucket",
+    "nipype's configuration": "datasink_s3_endpoint_url",
+    "AWS's configuration files": "endpoint_url in AWS's configuration files",
+    **{name: name for name in _VARIABLES},
+}
+
+
+def name_endpoint_setting(names: Mapping[str, str], source: str | None) -> dict[str, str]:
+    """Return the names of settings for a report, with the one that has set the endpoint.
+
+    Parameters
+    ----------
+    names
+        Names that a report has in place of those of the sink's inputs.
+    source
+        See `endpoint_source`; None means an environment variable, if one is set.
+    """
+    setting = _SETTINGS.get(source or endpoint_variable() or "")
+    return {**names, "s3_endpoint_url": setting} if setting else dict(names)
 
 
 def check_endpoint(endpoint_url: str, bucket: str) -> None:

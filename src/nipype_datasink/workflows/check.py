@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from nipype_datasink.delivery.check_report import CheckReport, CheckStep, PlaceReport, Verdict
+from nipype_datasink.delivery.setting_names import rename_settings
 from nipype_datasink.display import escaped
-from nipype_datasink.errors import SettingsError
+from nipype_datasink.errors import DataSinkError, SettingsError
 from nipype_datasink.interface import DataSink
-from nipype_datasink.planning.addresses import remove_passwords
+from nipype_datasink.planning.addresses import parse_location, remove_passwords
+from nipype_datasink.planning.location import LocalDirectory
 from nipype_datasink.sink_check import (
     PlaceCheck,
     check_places,
@@ -31,6 +33,19 @@ _NEEDED = (
     "s3_upload_args",
     "encrypt_bucket_keys",
 )
+
+# What a report names in place of the inputs of a sink, where an address is checked.
+_ARGUMENTS = {
+    "s3_endpoint_url": "endpoint_url",
+    "s3_profile": "profile",
+    "s3_region": "region",
+    "encrypt_bucket_keys": "encrypt",
+}
+_WITHOUT_SINK = {
+    "base_directory": "the target",
+    "of the sink": "address and options",
+    "this sink": "this check",
+}
 
 # Without these, the place that is checked may be another one.
 _NOT_NEEDED = ("container", "local_copy")
@@ -54,7 +69,8 @@ def check(  # noqa: PLR0913 - the options of a store
     Parameters
     ----------
     target
-        A nipype workflow, a node, a sink; or a directory or an ``s3://`` address.
+        A nipype workflow, a node, a sink; or a directory, which need not exist, or an ``s3://``
+        address.
     endpoint_url
         Address of an S3-compatible store. This and the following four apply to an ``s3://`` address
         only; a sink has inputs for them.
@@ -68,7 +84,7 @@ def check(  # noqa: PLR0913 - the options of a store
         Whether objects are to be encrypted by S3 (AES256).
     write_object
         Whether to write an object to S3, and to delete it. Otherwise an upload in parts is begun
-        and aborted.
+        and aborted. Not with a directory.
 
     Returns
     -------
@@ -78,7 +94,8 @@ def check(  # noqa: PLR0913 - the options of a store
     Raises
     ------
     TypeError
-        If `target` is something else, or has inputs of its own for these options.
+        If `target` is something else, or if options are given that it does not take: sinks have
+        inputs of their own for them, and a directory needs none.
     """
     inputs = {
         "s3_endpoint_url": endpoint_url,
@@ -89,21 +106,57 @@ def check(  # noqa: PLR0913 - the options of a store
     }
     given = {name: value for name, value in inputs.items() if value is not None}
     if isinstance(target, (str, os.PathLike)):
-        return _check_address(os.fspath(target), given, write_object=write_object)
+        return check_place(os.fspath(target), given, write_object=write_object, names=_ARGUMENTS)
     if given:
         raise TypeError(f"set {', '.join(given)} of the sinks; options go with an address only")
     runs = sink_runs(target)
     return check_places(each for run in runs for each in _checks_of(run, write_object=write_object))
 
 
-def _check_address(address: str, inputs: dict[str, Any], *, write_object: bool) -> CheckReport:
+def check_place(
+    place: str, inputs: Mapping[str, Any], *, write_object: bool, names: Mapping[str, str]
+) -> CheckReport:
+    """Check an address or a directory without a sink.
+
+    Parameters
+    ----------
+    place
+        An ``s3://`` address, or a directory, which need not exist.
+    inputs
+        Inputs of a sink, which decide how the store is reached.
+    write_object
+        Whether to write an object to S3, and to delete it.
+    names
+        Names of these inputs for the user.
+
+    Raises
+    ------
+    TypeError
+        If the place is a directory, and options are given that only S3 has.
+    """
+    options = [*(names.get(name, name) for name in inputs), *["write_object"] * write_object]
+    if options and is_directory(place):
+        raise TypeError(f"{', '.join(options)}: only with an s3:// address, not with a directory")
+    names = {**names, **_WITHOUT_SINK}
     try:
-        return DataSink(base_directory=address, **inputs).check(write_object=write_object)
+        sink = DataSink(base_directory=place, **inputs)
     except SettingsError as error:
         step = CheckStep(
             name="settings", text="of the sink", verdict=Verdict.FAILED, advice=str(error)
         )
-        return CheckReport((PlaceReport(place=remove_passwords(address), steps=(step,)),))
+        report = PlaceReport(place=remove_passwords(place), steps=(step,))
+        return CheckReport((rename_settings(report, names),))
+    return check_places(
+        place_checks(sink, directory=os.getcwd(), write_object=write_object, setting_names=names)
+    )
+
+
+def is_directory(place: str) -> bool:
+    """Return whether a place is a directory on disk; not if it is an address that is not valid."""
+    try:
+        return isinstance(parse_location(place), LocalDirectory)
+    except DataSinkError:
+        return False
 
 
 def _checks_of(run: SinkRun, *, write_object: bool) -> Iterator[PlaceCheck]:
