@@ -134,6 +134,7 @@ def test_program_beside_this_interpreter_needs_no_activated_environment(
         (["./gone.py"], "'./gone.py' does not exist"),
         (["./folder"], "'./folder' is a directory"),
         (["folder"], "'folder' is a directory, and not a program on PATH"),
+        (["bold.nii"], "'bold.nii' is not a text file, and cannot be run here; write the path"),
         (["study.zip", "x"], "'study.zip' is a zip file, and cannot be run here; write the path"),
         (["./study.pyc"], "'./study.pyc' is a compiled file"),
         (["./pipe"], "'./pipe' is not a regular file"),
@@ -146,6 +147,7 @@ def test_what_names_no_program_is_an_error(workdir: Path, words: list[str], mess
     Path("folder").mkdir()
     Path("study.pyc").touch()
     os.mkfifo("pipe")
+    Path("bold.nii").write_bytes(b"\x5c\x01\0\0")
     with ZipFile("study.zip", "w") as file:
         file.writestr("__main__.py", "print(1)")
 

@@ -67,6 +67,7 @@ def find_program(words: Sequence[str]) -> Program:
     return Script(path=path, arguments=tuple(arguments))
 
 
+_START_BYTES = 4096  # enough for a first line, and for the header of any data file
 _SUPPORTED = "write the path of a script, '-m MODULE', or the name of an installed program"
 
 
@@ -81,7 +82,18 @@ def _unsupported_kind(path: str) -> str:
     if path.endswith(".pyc"):
         return "is a compiled file"
     # Not by the name: a program on PATH may be a zip file after a first line.
-    return "is a zip file" if zipfile.is_zipfile(path) else ""
+    if zipfile.is_zipfile(path):
+        return "is a zip file"
+    return "is not a text file" if _is_binary(path) else ""
+
+
+def _is_binary(path: str) -> bool:
+    """Return whether the start of a file has a NUL character, which no Python source has."""
+    try:
+        with open(path, "rb") as file:
+            return b"\0" in file.read(_START_BYTES)
+    except OSError:  # running it raises this error, too, with a traceback
+        return False
 
 
 def _find_on_path(name: str) -> str:
@@ -115,7 +127,7 @@ _LONG_SHEBANG = re.compile(rb"#!/bin/sh\n'''exec' (.*) \"\$0\" \"\$@\"\n")
 def _interpreter_of(path: str) -> list[str]:
     """Return the command in the first line of a program; an empty list if there is none."""
     with open(path, "rb") as file:
-        start = file.read(4096)
+        start = file.read(_START_BYTES)
     match = _LONG_SHEBANG.match(start) or re.match(rb"#!(.*)\n", start)
     words = shlex.split(os.fsdecode(match[1])) if match else []
     if words and os.path.basename(words[0]) == "env":
