@@ -74,14 +74,27 @@ def check_places(checks: Iterable[PlaceCheck]) -> CheckReport:
 
 def _check_group(checks: list[PlaceCheck]) -> PlaceReport:
     first = checks[0]
-    several = len({each.place for each in checks}) > 1
+    count = len({each.place for each in checks})
     report = first.check()
     unknown = dict.fromkeys(item for each in checks for item in each.not_known)
     return replace(
         report,
-        place=first.base if several else first.place,
+        place=first.base if count > 1 else first.place,
+        steps=_with_containers(report.steps, count),
         not_known=(*report.not_known, *unknown),
         sinks=tuple(dict.fromkeys(each.sink for each in checks if each.sink)),
+    )
+
+
+def _with_containers(steps: tuple[CheckStep, ...], count: int) -> tuple[CheckStep, ...]:
+    """Say in the step that names a container that it stands for others."""
+    if count == 1:
+        return steps
+    return tuple(
+        replace(step, text=f"{step.text}, one of {count} containers")
+        if step.name == "list"
+        else step
+        for step in steps
     )
 
 

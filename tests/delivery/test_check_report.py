@@ -19,7 +19,7 @@ def test_verdicts_are_aligned_and_lines_fit_into_80_columns() -> None:
     report = report_of(
         CheckStep(name="endpoint", text=LONG, verdict=Verdict.WARNING, advice=LONG),
         CheckStep(name="list", text="below x/", verdict=Verdict.FAILED, advice=LONG),
-        CheckStep(name="", text=LONG),
+        CheckStep(name="write", text=LONG),
     )
     lines = str(report).splitlines()
     assert max(map(len, lines)) <= 80

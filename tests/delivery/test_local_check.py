@@ -39,22 +39,22 @@ def problem(path: Path) -> str:
 
 def test_a_directory_need_not_exist(workdir: Path) -> None:
     before = tree(workdir)
-    report = check(workdir / "out" / "deriv")
+    report = check(workdir / "out" / "deriv", link=True)
     assert report.ok
-    assert step_of(report).text.startswith("write, hard links from the working directory, ")
+    assert step_of(report).text.startswith("files, hard links possible, ")
     assert step_of(report).text.endswith(" free")
     assert tree(workdir) == before == {}
 
 
 def test_the_report_of_a_sink(workdir: Path) -> None:
-    free = step_of(check(workdir)).text
+    free = step_of(check(workdir, link=True)).text
     report = DataSink(base_directory=str(workdir / "out"), local_copy=str(workdir / "copy")).check()
     assert report.ok
     assert str(report).splitlines() == [
         f"{workdir}/out",
-        f"  {free}  ok",
+        f"  write      {free}  ok",
         f"{workdir}/copy",
-        f"  {free}  ok",
+        f"  write      {free}  ok",
         "would work: yes",
     ]
 
@@ -194,3 +194,15 @@ def test_a_file_system_that_can_hold_no_more_files(disk: Path) -> None:
 )
 def test_sizes_have_units(count: int, text: str) -> None:
     assert format_bytes(count) == text
+
+
+def test_hard_links_are_named_only_if_the_sink_asks_for_them(workdir: Path) -> None:
+    assert "hard links" in step_of(check(workdir, link=True)).text
+    assert "hard links" not in step_of(check(workdir, link=False)).text
+
+
+def test_advice_is_aligned_as_that_of_a_bucket(workdir: Path) -> None:
+    (workdir / "out").touch()
+    lines = str(DataSink(base_directory=str(workdir / "out")).check()).splitlines()
+    assert lines[1] == "  write      files  FAILED"
+    assert lines[2].startswith(f"             {workdir}/out")

@@ -52,7 +52,7 @@ class CheckStep:
     """One step of a check, such as listing a prefix."""
 
     name: str
-    """Such as ``endpoint``; empty for a directory on disk, which has one step only."""
+    """Such as ``endpoint``; not empty."""
 
     text: str
     """What was examined; not empty."""
@@ -126,8 +126,9 @@ class CheckReport:
         return {"ok": self.ok, "places": [place.as_json() for place in self.places]}
 
     def __str__(self) -> str:
-        verdict = f"would work: {'yes' if self.ok else 'no'}"
-        return "\n".join([*(_lines(self.places) if self.places else ["no sinks"]), verdict])
+        if not self.places:
+            return "no sinks: nothing to check"
+        return "\n".join([*_lines(self.places), f"would work: {'yes' if self.ok else 'no'}"])
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
@@ -173,14 +174,12 @@ class _Row:
         yield f"{first.ljust(column)}  {self.step.verdict.value}".rstrip()
         yield from others
         for line in self.step.advice.splitlines():
-            below = " " * _NAME_COLUMNS if self.step.name else _INDENT
-            yield from _wrap(escaped(line), _COLUMNS, f"{_INDENT}{below}")
+            yield from _wrap(escaped(line), _COLUMNS, _INDENT + " " * _NAME_COLUMNS)
 
 
 def _wrapped(name: str, text: str, columns: int) -> list[str]:
     """Return the lines of a name and the text beside it."""
-    start = f"{_INDENT}{name:<{_NAME_COLUMNS - 2}}  " if name else _INDENT
-    return _wrap(text, columns, start)
+    return _wrap(text, columns, f"{_INDENT}{name:<{_NAME_COLUMNS - 2}}  ")
 
 
 def _wrap(text: str, columns: int, start: str) -> list[str]:

@@ -29,13 +29,13 @@ def check_directory(path: str, *, link: bool, working_directory: str) -> PlaceRe
         existing = _nearest_existing(path)
         problem = _problem_of(existing)
         step = (
-            CheckStep(name="", text="write", verdict=Verdict.FAILED, advice=escaped(problem))
+            CheckStep(name="write", text="files", verdict=Verdict.FAILED, advice=escaped(problem))
             if problem
             else _describe(existing, link=link, working_directory=working_directory)
         )
     except OSError as error:
         text = f"{error.filename or path}: {error.strerror}; {_cure(error)}"
-        step = CheckStep(name="", text="write", verdict=Verdict.FAILED, advice=escaped(text))
+        step = CheckStep(name="write", text="files", verdict=Verdict.FAILED, advice=escaped(text))
     return PlaceReport(place=path, steps=(step,))
 
 
@@ -103,13 +103,14 @@ def _describe(existing: str, *, link: bool, working_directory: str) -> CheckStep
     # Without blocks, the file system has no limit, or is one of FUSE that does not tell it.
     size = format_bytes(system.f_bavail * system.f_frsize)
     free = f"{size} free" if system.f_blocks else "free space not known"
-    if os.stat(existing).st_dev == os.stat(_nearest_existing(working_directory)).st_dev:
-        return CheckStep(name="", text=f"write, hard links from the working directory, {free}")
     if not link:
-        return CheckStep(name="", text=f"write, {free}")
+        return CheckStep(name="write", text=f"files, {free}")
+    if os.stat(existing).st_dev == os.stat(_nearest_existing(working_directory)).st_dev:
+        text = f"files, hard links possible, {free}"
+        return CheckStep(name="write", text=text)
     return CheckStep(
-        name="",
-        text=f"write, no hard links, {free}",
+        name="write",
+        text=f"files, hard links not possible, {free}",
         verdict=Verdict.WARNING,
         advice=f"the working directory {escaped(working_directory)} is on another file system, so "
         "files will be copied; put both on one file system to save space",
