@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from nipype_datasink import DataSink, plan
 from nipype_datasink.delivery.changes import Change
 from tests.conftest import contents, tree
-from tests.workflows.examples import bold_workflow, sink_node
+from tests.workflows.examples import bold_workflow, make_file, new_workflow, sink_node
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
@@ -53,7 +53,9 @@ def test_files_on_disk_are_compared(sources: list[str], workdir: Path) -> None:
         "new": 1,
         "replaced": 2,
         "unchanged": 1,
-        "bytes to send": 11,
+        "not_known_yet": 0,
+        "not_compared": 0,
+        "bytes_to_send": 11,
     }
     assert tree(workdir) == before
 
@@ -150,8 +152,48 @@ def test_store_that_cannot_be_reached_is_an_error(sources: list[str], credential
     planned = plan(sink, compare=True)
 
     assert not planned.ok
+    assert planned.errors[0].startswith("s3://mybucket/a: nothing accepts ")
     assert address in planned.errors[0]
     assert len(planned.destinations) == 4
+
+
+def test_failed_comparison_is_shown_once_for_each_place(
+    bucket: Bucket, endpoint: str, workdir: Path
+) -> None:
+    source = make_file("b.nii", "b")
+    places = ["s3://absent/a", "s3://absent/a", "s3://absent/b", str(workdir / "out")]
+    workflow = new_workflow()
+    for number, place in enumerate(places):
+        options: dict[str, Any] = {"substitutions": [("b.", "c.")], "s3_endpoint_url": endpoint}
+        options[f"x{number}"] = source
+        workflow.add_nodes([sink_node(f"sink{number}", base_directory=place, **options)])
+
+    planned = plan(workflow, compare=True)
+
+    assert [error.partition(": ")[0] for error in planned.errors] == [
+        "s3://absent/a",
+        "s3://absent/b",
+    ]
+    assert all("bucket does not exist" in error for error in planned.errors)
+    assert not planned.ok
+    lines = str(planned).splitlines()
+    assert lines[-2] == "compared: 1 new; 1 byte to send; 3 files could not be compared"
+    assert not any("braces" in line for line in lines)
+    assert planned.as_json()["comparison"] == {
+        "new": 1,
+        "not_known_yet": 0,
+        "not_compared": 3,
+        "bytes_to_send": 1,
+    }
+
+
+def test_credentials_that_cannot_be_read_do_not_hide_the_plan(sources: list[str]) -> None:
+    sink = sink_node(base_directory="s3://mybucket/a", creds_path="/gone/keys.csv", x=sources)
+
+    planned = plan(sink, compare=True)
+
+    assert "/gone/keys.csv" in planned.errors[0]
+    assert str(planned).splitlines()[-2] == "compared: nothing; 4 files could not be compared"
 
 
 def test_injected_mock_is_not_known(sources: list[str]) -> None:
@@ -164,9 +206,13 @@ def test_injected_mock_is_not_known(sources: list[str]) -> None:
 
 
 def test_only_known_sources_are_compared(workdir: Path) -> None:
-    planned = plan(bold_workflow(), compare=True)
+    workflow = bold_workflow()
+    assert str(plan(workflow, compare=True)).splitlines()[-2] == "compared: 2 not known yet"
 
-    assert str(planned).splitlines()[-2] == "compared: nothing is known yet; 0 bytes to send"
+    workflow.get_node("datasink").inputs.anat = make_file("t1.nii", "1")
+
+    summary = str(plan(workflow, compare=True)).splitlines()[-2]
+    assert summary == "compared: 2 new, 2 not known yet; 2 bytes to send"
 
 
 RULES: dict[str, Any] = {

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from nipype_datasink.delivery.changes import Change
 from nipype_datasink.display import escaped
-from nipype_datasink.errors import S3Error
+from nipype_datasink.errors import DataSinkError
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.settings import substitutions_of
 from nipype_datasink.targets import local_targets
@@ -42,8 +42,8 @@ def compare(sink: SinkPlan) -> SinkPlan:
         return sink
     try:
         changes = _changes(sink, transfers)
-    except S3Error as error:
-        return replace(sink, error=sink.error or str(error))
+    except DataSinkError as error:
+        return replace(sink, comparison_error=str(error))
     predictions = [
         replace(each, changes=tuple(changes[transfer] for transfer in each.transfers))
         for each in sink.predictions
@@ -66,17 +66,62 @@ def _changes(sink: SinkPlan, transfers: Sequence[FileTransfer]) -> dict[FileTran
     return changes
 
 
-def summarize(sinks: Iterable[SinkPlan]) -> str:
+def summarize(sinks: Sequence[SinkPlan]) -> str:
     """Return a line about how many files of all sinks would be new, replaced and unchanged."""
     changes = _all_changes(sinks)
-    counts = describe_changes(changes.values()) or "nothing is known yet"
-    return f"compared: {counts}; {_bytes_to_send(changes):,} bytes to send"
+    counts = [describe_changes(changes.values())] if changes else []
+    if unknown := _count_unknown(sinks):
+        counts.append(f"{unknown:,} not known yet")
+    text = f"compared: {', '.join(counts) or 'nothing'}"
+    if changes:
+        text += f"; {_count(_bytes_to_send(changes), 'byte')} to send"
+    if failed := _count_not_compared(sinks):
+        text += f"; {_count(failed, 'file')} could not be compared"
+    return text
 
 
-def totals(sinks: Iterable[SinkPlan]) -> dict[str, int]:
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def totals(sinks: Sequence[SinkPlan]) -> dict[str, int]:
     """Return the same as `summarize`, as numbers."""
     changes = _all_changes(sinks)
-    return {**count_changes(changes.values()), "bytes to send": _bytes_to_send(changes)}
+    return {
+        **count_changes(changes.values()),
+        "not_known_yet": _count_unknown(sinks),
+        "not_compared": _count_not_compared(sinks),
+        "bytes_to_send": _bytes_to_send(changes),
+    }
+
+
+def _count_unknown(sinks: Iterable[SinkPlan]) -> int:
+    """Return the number of destinations that are known when a node has run."""
+    every = (each for sink in sinks for each in sink.predictions)
+    return len({each.destination for each in every if not each.is_known})
+
+
+def _count_not_compared(sinks: Iterable[SinkPlan]) -> int:
+    """Return the number of files whose comparison has failed."""
+    return len(
+        {
+            transfer
+            for sink in sinks
+            for each in sink.predictions
+            for transfer in each.transfers
+            if sink.comparison_error
+        }
+    )
+
+
+def describe_failures(sinks: Iterable[SinkPlan]) -> tuple[str, ...]:
+    """Return why sinks could not be compared, once for each place and cause."""
+    failures = {
+        f"{' and '.join(sink.bases)}: {sink.comparison_error}": None
+        for sink in sinks
+        if sink.comparison_error
+    }
+    return tuple(failures)
 
 
 def _all_changes(sinks: Iterable[SinkPlan]) -> dict[FileTransfer, Change]:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from nipype_datasink.display import escaped, escaped_lines
 from nipype_datasink.workflows.clashes import Clash, find_clashes, find_possible_clashes
-from nipype_datasink.workflows.comparison import UnusedRule, find_unused, summarize, totals
+from nipype_datasink.workflows.comparison import (
+    UnusedRule,
+    describe_failures,
+    find_unused,
+    summarize,
+    totals,
+)
 from nipype_datasink.workflows.comparison import compare as compare_files
 from nipype_datasink.workflows.graph import sink_runs
 from nipype_datasink.workflows.layout import lay_out
@@ -88,8 +94,9 @@ class WorkflowPlan:
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """Why sinks would fail."""
-        return tuple(f"{sink.run}: {sink.error}" for sink in self.sinks if sink.error)
+        """Why sinks would fail, and why places could not be compared."""
+        errors = (f"{sink.run}: {sink.error}" for sink in self.sinks if sink.error)
+        return (*errors, *describe_failures(self.sinks))
 
     @property
     def repeated(self) -> tuple[str, ...]:
@@ -104,7 +111,7 @@ class WorkflowPlan:
 
     @property
     def ok(self) -> bool:
-        """Whether no sink would fail and no destinations clash."""
+        """Whether no sink would fail, no destinations clash, and no comparison has failed."""
         return not (self.errors or self.clashes)
 
     def __str__(self) -> str:

@@ -73,14 +73,15 @@ class Prediction:
 
 
 def count_changes(changes: Iterable[Change]) -> dict[str, int]:
-    """Return how often each change occurs; those that do not occur are left out."""
+    """Return how often each change occurs, by a key for JSON; others are left out."""
     counts = Counter(changes)
-    return {each.value: counts[each] for each in Change if counts[each]}
+    return {each.value.replace(" ", "_"): counts[each] for each in Change if counts[each]}
 
 
 def describe_changes(changes: Iterable[Change]) -> str:
     """Return how often each change occurs, as text such as ``2 new, 1 unchanged``."""
-    return ", ".join(f"{count:,} {name}" for name, count in count_changes(changes).items())
+    counts = Counter(changes)
+    return ", ".join(f"{counts[each]:,} {each.value}" for each in Change if counts[each])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +115,9 @@ class SinkPlan:
     error: str = ""
     """Why the sink would fail; empty text if nothing is known to be wrong."""
 
+    comparison_error: str = ""
+    """Why its sources could not be compared with their destinations."""
+
     @property
     def is_known(self) -> bool:
         """Whether every destination is known."""
@@ -123,4 +127,5 @@ class SinkPlan:
     def renames_unknown(self) -> bool:
         """Whether rules will apply to names that are not known yet."""
         rules = substitutions_of(self.run.interface.inputs)
-        return not self.is_known and bool(rules.literal or rules.regular)
+        has_unknown = any(not each.is_known for each in self.predictions)
+        return has_unknown and bool(rules.literal or rules.regular)
