@@ -268,13 +268,28 @@ def test_sink_that_would_fail_is_an_error(workdir: Path) -> None:
     assert "ERROR wf.datasink[subject_id=sub-01]: base_directory 'gs://lab'" in str(planned)
 
 
-def test_collision_in_one_sink_is_an_error(workdir: Path) -> None:
+def test_collision_in_one_sink_is_an_error_and_a_clash(workdir: Path) -> None:
     sources = [make_file("1/f", "one"), make_file("2/f", "two")]
 
     planned = plan(sink_node(x=sources))
 
-    assert "differ, and both would become" in planned.errors[0]
+    (error,), (clash,) = planned.errors, planned.clashes
+    assert error.startswith(f"datasink: nothing would be written: {sources[0]} and {sources[1]} ")
+    assert (clash.destination, clash.sinks) == (str(workdir / "out/x/f"), ("datasink",))
+    assert f"CLASH {workdir}/out/x/f is written repeatedly by datasink\n" in str(planned)
     assert planned.destinations == (str(workdir / "out/x/f"),)
+
+
+def test_sources_of_which_only_one_exists_do_not_clash_if_the_other_is_skipped(
+    workdir: Path,
+) -> None:
+    sources = [make_file("1/f", "one"), "/gone/f"]
+    first, second = (sink_node(name, x=sources, sink_missing="skip") for name in ("a", "b"))
+
+    planned = plan(two_nodes(first, second))
+
+    assert planned.ok
+    assert planned.clashes == ()
 
 
 def test_sink_with_a_missing_source_would_fail(workdir: Path) -> None:

@@ -1,4 +1,4 @@
-"""Find destinations that several sinks, or several runs of one, would write."""
+"""Find destinations that would be written repeatedly: by several sinks or runs, or by one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_SINKS_SHOWN = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clash:
-    """A destination of several sinks or runs."""
+    """A destination of several sources, of one sink or of several sinks or runs."""
 
     destination: str
     """Path or address."""
@@ -29,7 +29,8 @@ class Clash:
         shown = [*self.sinks[:_MAX_SINKS_SHOWN]]
         if len(self.sinks) > len(shown):
             shown.append(f"{len(self.sinks) - len(shown)} more")
-        return escaped(f"{self.destination} is written by {', '.join(shown)}")
+        written = "is written" if len(self.sinks) > 1 else "is written repeatedly"
+        return escaped(f"{self.destination} {written} by {', '.join(shown)}")
 
 
 def find_clashes(sinks: Sequence[SinkPlan]) -> tuple[Clash, ...]:
@@ -37,7 +38,7 @@ def find_clashes(sinks: Sequence[SinkPlan]) -> tuple[Clash, ...]:
     return tuple(
         Clash(destination=destination, sinks=tuple(dict.fromkeys(sink for sink, _ in writers)))
         for destination, writers in _group(_known(sinks)).items()
-        if len(dict(writers)) > 1 and not _are_equal({source for _, source in writers})
+        if not _are_equal({source for _, source in writers})
     )
 
 
@@ -74,7 +75,8 @@ def _known(sinks: Sequence[SinkPlan]) -> Iterator[tuple[str, _Writer]]:
         for prediction in sink.predictions:
             for transfer in prediction.transfers:
                 yield transfer.destination, (str(sink.run), transfer.source)
-            if prediction.is_known and not prediction.transfers:
+            is_delivered = prediction.is_known and not prediction.is_skipped
+            if is_delivered and not prediction.transfers:
                 path = prediction.destination
                 if not path.startswith("s3://"):
                     path = resolve_parent(path, real_directory)

@@ -75,7 +75,7 @@ class WorkflowPlan:
     """Each run of each sink, in the order of the graph."""
 
     clashes: tuple[Clash, ...] = ()
-    """Destinations that different sinks or runs would write with different bytes."""
+    """Destinations that one sink, or different sinks or runs, would write with different bytes."""
 
     possible: tuple[Clash, ...] = ()
     """Destinations of different sinks or runs that are equal as far as they are known."""

@@ -58,7 +58,10 @@ def predict(run: SinkRun) -> SinkPlan:
 
 
 def _describe(error: Exception) -> str:
-    return str(error) if isinstance(error, DataSinkError) else f"{type(error).__name__}: {error}"
+    if not isinstance(error, DataSinkError):
+        return f"{type(error).__name__}: {error}"
+    text, done = str(error), "nothing was written"
+    return text.replace(done, "nothing would be written", 1) if text.startswith(done) else text
 
 
 class _Predictor:
@@ -157,7 +160,7 @@ class _Predictor:
         try:
             plan = make_valid_plan(fields, rules, inputs=known_inputs(self._sink.inputs))
         except DataSinkError as error:
-            return deliveries, str(error)
+            return deliveries, _describe(error)
         self._add_missing(plan.missing)
         for delivery in dict.fromkeys(plan.deliveries):
             deliveries.setdefault((delivery.field, delivery.source), []).append(delivery)
