@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,6 +114,22 @@ def test_plan_as_json_has_each_destination(workdir: Path) -> None:
     value = json.loads(json.dumps(planned.as_json()))
     assert tuple(found(value)) == planned.destinations
     assert len(planned.destinations) == 2
+
+
+def test_each_key_of_the_json_is_documented(workdir: Path) -> None:
+    sink = sink_node(x=make_file("1/f", "one"), substitutions=[("absent", "")])
+    page = Path(__file__).parents[2] / "docs" / "preview.md"
+    table = page.read_text().partition("| key of `plan --json` |")[2].partition("\n\n")[0]
+
+    def keys(value: Any) -> Iterator[str]:
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, dict):
+                yield from each
+                yield from (key for inner in each.values() for key in keys(inner))
+
+    found = set(keys(plan(sink, compare=True).as_json()))
+    assert found - set(re.findall(r"`(\w+)`", table)) == set()
+    assert {"unused", "rule", "new", "bytes_to_send"} <= found
 
 
 # Clashes
