@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,28 @@ def test_plan_as_text(workdir: Path) -> None:
     assert (
         planned._repr_html_() == f"<pre>{BOLD.replace('->', '-&gt;').replace('<-', '&lt;-')}</pre>"
     )
+
+
+NARROW = """\
+  subject_id=sub-01
+    func  <- preproc.out
+        s3://lab/deriv/sub-01/func/_subject_id_sub-01/{preproc.out}
+  subject_id=sub-02
+"""
+
+
+@pytest.mark.parametrize(("is_terminal", "columns"), [(True, 80), (True, 200), (False, 80)])
+def test_long_destinations_have_a_line_of_their_own_on_a_narrow_terminal(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, is_terminal: bool, columns: int
+) -> None:
+    planned = plan(bold_workflow(sink_node(base_directory="s3://lab/deriv")))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+    shown = str(planned)
+
+    assert (NARROW in shown) == (is_terminal and columns == 80)
+    assert (shown == BOLD) == (NARROW not in shown)
 
 
 ANAT = """\

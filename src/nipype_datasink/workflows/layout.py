@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import shutil
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
@@ -58,9 +61,10 @@ class _Columns:
         self._field = max((len(row.field) for row in rows), default=0)
         sources = [len(_source(row)) for row in rows]
         self._source = max((size for size in sources if size <= _MAX_SOURCE_WIDTH), default=0)
+        self._max_width = _max_width()
 
     def lines(self, row: Prediction, indent: str) -> Iterator[str]:
-        """Yield one line for a prediction; its source has a line of its own if it is long."""
+        """Yield the line of a prediction; a long source or destination has a line of its own."""
         width = len(indent) + self._field + self._source + 9
         note = f"  ({row.note})" if row.note else ""
         begin = f"{indent}{row.field:{self._field}}  <- {_source(row)}"
@@ -69,7 +73,19 @@ class _Columns:
         elif len(_source(row)) > self._source:
             yield escaped(begin)
             begin = ""
-        yield escaped(f"{begin:{width}}{row.destination}{note}")
+        destination = escaped(f"{row.destination}{note}")
+        if width + len(destination) <= self._max_width:
+            yield f"{escaped(begin):{width}}{destination}"
+            return
+        if begin:
+            yield escaped(begin)
+        yield f"{indent}    {destination}"
+
+
+def _max_width() -> float:
+    """Return the columns of the terminal; a longer line would break in the middle of a path."""
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return max(_WIDTH, shutil.get_terminal_size().columns) if is_terminal else math.inf
 
 
 def _source(row: Prediction) -> str:
