@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -209,6 +210,24 @@ def test_check_of_a_directory(workdir: Path) -> None:
     assert result.exit_code == 0
     assert result.output.splitlines()[0] == str(workdir)
     assert tree(workdir) == {}
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_lines_are_as_wide_as_the_terminal(workdir: Path, terminal: bool) -> None:
+    (workdir / "file").touch()
+    master, slave = os.openpty()
+    read, write = (master, slave) if terminal else os.pipe()
+    command = [sys.executable, "-m", "nipype_datasink", "check", f"{workdir}/file/out"]
+    subprocess.run(
+        command, stdout=write, env={**os.environ, "COLUMNS": "500"}, timeout=120, check=False
+    )
+    shown = os.read(read, 10_000).decode()
+    for descriptor in {master, slave, read, write}:
+        os.close(descriptor)
+
+    cause = f"{workdir}/file is not a directory; choose another base directory, or remove the file"
+    assert (cause in shown) is terminal
+    assert "would work: no" in shown
 
 
 @pytest.mark.parametrize("end", ["", "/"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import sys
 from functools import partial
 from typing import Any
 
@@ -11,6 +13,7 @@ import click
 
 from nipype_datasink.cli.examination import examine_program, json_option, report
 from nipype_datasink.cli.programs import ProgramCommand, program_argument
+from nipype_datasink.delivery.check_report import COLUMNS, CheckReport
 from nipype_datasink.workflows.first_run import Report
 from nipype_datasink.workflows.program import ProgramError
 
@@ -127,10 +130,17 @@ def _check_place(
     from nipype_datasink.workflows.check import check_place
 
     find = partial(check_place, place, inputs, write_object=write_object, names=_OPTIONS)
-    return report(find, as_json=as_json)
+    return report(find, as_json=as_json, show=_show)
 
 
 def _check_pipeline(pipeline: Any, *, write_object: bool, as_json: bool) -> Report:
     from nipype_datasink.workflows.check import check
 
-    return report(partial(check, pipeline, write_object=write_object), as_json=as_json)
+    find = partial(check, pipeline, write_object=write_object)
+    return report(find, as_json=as_json, show=_show)
+
+
+def _show(findings: CheckReport) -> str:
+    """Return the text of a report, which is wider than 80 columns if the terminal is."""
+    terminal = shutil.get_terminal_size().columns if sys.stdout.isatty() else COLUMNS
+    return findings.as_text(max(COLUMNS, terminal))

@@ -47,15 +47,17 @@ class Findings(Protocol):
         """Return the findings as values for `json.dumps`."""
 
 
-def report(find: Callable[[], Findings], *, as_json: bool) -> Report:
-    """Return what `find` returns as text, and the exit code of the command."""
+def report(
+    find: Callable[[], Findings], *, as_json: bool, show: Callable[[Any], str] = str
+) -> Report:
+    """Return what `find` returns as text by `show`, and the exit code of the command."""
     try:
         findings = find()
     except DataSinkError as error:
         return Report(error=str(error), exit_code=1)
     except Exception as error:  # noqa: BLE001 - of nipype, or of the functions of the pipeline
         return failure(error)
-    text = json.dumps(findings.as_json(), indent=2) if as_json else str(findings)
+    text = json.dumps(findings.as_json(), indent=2) if as_json else show(findings)
     return Report(text=text, exit_code=0 if findings.ok else 1)
 
 

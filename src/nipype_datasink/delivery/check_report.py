@@ -11,7 +11,7 @@ from typing import Any
 
 from nipype_datasink.display import escaped
 
-_COLUMNS = 80
+COLUMNS = 80  # where the width of the terminal is not known
 _INDENT = "  "
 _NAME_COLUMNS = 11
 _MAX_SINKS_SHOWN = 4
@@ -125,29 +125,34 @@ class CheckReport:
         """Return the report as values for `json.dumps`."""
         return {"ok": self.ok, "places": [place.as_json() for place in self.places]}
 
-    def __str__(self) -> str:
+    def as_text(self, columns: int) -> str:
+        """Return the report with lines of at most `columns` characters, except for long words."""
         if not self.places:
             return "no sinks: nothing to check"
-        return "\n".join([*_lines(self.places), f"would work: {'yes' if self.ok else 'no'}"])
+        verdict = f"would work: {'yes' if self.ok else 'no'}"
+        return "\n".join([*_lines(self.places, columns), verdict])
+
+    def __str__(self) -> str:
+        return self.as_text(COLUMNS)
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
 
 
-def _lines(places: Sequence[PlaceReport]) -> Iterator[str]:
-    rows = [(place, [_Row.of(step) for step in place.steps]) for place in places]
+def _lines(places: Sequence[PlaceReport], columns: int) -> Iterator[str]:
+    rows = [(place, [_Row.of(step, columns) for step in place.steps]) for place in places]
     lengths = [len(row.lines[0]) for _, place_rows in rows for row in place_rows]
-    most = _COLUMNS - _VERDICT_COLUMNS
+    most = columns - _VERDICT_COLUMNS
     column = max((length for length in lengths if length <= most), default=0)
     for place, place_rows in rows:
         yield escaped(place.place)
         for row in place_rows:
-            yield from row.with_verdict(column)
+            yield from row.with_verdict(column, columns)
         for name, items in (("not tried", place.not_tried), ("not known", place.not_known)):
             if items:
-                yield from _wrapped(name, ", ".join(items), _COLUMNS)
+                yield from _wrapped(name, ", ".join(items), columns)
         if place.sinks and not place.ok:
-            yield from _wrapped("used by", _shortened(place.sinks), _COLUMNS)
+            yield from _wrapped("used by", _shortened(place.sinks), columns)
 
 
 def _shortened(sinks: Sequence[str]) -> str:
@@ -166,15 +171,15 @@ class _Row:
     lines: list[str]
 
     @classmethod
-    def of(cls, step: CheckStep) -> _Row:
-        return cls(step, _wrapped(step.name, escaped(step.text), _COLUMNS - _VERDICT_COLUMNS))
+    def of(cls, step: CheckStep, columns: int) -> _Row:
+        return cls(step, _wrapped(step.name, escaped(step.text), columns - _VERDICT_COLUMNS))
 
-    def with_verdict(self, column: int) -> Iterator[str]:
+    def with_verdict(self, column: int, columns: int) -> Iterator[str]:
         first, *others = self.lines
         yield f"{first.ljust(column)}  {self.step.verdict.value}".rstrip()
         yield from others
         for line in self.step.advice.splitlines():
-            yield from _wrap(escaped(line), _COLUMNS, _INDENT + " " * _NAME_COLUMNS)
+            yield from _wrap(escaped(line), columns, _INDENT + " " * _NAME_COLUMNS)
 
 
 def _wrapped(name: str, text: str, columns: int) -> list[str]:
