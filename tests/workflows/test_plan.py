@@ -340,9 +340,10 @@ def test_sink_with_a_missing_source_would_fail(workdir: Path) -> None:
 
     planned = plan(two_nodes(sink, sink_node("linked", y=folder)))
 
+    advice = "; if this is optional, set sink_missing to 'skip'"
     assert planned.errors == (
-        "wf.gone: x: /gone/a.nii does not exist",
-        f"wf.linked: y: {folder}/c.nii links to /gone/c.nii, which does not exist",
+        f"wf.gone: x: /gone/a.nii does not exist{advice}",
+        f"wf.linked: y: {folder}/c.nii links to /gone/c.nii, which does not exist{advice}",
     )
     assert not planned.ok
     assert f"ERROR {planned.errors[0]}\n" in str(planned)
@@ -357,14 +358,15 @@ def test_only_some_of_many_missing_sources_are_named(workdir: Path) -> None:
     (error,) = plan(sink_node(x=[f"/gone/{number}" for number in range(6)])).errors
 
     assert error.count("does not exist") == 4
-    assert error.endswith("; 2 more")
+    assert "; 2 more; " in error
 
 
 def test_missing_source_is_an_error_where_the_container_is_not_known(workdir: Path) -> None:
     workflow, sink = new_workflow(), sink_node(x="/gone/a.nii")
     workflow.connect(function_node(write_nothing_known), "out", sink, "container")
 
-    assert plan(workflow).errors == ("wf.datasink: x: /gone/a.nii does not exist",)
+    (error,) = plan(workflow).errors
+    assert error.startswith("wf.datasink: x: /gone/a.nii does not exist; ")
 
 
 def write_nothing_known() -> str:

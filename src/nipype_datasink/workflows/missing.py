@@ -11,6 +11,7 @@ from nipype_datasink.planning.sources import Problem
 from nipype_datasink.workflows.prediction import Prediction, SinkPlan
 
 _MAX_SHOWN = 4  # sources
+_ADVICE = "if this is optional, set sink_missing to 'skip'"
 
 
 def explain_missing(sinks: Sequence[SinkPlan]) -> tuple[SinkPlan, ...]:
@@ -49,7 +50,7 @@ def _describe(missing: Sequence[Problem]) -> str:
     shown = [str(problem) for problem in missing[:_MAX_SHOWN]]
     if len(missing) > len(shown):
         shown.append(f"{len(missing) - len(shown)} more")
-    return "; ".join(shown)
+    return "; ".join([*shown, _ADVICE]) if shown else ""
 
 
 def _places(predictions: Iterable[Prediction]) -> frozenset[str]:
