@@ -48,7 +48,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Enable Ctrl-C, which shells disable for background jobs."""
+    """Enable Ctrl-C, which shells disable for background jobs; keep caches out of trees."""
+    # Tests compare trees before and after a script runs, which may import modules beside it.
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
