@@ -263,9 +263,10 @@ def test_a_substitution_that_matches_one_of_several_destinations_is_used() -> No
     assert rules.unused(["/out/b", "/out/a"]) == Substitutions()
 
 
-def test_no_substitution_matches_the_result_of_a_change_to_the_bucket() -> None:
-    rules = Substitutions(literal=(("bucket", "other"), ("other", "third")))
-    assert rules.unused(["s3://bucket/a"]) == Substitutions(literal=(("other", "third"),))
+@pytest.mark.parametrize("kind", ["literal", "regular"])
+def test_no_substitution_matches_the_result_of_a_change_to_the_bucket(kind: str) -> None:
+    rules = Substitutions(**{kind: (("bucket", "other"), ("other", "third"))})
+    assert rules.unused(["s3://bucket/a"]) == Substitutions(**{kind: (("other", "third"),)})
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from typing import Protocol
 
@@ -49,6 +50,10 @@ class _Crc:
         return self._value.to_bytes(self._size, "big")
 
 
+_md5 = partial(hashlib.md5, usedforsecurity=False)
+_sha1 = partial(hashlib.sha1, usedforsecurity=False)
+
+
 def _crc32() -> _Hash:
     return _Crc(zlib.crc32, 4)
 
@@ -58,14 +63,6 @@ def _crc64nvme() -> _Hash:
     from awscrt.checksums import crc64nvme
 
     return _Crc(crc64nvme, 8)
-
-
-def _md5() -> _Hash:
-    return hashlib.md5(usedforsecurity=False)
-
-
-def _sha1() -> _Hash:
-    return hashlib.sha1(usedforsecurity=False)
 
 
 def _crc32c() -> _Hash:
