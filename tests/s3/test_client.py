@@ -541,7 +541,7 @@ def test_a_password_in_a_configured_endpoint_is_an_error_that_does_not_show_it(
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
     else:
         Path(os.environ["AWS_CONFIG_FILE"]).write_text(f"[default]\nendpoint_url = {address}\n")
-    with pytest.raises(S3Error, match="nio") as caught:
+    with pytest.raises((SettingsError, S3Error), match="nio") as caught:
         remote.run()
     text = "".join(traceback.format_exception(caught.value))
     assert "geheim" not in text
