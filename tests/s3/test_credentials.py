@@ -18,7 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nipype_datasink import CredentialsError, SettingsError
-from nipype_datasink.s3.credentials import AccessKey, parse_credentials, read_credentials
+from nipype_datasink.s3.credentials import (
+    AccessKey,
+    are_swapped,
+    parse_credentials,
+    read_credentials,
+)
 
 KEY_ID = "ABCDEFGHIJKLMNOP"
 SECRET = "zyx123wvu456/ABC890+gHiJk"
@@ -455,3 +460,24 @@ def test_a_large_file_is_not_read_into_memory(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 16 << 20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("access_key_id", "secret_access_key", "swapped"),
+    [
+        ("a/b", "c" * 40, True),
+        ("a+b", "c" * 40, True),
+        ("ab=", "c" * 40, True),
+        ("a" * 40, "c" * 20, True),
+        ("a" * 40, "c" * 39, True),
+        ("a" * 40, "c" * 40, False),
+        ("a" * 40, "c" * 44, False),
+        ("a" * 39, "c" * 20, False),
+        ("a" * 41, "c" * 20, False),
+        ("AKIAIOSFODNN7EXAMPLE", "c/d+e=", False),
+    ],
+)
+def test_an_id_that_looks_like_a_secret_is_recognised(
+    access_key_id: str, secret_access_key: str, swapped: bool
+) -> None:
+    assert are_swapped(access_key_id, secret_access_key) is swapped
