@@ -60,7 +60,11 @@ def test_many_sequences_end_as_the_model_says(
 
 
 @pytest.mark.parametrize("name", SEEDS)
-def test_seeded_faults_are_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seeded_faults_are_found(
+    name: str, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not pytestconfig.getoption("--soak"):
+        pytest.skip("some need hundreds of sequences")
     machine = MACHINES[SEEDS[name].machine]
     if machine is FoldingMachine and (why := fuse.unavailable_reason()):
         pytest.skip(why)
