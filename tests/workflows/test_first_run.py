@@ -89,6 +89,11 @@ STOPPED = {
 }
 
 
+def files(workdir: Path) -> set[str]:
+    """Return all paths but the data of coverage, which processes that are ended leave there."""
+    return {path for path in tree(workdir) if not path.startswith(".coverage.")}
+
+
 @pytest.mark.parametrize("text", STOPPED.values(), ids=STOPPED)
 def test_program_stops_at_its_first_workflow(workdir: Path, text: str) -> None:
     done = run_script(workdir, text)
@@ -96,7 +101,7 @@ def test_program_stops_at_its_first_workflow(workdir: Path, text: str) -> None:
     line = 3 if "class" in text else 2
     shown = f"('script.py:{line}', 'a in {workdir.name}', 3)"
     assert done.stdout.splitlines()[-1] == shown, done.stderr
-    assert set(tree(workdir)) == {"driver.py", "script.py", "start.py"}
+    assert files(workdir) == {"driver.py", "script.py", "start.py"}
 
 
 @pytest.mark.parametrize(
@@ -120,7 +125,7 @@ def test_program_stops_at_its_first_sink(workdir: Path, text: str, kind: str) ->
     line = 3 if text.startswith("n =") else 2
     shown = f"('script.py:{line}', '{kind} in {workdir.name}', 3)"
     assert done.stdout.splitlines()[-1] == shown, done.stderr
-    assert set(tree(workdir)) == {"driver.py", "script.py", "start.py"}
+    assert files(workdir) == {"driver.py", "script.py", "start.py"}
 
 
 def test_nodes_without_a_sink_are_part_of_the_program(workdir: Path) -> None:
@@ -180,7 +185,7 @@ def test_processes_of_the_program_are_stopped(workdir: Path, method: str) -> Non
     done = run_script(workdir, text, method)
 
     assert done.stdout.splitlines()[-1] == f"('script.py:3', 'a in {workdir.name}', 3)"
-    assert set(tree(workdir)) == {"driver.py", "script.py", "start.py"}
+    assert files(workdir) == {"driver.py", "script.py", "start.py"}
 
 
 WAITING = {
@@ -224,7 +229,7 @@ def test_program_that_waits_for_a_stopped_process_ends(
     (shown,) = done.stdout.splitlines()
     assert shown == f"('script.py:3', 'a in {workdir.name}', 3)", done.stderr
     assert done.returncode == 0
-    assert set(tree(workdir)) == {"driver.py", "script.py", "start.py"}
+    assert files(workdir) == {"driver.py", "script.py", "start.py"}
 
 
 def test_program_that_waits_for_a_stopped_thread_ends(workdir: Path) -> None:
@@ -256,7 +261,7 @@ def test_threads_go_on_when_the_main_module_has_ended(workdir: Path, text: str) 
 
     (shown,) = done.stdout.splitlines()
     assert f"'a in {workdir.name}', 3)" in shown, done.stderr
-    assert set(tree(workdir)) == {"driver.py", "script.py", "start.py"}
+    assert files(workdir) == {"driver.py", "script.py", "start.py"}
 
 
 @pytest.mark.parametrize(
@@ -279,7 +284,7 @@ def test_only_the_first_process_reports(
     (line,) = done.stdout.splitlines()
     assert line.endswith(f"'a in {workdir.name}', 3)") == shown, done.stderr
     assert line == "None" or shown
-    assert set(tree(workdir)) == {"driver.py", "script.py", "start.py"}
+    assert files(workdir) == {"driver.py", "script.py", "start.py"}
 
 
 def test_report_is_shown_before_the_program_ends_by_itself(
@@ -291,7 +296,7 @@ def test_report_is_shown_before_the_program_ends_by_itself(
 
     assert done.stdout == f"('script.py:2', 'a in {workdir.name}', 3)\n"
     assert done.returncode == 7
-    assert set(tree(workdir)) == {"driver.py", "script.py", "start.py"}
+    assert files(workdir) == {"driver.py", "script.py", "start.py"}
 
 
 def test_place_in_a_package_has_its_directories(workdir: Path) -> None:
