@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -59,7 +60,15 @@ def run_driver(workdir: Path, *words: str) -> subprocess.CompletedProcess[str]:
     (workdir / "driver.py").write_text(DRIVER)
     command = [sys.executable, "driver.py", *words]
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, cwd=workdir
+        command,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=workdir,
+        # Coverage would be saved by signal handlers and at the end of processes that are ended
+        # here; a forked pool then waits without end.
+        env={name: os.environ[name] for name in os.environ if not name.startswith("COVERAGE_")},
     )
 
 
