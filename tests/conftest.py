@@ -6,6 +6,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,6 +126,17 @@ def provenance() -> Iterator[None]:
     yield
     config.set("execution", "write_provenance", "false")
     config.set("execution", "hash_method", "timestamp")
+
+
+@contextmanager
+def as_user(user: int) -> Iterator[None]:
+    """Let another user be the effective one."""
+    before = os.geteuid()
+    os.seteuid(user)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
 
 
 @pytest.fixture

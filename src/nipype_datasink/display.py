@@ -1,4 +1,4 @@
-"""Escape file names that are shown on a terminal, in logs and in errors."""
+"""Format texts that are shown on a terminal, in logs and in errors."""
 
 from __future__ import annotations
 
@@ -24,3 +24,14 @@ def escaped(text: str) -> str:
 def escaped_lines(text: str) -> str:
     """Return `text` with every line escaped; line feeds are kept."""
     return "\n".join(map(escaped, text.split("\n")))
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and a noun, in the plural if it is not 1.
+
+    Examples
+    --------
+    >>> counted(1, "file"), counted(5006, "file")
+    ('1 file', '5,006 files')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

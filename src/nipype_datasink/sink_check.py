@@ -14,7 +14,7 @@ from nipype_datasink.delivery.check_report import (
     CheckReport,
     CheckStep,
     PlaceReport,
-    Verdict,
+    StepVerdict,
 )
 from nipype_datasink.delivery.setting_names import rename_settings
 from nipype_datasink.errors import DataSinkError
@@ -172,7 +172,7 @@ def _failed(
     text: str = "of the sink",
 ) -> PlaceCheck:
     place = explicit_value(sink.inputs, "base_directory") or name or type(sink).__name__
-    failed = CheckStep(name=step, text=text, verdict=Verdict.FAILED, advice=str(error))
+    failed = CheckStep(name=step, text=text, verdict=StepVerdict.FAILED, advice=str(error))
     report = rename_settings(PlaceReport(place=place, steps=(failed,)), names)
     return PlaceCheck(
         key=(place, str(error)), place=place, base=place, check=lambda: report, sink=name

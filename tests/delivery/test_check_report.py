@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from nipype_datasink.delivery.check_report import CheckReport, CheckStep, PlaceReport, Verdict
+from nipype_datasink.delivery.check_report import CheckReport, CheckStep, PlaceReport, StepVerdict
 
 LONG = "word " * 40
 
@@ -17,8 +17,8 @@ def report_of(
 
 def test_verdicts_are_aligned_and_lines_fit_into_80_columns() -> None:
     report = report_of(
-        CheckStep(name="endpoint", text=LONG, verdict=Verdict.WARNING, advice=LONG),
-        CheckStep(name="list", text="below x/", verdict=Verdict.FAILED, advice=LONG),
+        CheckStep(name="endpoint", text=LONG, verdict=StepVerdict.WARNING, advice=LONG),
+        CheckStep(name="list", text="below x/", verdict=StepVerdict.FAILED, advice=LONG),
         CheckStep(name="write", text=LONG),
     )
     lines = str(report).splitlines()
@@ -37,13 +37,13 @@ def test_a_long_path_is_not_broken() -> None:
 
 
 def test_a_step_without_a_verdict_ends_with_its_text() -> None:
-    report = report_of(CheckStep(name="identity", text="AK...", verdict=Verdict.UNKNOWN))
+    report = report_of(CheckStep(name="identity", text="AK...", verdict=StepVerdict.UNKNOWN))
     assert str(report).splitlines()[1] == "  identity   AK..."
     assert report.ok
 
 
 def test_sinks_are_named_where_something_fails() -> None:
-    step = CheckStep(name="list", text="x/", verdict=Verdict.FAILED, advice="a\nb")
+    step = CheckStep(name="list", text="x/", verdict=StepVerdict.FAILED, advice="a\nb")
     lines = str(report_of(step, sinks=("wf.a", "wf.b"))).splitlines()
     assert lines[1:] == [
         "  list       x/  FAILED",
@@ -56,13 +56,15 @@ def test_sinks_are_named_where_something_fails() -> None:
 
 
 def test_a_few_of_many_sinks_are_named() -> None:
-    step = CheckStep(name="list", text="x/", verdict=Verdict.FAILED)
+    step = CheckStep(name="list", text="x/", verdict=StepVerdict.FAILED)
     report = report_of(step, sinks=tuple(f"wf.s{number}" for number in range(9)))
     assert "  used by    wf.s0, wf.s1, wf.s2, wf.s3, 5 more" in str(report).splitlines()
 
 
 def test_the_longest_name_of_a_step_does_not_touch_its_text() -> None:
-    report = report_of(CheckStep(name="not checked", text="known later", verdict=Verdict.UNKNOWN))
+    report = report_of(
+        CheckStep(name="not checked", text="known later", verdict=StepVerdict.UNKNOWN)
+    )
     assert str(report).splitlines()[1] == "  not checked  known later"
 
 
@@ -77,7 +79,7 @@ def test_control_characters_and_html_are_escaped() -> None:
 
 
 def test_json_has_everything() -> None:
-    report = report_of(CheckStep(name="list", text="below x/", verdict=Verdict.UNKNOWN))
+    report = report_of(CheckStep(name="list", text="below x/", verdict=StepVerdict.UNKNOWN))
     assert json.loads(json.dumps(report.as_json())) == {
         "ok": True,
         "places": [

@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from nipype_datasink import DataSink
-from nipype_datasink.delivery.check_report import CheckOptions, CheckStep, PlaceReport, Verdict
+from nipype_datasink.delivery.check_report import CheckOptions, CheckStep, PlaceReport, StepVerdict
 from nipype_datasink.delivery.local import LocalTarget
 from nipype_datasink.delivery.local_check import format_bytes
 from nipype_datasink.planning.location import LocalDirectory
-from tests.conftest import tree
+from tests.conftest import as_user, tree
 
 NOBODY = 65_534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount, and be nobody")
@@ -33,7 +32,7 @@ def step_of(report: PlaceReport) -> CheckStep:
 
 def problem(path: Path) -> str:
     step = step_of(check(path))
-    assert step.verdict is Verdict.FAILED
+    assert step.verdict is StepVerdict.FAILED
     return step.advice
 
 
@@ -94,16 +93,6 @@ def test_a_loop_of_links(workdir: Path) -> None:
     assert "Too many levels of symbolic links" in problem(workdir / "out")
 
 
-@contextmanager
-def as_user(user: int) -> Iterator[None]:
-    before = os.geteuid()
-    os.seteuid(user)
-    try:
-        yield
-    finally:
-        os.seteuid(before)
-
-
 @pytest.fixture
 def public(workdir: Path) -> Path:
     """A directory that every user may enter."""
@@ -148,7 +137,7 @@ def test_hard_links_are_not_possible_between_file_systems(disk: Path, workdir: P
 
     step = step_of(check(disk, link=True, working_directory=workdir))
 
-    assert step.verdict is Verdict.WARNING
+    assert step.verdict is StepVerdict.WARNING
     assert step.advice.startswith(f"the working directory {workdir} is on another file system")
 
 
@@ -171,7 +160,7 @@ def test_a_file_system_without_a_limit(disk: Path) -> None:
     subprocess.run(["umount", str(disk)], check=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=0", "tmpfs", str(disk)], check=True)
     step = step_of(check(disk / "out"))
-    assert step.verdict is Verdict.OK
+    assert step.verdict is StepVerdict.OK
     assert step.text.endswith(", free space not known")
 
 

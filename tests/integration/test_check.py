@@ -18,7 +18,7 @@ import pytest
 from nipype import Function, Node, Workflow
 
 from nipype_datasink import CheckReport, DataSink, check
-from nipype_datasink.delivery.check_report import Verdict
+from nipype_datasink.delivery.check_report import StepVerdict
 from nipype_datasink.s3 import findings, probe
 from nipype_datasink.s3.client import forget_clients
 from nipype_datasink.s3.probe import MAX_REQUESTS
@@ -69,7 +69,7 @@ def failed(report: CheckReport) -> str:
     """Return name and advice of the only step that failed."""
     assert not report.ok
     (place,) = report.places
-    (step,) = [step for step in place.steps if step.verdict is Verdict.FAILED]
+    (step,) = [step for step in place.steps if step.verdict is StepVerdict.FAILED]
     return f"{step.name}: {step.advice}"
 
 
@@ -77,7 +77,7 @@ def warned(report: CheckReport) -> list[str]:
     """Return the names of the steps with a warning, of a report without a failure."""
     assert report.ok, str(report)
     (place,) = report.places
-    return [step.name for step in place.steps if step.verdict is Verdict.WARNING]
+    return [step.name for step in place.steps if step.verdict is StepVerdict.WARNING]
 
 
 @pytest.mark.parametrize("write_object", [False, True])

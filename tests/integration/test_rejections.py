@@ -6,14 +6,13 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nipype_datasink import DataSink, DeliveryError, Status
-from tests.conftest import contents, tree
+from tests.conftest import as_user, contents, tree
 from tests.faultproxy import Faults, Proxy
 
 if TYPE_CHECKING:
@@ -102,16 +101,6 @@ def test_s3_that_fails_in_the_middle_of_a_run(
     proxy.set(Faults())
     sink.run()
     assert len(contents(bucket)) == len(sources)
-
-
-@contextmanager
-def as_user(user: int) -> Iterator[None]:
-    before = os.geteuid()
-    os.seteuid(user)
-    try:
-        yield
-    finally:
-        os.seteuid(before)
 
 
 @pytest.fixture

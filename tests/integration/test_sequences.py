@@ -33,7 +33,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             (where, part)
             for where, (*_, parts) in PARTS.items()
             for part in range(parts)[: None if soak else 1]
-            if soak or where != "the store"
         ]
         metafunc.parametrize(("where", "part"), parts)
 

@@ -133,9 +133,9 @@ class BucketMachine(DirectoryMachine):
     def check_unchanged(self, sink: Sink, want: Expected, before: Seen, after: Seen) -> None:
         super().check_unchanged(sink, want, before, after)
         for path in filter(self.is_key, want.files if sink.encrypt else ()):
-            stays = after.versions.get(path) == before.versions.get(path) is not None
+            stays = path in before.files and after.versions.get(path) == before.versions[path]
             encrypted = path not in after.files or self.objects.is_encrypted(self.prefix + path)
-            assert encrypted or (stays and want.refusals), f"{path!r} is not encrypted"
+            assert encrypted or (want.refusals and stays), f"{path!r} is not encrypted"
 
     def clean_up(self, litter: set[str], *, refused: bool) -> None:
         super().clean_up(litter, refused=refused)

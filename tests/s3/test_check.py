@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from nipype_datasink import DataSink
-from nipype_datasink.delivery.check_report import CheckReport, CheckStep, Verdict
+from nipype_datasink.delivery.check_report import CheckReport, CheckStep, StepVerdict
 from nipype_datasink.s3 import probe
 from nipype_datasink.s3.check import mask
 from nipype_datasink.s3.errors import explain
@@ -44,7 +44,7 @@ def steps(report: CheckReport) -> dict[str, CheckStep]:
 
 def failed(report: CheckReport) -> str:
     """Return name and advice of the only step that failed."""
-    (step,) = [step for step in steps(report).values() if step.verdict is Verdict.FAILED]
+    (step,) = [step for step in steps(report).values() if step.verdict is StepVerdict.FAILED]
     assert not report.ok
     assert str(report).endswith("would work: no")
     return f"{step.name}: {step.advice}"
@@ -54,7 +54,7 @@ def warnings(report: CheckReport) -> list[str]:
     """Return name and advice of the steps with a warning, of a report without a failure."""
     assert report.ok
     assert str(report).endswith("would work: yes")
-    found = [step for step in steps(report).values() if step.verdict is Verdict.WARNING]
+    found = [step for step in steps(report).values() if step.verdict is StepVerdict.WARNING]
     return [f"{step.name}: {step.advice}" for step in found]
 
 
@@ -70,7 +70,7 @@ def test_a_place_that_works(script: Script, credentials: None) -> None:
     report = sink_of(script.url, encrypt_bucket_keys=True).check()
 
     assert warnings(report) == []
-    assert [step.verdict for step in steps(report).values()] == [Verdict.OK] * 4
+    assert [step.verdict for step in steps(report).values()] == [StepVerdict.OK] * 4
     assert report.places[0].not_known == NOT_KNOWN
     assert operations(script) == ["ListObjectsV2", *UPLOAD]
     (begun,) = script.requests_of("CreateMultipartUpload")
@@ -444,7 +444,7 @@ def test_a_closed_port(credentials: None) -> None:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         report = sink_of(url).check()
     assert f"endpoint: nothing accepts connections at {url}" in failed(report)
-    assert steps(report)["identity"].verdict is Verdict.UNKNOWN
+    assert steps(report)["identity"].verdict is StepVerdict.UNKNOWN
     assert report.places[0].not_tried == ("list", "write")
 
 

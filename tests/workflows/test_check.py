@@ -12,7 +12,7 @@ from nipype import Function, IdentityInterface, Node, Workflow
 from nipype.interfaces import io as upstream
 
 from nipype_datasink import DataSink, PlaceReport, check
-from nipype_datasink.delivery.check_report import Verdict
+from nipype_datasink.delivery.check_report import StepVerdict
 from nipype_datasink.s3.client import forget_clients
 from tests.conftest import contents, tree
 from tests.s3.scripted_store import Script, error_reply, scripted
@@ -141,7 +141,7 @@ def test_places_that_a_node_must_name_first(workdir: Path) -> None:
 
     assert list(found) == ["wf.base", str(workdir / "out")]
     (step,) = found["wf.base"].steps
-    assert step.verdict is Verdict.UNKNOWN
+    assert step.verdict is StepVerdict.UNKNOWN
     assert step.text == "known when the workflow runs: base_directory (source.out)"
     assert found[str(workdir / "out")].not_known == ("container (source.out)",)
 

@@ -18,7 +18,7 @@ _MAX_SINKS_SHOWN = 4
 _VERDICT_COLUMNS = 9  # two spaces and the longest verdict
 
 
-class Verdict(Enum):
+class StepVerdict(Enum):
     """Result of one step of a check."""
 
     OK = "ok"
@@ -57,7 +57,7 @@ class CheckStep:
     text: str
     """What was examined; not empty."""
 
-    verdict: Verdict = Verdict.OK
+    verdict: StepVerdict = StepVerdict.OK
     """Result. It is unknown where an earlier step has failed."""
 
     advice: str = ""
@@ -86,7 +86,7 @@ class PlaceReport:
     @property
     def ok(self) -> bool:
         """Whether no step has failed. Warnings do not count."""
-        return all(step.verdict is not Verdict.FAILED for step in self.steps)
+        return all(step.verdict is not StepVerdict.FAILED for step in self.steps)
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as values for `json.dumps`."""

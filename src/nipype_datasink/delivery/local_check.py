@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from nipype_datasink.delivery.check_report import CheckStep, PlaceReport, Verdict
+from nipype_datasink.delivery.check_report import CheckStep, PlaceReport, StepVerdict
 from nipype_datasink.display import escaped
 
 _WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
@@ -29,13 +29,17 @@ def check_directory(path: str, *, link: bool, working_directory: str) -> PlaceRe
         existing = _nearest_existing(path)
         problem = _problem_of(existing)
         step = (
-            CheckStep(name="write", text="files", verdict=Verdict.FAILED, advice=escaped(problem))
+            CheckStep(
+                name="write", text="files", verdict=StepVerdict.FAILED, advice=escaped(problem)
+            )
             if problem
             else _describe(existing, link=link, working_directory=working_directory)
         )
     except OSError as error:
         text = f"{error.filename or path}: {error.strerror}; {_cure(error)}"
-        step = CheckStep(name="write", text="files", verdict=Verdict.FAILED, advice=escaped(text))
+        step = CheckStep(
+            name="write", text="files", verdict=StepVerdict.FAILED, advice=escaped(text)
+        )
     return PlaceReport(place=path, steps=(step,))
 
 
@@ -111,7 +115,7 @@ def _describe(existing: str, *, link: bool, working_directory: str) -> CheckStep
     return CheckStep(
         name="write",
         text=f"files, hard links not possible, {free}",
-        verdict=Verdict.WARNING,
+        verdict=StepVerdict.WARNING,
         advice=f"the working directory {escaped(working_directory)} is on another file system, so "
         "files will be copied; put both on one file system to save space",
     )

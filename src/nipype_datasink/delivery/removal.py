@@ -120,7 +120,7 @@ class _StoredNames:
         try:
             status = os.stat(path)
         except (FileNotFoundError, NotADirectoryError, PermissionError):
-            return None  # the folders exist and can be reached, so it is none of them
+            return None  # each folder was found, so this is another path
         return self._by_inode.get((status.st_dev, status.st_ino))
 
     def _listed_path(self, directory: str, name: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from nipype_datasink.display import escaped
+from nipype_datasink.display import counted, escaped
 from nipype_datasink.errors import DestinationError
 from nipype_datasink.planning.contents import SourceContents, split_extension
 from nipype_datasink.planning.location import LocalDirectory, Location
@@ -114,7 +114,7 @@ class Plan:
         lines: list[str] = []
         for item in self.deliveries:
             lines += [
-                f"{item.field}: {file.source} -> {file.destination} ({_count(file.size, 'byte')})"
+                f"{item.field}: {file.source} -> {file.destination} ({counted(file.size, 'byte')})"
                 for file in item.transfers
             ]
             if not item.transfers:
@@ -124,13 +124,9 @@ class Plan:
         lines += [f"missing: {problem}" for problem in self.missing]
         lines += [f"ignored: {problem}" for problem in self.ignored]
         missing = f", {len(self.missing)} missing" if self.missing else ""
-        files = _count(len(self.transfers), "file")
-        lines.append(f"{files}, {_count(self.size, 'byte')}{missing}")
+        files = counted(len(self.transfers), "file")
+        lines.append(f"{files}, {counted(self.size, 'byte')}{missing}")
         return "\n".join(map(escaped, lines))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def make_plan(sources: Sequence[tuple[Source, SourceContents]], rules: Rules) -> Plan:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from nipype_datasink.delivery.check_report import CheckOptions, CheckStep, PlaceReport, Verdict
+from nipype_datasink.delivery.check_report import CheckOptions, CheckStep, PlaceReport, StepVerdict
 from nipype_datasink.delivery.setting_names import rename_settings
 from nipype_datasink.display import escaped
 from nipype_datasink.planning.addresses import remove_passwords
@@ -77,7 +77,7 @@ def check_prefix(
         step = CheckStep(
             name=StepName.BUCKET.value,
             text=f"a {type(bucket).__name__} object, which is not checked",
-            verdict=Verdict.UNKNOWN,
+            verdict=StepVerdict.UNKNOWN,
         )
         return PlaceReport(place=location.label, steps=(step,))
     client = BucketClient(
@@ -108,7 +108,7 @@ def _report_unopened(location: S3Prefix, error: Exception, options: CheckOptions
     step = CheckStep(
         name=finding.step.value,
         text=sources.get(finding.step) or "of boto3's configuration",
-        verdict=Verdict.FAILED,
+        verdict=StepVerdict.FAILED,
         advice=escaped(finding.advice),
     )
     others = tuple(name.value for name in _EXPECTED if name != finding.step)
@@ -134,9 +134,9 @@ class _PrefixCheck:
         self._add(StepName.ENDPOINT)
         self._add(StepName.IDENTITY)
         if not self._signed:
-            self._add(StepName.IDENTITY, Verdict.WARNING, _ANONYMOUS)
+            self._add(StepName.IDENTITY, StepVerdict.WARNING, _ANONYMOUS)
         if self._swapped:
-            self._add(StepName.IDENTITY, Verdict.WARNING, _SWAPPED)
+            self._add(StepName.IDENTITY, StepVerdict.WARNING, _SWAPPED)
         self._list()
         if not self._has_failed():
             self._write(write)
@@ -159,7 +159,7 @@ class _PrefixCheck:
         except ERRORS as error:
             finding = self._find_cause(error, StepName.LIST)
             if finding.step == StepName.LIST and code_of(error) in DENIED:
-                self._add(StepName.LIST, Verdict.WARNING, _NO_LISTING)
+                self._add(StepName.LIST, StepVerdict.WARNING, _NO_LISTING)
             else:
                 self._fail(finding)
         else:
@@ -181,27 +181,27 @@ class _PrefixCheck:
         return find_cause(error, request, endpoint_url=endpoint_url, date=self._probe.date)
 
     def _has_failed(self) -> bool:
-        return any(step.verdict is Verdict.FAILED for step in self._steps.values())
+        return any(step.verdict is StepVerdict.FAILED for step in self._steps.values())
 
     def _fail(self, finding: Finding) -> None:
         advice = escaped(finding.advice)
         if finding.step == StepName.ENDPOINT and self._signed and not self._swapped:
-            self._add(StepName.IDENTITY, Verdict.UNKNOWN)  # nobody has looked at it
+            self._add(StepName.IDENTITY, StepVerdict.UNKNOWN)  # nobody has looked at it
         if finding.step == StepName.IDENTITY and self._swapped:
             advice = f"{advice}\n{_SWAPPED}"
-        self._add(finding.step, Verdict.FAILED, advice)
+        self._add(finding.step, StepVerdict.FAILED, advice)
 
     def _add_region(self, region: str) -> None:
         """Name the region of the bucket. boto3 has found it by a second request, if at all."""
         failed = StepName.REGION in self._steps
-        verdict = Verdict.FAILED if failed else Verdict.WARNING
+        verdict = StepVerdict.FAILED if failed else StepVerdict.WARNING
         advice = f"the bucket is in {region}; set s3_region to {region!r}"
         self._add(StepName.REGION, verdict, advice if failed else f"{advice} to save requests")
 
     def _add(
         self,
         name: StepName,
-        verdict: Verdict = Verdict.OK,
+        verdict: StepVerdict = StepVerdict.OK,
         advice: str = "",
         text: str | None = None,
     ) -> None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from botocore.exceptions import ClientError
 
-from nipype_datasink.delivery.check_report import Verdict
+from nipype_datasink.delivery.check_report import StepVerdict
 from nipype_datasink.display import escaped
 from nipype_datasink.planning.location import S3Prefix
 from nipype_datasink.s3.bucket_client import BucketClient
@@ -32,7 +32,7 @@ _WITHOUT: dict[str, str | None] = dict.fromkeys(
 class WriteResult:
     """What an upload has shown."""
 
-    verdict: Verdict
+    verdict: StepVerdict
     text: str
     advice: str = ""
 
@@ -71,7 +71,7 @@ class WriteCheck:
             if code_of(error) not in _NOT_IMPLEMENTED:
                 raise
             return WriteResult(
-                Verdict.WARNING,
+                StepVerdict.WARNING,
                 "not known",
                 f"this store has no uploads in parts: files larger than {PART_BYTES >> 20} MiB "
                 "cannot be sent. Whether smaller ones can is shown by --write-object",
@@ -177,9 +177,9 @@ class WriteCheck:
         encryption = self._bucket.encryption
         if problem:
             text = f"{what} accepted only {'without encryption' if encryption else 'with AES256'}"
-            return WriteResult(Verdict.FAILED, text, "\n".join(filter(None, (problem, left))))
+            return WriteResult(StepVerdict.FAILED, text, "\n".join(filter(None, (problem, left))))
         text = f"{what} {done}, {encryption}" if encryption else f"{what} {done}"
-        return WriteResult(Verdict.WARNING if left else Verdict.OK, text, left)
+        return WriteResult(StepVerdict.WARNING if left else StepVerdict.OK, text, left)
 
 
 def _store_says(error: Exception) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from nipype_datasink.delivery.check_report import CheckReport, CheckStep, PlaceReport, Verdict
+from nipype_datasink.delivery.check_report import CheckReport, CheckStep, PlaceReport, StepVerdict
 from nipype_datasink.delivery.setting_names import rename_settings
 from nipype_datasink.display import escaped
 from nipype_datasink.errors import DataSinkError, SettingsError
@@ -142,7 +142,7 @@ def check_place(
         sink = DataSink(base_directory=place, **inputs)
     except SettingsError as error:
         step = CheckStep(
-            name="settings", text="of the sink", verdict=Verdict.FAILED, advice=str(error)
+            name="settings", text="of the sink", verdict=StepVerdict.FAILED, advice=str(error)
         )
         report = PlaceReport(place=remove_passwords(place), steps=(step,))
         return CheckReport((rename_settings(report, names),))
@@ -177,7 +177,7 @@ def _checks_of(run: SinkRun, *, write_object: bool) -> Iterator[PlaceCheck]:
 def _failed(run: SinkRun) -> PlaceCheck:
     """Return what stands for inputs that cannot be set."""
     step = CheckStep(
-        name="inputs", text=f"of {run}", verdict=Verdict.FAILED, advice=escaped(run.error)
+        name="inputs", text=f"of {run}", verdict=StepVerdict.FAILED, advice=escaped(run.error)
     )
     return _without_requests(run, step, run.error)
 
@@ -188,7 +188,7 @@ def _unknown(run: SinkRun, inputs: list[str]) -> PlaceCheck:
     step = CheckStep(
         name="not checked",
         text=f"known when the workflow runs: {', '.join(nodes)}",
-        verdict=Verdict.UNKNOWN,
+        verdict=StepVerdict.UNKNOWN,
     )
     return _without_requests(run, step, *nodes)
 

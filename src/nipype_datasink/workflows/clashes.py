@@ -87,7 +87,7 @@ def _unknown(sinks: Sequence[SinkPlan]) -> Iterator[tuple[str, _Writer]]:
     for sink in sinks:
         for prediction in sink.predictions:
             if not prediction.is_known:
-                for destination in sorted(prediction.possible):
+                for destination in sorted(prediction.possible_destinations):
                     yield destination, (str(sink.run), prediction.written_by or prediction.source)
 
 
@@ -98,7 +98,7 @@ def _add_fitting(groups: dict[str, list[_Writer]], sinks: Sequence[SinkPlan]) ->
         for sink in sinks
         for each in sink.predictions
         if each.output and not each.is_known
-        for destination in each.possible
+        for destination in each.possible_destinations
     }
     for sink in sinks:
         for each in sink.predictions:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from nipype_datasink.delivery.changes import Change
-from nipype_datasink.display import escaped
+from nipype_datasink.display import counted, escaped
 from nipype_datasink.errors import DataSinkError
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.settings import substitutions_of
@@ -74,14 +74,10 @@ def summarize(sinks: Sequence[SinkPlan]) -> str:
         counts.append(f"{unknown:,} not known yet")
     text = f"compared: {', '.join(counts) or 'nothing'}"
     if changes:
-        text += f"; {_count(_bytes_to_send(changes), 'byte')} to send"
+        text += f"; {counted(_bytes_to_send(changes), 'byte')} to send"
     if failed := _count_not_compared(sinks):
-        text += f"; {_count(failed, 'file')} could not be compared"
+        text += f"; {counted(failed, 'file')} could not be compared"
     return text
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def totals(sinks: Sequence[SinkPlan]) -> dict[str, int]:

@@ -6,7 +6,7 @@ import html
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from nipype_datasink.display import escaped, escaped_lines
+from nipype_datasink.display import counted, escaped, escaped_lines
 from nipype_datasink.workflows.clashes import Clash, find_clashes, find_possible_clashes
 from nipype_datasink.workflows.comparison import (
     UnusedRule,
@@ -130,10 +130,9 @@ class WorkflowPlan:
     def _summary(self) -> str:
         if not self.sinks:
             return "no sinks"
-        count = len(self.destinations)
-        text = f"{count:,} destination{'' if count == 1 else 's'}"
+        text = counted(len(self.destinations), "destination")
         if missing := sum(len(sink.missing) for sink in self.sinks):
-            text = f"{text}; {missing:,} source{' is' if missing == 1 else 's are'} missing"
+            text = f"{text}; {counted(missing, 'source')} {'is' if missing == 1 else 'are'} missing"
         if any(not each.is_known for sink in self.sinks for each in sink.predictions):
             return f"{text}; names in {{braces}} are known when the node has run"
         return text

@@ -54,7 +54,7 @@ class Prediction:
     transfers: tuple[FileTransfer, ...] = ()
     """Files to transfer, if the source exists."""
 
-    possible: frozenset[str] = frozenset()
+    possible_destinations: frozenset[str] = frozenset()
     """Destination for each directory that the source may lie in; see `has_folders`."""
 
     written_by: frozenset[tuple[str, str]] = frozenset()

@@ -20,7 +20,7 @@ from nipype_datasink.planning.sources import Problem, Source, flatten
 from nipype_datasink.planning.validation import make_valid_plan
 from nipype_datasink.settings import substitutions_of
 from nipype_datasink.workflows.graph import Connection, SinkRun
-from nipype_datasink.workflows.known_rules import apply_to_examples, apply_to_known
+from nipype_datasink.workflows.partial_substitutions import apply_to_examples, apply_to_known
 from nipype_datasink.workflows.placeholders import (
     BASE,
     CONTAINER,
@@ -201,7 +201,7 @@ class _Predictor:
                     hides_folders=shown.hides_folders,
                     is_missing=is_missing,
                     is_copy=location != rules.locations[0],
-                    possible=frozenset({shown.text}),
+                    possible_destinations=frozenset({shown.text}),
                 )
 
     def _unknown(self, field: str, rules: Rules) -> Iterator[Prediction]:
@@ -233,7 +233,7 @@ class _Predictor:
             has_folders=shown.has_folders,
             hides_folders=shown.hides_folders,
             is_copy=location != rules.locations[0],
-            possible=frozenset(each.text for each in possible),
+            possible_destinations=frozenset(each.text for each in possible),
             written_by=frozenset(
                 (each.directory or each.node, connection.output) for each in connection.origins
             ),

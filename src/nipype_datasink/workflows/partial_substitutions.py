@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from nipype_datasink.planning.routing import Substitutions
 from nipype_datasink.workflows.placeholders import MERGED, NAME, PLACEHOLDERS, TREE
-from nipype_datasink.workflows.reach import Match, matches_of_unknown
+from nipype_datasink.workflows.uncertain_matches import Match, matches_of_unknown
 
 # Names that stand for those that are not known, to try what a function does to them.
 _EXAMPLES = ("a", "sub-01_bold.nii.gz", "x/_y0/T1.img")

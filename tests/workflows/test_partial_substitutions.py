@@ -13,8 +13,8 @@ from nipype import Node
 
 from nipype_datasink import DataSink, plan
 from nipype_datasink.planning.routing import Substitutions
-from nipype_datasink.workflows import reach
-from nipype_datasink.workflows.known_rules import apply_to_known
+from nipype_datasink.workflows import uncertain_matches
+from nipype_datasink.workflows.partial_substitutions import apply_to_known
 from nipype_datasink.workflows.placeholders import CONTAINER, MERGED, NAME, TREE, show
 from tests.workflows.examples import bold_workflow, sink_node
 from tests.workflows.test_predictor import connected
@@ -213,7 +213,7 @@ def test_function_of_a_subclass_that_changes_folders_for_some_names(
 def test_regular_expression_that_cannot_be_followed_hides_all_folders(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delattr(reach._Automaton, "_branch")
+    monkeypatch.delattr(uncertain_matches._Automaton, "_branch")
 
     assert shown("_subject(s|_id)", "", f"/out/_subject_id_s1/{NAME}") == "{all}"
 
