@@ -10,7 +10,7 @@ from nipype.interfaces import io as upstream
 
 from nipype_datasink.attributes import add_input_attributes
 from nipype_datasink.configuration import S3_INPUTS, calling_node, check_options, explicit_value
-from nipype_datasink.delivery.execution import deliver
+from nipype_datasink.delivery.execution import deliver, without_optional
 from nipype_datasink.errors import S3Error, SettingsError
 from nipype_datasink.inputs import (
     DataSinkInputSpec,
@@ -38,7 +38,6 @@ from nipype_datasink.settings import (
     in_bucket,
     substitutions_of,
     warn_about_directories,
-    without_optional,
 )
 from nipype_datasink.sink_check import check_places, place_checks
 from nipype_datasink.targets import local_targets, open_bucket, s3_targets
@@ -193,7 +192,7 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         """Deliver everything, and return where it is now."""
         plan, locations = self._make_plan(log_changes(self._substitute))
         settings, _ = self._read_settings()  # again: overrides called since may have set inputs
-        plan = without_optional(plan, settings)
+        plan = without_optional(plan, skip_missing=settings.sink_missing == "skip")
         warn_about_directories(settings, in_node=calling_node(self.inputs) is not None)
         self._deliver(plan, settings, locations)
         return {"out_file": [delivery.destination for delivery in plan.deliveries]}

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 from nipype import logging
 
 from nipype_datasink.configuration import explicit_value, hard_links_enabled, read_options
-from nipype_datasink.delivery.execution import describe_missing
 from nipype_datasink.display import escaped
 from nipype_datasink.errors import SettingsError
 from nipype_datasink.inputs import DataSinkInputSpec
 from nipype_datasink.planning.addresses import check_bucket_name, check_container, parse_location
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
-from nipype_datasink.planning.plan import Plan
 from nipype_datasink.planning.routing import Substitutions
 from nipype_datasink.s3.arguments import check_upload_args
 from nipype_datasink.s3.endpoint import check_endpoint, configured_endpoint
@@ -212,17 +210,6 @@ def in_bucket(location: Location, bucket: Any) -> Location:
     if isinstance(location, S3Prefix) and isinstance(name, str):
         return replace(location, injected_bucket=name)
     return location
-
-
-def without_optional(plan: Plan, settings: Settings) -> Plan:
-    """Log what is ignored; return the plan with only those missing sources that are an error."""
-    if plan.ignored:
-        names = "; ".join(map(str, plan.ignored))
-        _logger.warning("ignored: %s", names)
-    if plan.missing and settings.sink_missing == "skip":
-        _logger.warning("%s", describe_missing(plan.missing))
-        return replace(plan, missing=())
-    return plan
 
 
 def warn_about_directories(settings: Settings, *, in_node: bool) -> None:

@@ -7,7 +7,7 @@ import pickle
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
 
@@ -119,6 +119,24 @@ class Target(Protocol):
 
     def error(self, message: str, causes: Sequence[Exception], /) -> DeliveryError:
         """Return the error to raise if some files did not arrive."""
+
+
+def without_optional(plan: Plan, *, skip_missing: bool) -> Plan:
+    """Log what is ignored or skipped; return the plan with the missing sources that are an error.
+
+    Parameters
+    ----------
+    plan
+        A valid plan.
+    skip_missing
+        Whether all sources are optional (``sink_missing='skip'``).
+    """
+    if plan.ignored:
+        _logger.warning("ignored: %s", "; ".join(map(str, plan.ignored)))
+    if plan.missing and skip_missing:
+        _logger.warning("%s", describe_missing(plan.missing))
+        return replace(plan, missing=())
+    return plan
 
 
 def deliver(plan: Plan, targets: Sequence[Target]) -> list[Outcome]:

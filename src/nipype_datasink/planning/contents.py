@@ -65,7 +65,7 @@ class SourceContents:
     """Absolute paths of those directories and of the source, with links resolved."""
 
     problems: tuple[Problem, ...] = ()
-    """Reasons reason the source, or a part of it, cannot be delivered."""
+    """Reasons why the source, or a part of it, cannot be delivered."""
 
     @property
     def exists(self) -> bool:

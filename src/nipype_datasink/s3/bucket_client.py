@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nipype_datasink.s3.errors import WrongBucketError
+
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
@@ -73,3 +75,19 @@ class BucketClient:
     def read(self, key: str) -> Mapping[str, Any]:
         """Return the response to GetObject; its ``Body`` must be closed."""
         return self.client.get_object(Bucket=self.name, Key=key, **self.request_args)
+
+
+def check_opened_bucket(bucket: Any, name: str) -> None:
+    """Check that a bucket has this name; a subclass may have opened another one.
+
+    Raises
+    ------
+    WrongBucketError
+        If it has another name. A bucket without a name is accepted.
+    """
+    opened = getattr(bucket, "name", None)
+    if isinstance(opened, str) and opened != name:
+        raise WrongBucketError(
+            f"the bucket that was opened is {opened!r}, not {name!r}; write its name into "
+            "base_directory, or set it as the input 'bucket'"
+        )

@@ -80,22 +80,6 @@ class WrongBucketError(S3Error):
     """The bucket that was opened has another name than the one in ``base_directory``."""
 
 
-def check_opened_bucket(bucket: Any, name: str) -> None:
-    """Check that a bucket has this name; a subclass may have opened another one.
-
-    Raises
-    ------
-    WrongBucketError
-        If it has another name. A bucket without a name is accepted.
-    """
-    opened = getattr(bucket, "name", None)
-    if isinstance(opened, str) and opened != name:
-        raise WrongBucketError(
-            f"the bucket that was opened is {opened!r}, not {name!r}; write its name into "
-            "base_directory, or set it as the input 'bucket'"
-        )
-
-
 def code_of(error: BaseException) -> str:
     """Return S3's code of `error`, such as ``AccessDenied``; ``""`` if S3 has not answered."""
     if isinstance(error, ClientError):

@@ -30,7 +30,7 @@ from nipype_datasink.s3.boto3_bucket import (
     is_signed,
     secrets_of,
 )
-from nipype_datasink.s3.bucket_client import BucketClient
+from nipype_datasink.s3.bucket_client import BucketClient, check_opened_bucket
 from nipype_datasink.s3.changes import compare_with_bucket
 from nipype_datasink.s3.check import check_prefix
 from nipype_datasink.s3.choice import choose_transport, close_idle_connections
@@ -41,7 +41,6 @@ from nipype_datasink.s3.deletion import delete, keys_to_delete
 from nipype_datasink.s3.descriptors import reserved_requests
 from nipype_datasink.s3.errors import (
     S3ClientError,
-    check_opened_bucket,
     code_of,
     concerns_bucket,
     explain,
