@@ -273,10 +273,10 @@ def test_nodes_that_run_every_time_are_named_with_their_last_results(workdir: Pa
     planned = plan(workflow)
 
     assert all(sink.is_known for sink in planned.sinks)
-    assert planned.repeated == ("wf.found",)
-    assert planned.as_json()["repeated"] == ["wf.found"]
+    assert planned.always_run == ("wf.found",)
+    assert planned.as_json()["always_run"] == ["wf.found"]
     assert "of the last run are shown of wf.found, which will run again\n" in str(planned)
-    assert before.repeated == ()
+    assert before.always_run == ()
     assert "last run" not in str(before)
 
 
@@ -292,7 +292,7 @@ def test_sink_whose_paths_go_to_another_sink_is_not_named(workdir: Path) -> None
     planned = plan(workflow)
 
     assert all(sink.is_known for sink in planned.sinks)
-    assert planned.repeated == ()
+    assert planned.always_run == ()
 
 
 # Errors

@@ -50,7 +50,7 @@ class Connection:
     origins: frozenset[Origin] = frozenset()
     """Where the output will lie; empty if the value is known."""
 
-    repeated: frozenset[str] = frozenset()
+    always_run: frozenset[str] = frozenset()
     """Names of nodes that run every time, if a value that is known depends on their last run."""
 
     error: str = ""
@@ -231,7 +231,7 @@ def _connect(
     except TraitError as failure:
         error = f"{type(failure).__name__}: {failure}"
     else:
-        return replace(connection, repeated=results.repeated(source))
+        return replace(connection, always_run=results.always_run(source))
     node.set_input(field, Undefined)
     origins = origins_of(graph, source, name)
     return replace(connection, is_known=False, origins=origins, error=error)

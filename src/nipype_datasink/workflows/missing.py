@@ -65,7 +65,7 @@ def _places(predictions: Iterable[Prediction]) -> frozenset[str]:
 
 def _may_be_written(problem: Problem, sink: SinkPlan, others: Iterable[frozenset[str]]) -> bool:
     """Return whether a node that will run, or another sink, may write a missing source."""
-    if any(each.repeated for each in sink.run.connections.get(problem.field, ())):
+    if any(each.always_run for each in sink.run.connections.get(problem.field, ())):
         return True  # the node will run again, and may find other files
     around = set(with_ancestors(_paths(problem.value)))
     nodes = sink.run.results.writable if sink.run.results else frozenset()

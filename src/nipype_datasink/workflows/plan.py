@@ -99,7 +99,7 @@ class WorkflowPlan:
         return (*errors, *describe_failures(self.sinks))
 
     @property
-    def repeated(self) -> tuple[str, ...]:
+    def always_run(self) -> tuple[str, ...]:
         """Names of nodes that run every time, such as `SelectFiles`, with results in this plan.
 
         The results are those of their last run.
@@ -107,7 +107,7 @@ class WorkflowPlan:
         connections = [
             each for sink in self.sinks for every in sink.run.connections.values() for each in every
         ]
-        return tuple(sorted({name for each in connections for name in each.repeated}))
+        return tuple(sorted({name for each in connections for name in each.always_run}))
 
     @property
     def ok(self) -> bool:
@@ -122,8 +122,8 @@ class WorkflowPlan:
         lines += [f"UNUSED {rule}" for rule in self.unused]
         if self.is_compared:
             lines.append(summarize(self.sinks))
-        if self.repeated:
-            names = ", ".join(map(escaped, self.repeated))
+        if self.always_run:
+            names = ", ".join(map(escaped, self.always_run))
             lines.append(f"results of the last run are shown of {names}, which will run again")
         return "\n".join([*lines, self._summary()])
 
@@ -148,7 +148,7 @@ class WorkflowPlan:
             "possible": [_clash_as_json(clash) for clash in self.possible],
             "unused": [asdict(rule) for rule in self.unused],
             "errors": list(self.errors),
-            "repeated": list(self.repeated),
+            "always_run": list(self.always_run),
             "ok": self.ok,
             **({"comparison": totals(self.sinks)} if self.is_compared else {}),
         }

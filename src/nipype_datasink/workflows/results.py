@@ -43,7 +43,7 @@ class FinishedResults:
     def __init__(self, graph: Any) -> None:
         self._graph = graph
         self._outputs: dict[Node, Any] = {}
-        self._repeated: dict[Node, frozenset[str]] = {}
+        self._always_run: dict[Node, frozenset[str]] = {}
 
     @cached_property
     def finished(self) -> frozenset[Node]:
@@ -76,17 +76,17 @@ class FinishedResults:
                 paths.add(node.output_dir())
         return frozenset(paths)
 
-    def repeated(self, node: Node) -> frozenset[str]:
+    def always_run(self, node: Node) -> frozenset[str]:
         """Return the names of the nodes before a node, and its own, that nipype runs every time.
 
         A finished result is that of their last run; `SelectFiles` may find other files in the next.
         Sinks are left out: their results depend on their inputs only.
         """
-        if node not in self._repeated:
+        if node not in self._always_run:
             names = {node.fullname} if _runs_every_time(node) else set()
-            names.update(*map(self.repeated, self._graph.predecessors(node)))
-            self._repeated[node] = frozenset(names)
-        return self._repeated[node]
+            names.update(*map(self.always_run, self._graph.predecessors(node)))
+            self._always_run[node] = frozenset(names)
+        return self._always_run[node]
 
     def value(self, node: Node, output: Output) -> Any:
         """Return the value of a connected output.
