@@ -21,7 +21,7 @@ from tests.machines import values
 from tests.machines.checks import Seen
 from tests.machines.directory import DirectoryMachine
 from tests.machines.moments import Calls, Moment, is_killed
-from tests.machines.objects import MotoObjects, Objects, StoreObjects, moto_in_process
+from tests.machines.objects import BUCKET, MotoObjects, Objects, StoreObjects, moto_in_process
 from tests.model import Expected, Sink
 
 # Faults after which no request waits: a client that has no response waits for minutes.
@@ -76,7 +76,7 @@ class BucketMachine(DirectoryMachine):
 
     def address(self, path: str) -> str:
         if self.is_key(path):
-            return f"s3://mybucket/{self.prefix}{path}"
+            return f"s3://{BUCKET}/{self.prefix}{path}"
         return super().address(path)
 
     def look(self) -> Seen:

@@ -12,7 +12,7 @@ import boto3
 
 from tests.machines import values
 
-BUCKET = "mybucket"
+BUCKET = "sequences"  # tests that share the store make and delete another
 _KNOWN = [b"old", *values.BYTES, *values.SOURCES.values()]
 _BY_ETAG = {hashlib.md5(data).hexdigest(): data for data in _KNOWN if isinstance(data, bytes)}
 

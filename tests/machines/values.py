@@ -50,7 +50,7 @@ SUNK = [
     "_run_1/bold.nii.gz",
     "_run_2/bold.nii.gz",
 ]
-SUNK += ["pair.img", "one.nii", "link.txt", "A.txt", "gone.txt", ODD]
+SUNK += ["pair.img", "pair.img", "one.nii", "link.txt", "A.txt", "gone.txt", ODD]
 NAMES = ["anat", "func.mean", "@flat", "anat.@x", "T1w"]
 # Where sinks go, or near it: what is there at first, and where strangers write later.
 OLD = ["base/anat/d/old", "base/anat/links/old", "base/T1w/d/old", "base/func/mean/links/old"]
@@ -103,7 +103,7 @@ LAST_OR = SINKS | SINKS | st.none()
 
 # A function that the library calls, or any of a group, and the number of calls before.
 _FUNCTIONS = [name for names in GROUPS.values() for name in names]
-_ANY = st.sampled_from(["writing", "writing", "sending", "reading"])
+_ANY = st.sampled_from(["writing", "writing", "sending", "reading", "reading"])
 MOMENTS = st.tuples(_ANY, st.integers(0, 9)) | st.tuples(
     st.sampled_from(_FUNCTIONS), st.integers(0, 2)
 )
