@@ -506,7 +506,7 @@ def test_a_run_logs_one_line_and_one_for_each_substitution(
     sink.run()
     messages = [item.getMessage() for item in caplog.records if item.levelno >= logging.INFO]
     assert messages[0] == f"sub: {out}/x/a.nii -> {out}/x/b.nii"
-    assert messages[1].startswith(f"{out}: 2 sent (2 bytes, ")
+    assert messages[1].startswith(f"{out}: 2 new (2 bytes, ")
     assert len(messages) == 2
 
 

@@ -44,7 +44,7 @@ def test_other_links_of_the_old_file_keep_its_bytes(link: bool, workdir: Path) -
     source = file(workdir / "a")
     (workdir / "out/x").mkdir(parents=True)
     os.link(other, workdir / "out/x/a")
-    assert statuses(deliver_fields(workdir, link, x="a")) == [Status.SENT]
+    assert statuses(deliver_fields(workdir, link, x="a")) == [Status.REPLACED]
     assert (workdir / "out/x/a").read_bytes() == b"new"
     assert os.path.samefile(source, workdir / "out/x/a") is link
     assert other.read_bytes() == b"old"
@@ -63,7 +63,7 @@ def test_a_new_hard_link_needs_no_temporary_name(
 ) -> None:
     source = file(workdir / "a")
     monkeypatch.setattr(os, "replace", failing(errno.EIO))
-    assert statuses(deliver_fields(workdir, link=True, x="a")) == [Status.SENT]
+    assert statuses(deliver_fields(workdir, link=True, x="a")) == [Status.NEW]
     assert os.path.samefile(source, workdir / "out/x/a")
 
 
@@ -84,7 +84,9 @@ def test_a_file_that_cannot_be_linked_is_copied(
     if old:
         file(workdir / "out/x/a", b"old")
     monkeypatch.setattr(os, "link", failing(number))
-    assert statuses(deliver_fields(workdir, link=True, x="a")) == [Status.SENT]
+    assert statuses(deliver_fields(workdir, link=True, x="a")) == [
+        Status.REPLACED if old else Status.NEW
+    ]
     assert tree(workdir / "out/x") == {"a": b"new"}
     assert not os.path.samefile(source, workdir / "out/x/a")
 
@@ -101,7 +103,7 @@ def test_a_file_whose_link_cannot_be_replaced_is_copied(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "link", link)
-    assert statuses(deliver_fields(workdir, link=True, x="a")) == [Status.SENT]
+    assert statuses(deliver_fields(workdir, link=True, x="a")) == [Status.REPLACED]
     assert tree(workdir / "out/x") == {"a": b"new"}
     assert not os.path.samefile(source, workdir / "out/x/a")
 
@@ -117,7 +119,7 @@ def test_a_file_is_copied_in_blocks(workdir: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.delattr(os, "copy_file_range", raising=False)
     monkeypatch.setattr(os, "write", record)
-    assert statuses(deliver_fields(workdir, x="a")) == [Status.SENT]
+    assert statuses(deliver_fields(workdir, x="a")) == [Status.NEW]
     assert max(sizes) <= 1 << 20
 
 
@@ -148,7 +150,9 @@ def test_names_may_have_255_bytes(old: bool, link: bool, workdir: Path) -> None:
     file(workdir / name)
     if old:
         file(workdir / "out/x" / name, b"old")
-    assert statuses(deliver_fields(workdir, link, x=name)) == [Status.SENT]
+    assert statuses(deliver_fields(workdir, link, x=name)) == [
+        Status.REPLACED if old else Status.NEW
+    ]
     assert tree(workdir / "out/x") == {name: b"new"}
 
 
@@ -186,7 +190,7 @@ def test_a_file_that_the_kernel_cannot_copy_is_copied_in_user_space(
 ) -> None:
     file(workdir / "a", b"x" * 3_000_000)
     monkeypatch.setattr(os, "copy_file_range", failing(number))
-    assert statuses(deliver_fields(workdir, x="a")) == [Status.SENT]
+    assert statuses(deliver_fields(workdir, x="a")) == [Status.NEW]
     assert (workdir / "out/x/a").read_bytes() == b"x" * 3_000_000
 
 
@@ -206,7 +210,7 @@ def test_a_copy_that_the_kernel_has_begun_is_completed(
         return copy(source, target, part) if part else 0
 
     monkeypatch.setattr(os, "copy_file_range", some)
-    assert statuses(deliver_fields(workdir, x="a")) == [Status.SENT]
+    assert statuses(deliver_fields(workdir, x="a")) == [Status.NEW]
     assert (workdir / "out/x/a").read_bytes() == b"0123456789"
 
 
@@ -234,7 +238,7 @@ def test_systems_without_copy_file_range_are_supported(
 ) -> None:
     file(workdir / "a")
     monkeypatch.delattr(os, "copy_file_range", raising=False)
-    assert statuses(deliver_fields(workdir, x="a")) == [Status.SENT]
+    assert statuses(deliver_fields(workdir, x="a")) == [Status.NEW]
     assert (workdir / "out/x/a").read_bytes() == b"new"
 
 
@@ -429,7 +433,7 @@ def test_a_temporary_file_that_may_only_be_read_is_removed(
         return open_(path, flags, *mode)
 
     monkeypatch.setattr(os, "open", open_for_reading)
-    assert statuses(deliver_fields(workdir, x="a")) == [Status.SENT]
+    assert statuses(deliver_fields(workdir, x="a")) == [Status.NEW]
     assert temporary.is_symlink() is is_link
     assert temporary.exists() is is_link
 
@@ -446,7 +450,7 @@ def test_a_temporary_file_is_locked_while_it_is_written(
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", try_lock)
-    assert statuses(deliver_fields(workdir, x="a")) == [Status.SENT]
+    assert statuses(deliver_fields(workdir, x="a")) == [Status.NEW]
 
 
 def test_file_systems_without_locks_are_supported(
@@ -454,7 +458,7 @@ def test_file_systems_without_locks_are_supported(
 ) -> None:
     file(workdir / "a")
     monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK))
-    assert statuses(deliver_fields(workdir, x="a")) == [Status.SENT]
+    assert statuses(deliver_fields(workdir, x="a")) == [Status.NEW]
 
 
 @pytest.mark.parametrize("link", [False, True])
@@ -472,7 +476,7 @@ def test_a_temporary_file_that_is_removed_is_made_again(
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", remove_first)
-    assert statuses(deliver_fields(workdir, link, x="a")) == [Status.SENT]
+    assert statuses(deliver_fields(workdir, link, x="a")) == [Status.REPLACED]
     assert tree(workdir / "out/x") == {"a": b"new"}
 
 
@@ -538,7 +542,7 @@ def test_files_are_delivered_to_a_directory_that_cannot_be_listed(
     file(workdir / "a")
     with monkeypatch.context() as patch:
         patch.setattr("nipype_datasink.delivery.atomic.os.listdir", deny)
-        assert statuses(deliver_fields(workdir, x="a")) == [Status.SENT]
+        assert statuses(deliver_fields(workdir, x="a")) == [Status.NEW]
     assert tree(workdir / "out/x") == {"a": b"new"}
 
 

@@ -31,7 +31,7 @@ from tests.delivery.conftest import (
 @pytest.mark.parametrize("link", [False, True])
 def test_a_file_arrives_with_its_bytes(link: bool, workdir: Path) -> None:
     source = file(workdir / "a")
-    assert statuses(deliver_fields(workdir, link, x="a")) == [Status.SENT]
+    assert statuses(deliver_fields(workdir, link, x="a")) == [Status.NEW]
     assert tree(workdir / "out") == {"x": None, "x/a": b"new"}
     assert os.path.samefile(source, workdir / "out/x/a") is link
 
@@ -53,7 +53,7 @@ def test_a_source_that_became_a_named_pipe_fails_and_the_rest_arrives(workdir: P
     os.mkfifo(source)
     failed, sent = deliver(plan, workdir)
     assert "is not a regular file" in str(failed.cause)
-    assert (failed.status, sent.status) == (Status.FAILED, Status.SENT)
+    assert (failed.status, sent.status) == (Status.FAILED, Status.NEW)
 
 
 def test_the_base_directory_is_made_even_without_files(workdir: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_link_at_the_destination_is_replaced_by_the_file(
     place = workdir / "out/x/a"
     place.parent.mkdir(parents=True)
     place.symlink_to(workdir / aim)
-    assert statuses(deliver_fields(workdir, link, x="a")) == [Status.SENT]
+    assert statuses(deliver_fields(workdir, link, x="a")) == [Status.REPLACED]
     assert not place.is_symlink()
     assert place.read_bytes() == b"new"
     assert other.read_bytes() == b"old"
@@ -133,7 +133,7 @@ def test_one_failure_does_not_stop_other_files(workdir: Path) -> None:
     plan = plan_for(workdir, {"x": ["a", "b"]})
     (workdir / "a").unlink()
     outcomes = deliver(plan, workdir)
-    assert statuses(outcomes) == [Status.FAILED, Status.SENT]
+    assert statuses(outcomes) == [Status.FAILED, Status.NEW]
     assert [outcome.transfer for outcome in outcomes] == list(plan.transfers)
     assert tree(workdir / "out") == {"x": None, "x/b": b"new"}
 
@@ -184,7 +184,7 @@ def test_files_whose_directory_cannot_be_made_fail(
 
     monkeypatch.setattr(os, "mkdir", deny)
     outcomes = deliver(plan, workdir)
-    assert statuses(outcomes) == [Status.FAILED, Status.FAILED, Status.SENT]
+    assert statuses(outcomes) == [Status.FAILED, Status.FAILED, Status.NEW]
     assert [outcome.transfer for outcome in outcomes] == list(plan.transfers)
     assert isinstance(outcomes[0].cause, PermissionError)
 
@@ -221,7 +221,7 @@ def test_large_files_are_copied_in_threads_once(
 
     replace = os.replace
     monkeypatch.setattr(os, "replace", record)
-    assert statuses(deliver_fields(workdir, x=["a", "b", "c"])) == [Status.SENT] * 3
+    assert statuses(deliver_fields(workdir, x=["a", "b", "c"])) == [Status.NEW] * 3
     main = {threading.main_thread().name}
     assert (set(threads.values()) == main) is (limit > len(b"new"))
 
@@ -229,7 +229,7 @@ def test_large_files_are_copied_in_threads_once(
 def test_every_directory_of_a_reported_path_exists(workdir: Path) -> None:
     file(workdir / "a")
     plan = plan_for(workdir, {"x": "a"}, rules=(("/x/a", "/x/new/../a"),))
-    assert statuses(deliver(plan, workdir)) == [Status.SENT]
+    assert statuses(deliver(plan, workdir)) == [Status.NEW]
     assert plan.deliveries[0].destination == f"{workdir}/out/x/new/../a"
     assert tree(workdir / "out") == {"x": None, "x/a": b"new", "x/new": None}
 
@@ -249,7 +249,7 @@ def test_a_directory_of_a_reported_path_that_cannot_be_made_is_named(
 
     monkeypatch.setattr(os, "mkdir", deny)
     *sent, failed = deliver(plan, workdir)
-    assert statuses(sent) == [Status.SENT, Status.SENT]
+    assert statuses(sent) == [Status.NEW, Status.NEW]
     assert failed.transfer == FileTransfer(
         source=f"{workdir}/a", destination=f"{workdir}/out/x/new/..", size=0
     )
@@ -264,7 +264,7 @@ def test_a_pipe_at_the_destination_is_replaced_and_not_read(workdir: Path) -> No
     outcomes = deliver(plan_for(workdir, {"x": "a"}), workdir)
     assert os.read(pipe, 1) == b"1"
     os.close(pipe)
-    assert statuses(outcomes) == [Status.SENT]
+    assert statuses(outcomes) == [Status.REPLACED]
     assert (workdir / "out/x/a").is_file()
 
 
@@ -277,7 +277,7 @@ def test_a_file_that_would_replace_another_under_its_name_in_other_case_fails(
     plan = plan_for(workdir, {"x": ["1/A", "2/a", "3/b"]})
     ignore_case(monkeypatch, workdir / "out")
     outcomes = deliver(plan, workdir, link)
-    assert statuses(outcomes) == [Status.SENT, Status.FAILED, Status.SENT]
+    assert statuses(outcomes) == [Status.NEW, Status.FAILED, Status.NEW]
     assert tree(workdir / "out/x") == {"A": b"1/A", "b": b"3/b"}
     assert str(outcomes[1].cause) == (
         f"{workdir}/1/A and {workdir}/2/a differ, but the file system treats {workdir}/out/x/A "
@@ -294,7 +294,7 @@ def test_equal_files_may_have_one_name_in_different_case(
         file(workdir / path)
     plan = plan_for(workdir, {"x": ["1/A", "2/a"]})
     ignore_case(monkeypatch, workdir / "out")
-    assert statuses(deliver(plan, workdir, link)) == [Status.SENT, Status.UNCHANGED]
+    assert statuses(deliver(plan, workdir, link)) == [Status.NEW, Status.UNCHANGED]
     assert tree(workdir / "out/x") == {"A": b"new"}
 
 
@@ -305,7 +305,7 @@ def test_names_in_different_case_are_two_files_where_case_matters(
     for path in ("1/A", "2/a"):
         file(workdir / path, path.encode())
     outcomes = deliver_fields(workdir, link, x=["1/A", "2/a"])
-    assert statuses(outcomes) == [Status.SENT, Status.SENT]
+    assert statuses(outcomes) == [Status.NEW, Status.NEW]
     assert tree(workdir / "out/x") == {"A": b"1/A", "a": b"2/a"}
 
 
@@ -318,7 +318,7 @@ def test_a_file_is_delivered_if_the_file_of_its_name_in_other_case_was_not(
     plan = plan_for(workdir, {"x": ["1/A", "2/a"]})
     (workdir / "1/A").unlink()
     ignore_case(monkeypatch, workdir / "out")
-    assert statuses(deliver(plan, workdir)) == [Status.FAILED, Status.SENT]
+    assert statuses(deliver(plan, workdir)) == [Status.FAILED, Status.REPLACED]
     assert (workdir / "out/x/A").read_bytes() == b"2/a"
 
 
@@ -331,7 +331,7 @@ def test_a_file_that_cannot_be_compared_with_one_of_its_name_in_other_case_fails
     (workdir / "2/a").unlink()
     ignore_case(monkeypatch, workdir / "out")
     outcomes = deliver(plan, workdir)
-    assert statuses(outcomes) == [Status.SENT, Status.FAILED]
+    assert statuses(outcomes) == [Status.NEW, Status.FAILED]
     assert isinstance(outcomes[1].cause, FileNotFoundError)
     assert outcomes[1].transfer.source == f"{workdir}/2/a"
 

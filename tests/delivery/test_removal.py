@@ -126,7 +126,7 @@ def test_files_that_another_process_removes_are_no_failure(
     file(workdir / "out/x/d/sub/old", b"old")
     monkeypatch.setattr("nipype_datasink.delivery.removal.os.unlink", twice(os.unlink))
     monkeypatch.setattr("nipype_datasink.delivery.removal.os.rmdir", twice(os.rmdir))
-    assert statuses(deliver_and_clear(workdir, x="d")) == [Status.SENT]
+    assert statuses(deliver_and_clear(workdir, x="d")) == [Status.NEW]
     assert tree(workdir / "out/x/d") == {"a": b"new"}
 
 
@@ -169,7 +169,7 @@ def test_nothing_is_removed_after_a_failure(workdir: Path) -> None:
     file(workdir / "out/x/d/old", b"old")
     plan = plan_for(workdir, {"x": "d", "y": "b"}, remove_dest_dir=True)
     (workdir / "b").unlink()
-    assert statuses(deliver(plan, workdir)) == [Status.SENT, Status.FAILED]
+    assert statuses(deliver(plan, workdir)) == [Status.NEW, Status.FAILED]
     assert tree(workdir / "out/x/d") == {"a": b"new", "old": b"old"}
 
 
@@ -188,7 +188,7 @@ def test_files_that_cannot_be_removed_are_named(
 
     monkeypatch.setattr(os, "unlink", deny)
     outcomes = deliver_and_clear(workdir, x="d")
-    assert statuses(outcomes) == [Status.SENT, Status.FAILED, Status.FAILED]
+    assert statuses(outcomes) == [Status.NEW, Status.FAILED, Status.FAILED]
     assert [outcome.transfer.destination for outcome in outcomes[1:]] == list(map(str, old))
     assert [getattr(outcome.cause, "filename", None) for outcome in outcomes[1:]] == [
         *map(str, old)

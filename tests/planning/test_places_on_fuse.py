@@ -108,7 +108,7 @@ def test_a_new_base_directory_is_not_cleared_under_another_spelling(
             substitutions=rules,
             remove_dest_dir=True,
         )
-    assert [outcome.status for outcome in caught.value.outcomes][:2] == [Status.SENT] * 2
+    assert [outcome.status for outcome in caught.value.outcomes][:2] == [Status.NEW] * 2
     assert (disk / COMPOSED / "y/a").exists()
 
 
@@ -141,9 +141,9 @@ def test_a_collision_that_only_writing_shows_fails_the_second_file(
     assert isinstance(caught.value, DeliveryError)
     assert tree(disk / "out/x") == {name: b"1" * size, "other": b"new"}
     assert {Path(outcome.transfer.source): outcome.status for outcome in outcomes(caught)} == {
-        first: Status.SENT,
+        first: Status.NEW,
         second: Status.FAILED,
-        third: Status.SENT,
+        third: Status.NEW,
     }
 
 

@@ -185,4 +185,4 @@ def test_an_error_while_deleting_keeps_the_other_outcomes(
     with pytest.raises(S3Error, match="accident") as caught:
         sink.run()
     became = {item.transfer.key: item.status for item in caught.value.outcomes}
-    assert became == {"out/x/d/a.txt": Status.SENT, "out/x/d/old": Status.FAILED}
+    assert became == {"out/x/d/a.txt": Status.NEW, "out/x/d/old": Status.FAILED}

@@ -170,7 +170,7 @@ def test_a_missing_bucket_is_one_error(
     assert "the bucket does not exist" in str(error)
     assert "s3://nosuchbucket/out" in str(error)
     assert sum(requests.values()) <= 2
-    assert "sent" not in statuses(error)
+    assert not {"new", "sent"} & set(statuses(error))
     assert len(tree(workdir / "copy/motion")) == 3
 
 
@@ -327,17 +327,33 @@ def test_after_an_error_of_one_object_the_others_are_sent(
     assert isinstance(error, S3ClientError)
     assert error.operation_name == "PutObject"
     assert "failed: s3://mybucket/out/motion/a.txt" in str(error)
-    assert "sent: s3://mybucket/out/motion/b.txt" in str(error)
-    assert statuses(error) == ["failed", "sent", "sent"]
+    assert "new: s3://mybucket/out/motion/b.txt" in str(error)
+    assert statuses(error) == ["failed", "new", "new"]
     assert sorted(contents(bucket)) == ["out/motion/b.txt", "out/motion/c.txt"]
     assert len(tree(workdir / "copy/motion")) == 3
+
+
+def test_outcomes_tell_new_objects_from_replaced_ones(
+    injected: DataSink, bucket: Bucket, answer: Answer
+) -> None:
+    bucket.put_object(Key="out/motion/a.txt", Body=b"old")
+    answer("PutObject", 400, "InvalidTag", ending="/c.txt")
+    assert statuses(error_of(injected)) == ["replaced", "new", "failed"]
+
+
+def test_where_the_bucket_may_not_be_listed_objects_are_only_sent(
+    injected: DataSink, bucket: Bucket, answer: Answer
+) -> None:
+    answer("ListObjectsV2", 403, "AccessDenied")
+    answer("PutObject", 400, "InvalidTag", ending="/c.txt")
+    assert statuses(error_of(injected)) == ["sent", "sent", "failed"]
 
 
 def test_after_one_denied_object_the_others_are_sent(
     injected: DataSink, bucket: Bucket, answer: Answer
 ) -> None:
     answer("PutObject", 403, "AccessDenied", ending="/b.txt")
-    assert statuses(error_of(injected)) == ["sent", "failed", "sent"]
+    assert statuses(error_of(injected)) == ["new", "failed", "new"]
     assert len(contents(bucket)) == 2
 
 
@@ -362,7 +378,7 @@ def test_a_source_that_disappears_fails_alone(
         "provide-client-params.s3.ListObjectsV2", remove
     )
     error = error_of(injected)
-    assert statuses(error) == ["sent", "failed", "sent"]
+    assert statuses(error) == ["new", "failed", "new"]
     assert not isinstance(error, ClientError)
     assert files[1] in str(error)
 
@@ -387,7 +403,7 @@ def test_the_error_names_files_of_a_failed_local_copy_too(
     answer("PutObject", 400, "InvalidTag", ending="/a.txt")
     injected.inputs.local_copy = "/proc/nowhere"
     error = error_of(injected)
-    assert statuses(error) == ["failed", "sent", "sent"]
+    assert statuses(error) == ["failed", "new", "new"]
     assert "failed: /proc/nowhere/motion/a.txt" in str(error)
 
 
@@ -397,7 +413,7 @@ def test_the_log_contains_no_secret(
     with caplog.at_level(logging.DEBUG, logger="nipype.interface"):
         sink_with_copy.run()
     own = [record.getMessage() for record in caplog.records if record.name.startswith("nipype")]
-    assert any("3 sent" in text for text in own)
+    assert any("3 new" in text for text in own)
     assert SECRET_KEY not in "".join(own)
 
 
@@ -461,7 +477,7 @@ def test_one_denied_object_stops_nothing_at_any_position(
     injected: DataSink, answer: Answer, ending: str
 ) -> None:
     answer("PutObject", 403, "AccessDenied", ending=ending)
-    assert sorted(statuses(error_of(injected))) == ["failed", "sent", "sent"]
+    assert sorted(statuses(error_of(injected))) == ["failed", "new", "new"]
 
 
 def fail_on(bucket: Bucket, ending: str, error: Exception) -> None:
@@ -495,7 +511,7 @@ def test_an_error_of_a_users_handler_concerns_one_file(
 ) -> None:
     fail_on(lone_bucket, "/b.txt", ValueError("from a handler"))
     error = error_of(injected)
-    assert statuses(error) == ["sent", "failed", "sent"]
+    assert statuses(error) == ["new", "failed", "new"]
     assert "failed: s3://mybucket/out/motion/b.txt: from a handler" in str(error)
 
 
@@ -609,7 +625,7 @@ def test_an_error_of_this_library_is_not_reported_as_one_of_the_store(
     def accident(*_: object, **__: object) -> None:
         raise NameError("name 'kye' is not defined")
 
-    monkeypatch.setattr("nipype_datasink.s3.target.find_unchanged", accident)
+    monkeypatch.setattr("nipype_datasink.s3.target.compare_with_bucket", accident)
     error = error_of(injected)
     assert statuses(error) == ["failed", "failed", "failed"]
     assert {type(outcome.cause) for outcome in error.outcomes[-3:]} == {NameError}

@@ -27,15 +27,43 @@ _MAX_ARRIVED_SHOWN = 20
 class Status(Enum):
     """State of one file after a delivery."""
 
+    NEW = "new"
+    """Written; nothing was at the destination."""
+
+    REPLACED = "replaced"
+    """Written; something else was at the destination."""
+
     SENT = "sent"
+    """Written; what was at the destination is not known, because a bucket may not be listed."""
+
     UNCHANGED = "unchanged"
+    """The destination already held the same bytes."""
+
     FAILED = "failed"
+    """Not written, or not confirmed."""
+
     NOT_TRIED = "not tried"
+    """Not written, because an earlier error concerns the whole place."""
+
+    @property
+    def written(self) -> bool:
+        """Whether the file was copied, linked or sent."""
+        return self in (Status.NEW, Status.REPLACED, Status.SENT)
 
     @property
     def arrived(self) -> bool:
         """Whether the destination now holds the source's bytes."""
-        return self in (Status.SENT, Status.UNCHANGED)
+        return self.written or self is Status.UNCHANGED
+
+
+_ORDER_IN_ERRORS = (
+    Status.FAILED,
+    Status.NOT_TRIED,
+    Status.NEW,
+    Status.REPLACED,
+    Status.SENT,
+    Status.UNCHANGED,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,11 +232,11 @@ def _log(location: Location, outcomes: Sequence[Outcome], seconds: float) -> Non
     counts = dict.fromkeys(Status, 0)
     for outcome in outcomes:
         counts[outcome.status] += 1
-    size = sum(outcome.transfer.size for outcome in outcomes if outcome.status is Status.SENT)
+    size = sum(outcome.transfer.size for outcome in outcomes if outcome.status.written)
     summary = ", ".join(f"{count} {status.value}" for status, count in counts.items() if count)
     place = escaped(location.label)
     _logger.info("%s: %s (%s bytes, %.1f s)", place, summary or "nothing", f"{size:,}", seconds)
-    unverified = [item for item in outcomes if item.status is Status.SENT and not item.verified]
+    unverified = [item for item in outcomes if item.status.written and not item.verified]
     if unverified:
         more = f" (and {len(unverified) - 1} more)" if len(unverified) > 1 else ""
         first = escaped(unverified[0].transfer.destination)
@@ -217,7 +245,7 @@ def _log(location: Location, outcomes: Sequence[Outcome], seconds: float) -> Non
 
 def _describe_outcomes(location: Location, outcomes: Sequence[Outcome]) -> str:
     lines = [f"some files were not delivered to {escaped(location.label)}:"]
-    for status in (Status.FAILED, Status.NOT_TRIED, Status.SENT, Status.UNCHANGED):
+    for status in _ORDER_IN_ERRORS:
         matching = [outcome for outcome in outcomes if outcome.status is status]
         shown = matching[:_MAX_ARRIVED_SHOWN] if status.arrived else matching
         for outcome in shown:

@@ -178,7 +178,7 @@ class _FileWriter:
         if existing and _may_equal(existing, transfer):
             return None
         linked = self._link and transfer.linkable and hard_link(source, destination)
-        return Status.SENT if linked else None
+        return _written(existing) if linked else None
 
     def _copy_one(self, transfer: FileTransfer) -> None:
         if self._fatal_error:
@@ -196,9 +196,9 @@ class _FileWriter:
             if same_bytes(source, destination):
                 return Status.UNCHANGED
             if self._link and transfer.linkable and hard_link(source, destination):
-                return Status.SENT
+                return Status.REPLACED
         copy(source, destination, self._cancelled)
-        return Status.SENT
+        return _written(existing)
 
     def _record(self, transfer: FileTransfer, status: Status, cause: OSError | None = None) -> None:
         self.outcomes[transfer] = Outcome(transfer=transfer, status=status, cause=cause)
@@ -218,6 +218,10 @@ def _similarly_named(transfers: Sequence[FileTransfer]) -> dict[FileTransfer, li
         [by_destination[path] for path in group] for group in group_similar_names(by_destination)
     ]
     return {item: group[:index] for group in groups for index, item in enumerate(group)}
+
+
+def _written(existing: os.stat_result | None) -> Status:
+    return Status.NEW if existing is None else Status.REPLACED
 
 
 def _lstat(path: str) -> os.stat_result | None:

@@ -31,7 +31,7 @@ from nipype_datasink.s3.boto3_bucket import (
     secrets_of,
 )
 from nipype_datasink.s3.bucket_client import BucketClient, check_opened_bucket
-from nipype_datasink.s3.changes import compare_with_bucket
+from nipype_datasink.s3.changes import find_changes
 from nipype_datasink.s3.check import check_prefix
 from nipype_datasink.s3.choice import choose_transport, close_idle_connections
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
@@ -47,7 +47,7 @@ from nipype_datasink.s3.errors import (
 )
 from nipype_datasink.s3.redaction import redact
 from nipype_datasink.s3.similar_keys import mark_overwritten
-from nipype_datasink.s3.unchanged import find_unchanged
+from nipype_datasink.s3.unchanged import BucketContents, compare_with_bucket
 from nipype_datasink.s3.unknown_size import with_known_sizes
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class S3Target:
             bucket = self._open()
             if self._hook or not is_boto3_resource(bucket):
                 return dict.fromkeys(transfers, Change.UNKNOWN)
-            compare = partial(compare_with_bucket, self._client(bucket))
+            compare = partial(find_changes, self._client(bucket))
             return _run_in_own_thread(compare, transfers, CircuitBreaker(), abandon=True)
         except _STORE_ERRORS as error:
             redact(error, self._secrets)
@@ -206,24 +206,25 @@ class S3Target:
         breaker = CircuitBreaker()
         with with_known_sizes(plan.transfers) as files:
 
-            def inspect(_: None) -> tuple[list[str], set[FileTransfer]]:
+            def inspect(_: None) -> tuple[list[str], BucketContents]:
                 to_delete = keys_to_delete(plan, bucket)
-                return to_delete, find_unchanged(
+                return to_delete, compare_with_bucket(
                     bucket, files.transfers, estimator=estimator, breaker=breaker
                 )
 
             try:
                 # Only reads, so an interrupt need not wait for the last response.
-                to_delete, unchanged = _run_in_own_thread(inspect, None, breaker, abandon=True)
+                to_delete, found = _run_in_own_thread(inspect, None, breaker, abandon=True)
             except _STORE_ERRORS as error:
                 return not_tried(plan, error)
-            self._log_not_compared(bucket, len(unchanged))
-            outcomes = [Outcome(transfer=item, status=Status.UNCHANGED) for item in unchanged]
-            to_send = [transfer for transfer in files.transfers if transfer not in unchanged]
+            self._log_not_compared(bucket, len(found.unchanged))
+            outcomes = found.unchanged_outcomes()
+            to_send = [transfer for transfer in files.transfers if transfer not in found.unchanged]
             if to_send:
-                outcomes += self._send(
+                sent = self._send(
                     to_send, bucket, estimator=estimator, breaker=breaker, progress=progress
                 )
+                outcomes += map(found.with_known_status, sent)
                 outcomes = _run_in_own_thread(partial(mark_overwritten, bucket), outcomes, breaker)
             outcomes = [files.original(outcome) for outcome in outcomes] + files.failures
         if to_delete and all(outcome.status.arrived for outcome in outcomes):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.parallel import parallel_map
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3 import has_crt
@@ -29,16 +31,38 @@ from nipype_datasink.s3.verification import DigestSelector, has_same_bytes
 _READERS = max(2, min(4, os.cpu_count() or 1))
 
 
-def find_unchanged(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketContents:
+    """What a bucket holds of the files of a plan, before any is sent."""
+
+    stored: Mapping[str, StoredObject] | None
+    """Objects at the destinations, by key; None if the bucket may not be listed."""
+
+    unchanged: set[FileTransfer] = field(default_factory=set)
+    """Files whose bytes are in these objects."""
+
+    def unchanged_outcomes(self) -> list[Outcome]:
+        """Return the outcomes of the unchanged files."""
+        return [Outcome(transfer=item, status=Status.UNCHANGED) for item in self.unchanged]
+
+    def with_known_status(self, outcome: Outcome) -> Outcome:
+        """Return the outcome of a file that was sent; tell whether an object was replaced."""
+        if outcome.status is not Status.SENT or self.stored is None:
+            return outcome
+        is_there = outcome.transfer.key in self.stored
+        return replace(outcome, status=Status.REPLACED if is_there else Status.NEW)
+
+
+def compare_with_bucket(
     bucket: BucketClient,
     transfers: Sequence[FileTransfer],
     *,
     estimator: ConcurrencyEstimator,
     breaker: CircuitBreaker,
-) -> set[FileTransfer]:
-    """Find files whose bytes are already in the bucket.
+) -> BucketContents:
+    """Find out which destinations exist, and which of them hold the bytes of their files.
 
-    Where the bucket may not be listed, none is found and all files will be sent.
+    Where the bucket may not be listed, nothing is found and all files will be sent.
 
     Parameters
     ----------
@@ -57,23 +81,22 @@ def find_unchanged(
         If S3 rejects every request, or cannot be reached.
     """
     with estimator.measure_latency():
-        stored = list_stored(bucket, transfers)
+        stored = _list_stored(bucket, transfers)
     if stored is None:
         breaker.record_listing_failure()
-        return set()
-    found = find_unchanged_among(bucket, transfers, stored, estimator)
-    if found:
+        return BucketContents(stored=None)
+    unchanged = _find_unchanged(bucket, transfers, stored, estimator)
+    if unchanged:
         breaker.record_success()
-    return found
+    return BucketContents(stored=stored, unchanged=unchanged)
 
 
-def find_unchanged_among(
+def _find_unchanged(
     bucket: BucketClient,
     transfers: Sequence[FileTransfer],
     stored: Mapping[str, StoredObject],
     estimator: ConcurrencyEstimator,
 ) -> set[FileTransfer]:
-    """Find files whose bytes are in one of the objects of a listing; see `find_unchanged`."""
     candidates = [
         transfer
         for transfer in transfers
@@ -88,16 +111,10 @@ def find_unchanged_among(
     return {item for item, is_same in zip(candidates, unchanged, strict=True) if is_same}
 
 
-def list_stored(
+def _list_stored(
     bucket: BucketClient, transfers: Sequence[FileTransfer]
 ) -> Mapping[str, StoredObject] | None:
-    """Return the objects that exist, by key; None if the bucket may not be listed.
-
-    Raises
-    ------
-    botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError
-        If S3 rejects every request, or cannot be reached.
-    """
+    """Return the objects that exist, by key; None if the bucket may not be listed."""
     keys = {transfer.key for transfer in transfers}
     try:
         return look_up(bucket.client, bucket.name, keys, bucket.request_args)
