@@ -57,3 +57,7 @@ class S3Error(DeliveryError):
 
 class CredentialsError(S3Error):
     """Credentials are missing, unreadable or in an unknown format."""
+
+
+class ManifestError(DataSinkError, ValueError):
+    """A manifest cannot be read: the file is something else, or incomplete."""
