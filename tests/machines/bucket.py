@@ -114,6 +114,16 @@ class BucketMachine(DirectoryMachine):
 
         return is_killed(run, moment)
 
+    def leave_out_truncated(self, want: Expected, before: Seen, after: Seen) -> None:
+        """Leave out empty objects of a real store.
+
+        SeaweedFS stores an empty object if the connection ends before the first byte of the body.
+        """
+        empty = {path for path, data in after.files.items() if self.is_key(path) and not data}
+        for path in (empty & want.files.keys()) if self.store else ():
+            for files in (want.files, before.files, after.files):
+                files.pop(path, None)
+
     def own_inputs(self, sink: Sink) -> dict[str, Any]:
         return {
             **super().own_inputs(sink),

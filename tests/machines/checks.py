@@ -87,7 +87,8 @@ def mixed(want: Expected, then: Expected, after: Files) -> Expected:
     return Expected(
         files=files,
         removed=removed - files.keys(),
-        missing=want.missing or then.missing,
+        # A name without slash and dot that no longer exists is no source, but here it was one.
+        missing=want.missing or then.missing or len(then.out_file) < len(want.out_file),
         refusals=want.refusals | then.refusals,
     )
 
