@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nipype import Node, Workflow
+from nipype import JoinNode, MapNode, Node, Workflow
 from nipype.interfaces.utility import IdentityInterface
 
-from nipype_datasink import check, plan
+from nipype_datasink import DataSink, check, plan
 from nipype_datasink.errors import SettingsError
 from tests.conftest import tree
 from tests.workflows.examples import SUBJECTS, bold_workflow, function_node, sink_node, write_bold
@@ -67,6 +67,58 @@ def test_result_of_a_wrong_type_is_an_error_of_its_sink(workdir: Path) -> None:
     planned = plan(with_second_sink(number, "preproc", "out"))
 
     assert "container <- preproc.out: TraitError: The 'container' trait" in planned.errors[0]
+
+
+def in_private_bucket(value: object) -> object:
+    return "s3://user:secret@bucket"
+
+
+def test_value_that_the_sink_refuses_is_an_error_of_it(workdir: Path) -> None:
+    workflow, other = bold_workflow(), sink_node("other")
+    workflow.connect(
+        workflow.get_node("preproc"), ("out", in_private_bucket), other, "base_directory"
+    )
+    with pytest.raises(Exception, match="contains a user name or password"):
+        workflow.run(plugin="Linear")
+
+    planned = plan(workflow)
+
+    assert "base_directory <- preproc.out: SettingsError: base_directory: the" in planned.errors[0]
+    assert "secret" not in str(planned)
+
+
+def test_join_node_of_which_an_input_takes_no_list_is_an_error_of_it(workdir: Path) -> None:
+    workflow = bold_workflow()
+    group = JoinNode(
+        sink_node("group").interface, joinsource="subjects", joinfield="container", name="group"
+    )
+    workflow.connect(workflow.get_node("subjects"), "subject_id", group, "container")
+
+    planned = plan(workflow)
+
+    (error,) = planned.errors
+    assert error.startswith("wf.group: TraitError: The 'container' trait")
+    assert len(planned.destinations) == 2
+    assert not check(workflow).ok
+
+
+@pytest.mark.parametrize(
+    ("containers", "message"), [(["a", "b"], "the same length"), ([], "was not set")]
+)
+def test_map_node_that_nipype_would_refuse_is_an_error(
+    workdir: Path, containers: list[str], message: str
+) -> None:
+    interface = DataSink(infields=["anat"], base_directory=str(workdir))
+    node = MapNode(interface, iterfield=["anat", "container"], name="each")
+    node.inputs.anat, node.inputs.container = ["a.nii", "b.nii", "c.nii"], containers
+    workflow = Workflow("wf", base_dir=str(workdir / "work"))
+    workflow.add_nodes([node])
+
+    (error,) = plan(workflow).errors
+
+    assert error.startswith("wf.each: ValueError: ")
+    assert message in error
+    assert "\n" not in error
 
 
 def test_check_goes_on_after_a_function_has_failed(workdir: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -337,6 +338,20 @@ def test_workflow_without_base_directory_leaves_no_file(
     assert tree(workdir) == {"tmp": None}
 
 
+def test_node_without_base_directory_leaves_no_file(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(workdir))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    node = sink_node(base_directory="out", anat="t1.nii")
+
+    (run,) = sink_runs(node)
+
+    assert run.directory.startswith(str(workdir))
+    assert tree(workdir) == {}
+    assert node.base_dir is None
+
+
 def test_known_items_of_joined_identities_are_values(workdir: Path) -> None:
     workflow, sink, subjects = new_workflow(), sink_node(), subjects_node()
     joined = JoinNode(
@@ -352,6 +367,25 @@ def test_known_items_of_joined_identities_are_values(workdir: Path) -> None:
 
     assert run.interface.inputs.container == "subjects/sub-01"
     assert run.connections["container"][0].is_known
+
+
+def test_known_fields_of_a_joined_identity_are_values(workdir: Path) -> None:
+    workflow, sink = bold_workflow(), sink_node("group")
+    joined = JoinNode(
+        IdentityInterface(["files", "names"]),
+        joinsource="subjects",
+        joinfield=["files", "names"],
+        name="joined",
+    )
+    workflow.connect(workflow.get_node("subjects"), "subject_id", joined, "names")
+    workflow.connect(workflow.get_node("preproc"), "out", joined, "files")
+    workflow.connect(joined, ("names", first), sink, "container")
+    workflow.connect(joined, "files", sink, "func")
+
+    *_, run = sink_runs(workflow)
+
+    assert run.interface.inputs.container == "sub-01"
+    assert list(run.unknown) == ["func"]
 
 
 def take_last(values: list[str]) -> str:

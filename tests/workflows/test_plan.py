@@ -456,6 +456,16 @@ def test_relative_directories_are_those_of_the_node(workdir: Path) -> None:
     assert planned.sinks[0].predictions[0].source == str(node / "t1.nii")
 
 
+def test_text_that_is_no_path_is_not_looked_up_in_the_current_directory(workdir: Path) -> None:
+    make_file("patients/secret.txt", "not an output")
+    workflow = bold_workflow(sink_node(group="patients"))
+
+    (run, _) = plan(workflow).sinks
+
+    assert run.ignored == ("group: patients",)
+    assert [each.field for each in run.predictions] == ["func"]
+
+
 def test_sink_without_base_directory_delivers_below_its_node(workdir: Path) -> None:
     workflow = bold_workflow(Node(DataSink(), name="datasink"))
 

@@ -46,7 +46,9 @@ class Problem:
         return escaped(f"{self.field}: {self.value} {self.reason}")
 
 
-def flatten(fields: Mapping[str, object]) -> tuple[list[Source], list[Problem]]:
+def flatten(
+    fields: Mapping[str, object], *, directory: str = ""
+) -> tuple[list[Source], list[Problem]]:
     """Return the paths in the values of the sink's inputs, in order, and those that are not valid.
 
     Parameters
@@ -54,13 +56,15 @@ def flatten(fields: Mapping[str, object]) -> tuple[list[Source], list[Problem]]:
     fields
         Input names and their values: text, `os.PathLike` or nested containers of them. None and
         Undefined are ignored at any depth.
+    directory
+        Absolute directory that relative paths are below; empty for the current one.
     """
     sources: list[Source] = []
     problems: list[Problem] = []
     for field, value in fields.items():
         for leaf in _leaves(value):
             try:
-                sources.append(Source(field, _path(leaf), _is_bare_text(leaf)))
+                sources.append(Source(field, _path(leaf, directory), _is_bare_text(leaf)))
             except ValueError as error:
                 problems.append(Problem(field, repr(leaf), str(error)))
     return sources, problems
@@ -87,7 +91,7 @@ def _is_bare_text(leaf: object) -> bool:
     return isinstance(leaf, str) and "/" not in leaf and "." not in leaf
 
 
-def _path(leaf: object) -> str:
+def _path(leaf: object, directory: str) -> str:
     """Return the absolute path that a value stands for.
 
     Raises
@@ -108,7 +112,7 @@ def _path(leaf: object) -> str:
         raise ValueError("is empty text, which would sink the whole working directory")
     if "\0" in path:
         raise ValueError("contains a NUL character")
-    path = os.path.abspath(path)
+    path = os.path.abspath(os.path.join(directory, path))
     if path in ("/", "//"):
         raise ValueError("is the root of the file system")
     return path

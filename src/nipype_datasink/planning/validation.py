@@ -22,7 +22,11 @@ from nipype_datasink.planning.sources import Problem, Source, flatten
 
 
 def make_valid_plan(
-    fields: Mapping[str, object], rules: Rules, *, inputs: Collection[str] = ()
+    fields: Mapping[str, object],
+    rules: Rules,
+    *,
+    inputs: Collection[str] = (),
+    directory: str = "",
 ) -> Plan:
     """Decide where every file goes, or name everything that makes the plan invalid.
 
@@ -37,6 +41,8 @@ def make_valid_plan(
         Everything that decides where the sources go.
     inputs
         Names of known inputs; a field may be a misspelling of one of them.
+    directory
+        Absolute directory that relative paths are below; empty for the current one.
 
     Raises
     ------
@@ -49,7 +55,7 @@ def make_valid_plan(
         If a destination cannot hold its file or directory, or if `remove_dest_dir` would empty
         the base directory.
     """
-    paths, problems = flatten(fields)
+    paths, problems = flatten(fields, directory=directory)
     scanned = [(source, scan(source)) for source in paths]
     identifiers = {source for source, contents in scanned if _is_identifier(source, contents)}
     sources = [item for item in scanned if item[0] not in identifiers]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,8 +26,9 @@ from nipype_datasink.workflows.expansion import (
     failed_inputs,
 )
 from nipype_datasink.workflows.iterables import IterableNames, Values, label
-from nipype_datasink.workflows.origins import Origin, origins_of
+from nipype_datasink.workflows.origins import Origin, joined_field, origins_of
 from nipype_datasink.workflows.results import FinishedResults, Output, UnknownValueError
+from nipype_datasink.workflows.sink_class import own_class
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +80,10 @@ class SinkRun:
     """Connections by the name of the input, in their order; a JoinNode has several for one input.
     Inputs from an IdentityInterface are set, and have none."""
 
+    node_error: str = ""
+    """Why nipype cannot prepare the node: lists of a MapNode have different lengths, for example.
+    Empty text if nothing is known to be wrong."""
+
     results: FinishedResults | None = None
     """Results of all nodes in the expanded graph."""
 
@@ -108,12 +112,13 @@ class SinkRun:
     @property
     def error(self) -> str:
         """Why an input cannot be set: a function in its connection fails, for example."""
-        return "; ".join(
+        errors = [
             f"{name} <- {connection.name}: {connection.error}"
             for name, connections in self.connections.items()
             for connection in connections
             if connection.error
-        )
+        ]
+        return "; ".join(filter(None, (*errors, self.node_error)))
 
     def __str__(self) -> str:
         return f"{self.name}[{self.label}]" if self.label else self.name
@@ -134,11 +139,12 @@ def sink_runs(target: Workflow | Node | DataSink) -> Iterator[SinkRun]:
     """
     if isinstance(target, upstream.DataSink):
         name = type(target).__name__
-        yield SinkRun(name=name, interface=_own_class(deepcopy(target)), connections={})
+        yield SinkRun(name=name, interface=own_class(deepcopy(target)), connections={})
         return
     if isinstance(target, Node):
         node = deepcopy(target)
         node.config = merge_dict(deepcopy(config._sections), node.config or {})
+        node.base_dir = _base_dir(node)
         graph, names = _graph_of(node), IterableNames([])
         sinks = [node] if isinstance(node.interface, upstream.DataSink) else []
     elif isinstance(target, Workflow):
@@ -148,6 +154,11 @@ def sink_runs(target: Workflow | Node | DataSink) -> Iterator[SinkRun]:
     results = FinishedResults(graph)
     for node in sinks:
         yield from _runs(node, graph, results, names)
+
+
+def _base_dir(target: Workflow | Node) -> str:
+    """Return the base directory; without one, nipype makes a temporary one for each node."""
+    return target.base_dir or os.path.join(os.environ.get("TMPDIR", "/tmp"), "nipype")
 
 
 def _graph_of(node: Node) -> Any:
@@ -179,8 +190,7 @@ def _expand(workflow: Workflow) -> tuple[Any, IterableNames, list[Node]]:
     graph = expanded_graph(own)
     for node in graph.nodes():
         node.config = merge_dict(deepcopy(own.config), node.config)
-        # Without a base directory, nipype makes a temporary one for each node.
-        node.base_dir = own.base_dir or os.path.join(os.environ.get("TMPDIR", "/tmp"), "nipype")
+        node.base_dir = _base_dir(own)
     found = [node for node in graph.nodes() if node.fullname in order]
     return (
         graph,
@@ -195,24 +205,38 @@ def _runs(
     connections = {each.field: [_failed(node, each)] for each in failed_inputs(node)}
     for source, _, data in graph.in_edges(node, data=True):
         for output, field in data["connect"]:
-            connections.setdefault(_joined_field(node, field), []).append(
+            connections.setdefault(joined_field(node, field), []).append(
                 _connect(source, output, field, node=node, graph=graph, results=results)
             )
-    if isinstance(node, JoinNode):
-        node._collate_join_field_inputs()
     run = SinkRun(
         name=node.fullname,
         node=node,
+        node_error=_prepare(node, connections),
         results=results,
         interface=node.interface,
         iterables=names.values(node),
         connections={name: tuple(each) for name, each in connections.items()},
     )
-    runs = _items(node, run) if isinstance(node, MapNode) else [run]
+    runs = _items(node, run) if isinstance(node, MapNode) and not run.node_error else [run]
     for each in runs:
-        own = replace(each, interface=_own_class(each.interface))
+        own = replace(each, interface=own_class(each.interface))
         set_calling_node(own.interface.inputs, node)
         yield own
+
+
+def _prepare(node: Node, connections: Mapping[str, Iterable[Connection]]) -> str:
+    """Prepare the inputs as nipype does when it runs the node; return why that fails."""
+    try:
+        if isinstance(node, JoinNode):
+            node._collate_join_field_inputs()
+        if isinstance(node, MapNode) and all(
+            each.is_known for field in node.iterfield for each in connections.get(field, ())
+        ):
+            node._check_iterfield()
+    except Exception as error:  # noqa: BLE001 - of nipype, or of the sink that refuses a value
+        cause = error.__context__ if isinstance(error.__context__, TraitError) else error
+        return f"{type(cause).__name__}: {cause}".splitlines()[0]
+    return ""
 
 
 def _connect(
@@ -228,7 +252,7 @@ def _connect(
         error = ""
     except FailedFunctionError as failure:
         error = str(failure)
-    except TraitError as failure:
+    except Exception as failure:  # noqa: BLE001 - the sink refuses the value
         error = f"{type(failure).__name__}: {failure}"
     else:
         return replace(connection, always_run=results.always_run(source))
@@ -254,14 +278,6 @@ def _without_workflow(output: str) -> str:
     return output.partition(".")[2] if output.count(".") > 1 else output
 
 
-def _joined_field(node: Node, field: str) -> str:
-    """Return the input of a JoinNode that `field` is an item of; otherwise `field`."""
-    match = re.fullmatch(r"(.*)J\d+", field)
-    if isinstance(node, JoinNode) and match and match[1] in node.joinfield:
-        return match[1]
-    return field
-
-
 def _items(node: MapNode, run: SinkRun) -> Iterator[SinkRun]:
     """Yield the run of each item of a MapNode; one run if their number is not known."""
     values = {name: getattr(node.inputs, name) for name in node.iterfield}
@@ -278,23 +294,3 @@ def _items(node: MapNode, run: SinkRun) -> Iterator[SinkRun]:
 def _list_of(node: MapNode, value: Any) -> list[Any]:
     items: list[Any] = ensure_list(value)
     return list(flatten(items)) if node.nested else items
-
-
-# Methods that subclasses of nipype's class override, to change where files go.
-_ROUTING = ("_get_dst", "_substitute")
-
-
-def _own_class(interface: Any) -> DataSink:
-    """Return the sink, or a sink of this library that does the same as one of nipype's class."""
-    if isinstance(interface, DataSink):
-        return interface
-    own = DataSink(infields=interface._infields)
-    known = set(interface.inputs.class_trait_names()) & set(own.inputs.copyable_trait_names())
-    own.inputs.trait_set(**{name: getattr(interface.inputs, name) for name in known - {"_outputs"}})
-    for field, value in interface.inputs._outputs.items():
-        setattr(own.inputs, field, value)
-    for name in _ROUTING:
-        method: Callable[[str], str] = getattr(interface, name)
-        if getattr(method, "__func__", None) is not getattr(upstream.DataSink, name):
-            setattr(own, name, method)
-    return own

@@ -90,7 +90,15 @@ def _may_contain(node: Node, output: str, field: str) -> bool:
     """Return whether an output may contain the value of an input."""
     if not isinstance(node.interface, utility.IdentityInterface):
         return True
-    return field == output or (isinstance(node, JoinNode) and field.startswith(f"{output}J"))
+    return joined_field(node, field) == output
+
+
+def joined_field(node: Node, field: str) -> str:
+    """Return the input of a JoinNode that `field` is an item of; otherwise `field`."""
+    match = re.fullmatch(r"(.*)J\d+", field)
+    if isinstance(node, JoinNode) and match and match[1] in node.joinfield:
+        return match[1]
+    return field
 
 
 def _has_values(node: Node) -> bool:

@@ -86,7 +86,6 @@ class _Predictor:
         rules = self._sink._make_rules(self._substitute)
         settings, base = self._sink._read_settings()
         fields = fields_of(self._sink.inputs)
-        fields = {name: _in_directory(value, self._run.directory) for name, value in fields.items()}
         known, ignored, error = self._known(fields, rules)
         return SinkPlan(
             run=self._run,
@@ -136,7 +135,7 @@ class _Predictor:
         deliveries, error = self._deliveries(fields, rules)
         found: dict[str, list[Prediction]] = {}
         ignored: list[str] = []
-        for source in flatten(fields)[0]:
+        for source in flatten(fields, directory=self._run.directory)[0]:
             predictions = found.setdefault(source.field, [])
             delivered = deliveries.get((source.field, source.path), [])
             if delivered:
@@ -158,7 +157,12 @@ class _Predictor:
         if self._names or self._unknown_rules:
             return deliveries, ""  # its checks need whole destinations
         try:
-            plan = make_valid_plan(fields, rules, inputs=known_inputs(self._sink.inputs))
+            plan = make_valid_plan(
+                fields,
+                rules,
+                inputs=known_inputs(self._sink.inputs),
+                directory=self._run.directory,
+            )
         except DataSinkError as error:
             return deliveries, _describe(error)
         self._add_missing(plan.missing)
@@ -284,14 +288,3 @@ class _Shown:
     has_folders: bool
     hides_folders: bool = False
     """Whether the braces also stand for folders that rules may change; they are known otherwise."""
-
-
-def _in_directory(value: Any, directory: str) -> Any:
-    """Return a value with its relative paths below a directory; identifiers stay as they are."""
-    if isinstance(value, (list, tuple)):
-        return [_in_directory(item, directory) for item in value]
-    if isinstance(value, os.PathLike) or (
-        isinstance(value, str) and ("/" in value or "." in value)
-    ):
-        return os.path.join(directory, value)
-    return value

@@ -17,7 +17,7 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import JoinNode, MapNode, Node
 
 from nipype_datasink.workflows.expansion import evaluate
-from nipype_datasink.workflows.origins import FINDERS
+from nipype_datasink.workflows.origins import FINDERS, joined_field
 
 Output = str | tuple[Any, ...]
 """An output in a connection: its name, or its name, the text of a function and its arguments."""
@@ -43,6 +43,7 @@ class FinishedResults:
     def __init__(self, graph: Any) -> None:
         self._graph = graph
         self._outputs: dict[Node, Any] = {}
+        self._unknown: dict[Node, set[str]] = {}  # fields of nodes that only pass them on
         self._always_run: dict[Node, frozenset[str]] = {}
 
     @cached_property
@@ -99,33 +100,30 @@ class FinishedResults:
             If a function of the connection raises any error.
         """
         name = output if isinstance(output, str) else output[0]
-        value = deepcopy(getattr(self._outputs_of(node), name, Undefined))
+        value = deepcopy(getattr(self._outputs_of(node, name), name, Undefined))
         if isinstance(output, str) or not isdefined(value):
             return value
         return evaluate(output[1], output[2], value)
 
-    def _outputs_of(self, node: Node) -> Any:
+    def _outputs_of(self, node: Node, name: str) -> Any:
         if node not in self._outputs:
-            identity = self._identity(node)
-            self._outputs[node] = self._read(node) if identity is None else identity
-        if self._outputs[node] is None:
+            is_identity = isinstance(node.interface, IdentityInterface)
+            passes_on = is_identity and not isinstance(node, MapNode)
+            self._outputs[node] = self._pass_on(node) if passes_on else self._read(node)
+        if self._outputs[node] is None or name in self._unknown.get(node, ()):
             raise UnknownValueError(node.fullname)
         return self._outputs[node]
 
-    def _identity(self, node: Node) -> Any:
-        """Return the inputs of a node that only passes them on, if all are known."""
-        if not isinstance(node.interface, IdentityInterface) or isinstance(node, MapNode):
-            return None
-        connected = [
-            (source, output, field)
-            for source, _, data in self._graph.in_edges(node, data=True)
-            for output, field in data["connect"]
-        ]
-        try:
-            for source, output, field in connected:
-                node.set_input(field, self.value(source, output))
-        except UnknownValueError:
-            return None
+    def _pass_on(self, node: Node) -> Any:
+        """Return the inputs of a node that only passes them on; note those that are not known."""
+        unknown = self._unknown.setdefault(node, set())
+        for source, _, data in self._graph.in_edges(node, data=True):
+            for output, field in data["connect"]:
+                try:
+                    node.set_input(field, self.value(source, output))
+                except UnknownValueError:
+                    node.set_input(field, Undefined)  # a JoinNode needs some value for each item
+                    unknown.add(joined_field(node, field))
         if isinstance(node, JoinNode):
             node._collate_join_field_inputs()
         return node.interface.inputs
