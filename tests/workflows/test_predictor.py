@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-import runpy
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from nipype import JoinNode, MapNode, Node, Workflow
 
-from nipype_datasink import DataSink, Prediction, WorkflowPlan, plan
-from nipype_datasink.demo.workflow import build_workflow
+from nipype_datasink import DataSink, plan
 from tests.conftest import tree
-from tests.shapes import IMPORT, SCRIPT
+from tests.workflows.agreement import (
+    PLUGINS,
+    Build,
+    assert_predicts,
+    assert_run_is_planned,
+    delivered,
+    pattern_of,
+)
 from tests.workflows.examples import (
     bold_workflow,
     function_node,
@@ -31,21 +36,7 @@ from tests.workflows.examples import (
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
 
-PLUGINS: dict[str, dict[str, Any]] = {
-    "linear": {"plugin": "Linear"},
-    "multiproc": {"plugin": "MultiProc", "plugin_args": {"n_procs": 2}},
-}
 
-
-def demo_workflow(**inputs: Any) -> Workflow:
-    base = inputs.pop("base_directory", str(Path("out").resolve()))
-    work, copy = Path("work").resolve(), Path("copy").resolve()
-    workflow = build_workflow(base, copy, work, endpoint_url=inputs.pop("s3_endpoint_url", None))
-    workflow.get_node("datasink").inputs.trait_set(**inputs)
-    return workflow
-
-
-Build = Callable[..., Workflow]
 WORKFLOWS: dict[str, Build] = {"nested": nested_workflow, "itersource": itersource_workflow}
 INPUTS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -57,104 +48,26 @@ INPUTS: dict[str, dict[str, Any]] = {
 }
 
 
-def pattern_of(prediction: Prediction) -> str:
-    """Return a regular expression that matches what a destination with braces stands for."""
-    names = ".+" if prediction.has_folders else "[^/]+"
-    parts = re.split(r"\{[^}]*\}", prediction.destination)
-    return names.join(map(re.escape, parts))
+CASES = [("linear", *case) for case in itertools.product(WORKFLOWS, INPUTS)]
+CASES += [("multiproc", "nested", "rules"), ("multiproc", "itersource", "plain")]
+every_case = pytest.mark.parametrize(("plugin", "build", "inputs"), CASES, ids="-".join)
 
 
-def delivered(graph: Any) -> dict[str, list[str]]:
-    """Return ``out_file`` of every run of a sink, by the name of the sink."""
-    found: dict[str, list[str]] = {}
-    for node in graph:
-        if isinstance(node.interface, DataSink):
-            found.setdefault(node.fullname, []).extend(node.result.outputs.out_file)
-    return found
-
-
-def assert_predicts(planned: WorkflowPlan, graph: Any, *, empty: tuple[str, ...] = ()) -> None:
-    """Check that a plan has each destination of a run, and no others but empty fields."""
-    expected = delivered(graph)
-    assert all(expected.values())
-    for name, paths in expected.items():
-        predictions = [
-            each for sink in planned.sinks if sink.run.name == name for each in sink.predictions
-        ]
-        patterns = [pattern_of(each) for each in predictions]
-        for path in paths:
-            assert any(re.fullmatch(pattern, path) for pattern in patterns), path
-        for prediction, pattern in zip(predictions, patterns, strict=True):
-            if prediction.field not in empty:
-                assert any(re.fullmatch(pattern, path) for path in paths), prediction.destination
-
-
-every_workflow = pytest.mark.parametrize("build", WORKFLOWS.values(), ids=WORKFLOWS)
-every_input = pytest.mark.parametrize("inputs", INPUTS.values(), ids=INPUTS)
-every_plugin = pytest.mark.parametrize("plugin", PLUGINS.values(), ids=PLUGINS)
-
-
-def assert_run_is_planned(build: Build, inputs: dict[str, Any], plugin: dict[str, Any]) -> None:
-    planned = plan(build(**inputs))
-    assert tree(Path.cwd()) == {}
-
-    graph = build(**inputs).run(**plugin)
-
-    assert_predicts(planned, graph, empty=("nothing",))
-
-
-@every_plugin
-@every_input
-@every_workflow
+@every_case
 def test_each_delivered_path_is_predicted(
-    workdir: Path, build: Build, inputs: dict[str, Any], plugin: dict[str, Any]
+    workdir: Path, plugin: str, build: str, inputs: str
 ) -> None:
-    assert_run_is_planned(build, inputs, plugin)
+    assert_run_is_planned(WORKFLOWS[build], INPUTS[inputs], PLUGINS[plugin], empty=("nothing",))
 
 
-@every_plugin
-@every_input
-@every_workflow
+@every_case
 def test_each_delivered_object_is_predicted(
-    workdir: Path,
-    build: Build,
-    inputs: dict[str, Any],
-    plugin: dict[str, Any],
-    bucket: Bucket,
-    endpoint: str,
+    workdir: Path, plugin: str, build: str, inputs: str, bucket: Bucket, endpoint: str
 ) -> None:
     place = {"base_directory": "s3://mybucket/deriv", "s3_endpoint_url": endpoint}
+    values = {**INPUTS[inputs], **place}
 
-    assert_run_is_planned(build, {**inputs, **place}, plugin)
-
-
-@pytest.mark.slow
-@every_plugin
-def test_each_destination_of_the_demo_is_predicted(
-    workdir: Path, plugin: dict[str, Any], bucket: Bucket, endpoint: str
-) -> None:
-    place = {"base_directory": "s3://mybucket/deriv", "s3_endpoint_url": endpoint}
-
-    assert_run_is_planned(demo_workflow, place, plugin)
-
-
-@every_plugin
-@pytest.mark.parametrize("name", ["t1_linear", "connectivity"])
-def test_each_path_of_public_packages_is_predicted(
-    workdir: Path, name: str, plugin: dict[str, Any]
-) -> None:
-    path = workdir / "shapes.py"
-    path.write_text(SCRIPT.replace(IMPORT, "from nipype_datasink import DataSink"))
-    build = runpy.run_path(str(path))[name]
-    planned = plan(build())
-    assert set(tree(workdir)) == {"shapes.py"}
-    workflow = build()
-    workflow.config["execution"]["datasink_missing"] = "skip"
-
-    graph = workflow.run(**plugin)
-
-    assert_predicts(planned, graph)
-    assert planned.ok
+    assert_run_is_planned(WORKFLOWS[build], values, PLUGINS[plugin], empty=("nothing",))
 
 
 @pytest.mark.parametrize("parameterize", ["true", "false"])
@@ -171,7 +84,7 @@ def test_long_values_of_iterables_are_predicted(workdir: Path, parameterize: str
 def test_strip_dir_is_applied(workdir: Path) -> None:
     inputs = {"strip_dir": str(workdir / "work/wf/_subject_id_sub-01")}
 
-    assert_run_is_planned(nested_workflow, inputs, PLUGINS["linear"])
+    assert_run_is_planned(nested_workflow, inputs, PLUGINS["linear"], empty=("nothing",))
 
 
 def test_plan_after_a_run_knows_every_destination(workdir: Path) -> None:
