@@ -20,7 +20,6 @@ RULES: dict[str, Any] = {
     "substitutions": [("sub0", "sub-"), ("framewise", "fd")],
     "regexp_substitutions": [("_subject_id_([^/]*)", r"of-\1"), ("/mean/.*_pair", "/pairs")],
 }
-PLACES = {"disk": "out", "s3": "s3://mybucket/deriv"}
 # Any two settings occur together in at least one case.
 CASES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("linear", "disk", "connected", {}),
@@ -32,10 +31,9 @@ CASES: list[tuple[str, str, str, dict[str, Any]]] = [
 ]
 
 
-def demo_workflow(directory: Path, base: str) -> Workflow:
+def demo_workflow(directory: Path, base: str, copy: Path) -> Workflow:
     """Return the demo with two subjects."""
-    base = base if base.startswith("s3") else str(Path(base).resolve())
-    workflow = build_workflow(base, Path("copy").resolve(), directory / "work")
+    workflow = build_workflow(base, copy, directory / "work")
     workflow.config["execution"]["poll_sleep_duration"] = "0.05"
     subjects = workflow.get_node("subjects")
     field, values = subjects.iterables
@@ -54,7 +52,8 @@ def set_container(workflow: Workflow) -> None:
 def computed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the directory of a demo that has run, so that only its sinks run again."""
     directory = tmp_path_factory.mktemp("demo")
-    demo_workflow(directory, str(directory / "out")).run(**PLUGINS["linear"])
+    workflow = demo_workflow(directory, str(directory / "out"), directory / "copy")
+    workflow.run(**PLUGINS["linear"])
     return directory
 
 
@@ -67,7 +66,8 @@ def test_plan_of_the_demo_agrees_with_its_run(
     endpoint: str,
 ) -> None:
     plugin, place, container, inputs = case
-    workflow = demo_workflow(computed, PLACES[place])
+    base = "s3://mybucket/deriv" if place == "s3" else str(workdir / "out")
+    workflow = demo_workflow(computed, base, workdir / "copy")
     workflow.get_node("datasink").inputs.trait_set(s3_endpoint_url=endpoint, **inputs)
     if container == "set":
         set_container(workflow)
