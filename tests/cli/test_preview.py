@@ -109,6 +109,33 @@ def test_plan_exits_with_1_if_destinations_clash(pipeline: Path) -> None:
     assert "CLASH" in done.stdout
 
 
+def test_reader_that_ends_early_causes_no_error(workdir: Path) -> None:
+    (workdir / "script.py").write_text("from nipype import Workflow\nWorkflow('study').run()\n")
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "nipype_datasink", "plan", "script.py"]
+
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=120, check=False)
+    os.close(write)
+
+    assert (done.stderr, done.returncode) == (b"", 0)
+
+
+@pytest.mark.parametrize("command", ["plan", "check", "run"])
+def test_option_after_the_target_causes_a_note(workdir: Path, command: str) -> None:
+    (workdir / "script.py").write_text("raise SystemExit(3)")
+    name = "--missing" if command == "run" else "--json"
+
+    after = CliRunner().invoke(main, [command, "script.py", name, "skip"], prog_name="nipype")
+    own = [name, "skip"] if command == "run" else [name]
+    before = CliRunner().invoke(main, [command, *own, "script.py", name], prog_name="nipype")
+
+    note = f"note: {name}: an argument of the program here; write options of 'nipype {command}'"
+    assert note in after.stderr
+    assert "note" not in before.stderr
+    assert (after.exit_code, before.exit_code) == (3, 3)
+
+
 def test_json_is_the_only_standard_output(pipeline: Path) -> None:
     done = run_command("plan", "--json", "pipeline.py", "--json", f"{pipeline.parent}/a")
 

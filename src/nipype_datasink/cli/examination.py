@@ -88,12 +88,22 @@ def examine_program(words: Sequence[str], examine: Examine, *, as_json: bool) ->
 def _print(first: FirstRun, output: TextIO) -> None:
     report = first.report
     if report.error:
-        click.echo(f"Error: {report.error}", err=True)
+        _echo(f"Error: {report.error}", sys.stderr)
     if report.text:
-        click.echo(report.text, file=output)
+        _echo(report.text, output)
     place = f"stopped at {first.place}; workflows after it were not seen"
-    click.echo(place, file=output if output is sys.stdout else sys.stderr)
-    output.flush()
+    _echo(place, output if output is sys.stdout else sys.stderr)
+
+
+def _echo(text: str, stream: TextIO) -> None:
+    """Write a line; nothing from now on if the reader of the stream, such as ``head``, has ended.
+
+    Otherwise the program would see the error, and so would Python when it flushes at its end.
+    """
+    try:
+        click.echo(text, file=stream)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _separate_standard_output() -> TextIO:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from nipype_datasink.workflows.program import ProgramError, find_program
 from nipype_datasink.workflows.script import run_program
@@ -22,10 +24,31 @@ class ProgramCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; end with exit code 2 if there is no such program."""
+        process = os.getpid()
         try:
             return super().invoke(ctx)
         except ProgramError as error:
             raise click.UsageError(str(error), ctx) from None
+        finally:
+            # At the end, where a long output does not hide it. The program may have forked.
+            if os.getpid() == process and (names := _misplaced_options(ctx)):
+                click.echo(
+                    f"note: {', '.join(names)}: an argument of the program here; write options of "
+                    f"'{ctx.command_path}' before the target",
+                    err=True,
+                )
+
+
+def _misplaced_options(ctx: click.Context) -> list[str]:
+    """Return options that the command has but did not get, and the program got."""
+    not_given = [
+        name
+        for each in ctx.command.params
+        if isinstance(each, click.Option)
+        and ctx.get_parameter_source(each.name or "") is ParameterSource.DEFAULT
+        for name in each.opts
+    ]
+    return [name for name in not_given if name in ctx.params["words"][1:]]
 
 
 program_argument = click.argument(
