@@ -101,6 +101,40 @@ def test_plan_after_a_run_knows_every_destination(workdir: Path) -> None:
     assert "{" not in str(planned)
 
 
+def write_echo(subject_id: str) -> str:
+    from pathlib import Path
+
+    path = Path("echoes/_echo-1/bold.nii").resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(subject_id)
+    return str(path)
+
+
+def test_folders_of_a_node_that_look_like_iterables_are_known_when_it_has_run(
+    workdir: Path,
+) -> None:
+    workflow, node = new_workflow(), function_node(write_echo)
+    node.inputs.subject_id = "sub-01"
+    workflow.connect(node, "out", sink_node(), "func")
+    assert plan(workflow).destinations == (str(workdir / "out/func/{write_echo.out}"),)
+
+    (paths,) = delivered(workflow.run(plugin="Linear")).values()
+
+    assert paths == [str(workdir / "out/func/_echo-1/bold.nii")]
+    assert plan(workflow).destinations == tuple(paths)
+
+
+def test_containers_of_a_node_may_be_absolute(workdir: Path) -> None:
+    workflow = connected(container="/elsewhere")
+
+    assert "{given.container}" in plan(workflow).destinations[0]
+    node = workflow.get_node("given")
+    node.inputs.values = [str(workdir / "elsewhere")]
+    workflow.run(plugin="Linear")
+
+    assert plan(workflow).destinations[0].startswith(str(workdir / "elsewhere/func"))
+
+
 def test_items_of_map_nodes_and_joins_are_predicted(workdir: Path) -> None:
     workflow, subjects = new_workflow(), subjects_node()
     bold, pair = (

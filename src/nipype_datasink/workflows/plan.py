@@ -53,7 +53,8 @@ def plan(target: Workflow | Node | DataSink, *, compare: bool = False) -> Workfl
 
     Notes
     -----
-    A node is assumed to write into its working directory, which decides the folders of iterables.
+    Outputs are assumed to lie in the working directory of their node, which decides the folders of
+    iterables.
     """
     sinks = explain_missing(tuple(map(predict, sink_runs(target))))
     if compare:
