@@ -108,7 +108,7 @@ def test_one_log_line_counts_the_outcomes(
 
 def test_a_delivery_without_files_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     deliver(Plan(()), [Fake(DISK)])
-    assert [item.getMessage().partition(" (")[0] for item in caplog.records] == ["/copy: nothing"]
+    assert [item.getMessage().partition(" (")[0] for item in caplog.records] == ["/copy: no files"]
 
 
 def test_unverified_files_are_logged_as_a_warning(caplog: pytest.LogCaptureFixture) -> None:

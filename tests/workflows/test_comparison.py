@@ -53,6 +53,7 @@ def test_files_on_disk_are_compared(sources: list[str], workdir: Path) -> None:
         "new": 1,
         "replaced": 2,
         "unchanged": 1,
+        "not_known": 0,
         "not_known_yet": 0,
         "not_compared": 0,
         "bytes_to_send": 11,
@@ -181,6 +182,9 @@ def test_failed_comparison_is_shown_once_for_each_place(
     assert not any("braces" in line for line in lines)
     assert planned.as_json()["comparison"] == {
         "new": 1,
+        "replaced": 0,
+        "unchanged": 0,
+        "not_known": 0,
         "not_known_yet": 0,
         "not_compared": 3,
         "bytes_to_send": 1,

@@ -83,7 +83,7 @@ wf.datasink -> /out, copy in /copy                                        2 runs
                             /copy/sub-02/func/{{preproc.out}}
     ignored: @group: patients is not the name of a file
   removes what else is in the folders that it delivers (remove_dest_dir)
-  its substitutions will also apply to the names in braces
+  the substitutions will also apply to the names in braces
 8 destinations; names in {{braces}} are known when the node has run"""
 
 
@@ -275,7 +275,7 @@ def test_nodes_that_run_every_time_are_named_with_their_last_results(workdir: Pa
     assert all(sink.is_known for sink in planned.sinks)
     assert planned.always_run == ("wf.found",)
     assert planned.as_json()["always_run"] == ["wf.found"]
-    assert "of the last run are shown of wf.found, which will run again\n" in str(planned)
+    assert "will run again: wf.found; results of the last run are shown\n" in str(planned)
     assert before.always_run == ()
     assert "last run" not in str(before)
 
@@ -454,6 +454,33 @@ def test_relative_directories_are_those_of_the_node(workdir: Path) -> None:
     node = workdir / "work/wf/_subject_id_sub-01/datasink"
     assert planned.sinks[0].bases == (str(node / "out"),)
     assert planned.sinks[0].predictions[0].source == str(node / "t1.nii")
+
+
+def test_directory_of_the_node_as_base_causes_one_warning_for_all_runs(workdir: Path) -> None:
+    relative = bold_workflow(sink_node(base_directory="out", local_copy="~/copy"))
+    not_set = bold_workflow(Node(DataSink(), name="datasink"))
+    absolute = bold_workflow(sink_node(base_directory="s3://mybucket/x", local_copy="/copy"))
+    invalid = bold_workflow(sink_node(base_directory="s3:/mybucket"))
+
+    warning = (
+        "wf.datasink: base_directory 'out' is relative, so files go to the sink's working "
+        "directory; write an absolute path"
+    )
+    assert plan(relative).warnings == (warning,)
+    assert f"WARNING {warning}\n" in str(plan(relative))
+    assert plan(relative).as_json()["warnings"] == [warning]
+    assert plan(not_set).warnings == (
+        "wf.datasink: base_directory is not set, so files go to the sink's working directory",
+    )
+    assert plan(absolute).warnings == plan(invalid).warnings == ()
+    assert plan(DataSink(base_directory="out")).warnings == ()
+
+
+def test_connected_base_directory_is_not_missing(workdir: Path) -> None:
+    workflow = bold_workflow(node := Node(DataSink(), name="datasink"))
+    workflow.connect(workflow.get_node("preproc"), "out", node, "base_directory")
+
+    assert plan(workflow).warnings == ()
 
 
 def test_text_that_is_no_path_is_not_looked_up_in_the_current_directory(workdir: Path) -> None:

@@ -271,7 +271,7 @@ def test_rules_never_change_what_is_in_braces(workdir: Path) -> None:
         "/data/sub-01/func/{preproc.out}",
         "/data/sub-02/func/{preproc.out}",
     )
-    assert "its substitutions will also apply to the names in braces" in str(planned)
+    assert "the substitutions will also apply to the names in braces" in str(planned)
 
 
 class Renaming(DataSink):

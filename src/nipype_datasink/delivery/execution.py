@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
 
-from nipype_datasink.display import escaped, escaped_lines
+from nipype_datasink.display import counted, escaped, escaped_lines
 from nipype_datasink.errors import DeliveryError, MissingSourceError
 from nipype_datasink.planning.location import Location
 from nipype_datasink.planning.plan import FileTransfer, Plan
@@ -235,7 +235,8 @@ def _log(location: Location, outcomes: Sequence[Outcome], seconds: float) -> Non
     size = sum(outcome.transfer.size for outcome in outcomes if outcome.status.written)
     summary = ", ".join(f"{count} {status.value}" for status, count in counts.items() if count)
     place = escaped(location.label)
-    _logger.info("%s: %s (%s bytes, %.1f s)", place, summary or "nothing", f"{size:,}", seconds)
+    summary = summary or "no files"
+    _logger.info("%s: %s (%s, %.1f s)", place, summary, counted(size, "byte"), seconds)
     unverified = [item for item in outcomes if item.status.written and not item.verified]
     if unverified:
         more = f" (and {len(unverified) - 1} more)" if len(unverified) > 1 else ""

@@ -12,7 +12,12 @@ from nipype_datasink.errors import DataSinkError
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.settings import substitutions_of
 from nipype_datasink.targets import local_targets
-from nipype_datasink.workflows.prediction import SinkPlan, count_changes, describe_changes
+from nipype_datasink.workflows.prediction import (
+    SinkPlan,
+    count_changes,
+    describe_changes,
+    key_of,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +89,7 @@ def totals(sinks: Sequence[SinkPlan]) -> dict[str, int]:
     """Return the same as `summarize`, as numbers."""
     changes = _all_changes(sinks)
     return {
+        **{key_of(each): 0 for each in Change},
         **count_changes(changes.values()),
         "not_known_yet": _count_unknown(sinks),
         "not_compared": _count_not_compared(sinks),

@@ -48,9 +48,9 @@ def _remarks(runs: Sequence[SinkPlan]) -> Iterator[str]:
     if any(run.removes_others for run in runs):
         yield "  removes what else is in the folders that it delivers (remove_dest_dir)"
     if any(run.renames_unknown for run in runs):
-        yield "  its substitutions will also apply to the names in braces"
+        yield "  the substitutions will also apply to the names in braces"
     if any(row.hides_folders for run in runs for row in run.predictions):
-        yield "  its substitutions may also change folders, which are part of the braces then"
+        yield "  the substitutions may also change folders, which are part of the braces then"
 
 
 class _Columns:

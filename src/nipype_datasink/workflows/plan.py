@@ -19,6 +19,7 @@ from nipype_datasink.workflows.comparison import compare as compare_files
 from nipype_datasink.workflows.graph import sink_runs
 from nipype_datasink.workflows.layout import lay_out
 from nipype_datasink.workflows.missing import explain_missing
+from nipype_datasink.workflows.own_directories import describe_own_directories
 from nipype_datasink.workflows.prediction import Prediction, SinkPlan, count_changes
 from nipype_datasink.workflows.predictor import predict
 
@@ -56,7 +57,10 @@ def plan(target: Workflow | Node | DataSink, *, compare: bool = False) -> Workfl
     Outputs are assumed to lie in the working directory of their node, which decides the folders of
     iterables.
     """
-    sinks = explain_missing(tuple(map(predict, sink_runs(target))))
+    runs = tuple(sink_runs(target))
+    # Before the prediction, which makes directories absolute.
+    warnings = dict.fromkeys(text for run in runs for text in describe_own_directories(run))
+    sinks = explain_missing(tuple(map(predict, runs)))
     if compare:
         sinks = tuple(map(compare_files, sinks))
     return WorkflowPlan(
@@ -64,6 +68,7 @@ def plan(target: Workflow | Node | DataSink, *, compare: bool = False) -> Workfl
         clashes=find_clashes(sinks),
         possible=find_possible_clashes(sinks),
         unused=tuple(find_unused(sinks)) if compare else (),
+        warnings=tuple(warnings),
         is_compared=compare,
     )
 
@@ -83,6 +88,9 @@ class WorkflowPlan:
 
     unused: tuple[UnusedRule, ...] = ()
     """Substitutions that match nothing, after a comparison."""
+
+    warnings: tuple[str, ...] = ()
+    """What is allowed, but rarely meant: a base directory that is relative or not set."""
 
     is_compared: bool = False
     """Whether known sources were compared with their destinations."""
@@ -120,12 +128,13 @@ class WorkflowPlan:
         lines += [f"ERROR {escaped_lines(error)}" for error in self.errors]
         lines += [f"CLASH {clash}" for clash in self.clashes]
         lines += [f"POSSIBLE {clash}" for clash in self.possible]
+        lines += [f"WARNING {escaped(text)}" for text in self.warnings]
         lines += [f"UNUSED {rule}" for rule in self.unused]
         if self.is_compared:
             lines.append(summarize(self.sinks))
         if self.always_run:
             names = ", ".join(map(escaped, self.always_run))
-            lines.append(f"results of the last run are shown of {names}, which will run again")
+            lines.append(f"will run again: {names}; results of the last run are shown")
         return "\n".join([*lines, self._summary()])
 
     def _summary(self) -> str:
@@ -147,6 +156,7 @@ class WorkflowPlan:
             "sinks": [_sink_as_json(sink) for sink in self.sinks],
             "clashes": [_clash_as_json(clash) for clash in self.clashes],
             "possible": [_clash_as_json(clash) for clash in self.possible],
+            "warnings": list(self.warnings),
             "unused": [asdict(rule) for rule in self.unused],
             "errors": list(self.errors),
             "always_run": list(self.always_run),

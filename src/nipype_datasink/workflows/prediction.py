@@ -75,7 +75,12 @@ class Prediction:
 def count_changes(changes: Iterable[Change]) -> dict[str, int]:
     """Return how often each change occurs, by a key for JSON; others are left out."""
     counts = Counter(changes)
-    return {each.value.replace(" ", "_"): counts[each] for each in Change if counts[each]}
+    return {key_of(each): counts[each] for each in Change if counts[each]}
+
+
+def key_of(change: Change) -> str:
+    """Return the key of a change in JSON."""
+    return change.value.replace(" ", "_")
 
 
 def describe_changes(changes: Iterable[Change]) -> str:
