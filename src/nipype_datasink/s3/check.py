@@ -41,7 +41,9 @@ _SWAPPED = (
     "set, so exchange them"
 )
 
-_NO_LISTING = "the identity may not list (s3:ListBucket), so every run will send everything"
+_NO_LISTING = (
+    "the identity is not allowed to list (s3:ListBucket), so every run will send everything"
+)
 
 # A shorter ID is shown only in part, as its ends would be most of it.
 _MIN_SHOWN_CHARACTERS = 12
