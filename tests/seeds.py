@@ -70,7 +70,7 @@ def _regular_first(self: Any, path: str, *, root: str = "") -> str:
 
 
 def _tell_the_last(*args: Any) -> Any:
-    error = _combine(*args)
+    error = _make_error(*args)
     error.outcomes = error.outcomes[-1:]
     return error
 
@@ -87,7 +87,7 @@ _make_valid_plan = validation.make_valid_plan
 _paths_to_keep = removal._paths_to_keep
 _deliver = local.LocalTarget.deliver
 _apply = routing.Substitutions.apply
-_combine = execution._combine
+_make_error = execution._make_error
 _list_keys = listing.list_keys
 
 SEEDS = {
@@ -128,7 +128,7 @@ SEEDS = {
         "DirectoryMachine", {"planning.routing.Substitutions.apply": _regular_first}
     ),
     "outcomes of other places are lost": Seed(
-        "DirectoryMachine", {"delivery.execution._combine": _tell_the_last}
+        "DirectoryMachine", {"delivery.execution._make_error": _tell_the_last}
     ),
     "names that differ in case overwrite each other": Seed(
         "FoldingMachine",

@@ -490,7 +490,7 @@ def test_s3_error_opens_no_second_client(
     sink.inputs.x = file(workdir / "a")
     with (
         mock.patch("nipype_datasink.s3.client.open_bucket", wraps=open_bucket) as opened,
-        pytest.raises(S3Error, match="; credentials: "),
+        pytest.raises(S3Error, match="\n  credentials: "),
     ):
         sink.run()
     opened.assert_called_once()
@@ -506,7 +506,7 @@ def test_a_run_logs_one_line_and_one_for_each_substitution(
     sink.run()
     messages = [item.getMessage() for item in caplog.records if item.levelno >= logging.INFO]
     assert messages[0] == f"sub: {out}/x/a.nii -> {out}/x/b.nii"
-    assert messages[1].startswith(f"{out}: 2 new (2 bytes, ")
+    assert messages[1] == f"{out}: 2 new"
     assert len(messages) == 2
 
 

@@ -993,8 +993,9 @@ def test_s3_error_names_process_and_credential_source(
     with pytest.raises(S3Error, match="the bucket does not exist") as caught:
         sink.run()
 
-    where = f"failed in process {os.getpid()} on {socket.gethostname()}"
-    assert f"{where}; credentials: {source}" in str(caught.value)
+    lines = str(caught.value).splitlines()
+    assert f"  process: process {os.getpid()} on {socket.gethostname()}" in lines
+    assert any(line.startswith("  credentials: ") and f"({source})" in line for line in lines)
     assert SECRET_KEY not in str(caught.value)
 
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from nipype_datasink.delivery.check_report import CheckReport, CheckStep, PlaceReport
-from nipype_datasink.delivery.execution import Outcome, Status
+from nipype_datasink.delivery.outcome import Outcome, Status
 from nipype_datasink.errors import (
     CollisionError,
     CredentialsError,

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+Units = tuple[int, tuple[str, ...]]
+"""How many of a unit are one of the next, and their names."""
+
+DECIMAL: Units = (1000, ("bytes", "kB", "MB", "GB", "TB", "PB"))
+BINARY: Units = (1024, ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB"))
+
 
 def escaped(text: str) -> str:
     r"""Return `text` with each character that is not printable replaced by its Python escape.
@@ -35,3 +43,49 @@ def counted(number: int, noun: str) -> str:
     ('1 file', '5,006 files')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def format_bytes(count: int, units: Units = DECIMAL) -> str:
+    """Return a number of bytes in the largest unit that leaves at least 1.
+
+    Examples
+    --------
+    >>> format_bytes(12_400_000), format_bytes(7), format_bytes(812 * 1024**3, BINARY)
+    ('12.4 MB', '7 bytes', '812 GiB')
+    """
+    factor, names = units
+    if count < factor:
+        return counted(count, "byte")
+    size, unit = float(count), 0
+    while size >= factor and unit < len(names) - 1:
+        size, unit = size / factor, unit + 1
+    return f"{size:.3g} {names[unit]}" if size < DECIMAL[0] else f"{size:.0f} {names[unit]}"
+
+
+def listed(title: str, lines: Sequence[str]) -> str:
+    """Return the message of an error about one or several things.
+
+    Parameters
+    ----------
+    title
+        Line before several lines, and after them: the end of a crash file is read first.
+    lines
+        One for each thing.
+
+    Examples
+    --------
+    >>> print(listed("2 names are too long", ["a", "b"]))
+    2 names are too long
+      a
+      b
+    2 names are too long
+    """
+    if len(lines) == 1:
+        return lines[0]
+    return "\n".join([title, *shortened([f"  {line}" for line in lines]), title])
+
+
+def shortened(lines: Sequence[str], most: int = 20) -> list[str]:
+    """Return the first lines, and the number of the others."""
+    more = len(lines) - most
+    return [*lines[:most], f"  and {more:,} more"] if more > 0 else list(lines)

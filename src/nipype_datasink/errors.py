@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nipype_datasink.delivery.execution import Outcome
+    from nipype_datasink.delivery.outcome import Outcome
+    from nipype_datasink.planning.sources import Problem
 
 
 class DataSinkError(Exception):
@@ -17,6 +18,12 @@ class DataSinkError(Exception):
 
     outcomes: tuple[Outcome, ...] = ()
     """Result for each file; empty if no file was tried."""
+
+    missing: tuple[Problem, ...] = ()
+    """Sources that do not exist."""
+
+    original: Exception | None = None
+    """The error, of boto3 or the system, that has caused this one."""
 
 
 class SettingsError(DataSinkError, ValueError):

@@ -10,8 +10,8 @@ from nipype.interfaces import io as upstream
 
 from nipype_datasink.attributes import add_input_attributes
 from nipype_datasink.configuration import S3_INPUTS, calling_node, check_options, explicit_value
-from nipype_datasink.delivery.execution import deliver, without_optional
-from nipype_datasink.errors import S3Error, SettingsError
+from nipype_datasink.delivery.execution import Target, deliver, without_optional
+from nipype_datasink.errors import SettingsError
 from nipype_datasink.inputs import (
     DataSinkInputSpec,
     DataSinkOutputSpec,
@@ -199,16 +199,17 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
 
     def _deliver(self, plan: Plan, settings: Settings, locations: Sequence[Location]) -> None:
         """Deliver to the disk first, because S3 fails more often."""
-        remote = self._s3_targets(settings, locations)
-        try:
-            deliver(plan, [*local_targets(settings, locations), *remote])
-        except S3Error as error:
-            error.args = (f"{error}\n{settings.error_context(remote)}",)
-            raise
+        node = calling_node(self.inputs)
+        targets: list[Target] = [
+            *local_targets(settings, locations),
+            *self._s3_targets(settings, locations),
+        ]
+        deliver(plan, targets, list_directory=node.output_dir() if node else None)
 
     def _s3_targets(self, settings: Settings, locations: Sequence[Location]) -> list[S3Target]:
         hook = self._upload_to_s3 if self._is_overridden("_upload_to_s3") else None
-        return s3_targets(settings, locations, self._open_bucket, hook)
+        access = settings.access(self.inputs)
+        return s3_targets(settings, locations, access, self._open_bucket, hook)
 
     def _open_bucket(self) -> Any:
         injected = explicit_value(self.inputs, "bucket")
@@ -286,7 +287,8 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         )
         plan = make_valid_plan({"_upload_to_s3": src}, rules)
         settings = Settings.from_inputs(self.inputs, S3_INPUTS)
-        deliver(plan, s3_targets(settings, [location], lambda: bucket))
+        access = settings.access(self.inputs)
+        deliver(plan, s3_targets(settings, [location], access, lambda: bucket))
 
 
 add_input_attributes(DataSink)

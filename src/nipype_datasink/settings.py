@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nipype import logging
 
@@ -17,12 +16,10 @@ from nipype_datasink.inputs import DataSinkInputSpec
 from nipype_datasink.planning.addresses import check_bucket_name, check_container, parse_location
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.routing import Substitutions
+from nipype_datasink.s3.access import AccessSettings
 from nipype_datasink.s3.arguments import check_upload_args
 from nipype_datasink.s3.endpoint import check_endpoint, configured_endpoint
-from nipype_datasink.worker import batch_job, describe_process, why_node_local
-
-if TYPE_CHECKING:
-    from nipype_datasink.s3.target import S3Target
+from nipype_datasink.worker import batch_job, why_node_local
 
 _logger = logging.getLogger("nipype.interface")
 
@@ -116,22 +113,31 @@ class Settings:
         encryption = {"ServerSideEncryption": "AES256"} if self.encrypt_bucket_keys else {}
         return {**encryption, **self.s3_upload_args}
 
+    def access(self, inputs: DataSinkInputSpec) -> AccessSettings:
+        """Return how the bucket is reached.
+
+        Parameters
+        ----------
+        inputs
+            Inputs that these settings were read from.
+        """
+        endpoint = None
+        if self.bucket is not None:
+            endpoint = "the injected bucket"
+        elif explicit_value(inputs, "s3_endpoint_url"):
+            endpoint = "s3_endpoint_url"
+        elif self.s3_endpoint_url:
+            endpoint = "nipype's configuration"
+        return AccessSettings(endpoint_source=endpoint, credential_source=self._credential_source)
+
     @property
-    def credential_source(self) -> str | None:
+    def _credential_source(self) -> str | None:
         """The input that the credentials come from; None leaves it to boto3."""
         if self.bucket is not None:
             return "the injected bucket"
         if self.creds_path:
             return f"creds_path {escaped(self.creds_path)}"
         return f"s3_profile {escaped(self.s3_profile)}" if self.s3_profile else None
-
-    def error_context(self, targets: Sequence[S3Target]) -> str:
-        """Return which process failed and whose credentials it used, for a crash file."""
-        sources = [self.credential_source]
-        with suppress(Exception):  # this must not replace the error that it explains
-            sources += [target.credential_source for target in targets]
-        credentials = [f"; credentials: {source}" for source in sources if source]
-        return f"failed in {describe_process()}{''.join(credentials[:1])}"
 
     def bases(self, base: Location) -> list[Location]:
         """Return the base directory and the local copy, without the container.

@@ -19,11 +19,11 @@ from nipype_datasink.delivery.check_report import (
 from nipype_datasink.delivery.setting_names import rename_settings
 from nipype_datasink.errors import DataSinkError
 from nipype_datasink.planning.location import Location, S3Prefix
+from nipype_datasink.s3.access import AccessSettings
 from nipype_datasink.s3.endpoint import (
     EndpointError,
     configured_endpoint,
     endpoint_variable,
-    name_endpoint_setting,
     without_password,
 )
 from nipype_datasink.settings import Settings
@@ -127,8 +127,9 @@ def place_checks(
         locations = settings.locations(base)
         settings.check(locations)
     except EndpointError as error:
-        names = name_endpoint_setting(names, _endpoint_source(sink, settings))
-        text = _endpoint(sink, settings)
+        access = settings.access(sink.inputs)
+        names = {**names, **access.setting_names(None)}
+        text = _endpoint(settings, access)
         return [_failed(sink, error, name, names, step="endpoint", text=text)]
     except DataSinkError as error:
         return [_failed(sink, error, name, names)]
@@ -136,8 +137,6 @@ def place_checks(
     options = CheckOptions(
         working_directory=directory,
         write_object=write_object,
-        endpoint_source=_endpoint_source(sink, settings),
-        credential_source=settings.credential_source,
         setting_names=names,
     )
     targets: list[LocalTarget | S3Target] = [
@@ -194,18 +193,10 @@ def _not_known(sink: DataSink, settings: Settings, location: Location) -> tuple[
     return (*deletes, own) if sink._is_overridden("_upload_to_s3") else deletes
 
 
-def _endpoint_source(sink: DataSink, settings: Settings) -> str | None:
-    if settings.bucket is not None:
-        return "the injected bucket"
-    if explicit_value(sink.inputs, "s3_endpoint_url"):
-        return "s3_endpoint_url"
-    return "nipype's configuration" if settings.s3_endpoint_url else None
-
-
-def _endpoint(sink: DataSink, settings: Settings) -> str:
+def _endpoint(settings: Settings, access: AccessSettings) -> str:
     """Return the endpoint that the settings or the environment name, and where it is set."""
     endpoint = without_password(configured_endpoint(settings.s3_endpoint_url) or "")
-    return f"{endpoint} ({_endpoint_source(sink, settings) or endpoint_variable()})"
+    return f"{endpoint} ({access.endpoint_source or endpoint_variable()})"
 
 
 def set_absolute_paths(sink: DataSink, directory: str) -> None:

@@ -13,6 +13,7 @@ from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.settings import Settings
 
 if TYPE_CHECKING:
+    from nipype_datasink.s3.access import AccessSettings
     from nipype_datasink.s3.credentials import AccessKey
     from nipype_datasink.s3.target import S3Target
 
@@ -29,6 +30,7 @@ def local_targets(settings: Settings, locations: Sequence[Location]) -> list[Loc
 def s3_targets(
     settings: Settings,
     locations: Sequence[Location],
+    access: AccessSettings,
     open_bucket: Callable[[], Any],
     hook: Callable[[Any, str, str], object] | None = None,
 ) -> list[S3Target]:
@@ -40,6 +42,8 @@ def s3_targets(
         Settings of the sink.
     locations
         Its locations.
+    access
+        How the bucket is reached.
     open_bucket
         Returns the bucket; called only if there is something to deliver.
     hook
@@ -57,6 +61,7 @@ def s3_targets(
             upload_args=settings.upload_args,
             concurrency=settings.s3_max_concurrency,
             transfer_client=settings.s3_transfer_client,
+            access=access,
             hook=hook,
         )
         for location in prefixes

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from nipype_datasink.delivery.execution import Outcome, Status
 from nipype_datasink.delivery.local import LocalTarget
+from nipype_datasink.delivery.outcome import Outcome, Status
 from nipype_datasink.planning.location import LocalDirectory
 from nipype_datasink.planning.plan import Plan
 from nipype_datasink.planning.routing import Rules, Substitutions

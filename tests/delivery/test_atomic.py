@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from nipype_datasink.delivery.atomic import make_directory
-from nipype_datasink.delivery.execution import Status
+from nipype_datasink.delivery.outcome import Status
 from tests.conftest import tree
 from tests.delivery.conftest import (
     TEMPORARY_NAME,

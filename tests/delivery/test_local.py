@@ -11,8 +11,8 @@ import pytest
 
 from nipype_datasink.delivery.changes import Change
 from nipype_datasink.delivery.check_report import CheckOptions
-from nipype_datasink.delivery.execution import Status
 from nipype_datasink.delivery.local import LocalTarget
+from nipype_datasink.delivery.outcome import Status
 from nipype_datasink.errors import CollisionError, DeliveryError, LateCollisionError
 from nipype_datasink.planning.location import LocalDirectory
 from nipype_datasink.planning.plan import FileTransfer
@@ -31,7 +31,8 @@ from tests.delivery.conftest import (
 @pytest.mark.parametrize("link", [False, True])
 def test_a_file_arrives_with_its_bytes(link: bool, workdir: Path) -> None:
     source = file(workdir / "a")
-    assert statuses(deliver_fields(workdir, link, x="a")) == [Status.NEW]
+    (outcome,) = deliver_fields(workdir, link, x="a")
+    assert (outcome.status, outcome.linked) == (Status.NEW, link)
     assert tree(workdir / "out") == {"x": None, "x/a": b"new"}
     assert os.path.samefile(source, workdir / "out/x/a") is link
 
@@ -347,7 +348,8 @@ def test_a_file_that_cannot_be_compared_with_one_of_its_name_in_other_case_fails
 def test_a_collision_that_only_writing_shows_is_an_error_of_its_own(
     causes: list[Exception], kind: type[DeliveryError]
 ) -> None:
-    error = LocalTarget(LocalDirectory("/o"), link=False).error("not delivered", causes)
+    target = LocalTarget(LocalDirectory("/o"), link=False)
+    error = target.error("not delivered", target.explain(causes).cause)
     assert type(error) is kind
     assert str(error) == "not delivered"
 

@@ -12,7 +12,7 @@ import pytest
 from nipype_datasink import DataSink
 from nipype_datasink.delivery.check_report import CheckOptions, CheckStep, PlaceReport, StepVerdict
 from nipype_datasink.delivery.local import LocalTarget
-from nipype_datasink.delivery.local_check import format_bytes
+from nipype_datasink.display import BINARY, format_bytes
 from nipype_datasink.planning.location import LocalDirectory
 from tests.conftest import as_user, tree
 
@@ -179,10 +179,10 @@ def test_a_file_system_that_can_hold_no_more_files(disk: Path) -> None:
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0 bytes"), (1023, "1023 bytes"), (1 << 20, "1 MiB"), (1 << 60, "1024 PiB")],
+    [(0, "0 bytes"), (1023, "1,023 bytes"), (1 << 20, "1 MiB"), (1 << 60, "1024 PiB")],
 )
 def test_sizes_have_units(count: int, text: str) -> None:
-    assert format_bytes(count) == text
+    assert format_bytes(count, BINARY) == text
 
 
 def test_hard_links_are_named_only_if_the_sink_asks_for_them(workdir: Path) -> None:

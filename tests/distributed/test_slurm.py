@@ -107,7 +107,7 @@ def test_job_without_credentials_names_the_credential_source(
     assert "no credentials were found" in report
     assert "s3://mybucket/out" in report
     assert "(SLURM job " in report
-    assert "credentials: not found in the environment" in report
+    assert "credentials: not found; requests are not signed" in report
     assert "study.datasink" in report
 
 
@@ -126,7 +126,7 @@ def test_job_reports_an_unreachable_store(source: Path, credentials: None) -> No
 
     assert "http://127.0.0.1:9" in report
     assert "check s3_endpoint_url" in report
-    assert "credentials: AWS_ACCESS_KEY_ID in the environment" in report
+    assert "(AWS_ACCESS_KEY_ID in the environment)" in report
 
 
 def test_job_reports_a_missing_package(source: Path, workdir: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nipype_datasink import CollisionError, DestinationError, SourceError
-from nipype_datasink.delivery.execution import Outcome, Status
+from nipype_datasink.delivery.outcome import Outcome, Status
 from nipype_datasink.errors import DeliveryError
 from nipype_datasink.planning.places import same_place
 from tests import fuse

@@ -110,9 +110,10 @@ def test_invalid_source_raises_an_error_that_also_lists_missing_ones(workdir: Pa
     with pytest.raises(SourceError) as caught:
         plan_for({"x": [3, "no.ne"]}, out(workdir))
     assert str(caught.value).splitlines() == [
-        "nothing was written, because these values cannot be delivered:",
+        "nothing was written, because 2 values cannot be delivered",
         "  x: 3 is an int, not a path",
         f"  x: {workdir}/no.ne does not exist",
+        "nothing was written, because 2 values cannot be delivered",
     ]
 
 

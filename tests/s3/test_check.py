@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from nipype_datasink import DataSink
 from nipype_datasink.delivery.check_report import CheckReport, CheckStep, StepVerdict
 from nipype_datasink.s3 import probe
-from nipype_datasink.s3.check import mask
+from nipype_datasink.s3.access import mask
 from nipype_datasink.s3.errors import explain
 from nipype_datasink.s3.probe import MAX_REQUESTS
 from tests.conftest import contents, tree
@@ -117,8 +117,7 @@ def test_a_refused_listing_is_a_warning(script: Script, credentials: None) -> No
     script.answer("ListObjectsV2", error_reply("AccessDenied"))
 
     assert warnings(sink_of(script.url).check()) == [
-        "list: the identity is not allowed to list (s3:ListBucket), so every run will send "
-        "everything"
+        "list: the identity may not list (s3:ListBucket), so every run will send everything"
     ]
     assert operations(script) == ["ListObjectsV2", *UPLOAD]
 

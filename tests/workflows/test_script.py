@@ -263,7 +263,7 @@ def test_spawned_processes_import_the_main_module_again(workdir: Path, target: l
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str([[str(workdir / "out/x/a.nii")]])
-    assert "1 sent" in done.stdout  # the line of this library's class
+    assert "1 new" in done.stdout  # the line of this library's class
 
 
 SINKS = """
@@ -286,5 +286,5 @@ def test_unedited_pipeline_uses_this_class(workdir: Path, method: str) -> None:
     files = {name for name, data in tree(workdir / "out").items() if data}
     assert files == {"x/a.txt", "x/b.txt", "own/x/sinks,nipype_datasink.interface"}
     # Only this class logs one line for each run of a sink.
-    assert done.stdout.count("/out: 1 sent") == 2
-    assert done.stdout.count("/out/own: 1 sent") == 1
+    assert done.stdout.count("/out: 1 new") == 2
+    assert done.stdout.count("/out/own: 1 new") == 1

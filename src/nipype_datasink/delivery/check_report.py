@@ -37,12 +37,6 @@ class CheckOptions:
     write_object: bool = False
     """Whether to write an object to S3, and delete it; otherwise nothing is written."""
 
-    endpoint_source: str | None = None
-    """Setting that the endpoint comes from: ``s3_endpoint_url`` ...; None leaves it to boto3."""
-
-    credential_source: str | None = None
-    """Setting that the credentials come from; None leaves it to boto3."""
-
     setting_names: Mapping[str, str] = field(default_factory=dict)
     """Names that a report has in place of those of the sink's inputs; see `rename_settings`."""
 
@@ -151,8 +145,7 @@ def _lines(places: Sequence[PlaceReport], columns: int) -> Iterator[str]:
         for name, items in (("not tried", place.not_tried), ("not known", place.not_known)):
             if items:
                 yield from _wrapped(name, ", ".join(items), columns)
-        # The title of a place that is not known is the name of its sink.
-        if place.sinks not in ((), (place.place,)) and not place.ok:
+        if place.sinks and not place.ok:
             yield from _wrapped("used by", _shortened(place.sinks), columns)
 
 

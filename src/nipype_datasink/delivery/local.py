@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from nipype_datasink.delivery.atomic import copy, hard_link, make_directory, prepare_directory
 from nipype_datasink.delivery.changes import Change
 from nipype_datasink.delivery.check_report import CheckOptions, PlaceReport
-from nipype_datasink.delivery.execution import Outcome, Status
+from nipype_datasink.delivery.failure_report import Explanation
 from nipype_datasink.delivery.local_check import check_directory
+from nipype_datasink.delivery.os_errors import explain_os_error
+from nipype_datasink.delivery.outcome import Outcome, Status
 from nipype_datasink.delivery.removal import remove_others
 from nipype_datasink.errors import CollisionError, DeliveryError, LateCollisionError
 from nipype_datasink.parallel import parallel_map
@@ -72,9 +74,16 @@ class LocalTarget:
         """Return what a delivery would change; files are read only to compare them."""
         return {transfer: _change(transfer) for transfer in transfers}
 
-    def error(self, message: str, causes: Sequence[Exception], /) -> DeliveryError:
-        """Return the error to raise if some files were not delivered."""
-        collided = any(isinstance(cause, CollisionError) for cause in causes)
+    def explain(self, causes: Sequence[Exception], /) -> Explanation:
+        """Return why files were not delivered; a fault of the whole disk explains most."""
+        if not causes:
+            return Explanation(text="files were not delivered")
+        cause = min(causes, key=_importance)
+        return Explanation(text=explain_os_error(cause), cause=cause)
+
+    def error(self, message: str, cause: Exception | None, /) -> DeliveryError:
+        """Return the error to raise if files were not delivered."""
+        collided = isinstance(cause, CollisionError)
         return LateCollisionError(message) if collided else DeliveryError(message)
 
     def _finish(self, plan: Plan) -> list[Outcome]:
@@ -100,6 +109,13 @@ class LocalTarget:
         ]
 
 
+def _importance(cause: Exception) -> int:
+    """Return a number that is lower for an error that explains more."""
+    if isinstance(cause, CollisionError):
+        return 0
+    return 1 if getattr(cause, "errno", None) in _FATAL_ERRORS else 2
+
+
 class _FileWriter:
     """Writes the files of one delivery: first those that need no reading, then the others.
 
@@ -118,9 +134,9 @@ class _FileWriter:
         if self._fatal_error is None:
             try:
                 self._prepare(os.path.dirname(transfer.destination))
-                status = self._status_unread(transfer)
-                if status:
-                    self._record(transfer, status)
+                outcome = self._link_unread(transfer)
+                if outcome:
+                    self.outcomes[transfer] = outcome
             except Exception as error:  # noqa: BLE001 - recorded as the outcome of this file
                 self._record_failure(transfer, error)
         return transfer in self.outcomes
@@ -169,39 +185,44 @@ class _FileWriter:
             and not same_bytes(transfer.source, other.source)
         )
 
-    def _status_unread(self, transfer: FileTransfer) -> Status | None:
+    def _link_unread(self, transfer: FileTransfer) -> Outcome | None:
         """Make a hard link, or find the source itself at its destination; None if neither."""
         source, destination = transfer.source, transfer.destination
         existing = _lstat(destination)
         if existing and _is_source(existing, destination, source):
-            return Status.UNCHANGED
+            return Outcome(transfer=transfer, status=Status.UNCHANGED)
         if existing and _may_equal(existing, transfer):
             return None
-        linked = self._link and transfer.linkable and hard_link(source, destination)
-        return _written(existing) if linked else None
+        return self._hard_link(transfer, existing)
+
+    def _hard_link(self, transfer: FileTransfer, existing: os.stat_result | None) -> Outcome | None:
+        """Make a hard link; return None where that is not asked for, or not possible."""
+        if self._link and transfer.linkable and hard_link(transfer.source, transfer.destination):
+            return Outcome(transfer=transfer, status=_written(existing), linked=True)
+        return None
 
     def _copy_one(self, transfer: FileTransfer) -> None:
         if self._fatal_error:
-            self._record(transfer, Status.NOT_TRIED, self._fatal_error)
+            cause = self._fatal_error
+            self.outcomes[transfer] = Outcome(
+                transfer=transfer, status=Status.NOT_TRIED, cause=cause
+            )
             return
         try:
-            self._record(transfer, self._copy_if_different(transfer))
+            self.outcomes[transfer] = self._copy_if_different(transfer)
         except Exception as error:  # noqa: BLE001 - recorded as the outcome of this file
             self._record_failure(transfer, error)
 
-    def _copy_if_different(self, transfer: FileTransfer) -> Status:
+    def _copy_if_different(self, transfer: FileTransfer) -> Outcome:
         source, destination = transfer.source, transfer.destination
         existing = _lstat(destination)
         if existing and _may_equal(existing, transfer):
             if same_bytes(source, destination):
-                return Status.UNCHANGED
-            if self._link and transfer.linkable and hard_link(source, destination):
-                return Status.REPLACED
+                return Outcome(transfer=transfer, status=Status.UNCHANGED)
+            if linked := self._hard_link(transfer, existing):
+                return linked
         copy(source, destination, self._cancelled)
-        return _written(existing)
-
-    def _record(self, transfer: FileTransfer, status: Status, cause: OSError | None = None) -> None:
-        self.outcomes[transfer] = Outcome(transfer=transfer, status=status, cause=cause)
+        return Outcome(transfer=transfer, status=_written(existing))
 
     def _record_failure(self, transfer: FileTransfer, error: Exception) -> None:
         if is_time_limit(error):

@@ -6,11 +6,9 @@ import os
 import stat
 
 from nipype_datasink.delivery.check_report import CheckStep, PlaceReport, StepVerdict
-from nipype_datasink.display import escaped
+from nipype_datasink.display import BINARY, escaped, format_bytes
 
 _WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
-_KIBI = 1024
-_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def check_directory(path: str, *, link: bool, working_directory: str) -> PlaceReport:
@@ -105,7 +103,7 @@ def _is_writable(path: str) -> bool:
 def _describe(existing: str, *, link: bool, working_directory: str) -> CheckStep:
     system = os.statvfs(existing)
     # Without blocks, the file system has no limit, or is one of FUSE that does not tell it.
-    size = format_bytes(system.f_bavail * system.f_frsize)
+    size = format_bytes(system.f_bavail * system.f_frsize, BINARY)
     free = f"{size} free" if system.f_blocks else "free space not known"
     if not link:
         return CheckStep(name="write", text=f"files, {free}")
@@ -125,17 +123,3 @@ def _cure(error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "ask the owners of the directories above it for permission to enter them"
     return "check the base directory"
-
-
-def format_bytes(count: int) -> str:
-    """Return a number of bytes in the largest unit that leaves at least 1.
-
-    Examples
-    --------
-    >>> format_bytes(812 * 1024**3), format_bytes(1536), format_bytes(7)
-    ('812 GiB', '1.5 KiB', '7 bytes')
-    """
-    size, unit = float(count), 0
-    while size >= _KIBI and unit < len(_UNITS) - 1:
-        size, unit = size / _KIBI, unit + 1
-    return f"{size:.3g} {_UNITS[unit]}" if size < 1000 else f"{size:.0f} {_UNITS[unit]}"

@@ -1,4 +1,4 @@
-"""Name settings in the report of a check as the user has set them: by an option, a variable ..."""
+"""Name settings in errors and reports as the user has set them: by an option, a variable ..."""
 
 from __future__ import annotations
 
@@ -6,7 +6,23 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from nipype_datasink.delivery.check_report import CheckStep, PlaceReport
+from nipype_datasink.delivery.check_report import PlaceReport
+
+
+def rename(text: str, names: Mapping[str, str]) -> str:
+    """Return a text that has other names of settings.
+
+    Examples
+    --------
+    >>> rename("check s3_endpoint_url", {"s3_endpoint_url": "AWS_ENDPOINT_URL"})
+    'check AWS_ENDPOINT_URL'
+    """
+    if not names:
+        return text
+    alternatives = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    # Not in quotes and not as a part of a path: there, it is a value.
+    pattern = rf"(?<![\w/'\"-])({alternatives})(?![\w/'\"-])"
+    return re.sub(pattern, lambda match: names[match[0]], text)
 
 
 def rename_settings(report: PlaceReport, names: Mapping[str, str]) -> PlaceReport:
@@ -21,16 +37,8 @@ def rename_settings(report: PlaceReport, names: Mapping[str, str]) -> PlaceRepor
     names
         New names by the names of the inputs. Other words of the report can be replaced, too.
     """
-    if not names:
-        return report
-    return replace(report, steps=tuple(_rename_in_step(step, names) for step in report.steps))
-
-
-def _rename_in_step(step: CheckStep, names: Mapping[str, str]) -> CheckStep:
-    alternatives = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
-    # Not in quotes and not as a part of a path: there, it is a value.
-    pattern = re.compile(rf"(?<![\w/'\"-])({alternatives})(?![\w/'\"-])")
-    text, advice = (
-        pattern.sub(lambda match: names[match[0]], each) for each in (step.text, step.advice)
-    )
-    return replace(step, text=text, advice=advice)
+    steps = [
+        replace(step, text=rename(step.text, names), advice=rename(step.advice, names))
+        for step in report.steps
+    ]
+    return replace(report, steps=tuple(steps))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from nipype_datasink.display import counted, escaped
+from nipype_datasink.display import counted, escaped, listed
 from nipype_datasink.errors import DestinationError
 from nipype_datasink.planning.contents import SourceContents, split_extension
 from nipype_datasink.planning.location import LocalDirectory, Location
@@ -153,7 +153,9 @@ def make_plan(sources: Sequence[tuple[Source, SourceContents]], rules: Rules) ->
         )
     )
     if resolver.errors:
-        raise DestinationError("\n".join(dict.fromkeys(resolver.errors)))
+        errors = list(dict.fromkeys(resolver.errors))
+        title = f"nothing was written, because {len(errors):,} destinations are not possible"
+        raise DestinationError(listed(title, errors))
     return plan
 
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from nipype_datasink.display import escaped
+from nipype_datasink.display import escaped, listed
 from nipype_datasink.errors import DestinationError, SourceError
 from nipype_datasink.planning.collisions import check_collisions
 from nipype_datasink.planning.contents import SourceContents, scan
@@ -96,10 +96,11 @@ def _not_a_file(source: Source) -> Problem:
 
 def _source_error(problems: Sequence[Problem], inputs: Collection[str]) -> SourceError:
     """Return one error that names everything that cannot be delivered."""
-    lines = [f"  {_with_hint(problem, inputs)}" for problem in dict.fromkeys(problems)]
-    return SourceError(
-        "\n".join(["nothing was written, because these values cannot be delivered:", *lines])
-    )
+    lines = [str(_with_hint(problem, inputs)) for problem in dict.fromkeys(problems)]
+    if len(lines) == 1:
+        return SourceError(f"nothing was written: {lines[0]}")
+    title = f"nothing was written, because {len(lines):,} values cannot be delivered"
+    return SourceError(listed(title, lines))
 
 
 def _explain_missing(problems: Sequence[Problem], plan: Plan) -> list[Problem]:

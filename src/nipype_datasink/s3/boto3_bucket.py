@@ -46,8 +46,6 @@ def is_signed(resource: Bucket | S3ServiceResource) -> bool:
 
 def credential_source(bucket: Any) -> str:
     """Return where boto3 found the credentials of a bucket's client; the text holds no secret."""
-    if not is_boto3_resource(bucket):
-        return f"of a {type(bucket).__name__} object"
     credentials = _credentials_of(bucket)
     if credentials is None:
         return "not found in the environment, AWS's files or a role"

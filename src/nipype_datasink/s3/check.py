@@ -12,18 +12,16 @@ from typing import TYPE_CHECKING, Any
 from nipype_datasink.delivery.check_report import CheckOptions, CheckStep, PlaceReport, StepVerdict
 from nipype_datasink.delivery.setting_names import rename_settings
 from nipype_datasink.display import escaped
-from nipype_datasink.planning.addresses import remove_passwords
 from nipype_datasink.planning.location import S3Prefix
+from nipype_datasink.s3.access import AccessSettings
 from nipype_datasink.s3.boto3_bucket import (
     access_key_of,
-    credential_source,
     has_swapped_keys,
     is_boto3_resource,
     is_signed,
     secrets_of,
 )
 from nipype_datasink.s3.bucket_client import BucketClient
-from nipype_datasink.s3.endpoint import endpoint_source, name_endpoint_setting
 from nipype_datasink.s3.errors import DENIED, code_of
 from nipype_datasink.s3.findings import Finding, StepName, find_cause
 from nipype_datasink.s3.probe import ERRORS, Probe
@@ -41,18 +39,14 @@ _SWAPPED = (
     "set, so exchange them"
 )
 
-_NO_LISTING = (
-    "the identity is not allowed to list (s3:ListBucket), so every run will send everything"
-)
-
-# A shorter ID is shown only in part, as its ends would be most of it.
-_MIN_SHOWN_CHARACTERS = 12
+_NO_LISTING = "the identity may not list (s3:ListBucket), so every run will send everything"
 
 
 def check_prefix(
     location: S3Prefix,
     open_bucket: Callable[[], Any],
     upload_args: Mapping[str, Any],
+    access: AccessSettings,
     options: CheckOptions,
 ) -> PlaceReport:
     """Find out whether a prefix would accept files.
@@ -65,16 +59,16 @@ def check_prefix(
         Returns the bucket.
     upload_args
         boto3's ``ExtraArgs``.
+    access
+        Where endpoint and credentials come from.
     options
-        Where endpoint and credentials come from, their names for the user, and whether to write an
-        object.
+        Names of settings for the user, and whether to write an object.
     """
     try:
         bucket = open_bucket()
     except Exception as error:  # noqa: BLE001 - subclasses open buckets in their own way
-        report = _report_unopened(location, error, options)
-        names = name_endpoint_setting(options.setting_names, options.endpoint_source)
-        return rename_settings(report, names)
+        report = _report_unopened(location, error, access)
+        return rename_settings(report, {**options.setting_names, **access.setting_names(None)})
     if not is_boto3_resource(bucket):
         step = CheckStep(
             name=StepName.BUCKET.value,
@@ -87,24 +81,24 @@ def check_prefix(
     )
     hidden = (*secrets_of(bucket), access_key_of(bucket))
     probe = Probe(client, location.prefix, secrets=hidden)
-    check = _PrefixCheck(location, bucket, probe, options)
+    check = _PrefixCheck(location, bucket, probe, access, options)
     try:
         check.run(WriteCheck(client, probe, location))
     finally:
         probe.close()
-    source = options.endpoint_source or endpoint_source(client.client.meta.endpoint_url)
-    return rename_settings(check.report(), name_endpoint_setting(options.setting_names, source))
+    names = {**options.setting_names, **access.setting_names(bucket)}
+    return rename_settings(check.report(), names)
 
 
-def _report_unopened(location: S3Prefix, error: Exception, options: CheckOptions) -> PlaceReport:
+def _report_unopened(location: S3Prefix, error: Exception, access: AccessSettings) -> PlaceReport:
     if isinstance(error, ERRORS):
         finding = find_cause(error, StepName.ENDPOINT, endpoint_url="", date=None)
     else:
         finding = Finding(StepName.BUCKET, f"{type(error).__name__}: {error}")
     sources = {
         StepName.BUCKET: location.actual_bucket,
-        StepName.IDENTITY: options.credential_source,
-        StepName.ENDPOINT: options.endpoint_source,
+        StepName.IDENTITY: access.credential_source,
+        StepName.ENDPOINT: access.endpoint_source,
         StepName.REGION: "of s3_region, or of boto3's configuration",
     }
     step = CheckStep(
@@ -121,11 +115,17 @@ class _PrefixCheck:
     """Takes the steps of a check one after the other."""
 
     def __init__(
-        self, location: S3Prefix, bucket: Bucket, probe: Probe, options: CheckOptions
+        self,
+        location: S3Prefix,
+        bucket: Bucket,
+        probe: Probe,
+        access: AccessSettings,
+        options: CheckOptions,
     ) -> None:
         self._location = location
         self._bucket = bucket
         self._probe = probe
+        self._access = access
         self._options = options
         self._steps: dict[StepName, CheckStep] = {}
         self._signed = is_signed(bucket)
@@ -214,14 +214,9 @@ class _PrefixCheck:
         """Return what a step examines."""
         meta = self._bucket.meta.client.meta
         if name == StepName.ENDPOINT:
-            source = self._options.endpoint_source or endpoint_source(meta.endpoint_url)
-            return f"{remove_passwords(meta.endpoint_url)} ({source}), region {meta.region_name}"
+            return self._access.describe_endpoint(self._bucket)
         if name == StepName.IDENTITY:
-            source = self._options.credential_source or credential_source(self._bucket)
-            key = access_key_of(self._bucket)
-            if key is None:
-                return "no credentials: requests are not signed"
-            return f"{'...' if self._swapped else mask(key)} ({source})"
+            return self._access.describe_credentials(self._bucket)
         if name == StepName.LIST:
             return f"below {self._location.prefix}/" if self._location.prefix else "the bucket"
         return {
@@ -230,19 +225,3 @@ class _PrefixCheck:
             StepName.BUCKET: self._location.actual_bucket,
             StepName.WRITE: "object" if self._options.write_object else "upload in parts",
         }.get(name, "")
-
-
-def mask(access_key_id: str) -> str:
-    """Return the beginning and the end of an access key ID.
-
-    Examples
-    --------
-    >>> mask("AKIAIOSFODNN7EXAMPLE"), mask("minio")
-    ('AKIA...PLE', 'mi...')
-    """
-    # Who has confused the two parts of a key has written the secret, which has such characters.
-    if not access_key_id.isascii() or any(each in access_key_id for each in "/+="):
-        return "..."
-    if len(access_key_id) < _MIN_SHOWN_CHARACTERS:
-        return f"{access_key_id[:2]}..."
-    return f"{access_key_id[:4]}...{access_key_id[-3:]}"

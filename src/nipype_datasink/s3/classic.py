@@ -11,7 +11,7 @@ from s3transfer.exceptions import CancelledError
 from s3transfer.manager import TransferManager
 from s3transfer.subscribers import BaseSubscriber
 
-from nipype_datasink.delivery.execution import Outcome, Status
+from nipype_datasink.delivery.outcome import Outcome, Status
 from nipype_datasink.delivery.progress import Progress
 from nipype_datasink.opening import open_regular
 from nipype_datasink.parallel import Pool, parallel_map, raise_if_cancelled, wait_for_result

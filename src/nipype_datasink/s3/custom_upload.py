@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nipype_datasink.delivery.execution import Outcome, Status
+from nipype_datasink.delivery.outcome import Outcome, Status
 from nipype_datasink.delivery.progress import Progress
 from nipype_datasink.planning.plan import Delivery, FileTransfer
 from nipype_datasink.s3.comparison import digest_from_etag, matches

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from nipype_datasink.delivery.execution import Outcome
+from nipype_datasink.delivery.outcome import Outcome
 from nipype_datasink.errors import S3Error
 from nipype_datasink.parallel import parallel_map
 from nipype_datasink.planning.places import normalize_name

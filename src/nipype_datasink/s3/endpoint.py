@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from nipype_datasink.errors import SettingsError
@@ -66,18 +65,16 @@ _SETTINGS = {
 }
 
 
-def name_endpoint_setting(names: Mapping[str, str], source: str | None) -> dict[str, str]:
-    """Return the names of settings for a report, with the one that has set the endpoint.
+def name_endpoint_setting(source: str | None) -> dict[str, str]:
+    """Return the setting that has set the endpoint, by the name of the sink's input.
 
     Parameters
     ----------
-    names
-        Names that a report has in place of those of the sink's inputs.
     source
         See `endpoint_source`; None means an environment variable, if one is set.
     """
     setting = _SETTINGS.get(source or endpoint_variable() or "")
-    return {**names, "s3_endpoint_url": setting} if setting else dict(names)
+    return {"s3_endpoint_url": setting} if setting else {}
 
 
 def check_endpoint(endpoint_url: str, bucket: str) -> None:

@@ -72,7 +72,8 @@ class S3ClientError(S3Error, ClientError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Survive pickling; the default passes only the message to the constructor."""
-        state = {"outcomes": self.outcomes}
+        state = {name: vars(self).get(name) for name in ("outcomes", "missing", "original")}
+        state = {name: value for name, value in state.items() if value is not None}
         return type(self), (str(self), self.response, self.operation_name), state
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nipype_datasink.delivery.execution import Outcome
+from nipype_datasink.delivery.outcome import Outcome
 from nipype_datasink.display import escaped
 from nipype_datasink.errors import S3Error
 from nipype_datasink.planning.places import group_similar_names

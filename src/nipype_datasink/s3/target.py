@@ -17,19 +17,17 @@ from botocore.parsers import ResponseParserError
 
 from nipype_datasink.delivery.changes import Change
 from nipype_datasink.delivery.check_report import CheckOptions, PlaceReport
-from nipype_datasink.delivery.execution import Outcome, Status, not_tried
+from nipype_datasink.delivery.failure_report import Explanation
+from nipype_datasink.delivery.outcome import Outcome, Status, not_tried
 from nipype_datasink.delivery.progress import Progress, progress_bar
+from nipype_datasink.delivery.setting_names import rename
 from nipype_datasink.errors import DeliveryError, S3Error
 from nipype_datasink.parallel import parallel_map
 from nipype_datasink.planning.location import S3Prefix
 from nipype_datasink.planning.plan import FileTransfer, Plan
+from nipype_datasink.s3.access import AccessSettings
 from nipype_datasink.s3.adaptive import AdaptiveTransport
-from nipype_datasink.s3.boto3_bucket import (
-    credential_source,
-    is_boto3_resource,
-    is_signed,
-    secrets_of,
-)
+from nipype_datasink.s3.boto3_bucket import is_boto3_resource, is_signed, secrets_of
 from nipype_datasink.s3.bucket_client import BucketClient, check_opened_bucket
 from nipype_datasink.s3.changes import find_changes
 from nipype_datasink.s3.check import check_prefix
@@ -78,11 +76,13 @@ class S3Target:
         Maximum number of concurrent requests; with None it depends on the work.
     transfer_client
         What sends the files: ``auto``, ``classic`` or ``crt``.
+    access
+        Settings that decide how the bucket is reached, for errors and checks.
     hook
         A subclass's own ``_upload_to_s3(bucket, source, destination)``, if it has one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the settings of a bucket
         self,
         location: S3Prefix,
         open_bucket: Callable[[], Any],
@@ -90,6 +90,7 @@ class S3Target:
         upload_args: Mapping[str, Any],
         concurrency: int | None,
         transfer_client: str = "auto",
+        access: AccessSettings | None = None,
         hook: Callable[[Any, str, str], object] | None = None,
     ) -> None:
         self.location = location
@@ -97,6 +98,7 @@ class S3Target:
         self._upload_args = upload_args
         self._concurrency = concurrency
         self._transfer_client = transfer_client
+        self._access = access or AccessSettings()
         self._hook = hook
         self._bucket: Any = None
         self._signed = True
@@ -120,7 +122,7 @@ class S3Target:
 
     def check(self, options: CheckOptions) -> PlaceReport:
         """Find out whether the prefix would accept files; no object remains."""
-        return check_prefix(self.location, self._open, self._upload_args, options)
+        return check_prefix(self.location, self._open, self._upload_args, self._access, options)
 
     def compare(self, transfers: Sequence[FileTransfer]) -> dict[FileTransfer, Change]:
         """Return what a delivery would change; nothing is sent.
@@ -138,26 +140,26 @@ class S3Target:
             return _run_in_own_thread(compare, transfers, CircuitBreaker(), abandon=True)
         except _STORE_ERRORS as error:
             redact(error, self._secrets)
-            raise self.error("its files cannot be compared", [error]) from error
+            explanation = self.explain([error])
+            message = f"{explanation.text}; its files cannot be compared"
+            raise self.error(message, error) from error
 
-    def error(self, message: str, causes: Sequence[Exception], /) -> DeliveryError:
-        """Return the error of a delivery; it is botocore's ``ClientError`` too if S3 answered."""
+    def explain(self, causes: Sequence[Exception], /) -> Explanation:
+        """Return why files were not delivered, and how the bucket was reached."""
+        context = self._access.describe(self._bucket)
         if not causes:
-            return S3Error(message)
+            return Explanation(text="files were not delivered", context=context)
         # An error of the whole bucket explains more than an error of one object before it.
         cause = min(causes, key=lambda each: (not concerns_bucket(each), not code_of(each)))
-        message = f"{explain(cause, signed=self._signed)}; {message}"
-        if isinstance(cause, ClientError):
-            error: S3Error = S3ClientError(message, cause.response, cause.operation_name)
-        else:
-            error = type(cause)(message) if isinstance(cause, S3Error) else S3Error(message)
-        error.__cause__ = cause
-        return error
+        names = self._access.setting_names(self._bucket)
+        text = rename(explain(cause, signed=self._signed), names)
+        return Explanation(text=text, cause=cause, context=context)
 
-    @property
-    def credential_source(self) -> str | None:
-        """Where boto3 found the credentials of the bucket; None if no bucket was opened."""
-        return None if self._bucket is None else credential_source(self._bucket)
+    def error(self, message: str, cause: Exception | None, /) -> DeliveryError:
+        """Return the error of a delivery; it is botocore's ``ClientError`` too if S3 answered."""
+        if isinstance(cause, ClientError):
+            return S3ClientError(message, cause.response, cause.operation_name)
+        return type(cause)(message) if isinstance(cause, S3Error) else S3Error(message)
 
     def _open(self) -> Any:
         bucket = self._bucket = self._open_bucket()

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Sequence
 from typing import Protocol
 
-from nipype_datasink.delivery.execution import Outcome
+from nipype_datasink.delivery.outcome import Outcome
 from nipype_datasink.errors import S3Error
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker

@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from nipype_datasink.delivery.execution import Outcome, Status
+from nipype_datasink.delivery.outcome import Outcome, Status
 from nipype_datasink.parallel import parallel_map
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3 import has_crt

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import BinaryIO
 
-from nipype_datasink.delivery.execution import Outcome
+from nipype_datasink.delivery.outcome import Outcome
 from nipype_datasink.errors import SourceError
 from nipype_datasink.opening import open_regular
 from nipype_datasink.planning.plan import FileTransfer

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from nipype_datasink.delivery.execution import Outcome, Status
+from nipype_datasink.delivery.outcome import Outcome, Status
 from nipype_datasink.parallel import WorkCancelled
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nipype_datasink.delivery.execution import Outcome, Status
+from nipype_datasink.delivery.outcome import Outcome, Status
 from nipype_datasink.delivery.progress import Progress
 from nipype_datasink.parallel import Pool, parallel_map, raise_if_cancelled
 from nipype_datasink.planning.plan import FileTransfer
