@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 from nipype_datasink.delivery.check_report import CheckReport, CheckStep, PlaceReport, StepVerdict
 
@@ -93,3 +95,13 @@ def test_json_has_everything() -> None:
             }
         ],
     }
+
+
+def test_each_key_of_the_json_is_documented() -> None:
+    page = Path(__file__).parents[2] / "docs" / "preview.md"
+    table = page.read_text().partition("| key of `check --json` |")[2].partition("\n\n")[0]
+    report = report_of(CheckStep(name="list", text="below x/")).as_json()
+    (place,) = report["places"]
+
+    keys = {*report, *place, *place["steps"][0]}
+    assert keys - {"ok"} < set(re.findall(r"`(\w+)`", table))
