@@ -173,6 +173,8 @@ class DirectoryMachine(RuleBasedStateMachine):
         self.counts["source_changes_during_run"] += 1
         if isinstance(entry, (Kind, Link)):  # a hard link is made of whatever the source is by then
             sink = replace(sink or self.last, hard_links=False)
+        if sink and entry is Kind.PIPE:  # the AWS Common Runtime would wait for its other end
+            sink = replace(sink, transport="classic")
         self.run(sink or self.last, at_call(moment, lambda: self.sources.replace(name, entry)))
 
     @rule(
