@@ -109,6 +109,20 @@ def test_plan_exits_with_1_if_destinations_clash(pipeline: Path) -> None:
     assert "CLASH" in done.stdout
 
 
+def test_place_is_shown_after_the_plan_if_the_program_redirects_its_output(workdir: Path) -> None:
+    (workdir / "script.py").write_text(
+        "import contextlib, io\n"
+        "from nipype import Workflow\n"
+        "with contextlib.redirect_stdout(io.StringIO()):\n"
+        "    Workflow('study').run()\n"
+    )
+
+    done = run_command("plan", "script.py")
+
+    place = "stopped at script.py:4; workflows after it were not seen"
+    assert (done.stdout.splitlines(), done.stderr) == (["no sinks", place], "")
+
+
 def test_reader_that_ends_early_causes_no_error(workdir: Path) -> None:
     (workdir / "script.py").write_text("from nipype import Workflow\nWorkflow('study').run()\n")
     read, write = os.pipe()

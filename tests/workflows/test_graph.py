@@ -388,6 +388,30 @@ def test_known_fields_of_a_joined_identity_are_values(workdir: Path) -> None:
     assert list(run.unknown) == ["func"]
 
 
+def test_join_node_without_items_gets_nothing(workdir: Path) -> None:
+    def build() -> Workflow:
+        workflow = bold_workflow()
+        alone = function_node(write_bold, name="alone")
+        alone.inputs.subject_id = "sub-03"
+        passing = JoinNode(
+            IdentityInterface(["x"]), joinsource="subjects", joinfield="x", name="passing"
+        )
+        interface = DataSink(infields=["func"], base_directory=str(workdir / "out"))
+        group = JoinNode(interface, joinsource="subjects", joinfield="func", name="group")
+        workflow.connect(alone, "out", group, "func")
+        workflow.connect(alone, "out", passing, "x")
+        workflow.connect(passing, "x", group, "@x")
+        return workflow
+
+    planned = {run.name: run for run in sink_runs(build())}["wf.group"]
+    graph = build().run(plugin="Linear")
+
+    (ran,) = [node for node in graph if node.name.startswith("group")]
+    assert not any(ran.result.outputs.out_file)
+    assert planned.unknown == {}
+    assert fields(planned) == {"@x": [], "func": []}
+
+
 def take_last(values: list[str]) -> str:
     return values.pop()
 

@@ -76,7 +76,9 @@ def examine_program(words: Sequence[str], examine: Examine, *, as_json: bool) ->
     """
     program = find_program(words)
     output = _separate_standard_output() if as_json else sys.stdout
-    first = examine_first_run(program, examine, partial(_print, output=output))
+    first = examine_first_run(
+        program, examine, partial(_print, output=output, notes=sys.stderr if as_json else output)
+    )
     if first is None:
         raise _NothingRunError(
             f"{shlex.join(words)} ended, but did not run a workflow or a sink; does it need other "
@@ -85,14 +87,13 @@ def examine_program(words: Sequence[str], examine: Examine, *, as_json: bool) ->
     sys.exit(first.report.exit_code)
 
 
-def _print(first: FirstRun, output: TextIO) -> None:
+def _print(first: FirstRun, *, output: TextIO, notes: TextIO) -> None:
     report = first.report
     if report.error:
         _echo(f"Error: {report.error}", sys.stderr)
     if report.text:
         _echo(report.text, output)
-    place = f"stopped at {first.place}; workflows after it were not seen"
-    _echo(place, output if output is sys.stdout else sys.stderr)
+    _echo(f"stopped at {first.place}; workflows after it were not seen", notes)
 
 
 def _echo(text: str, stream: TextIO) -> None:

@@ -26,7 +26,7 @@ from nipype_datasink.workflows.expansion import (
     failed_inputs,
 )
 from nipype_datasink.workflows.iterables import IterableNames, Values, label
-from nipype_datasink.workflows.origins import Origin, joined_field, origins_of
+from nipype_datasink.workflows.origins import Origin, is_never_joined, joined_field, origins_of
 from nipype_datasink.workflows.results import FinishedResults, Output, UnknownValueError
 from nipype_datasink.workflows.sink_class import own_class
 
@@ -205,9 +205,10 @@ def _runs(
     connections = {each.field: [_failed(node, each)] for each in failed_inputs(node)}
     for source, _, data in graph.in_edges(node, data=True):
         for output, field in data["connect"]:
-            connections.setdefault(joined_field(node, field), []).append(
-                _connect(source, output, field, node=node, graph=graph, results=results)
-            )
+            if not is_never_joined(node, field):
+                connections.setdefault(joined_field(node, field), []).append(
+                    _connect(source, output, field, node=node, graph=graph, results=results)
+                )
     run = SinkRun(
         name=node.fullname,
         node=node,

@@ -101,6 +101,15 @@ def joined_field(node: Node, field: str) -> str:
     return field
 
 
+def is_never_joined(node: Node, field: str) -> bool:
+    """Return whether nipype ignores a connection to an input of a JoinNode.
+
+    It joins only what depends on the iterables of the node's `joinsource`. Without such items, the
+    input becomes an empty list.
+    """
+    return isinstance(node, JoinNode) and field in node.joinfield
+
+
 def _has_values(node: Node) -> bool:
     """Return whether an interface that merges or selects also has paths that are set."""
     values = node.inputs.trait_get()

@@ -17,7 +17,7 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import JoinNode, MapNode, Node
 
 from nipype_datasink.workflows.expansion import evaluate
-from nipype_datasink.workflows.origins import FINDERS, joined_field
+from nipype_datasink.workflows.origins import FINDERS, is_never_joined, joined_field
 
 Output = str | tuple[Any, ...]
 """An output in a connection: its name, or its name, the text of a function and its arguments."""
@@ -119,6 +119,8 @@ class FinishedResults:
         unknown = self._unknown.setdefault(node, set())
         for source, _, data in self._graph.in_edges(node, data=True):
             for output, field in data["connect"]:
+                if is_never_joined(node, field):
+                    continue
                 try:
                     node.set_input(field, self.value(source, output))
                 except UnknownValueError:
