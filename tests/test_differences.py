@@ -550,7 +550,7 @@ def test_s3_error_is_raised_after_the_local_copy_is_complete(
         run_datasink({"x": ["a", "b"]}, s3_endpoint_url=endpoint, s3_max_concurrency=1, **inputs)
     message = str(caught.value)
     assert message.startswith("s3://no-such-bucket/p: the bucket does not exist; check its name\n")
-    assert "\n  not tried: all 2 files\n" in message
+    assert "\n  2 files: 2 not tried\n" in message
     assert tree(workdir / "copy/x") == {"a": b"x", "b": b"x"}
 
     def fail(self: object, name: str) -> None:

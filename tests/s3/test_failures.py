@@ -153,7 +153,7 @@ def test_without_a_client_the_local_copy_is_made_and_no_request_is_sent(
     assert type(error) is kind
     assert why in str(error)
     assert "s3://mybucket/out" in str(error)
-    assert "  not tried: all 3 files\n" in str(error)
+    assert "\n  3 files: 3 not tried\n" in str(error)
     assert statuses(error) == ["not tried"] * 3
     assert sorted(tree(workdir / "copy/motion")) == ["a.txt", "b.txt", "c.txt"]
     assert requests == {}
@@ -318,7 +318,7 @@ def test_an_error_of_the_bucket_stops_at_once(
     assert error.response["Error"]["Code"] == code
     assert requests["PutObject"] <= 1
     assert set(statuses(error)) <= {"failed", "not tried"}
-    assert 1 <= str(error).count("\n  failed:") + str(error).count("\n  not tried:") <= 3
+    assert "\n  3 files: " in str(error)
 
 
 def test_after_an_error_of_one_object_the_others_are_sent(

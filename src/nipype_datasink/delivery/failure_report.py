@@ -88,9 +88,8 @@ def _describe_place(place: FailedPlace, most: int) -> Iterator[str]:
     not_tried = [outcome for outcome in place.outcomes if outcome.status is Status.NOT_TRIED]
     if len(not_tried) == 1:
         yield f"  not tried: {escaped(not_tried[0].transfer.destination)}"
-    elif not_tried:
-        others = "all" if len(not_tried) == len(place.outcomes) else "all other"
-        yield f"  not tried: {others} {counted(len(not_tried), 'file')}"
+    elif 0 < len(not_tried) < len(place.outcomes):
+        yield f"  not tried: all other {counted(len(not_tried), 'file')}"
     for line in explanation.context:
         yield f"  {escaped(line)}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from nipype_datasink.errors import DeliveryError
@@ -114,4 +114,8 @@ def not_arrived(plan: Plan, cause: Exception, status: Status) -> list[Outcome]:
         for item in plan.deliveries
         if item.cleared_folder and not item.transfers
     ]
-    return [Outcome.failure(transfer, cause, status) for transfer in [*plan.transfers, *empty]]
+    transfers = [*plan.transfers, *empty]
+    if not transfers:
+        return []
+    first = Outcome.failure(transfers[0], cause, status)  # it pickles the cause, so only once
+    return [replace(first, transfer=transfer) for transfer in transfers]
