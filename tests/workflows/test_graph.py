@@ -409,7 +409,7 @@ def test_join_node_without_items_gets_nothing(workdir: Path) -> None:
     (ran,) = [node for node in graph if node.name.startswith("group")]
     assert not any(ran.result.outputs.out_file)
     assert planned.unknown == {}
-    assert fields(planned) == {"@x": [], "func": []}
+    assert fields(planned) == {"func": []}
 
 
 def take_last(values: list[str]) -> str:
