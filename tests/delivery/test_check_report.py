@@ -55,6 +55,7 @@ def test_sinks_are_named_where_something_fails() -> None:
         "would work: no",
     ]
     assert "used by" not in str(report_of(CheckStep(name="list", text="x/"), sinks=("wf.a",)))
+    assert "used by" not in str(report_of(step, sinks=("s3://lab/deriv",)))
 
 
 def test_a_few_of_many_sinks_are_named() -> None:

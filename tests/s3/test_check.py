@@ -117,7 +117,8 @@ def test_a_refused_listing_is_a_warning(script: Script, credentials: None) -> No
     script.answer("ListObjectsV2", error_reply("AccessDenied"))
 
     assert warnings(sink_of(script.url).check()) == [
-        "list: the identity may not list (s3:ListBucket), so every run will send everything"
+        "list: the identity is not allowed to list (s3:ListBucket), so every run will send "
+        "everything"
     ]
     assert operations(script) == ["ListObjectsV2", *UPLOAD]
 

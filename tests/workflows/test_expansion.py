@@ -51,6 +51,17 @@ def test_failing_function_of_a_connection_is_an_error_of_its_sink(workdir: Path)
     assert not planned.ok
 
 
+def test_failing_function_also_takes_an_output_that_is_not_known_yet(workdir: Path) -> None:
+    workflow = with_second_sink(fail)
+    other = workflow.get_node("other")
+    workflow.connect(workflow.get_node("preproc"), ("out", fail), other, "qa")
+
+    (_, _, run, _) = plan(workflow).sinks
+
+    assert run.error == f"container <- subjects.subject_id: {BOOM}"
+    assert [each.field for each in run.predictions] == ["func", "qa"]
+
+
 def test_function_that_fails_with_the_result_of_a_finished_node(workdir: Path) -> None:
     bold_workflow().run(plugin="Linear")
 

@@ -145,7 +145,8 @@ def _lines(places: Sequence[PlaceReport], columns: int) -> Iterator[str]:
         for name, items in (("not tried", place.not_tried), ("not known", place.not_known)):
             if items:
                 yield from _wrapped(name, ", ".join(items), columns)
-        if place.sinks and not place.ok:
+        # The title of a place that is not known is the name of its sink.
+        if place.sinks not in ((), (place.place,)) and not place.ok:
             yield from _wrapped("used by", _shortened(place.sinks), columns)
 
 

@@ -39,7 +39,9 @@ _SWAPPED = (
     "set, so exchange them"
 )
 
-_NO_LISTING = "the identity may not list (s3:ListBucket), so every run will send everything"
+_NO_LISTING = (
+    "the identity is not allowed to list (s3:ListBucket), so every run will send everything"
+)
 
 
 def check_prefix(

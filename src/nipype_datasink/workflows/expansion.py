@@ -90,7 +90,7 @@ def expanded_graph(workflow: Workflow) -> Any:
     of_others = dict(errors)
     for node in graph.nodes():
         if isinstance(node.interface, upstream.DataSink):
-            node._failed_inputs = list(_failed(node, errors))
+            node._failed_inputs = list(_failed(graph, node, errors))
             for failed in node._failed_inputs:
                 of_others.pop(failed.output, None)
     for each in of_others.values():
@@ -113,9 +113,13 @@ def _inputs_by_function(graph: Any, node: Node) -> Iterator[FailedInput]:
                 yield FailedInput(field=field, source=name, output=_key(*output[1:]))
 
 
-def _failed(node: Node, errors: Mapping[str, str]) -> Iterator[FailedInput]:
+def _failed(graph: Any, node: Node, errors: Mapping[str, str]) -> Iterator[FailedInput]:
+    # The same function may take an output that is not known yet; nipype keeps this connection.
+    edges = graph.in_edges(node, data="connect")
+    kept = {field for *_, connections in edges for _, field in connections}
     for each in node._inputs_by_function:
-        if each.output in errors and not isdefined(getattr(node.inputs, each.field, Undefined)):
+        is_set = isdefined(getattr(node.inputs, each.field, Undefined))
+        if each.output in errors and each.field not in kept and not is_set:
             yield replace(each, error=errors[each.output])
 
 
