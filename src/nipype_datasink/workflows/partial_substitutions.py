@@ -137,13 +137,13 @@ def _is_beside_unknown(rule: _Rule, path: str) -> bool:
     return any(_is_in_unknown(path, match) for match in re.finditer(rule.pattern, path))
 
 
-def _matches(pattern: str, path: str) -> list[Match]:
+def _matches(pattern: str, path: str) -> tuple[Match, ...]:
     if not any(each in path for each in PLACEHOLDERS):
-        return []
+        return ()
     try:
         return matches_of_unknown(pattern, path)
     except Exception:  # noqa: BLE001 - a part of expressions that a later Python has
-        return [Match(0, len(path), -1, crosses=True)]
+        return (Match(0, len(path), -1, crosses=True),)
 
 
 def _cuts(path: str, match: Match, rule: _Rule) -> bool:

@@ -70,13 +70,16 @@ class _Predictor:
     def __init__(self, run: SinkRun) -> None:
         self._run = run
         self._sink = run.interface
+        self._unknown_inputs = run.unknown
         # Names of the outputs that the base directory, its copy and the container come from.
         self._names = {
-            placeholder[-1]: run.unknown[name][0].name
+            placeholder[-1]: self._unknown_inputs[name][0].name
             for name, placeholder in _PLACES.items()
-            if name in run.unknown
+            if name in self._unknown_inputs
         }
-        self._unknown_rules = [run.unknown[name][0].name for name in _RULES if name in run.unknown]
+        self._unknown_rules = [
+            self._unknown_inputs[name][0].name for name in _RULES if name in self._unknown_inputs
+        ]
         self._paths: list[str] = []
         self._missing: dict[tuple[str, str], Problem] = {}
 
@@ -113,7 +116,7 @@ class _Predictor:
                 path = os.path.join(self._run.directory, os.path.expanduser(path))
                 inputs.trait_set(**{name: path})
         for name, placeholder in _PLACES.items():
-            if name in self._run.unknown:
+            if name in self._unknown_inputs:
                 inputs.trait_set(**{name: placeholder})
         if not any(explicit_value(inputs, name) for name in directories):
             inputs.base_directory = self._run.directory
@@ -210,7 +213,7 @@ class _Predictor:
 
     def _unknown(self, field: str, rules: Rules) -> Iterator[Prediction]:
         """Yield the destinations of outputs of nodes that have not run."""
-        for connection in self._run.unknown.get(field, ()):
+        for connection in self._unknown_inputs.get(field, ()):
             if not connection.is_known:
                 for location in rules.locations:
                     yield self._connected(connection, field, location, rules)

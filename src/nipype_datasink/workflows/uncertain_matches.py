@@ -27,6 +27,7 @@ _Key = tuple[int, bool, int]
 # The least position at which a match may begin that leads to the key.
 _States = dict[_Key, int]
 _SEVERAL = -1
+_IGNORE_CASE = int(re.IGNORECASE)  # operators of numbers are quicker than those of `re.RegexFlag`
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ class Match:
     """Whether it also reads or changes what is known, or another placeholder."""
 
 
-def matches_of_unknown(pattern: str, text: str) -> list[Match]:
+@lru_cache(maxsize=100)  # the destinations of many outputs differ in their names only
+def matches_of_unknown(pattern: str, text: str) -> tuple[Match, ...]:
     """Return the possible matches that depend on texts that are not known.
 
     Parameters
@@ -64,7 +66,7 @@ def matches_of_unknown(pattern: str, text: str) -> list[Match]:
     []
     """
     parsed = _parse(pattern)
-    begin = {(position, False, 0): position for position in range(len(text) + 1)}
+    begin = {(position, False, 0): position for position in _starts(parsed, text)}
     states = _Automaton(text).run(parsed, begin, parsed.state.flags)
     found: dict[Match, None] = {}
     for (end, reads_known, mark), start in states.items():
@@ -72,12 +74,20 @@ def matches_of_unknown(pattern: str, text: str) -> list[Match]:
             unknown = mark - 1 if mark != _SEVERAL else -1
             crosses = reads_known or unknown < 0 or start < unknown
             found[Match(start, end, unknown, crosses)] = None
-    return list(found)
+    return tuple(found)
 
 
 @lru_cache(maxsize=1000)
 def _parse(pattern: str) -> Any:
     return _parser.parse(pattern)
+
+
+def _starts(parsed: Any, text: str) -> Iterable[int]:
+    """Return the positions at which a match may begin; most expressions begin with a character."""
+    if not parsed or not _is_literal(parsed[0], parsed.state.flags):
+        return range(len(text) + 1)
+    characters = (chr(parsed[0][1]), *PLACEHOLDERS)
+    return [position for position, each in enumerate(text) if each in characters]
 
 
 class _Automaton:
@@ -221,10 +231,15 @@ def _closure(states: _States, following: Callable[[_Key], Iterable[_Key]]) -> _S
     return reached
 
 
+def _is_literal(node: Any, flags: int) -> bool:
+    """Return whether a node matches one character only."""
+    return node[0].name == "LITERAL" and not flags & _IGNORE_CASE
+
+
 def _character_test(node: Any, flags: int) -> Callable[[str], object]:
     """Return a function that tells whether a node, which matches one character, matches it."""
     operation, value = node
-    if operation.name == "LITERAL" and not flags & re.IGNORECASE:
+    if _is_literal(node, flags):
         return chr(value).__eq__
     return _compiled(f"{operation} {value}", node=_Uncompared(node), flags=flags).match
 
