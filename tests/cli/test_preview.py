@@ -148,6 +148,7 @@ def test_option_after_the_target_causes_a_note(workdir: Path, command: str) -> N
     assert note in after.stderr
     assert "note" not in before.stderr
     assert (after.exit_code, before.exit_code) == (3, 3)
+    assert "note" not in CliRunner().invoke(main, [command, "missing.py", name]).stderr
 
 
 def test_json_is_the_only_standard_output(pipeline: Path) -> None:

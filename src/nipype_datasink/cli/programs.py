@@ -24,14 +24,15 @@ class ProgramCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; end with exit code 2 if there is no such program."""
-        process = os.getpid()
+        process, names = os.getpid(), _misplaced_options(ctx)
         try:
             return super().invoke(ctx)
         except ProgramError as error:
+            names = []
             raise click.UsageError(str(error), ctx) from None
         finally:
             # At the end, where a long output does not hide it. The program may have forked.
-            if os.getpid() == process and (names := _misplaced_options(ctx)):
+            if names and os.getpid() == process:
                 click.echo(
                     f"note: {', '.join(names)}: an argument of the program here; write options of "
                     f"'{ctx.command_path}' before the target",
