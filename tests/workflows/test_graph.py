@@ -21,8 +21,9 @@ from nipype.interfaces.utility import Merge
 
 from nipype_datasink import DataSink
 from nipype_datasink.configuration import read_options
-from nipype_datasink.workflows.graph import SinkRun, sink_runs
+from nipype_datasink.workflows.graph import sink_runs
 from nipype_datasink.workflows.origins import Origin
+from nipype_datasink.workflows.sink_run import SinkRun
 from tests.conftest import tree
 from tests.workflows.examples import (
     SUBJECTS,

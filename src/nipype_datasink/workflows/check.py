@@ -20,7 +20,8 @@ from nipype_datasink.sink_check import (
     place_checks,
     set_absolute_paths,
 )
-from nipype_datasink.workflows.graph import SinkRun, sink_runs
+from nipype_datasink.workflows.graph import sink_runs
+from nipype_datasink.workflows.sink_run import SinkRun
 
 # Inputs without which a place, or the identity that is used there, is not known.
 _NEEDED = (

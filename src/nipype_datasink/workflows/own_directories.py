@@ -9,7 +9,7 @@ from nipype_datasink.configuration import explicit_value
 from nipype_datasink.errors import DataSinkError
 from nipype_datasink.planning.addresses import parse_location
 from nipype_datasink.planning.location import LocalDirectory
-from nipype_datasink.workflows.graph import SinkRun
+from nipype_datasink.workflows.sink_run import SinkRun
 
 _DIRECTORIES = ("base_directory", "local_copy")
 

@@ -10,7 +10,7 @@ from nipype_datasink.delivery.changes import Change
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.planning.sources import Problem
 from nipype_datasink.settings import substitutions_of
-from nipype_datasink.workflows.graph import SinkRun
+from nipype_datasink.workflows.sink_run import SinkRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

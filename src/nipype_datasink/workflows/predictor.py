@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from nipype_datasink.configuration import explicit_value
@@ -13,32 +12,17 @@ from nipype_datasink.errors import DataSinkError, DestinationError
 from nipype_datasink.inputs import fields_of, known_inputs
 from nipype_datasink.planning.addresses import parse_location
 from nipype_datasink.planning.contents import scan
-from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
+from nipype_datasink.planning.location import LocalDirectory, Location
 from nipype_datasink.planning.plan import Delivery
 from nipype_datasink.planning.routing import Rules, bucket_root, route
 from nipype_datasink.planning.sources import Problem, Source, flatten
 from nipype_datasink.planning.validation import make_valid_plan
 from nipype_datasink.settings import substitutions_of
-from nipype_datasink.workflows.graph import Connection, SinkRun
 from nipype_datasink.workflows.partial_substitutions import apply_to_examples, apply_to_known
-from nipype_datasink.workflows.placeholders import (
-    BASE,
-    CONTAINER,
-    COPY,
-    MERGED,
-    NAME,
-    TREE,
-    has_folders,
-    is_complete,
-    root_of,
-    show,
-)
+from nipype_datasink.workflows.placeholders import NAME, TREE, is_complete, show
 from nipype_datasink.workflows.prediction import Prediction, SinkPlan
-
-# What stands for these inputs if they are not known.
-_PLACES = {"base_directory": root_of(BASE), "local_copy": root_of(COPY), "container": CONTAINER}
-# Inputs that decide, if they are not known, that no part of a destination is known.
-_RULES = ("parameterization", "strip_dir", "substitutions", "regexp_substitutions")
+from nipype_datasink.workflows.sink_run import Connection, SinkRun
+from nipype_datasink.workflows.unknown_inputs import PLACES, ShownDestination, UnknownInputs
 
 
 def predict(run: SinkRun) -> SinkPlan:
@@ -70,16 +54,8 @@ class _Predictor:
     def __init__(self, run: SinkRun) -> None:
         self._run = run
         self._sink = run.interface
-        self._unknown_inputs = run.unknown
-        # Names of the outputs that the base directory, its copy and the container come from.
-        self._names = {
-            placeholder[-1]: self._unknown_inputs[name][0].name
-            for name, placeholder in _PLACES.items()
-            if name in self._unknown_inputs
-        }
-        self._unknown_rules = [
-            self._unknown_inputs[name][0].name for name in _RULES if name in self._unknown_inputs
-        ]
+        self._unknown_connections = run.unknown
+        self._unknown_inputs = UnknownInputs.of(run)
         self._paths: list[str] = []
         self._missing: dict[tuple[str, str], Problem] = {}
 
@@ -92,7 +68,9 @@ class _Predictor:
         known, ignored, error = self._known(fields, rules)
         return SinkPlan(
             run=self._run,
-            bases=tuple(show(each.label, self._names) for each in settings.bases(base)),
+            bases=tuple(
+                show(each.label, self._unknown_inputs.places) for each in settings.bases(base)
+            ),
             predictions=tuple(
                 prediction
                 for field in fields
@@ -115,8 +93,8 @@ class _Predictor:
             if path and isinstance(parse_location(path, name), LocalDirectory):
                 path = os.path.join(self._run.directory, os.path.expanduser(path))
                 inputs.trait_set(**{name: path})
-        for name, placeholder in _PLACES.items():
-            if name in self._unknown_inputs:
+        for name, placeholder in PLACES.items():
+            if name in self._unknown_connections:
                 inputs.trait_set(**{name: placeholder})
         if not any(explicit_value(inputs, name) for name in directories):
             inputs.base_directory = self._run.directory
@@ -157,7 +135,7 @@ class _Predictor:
     ) -> tuple[dict[tuple[str, str], list[Delivery]], str]:
         """Return what the sink's own plan delivers, by field and source, or its error."""
         deliveries: dict[tuple[str, str], list[Delivery]] = {}
-        if self._names or self._unknown_rules:
+        if self._unknown_inputs:
             return deliveries, ""  # its checks need whole destinations
         try:
             plan = make_valid_plan(
@@ -213,7 +191,7 @@ class _Predictor:
 
     def _unknown(self, field: str, rules: Rules) -> Iterator[Prediction]:
         """Yield the destinations of outputs of nodes that have not run."""
-        for connection in self._unknown_inputs.get(field, ()):
+        for connection in self._unknown_connections.get(field, ()):
             if not connection.is_known:
                 for location in rules.locations:
                     yield self._connected(connection, field, location, rules)
@@ -248,46 +226,7 @@ class _Predictor:
 
     def _destination(
         self, source: str, field: str, location: Location, rules: Rules, name: str = ""
-    ) -> _Shown:
-        """Return the destination of a path, as far as it is known.
-
-        Parameters
-        ----------
-        name
-            Name of the output that is delivered, if `source` contains a placeholder for its name.
-        """
+    ) -> ShownDestination:
+        """Return the destination of a path; `name` is that of its output, if it is not known."""
         path = location.resolve(route(source, field, location, rules))
-        names = {**self._names, NAME: name, TREE: name}
-        names[MERGED] = self._merged(path, location, name)
-        if not self._unknown_rules:
-            return _Shown(
-                text=show(path, names),
-                is_known=is_complete(path),
-                has_folders=has_folders(path),
-                hides_folders=MERGED in path,
-            )
-        # No rule can change the bucket.
-        root = f"s3://{location.actual_bucket}/" if isinstance(location, S3Prefix) else ""
-        rest = show(path, names, braces=False).removeprefix(root)
-        for rule in self._unknown_rules:
-            rest = f"{rule}({rest})"
-        return _Shown(text=f"{root}{{{rest}}}", is_known=False, has_folders=True)
-
-    def _merged(self, path: str, location: Location, name: str) -> str:
-        """Return the names of what is not known in the part of a path that rules may change."""
-        places = [each for each in self._names if each in str(location) and each not in path]
-        is_named = NAME in path or TREE in path
-        return "/".join(
-            [*(self._names[each] for each in places), *([name] if name and not is_named else [])]
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Shown:
-    """A destination, as far as it is known."""
-
-    text: str
-    is_known: bool
-    has_folders: bool
-    hides_folders: bool = False
-    """Whether the braces also stand for folders that rules may change; they are known otherwise."""
+        return self._unknown_inputs.show(path, location, name)
