@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar
 
@@ -14,11 +14,12 @@ from awscrt import s3 as awscrt_s3
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
+from nipype_datasink import Status
 from nipype_datasink.s3 import client
 from tests import stores
 from tests.faultproxy import Fault, Faults, Proxy
 from tests.machines import values
-from tests.machines.checks import Seen
+from tests.machines.checks import Ended, Seen
 from tests.machines.directory import DirectoryMachine
 from tests.machines.moments import Calls, Moment, is_killed
 from tests.machines.objects import BUCKET, MotoObjects, Objects, StoreObjects, moto_in_process
@@ -114,15 +115,20 @@ class BucketMachine(DirectoryMachine):
 
         return is_killed(run, moment)
 
-    def leave_out_truncated(self, want: Expected, before: Seen, after: Seen) -> None:
-        """Leave out empty objects of a real store.
+    def leave_out_truncated(
+        self, wanted: Sequence[Expected], before: Seen, after: Seen, ended: Ended | None = None
+    ) -> None:
+        """Leave out empty objects of requests that failed.
 
-        SeaweedFS stores an empty object if the connection ends before the first byte of the body.
+        SeaweedFS and moto store an empty object if the connection ends before the first byte of
+        the body.
         """
-        empty = {path for path, data in after.files.items() if self.is_key(path) and not data}
-        for path in (empty & want.files.keys()) if self.store else ():
-            for files in (want.files, before.files, after.files):
-                files.pop(path, None)
+        for path in [path for path, data in after.files.items() if not data and self.is_key(path)]:
+            if ended is None or ended.statuses.get(path) is Status.FAILED:
+                for files in (before.files, after.files, *(want.files for want in wanted)):
+                    files.pop(path, None)
+                if ended is not None:
+                    del ended.statuses[path]
 
     def own_inputs(self, sink: Sink) -> dict[str, Any]:
         return {

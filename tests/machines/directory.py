@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -22,18 +22,19 @@ from nipype.interfaces.io import DataSink as NipypeDataSink
 from nipype_datasink import DataSink, DataSinkError, Status
 from tests.machines import checks, values
 from tests.machines.checks import Ended, Seen
+from tests.machines.destinations import Destinations
 from tests.machines.disk import make, read_tree, remove
 from tests.machines.moments import Moment, at_call, is_killed
 from tests.machines.sinks import make_sink
 from tests.machines.sources import Sources
-from tests.model import Expected, Sink, above, expected
+from tests.model import Expected, Sink, expected
 from tests.source_model import Kind, Link
 
 MAX_LINES = 60  # of an error
 _OLD_SECONDS = 2 * 24 * 60 * 60  # older than temporary files that a run leaves alone
 
 
-class DirectoryMachine(RuleBasedStateMachine):
+class DirectoryMachine(Destinations, RuleBasedStateMachine):
     """Sinks into a directory."""
 
     counts: ClassVar[Counter[str]] = Counter()
@@ -70,44 +71,6 @@ class DirectoryMachine(RuleBasedStateMachine):
     def prepared(cls) -> Iterator[None]:
         """Start what machines of this class need."""
         yield
-
-    # Destinations.
-
-    def address(self, path: str) -> str:
-        """Return a destination as `out_file` has it."""
-        return f"{self.out}/{path}"
-
-    def path_of(self, address: str) -> str:
-        place = next(each for each in ("base", "copy") if address.startswith(self.address(each)))
-        return place + address.removeprefix(self.address(place))
-
-    def look(self) -> Seen:
-        """Return what exists, by the names that the file system treats as the same."""
-        return read_tree(self.out, self.same)
-
-    def names(self) -> list[str]:
-        """Return all files as they are spelled."""
-        return sorted(read_tree(self.out).files)
-
-    def put(self, path: str, data: bytes | None) -> None:
-        """Write or delete a destination, as a stranger; do nothing where a file is in the way."""
-        if any((self.out / folder).is_file() for folder in above(path)):
-            return
-        remove(self.out / path)
-        if data is not None:
-            make(self.out / path, data)
-
-    def put_old(self) -> None:
-        for path in values.OLD:
-            self.put(path, b"old")
-
-    @staticmethod
-    def same(path: str) -> str:
-        return path
-
-    @staticmethod
-    def has_folders(place: str) -> bool:
-        return True
 
     # Steps.
 
@@ -201,13 +164,15 @@ class DirectoryMachine(RuleBasedStateMachine):
         want = self.expected(sink, before)
         self.counts["killed"] += self.is_killed(sink, moment)
         seen = self.look()
-        self.leave_out_truncated(want, before, seen)
+        self.leave_out_truncated((want,), before, seen)
         checks.check_killed(want, before.files, seen.files)
         self.clean_up(seen.litter, refused=bool(self.expected(sink, seen).refusals))
         self.run(sink)
 
-    def leave_out_truncated(self, want: Expected, before: Seen, after: Seen) -> None:
-        """Leave out what may be truncated after a kill: on disk, nothing."""
+    def leave_out_truncated(
+        self, wanted: Sequence[Expected], before: Seen, after: Seen, ended: Ended | None = None
+    ) -> None:
+        """Leave out of the checks what may be truncated after a fault: on disk, nothing."""
 
     def is_killed(self, sink: Sink, moment: Moment) -> bool:
         return is_killed(lambda: self.deliver(sink), moment)
@@ -231,6 +196,7 @@ class DirectoryMachine(RuleBasedStateMachine):
         linked = None
         if not (disturbance or want.refusals or want.differs_from_nipype):
             linked = self.check_nipype(sink, before, want)
+        sources = dict(self.sources.entries)
         with disturbance or nullcontext([0]) as acted:
             ended = self.deliver(sink)
         after = self.look()
@@ -238,6 +204,9 @@ class DirectoryMachine(RuleBasedStateMachine):
         assert not after.litter, f"temporary files remain: {after.litter}"
         if acted[0]:
             then = self.expected(sink, before)
+            # Anything that was found and has gone before it is read is missing.
+            then.missing |= self.sources.entries != sources
+            self.leave_out_truncated((want, then), before, after, ended)
             for path, data in strangers.items():
                 checks.leave_out(path, data, before, after, ended, (want, then))
             checks.check_disturbed(sink, (want, then), before.files, after.files, ended)
