@@ -19,6 +19,7 @@ from nipype import config
 
 from nipype_datasink.s3.client import forget_clients
 from tests.ceph import radosgw
+from tests.forks import RunPython, fork_server
 from tests.stores import ACCESS_KEY, SECRET_KEY, moto, seaweedfs
 
 if TYPE_CHECKING:
@@ -90,6 +91,13 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make an empty working directory and enter it."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def fork_python() -> Iterator[RunPython]:
+    """Return a function that runs Python in a process that has imported this library."""
+    with fork_server("nipype_datasink.cli") as run:
+        yield run
 
 
 @pytest.fixture(scope="session")

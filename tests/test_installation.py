@@ -4,47 +4,62 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
+from tests.forks import fork_server
 
-def run_python(code: str, *options: str) -> str:
-    """Run `code` in a new Python process in the working directory, and return its output."""
-    start = f"import sys; sys.path[:0] = {['', *sys.path]!r}\n"
-    command = [sys.executable, *options, "-c", start + code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+Run = Callable[[str], str]
+
+START = f"import sys; sys.path[:0] = {['', *sys.path]!r}\n"
+INSTALL = "import nipype_datasink; nipype_datasink.install()\n"
+
+
+def output_of(done: CompletedProcess[str]) -> str:
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
 
 
-INSTALL = "import nipype_datasink; nipype_datasink.install()\n"
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    """Return a function that runs code in a process that has imported nipype only.
+
+    It returns what the code prints.
+    """
+    with fork_server("nipype.interfaces.io") as run_python:
+        yield lambda code: output_of(run_python("-c", START + code))
 
 
 def test_imports_after_install_return_this_class() -> None:
-    output = run_python(
-        INSTALL
+    code = (
+        START
+        + INSTALL
         + "import nipype, nipype.interfaces, nipype.interfaces.io as nio, nipype_datasink.io\n"
         "ours = nipype_datasink.DataSink\n"
         "for place in (nipype, nipype.interfaces, nio, nipype_datasink.io):\n"
         "    assert place.DataSink is ours, place\n"
         "assert nio.DataSinkInputSpec is nipype_datasink.DataSinkInputSpec\n"
-        "from nipype.interfaces.io import DataSink; assert DataSink is ours\n",
-        "-W",
-        "error::RuntimeWarning",
+        "from nipype.interfaces.io import DataSink; assert DataSink is ours\n"
     )
 
-    assert output == ""
+    # Nothing was imported before.
+    command = [sys.executable, "-W", "error::RuntimeWarning", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    assert output_of(done) == ""
 
 
-def test_a_second_call_does_nothing() -> None:
-    run_python(
-        INSTALL + "from multiprocessing import spawn; import nipype.interfaces.io as nio\n"
+def test_a_second_call_does_nothing(run: Run) -> None:
+    run(
+        "import warnings; warnings.simplefilter('error', RuntimeWarning)\n"
+        + INSTALL
+        + "from multiprocessing import spawn; import nipype.interfaces.io as nio\n"
         "from nipype import DataSink; before = dict(vars(nio)), vars(spawn).copy()\n"
         "nipype_datasink.install()\n"
-        "assert (dict(vars(nio)), vars(spawn)) == before\n",
-        "-W",
-        "error::RuntimeWarning",
+        "assert (dict(vars(nio)), vars(spawn)) == before\n"
     )
 
 
@@ -72,10 +87,10 @@ class Narrow(Own): pass
         ("import nipype; two = nipype.DataSink(), nipype.DataSink()", "2 instance(s)"),
     ],
 )
-def test_users_of_nipypes_class_are_listed(workdir: Path, code: str, listed: str) -> None:
+def test_users_of_nipypes_class_are_listed(workdir: Path, code: str, listed: str, run: Run) -> None:
     (workdir / "pipeline.py").write_text(MODULE)
 
-    output = run_python(f"{code}\n{INSTALL}")
+    output = run(f"{code}\n{INSTALL}")
 
     (warning,) = [line for line in output.splitlines() if "Warning" in line]
     assert f"still used by {listed}" in warning or f", {listed}" in warning
@@ -83,8 +98,8 @@ def test_users_of_nipypes_class_are_listed(workdir: Path, code: str, listed: str
     assert "RuntimeWarning" in warning
 
 
-def test_unreachable_objects_are_not_listed() -> None:
-    output = run_python(
+def test_unreachable_objects_are_not_listed(run: Run) -> None:
+    output = run(
         "import nipype\nnode = nipype.Node(nipype.DataSink(), name='sink')\n"
         f"node.itself = node\ndel node\n{INSTALL}"
     )
@@ -92,11 +107,11 @@ def test_unreachable_objects_are_not_listed() -> None:
     assert output == ""
 
 
-def test_existing_sinks_of_nipype_still_work(workdir: Path) -> None:
+def test_existing_sinks_of_nipype_still_work(workdir: Path, run: Run) -> None:
     (workdir / "pipeline.py").write_text(MODULE)
     (workdir / "a.txt").write_text("a")
 
-    run_python(
+    run(
         "import os, pickle, pipeline; from nipype import Node\n"
         "node = Node(pipeline.DataSink(infields=['x']), name='sink')\n" + INSTALL + "try:\n"
         "    pickle.dumps(node)\n"
@@ -112,8 +127,8 @@ def test_existing_sinks_of_nipype_still_work(workdir: Path) -> None:
     )
 
 
-def test_subclass_defined_after_install_has_the_new_inputs(workdir: Path) -> None:
-    run_python(
+def test_subclass_defined_after_install_has_the_new_inputs(workdir: Path, run: Run) -> None:
+    run(
         INSTALL + "import os, pickle; import nipype.interfaces.io as nio\n"
         "class Spec(nio.DataSinkInputSpec): pass\n"
         "class Own(nio.DataSink):\n"
@@ -124,8 +139,8 @@ def test_subclass_defined_after_install_has_the_new_inputs(workdir: Path) -> Non
     )
 
 
-def test_sinks_are_pickled_with_this_module_name() -> None:
-    run_python(
+def test_sinks_are_pickled_with_this_module_name(run: Run) -> None:
+    run(
         INSTALL + "import pickle; from nipype import DataSink, Node\n"
         "data = pickle.dumps(Node(DataSink(container='a'), name='sink'), 0)\n"
         "assert b'nipype_datasink.interface' in data\n"
@@ -134,16 +149,18 @@ def test_sinks_are_pickled_with_this_module_name() -> None:
     )
 
 
-def test_nodes_pickled_with_nipypes_class_are_unpickled_as_this_class(workdir: Path) -> None:
+def test_nodes_pickled_with_nipypes_class_are_unpickled_as_this_class(
+    workdir: Path, run: Run
+) -> None:
     (workdir / "a.txt").write_text("a")
-    run_python(
+    run(
         "import os, pickle; from nipype import DataSink, Node\n"
         "node = Node(DataSink(base_directory=os.path.abspath('out')), name='sink')\n"
         "node.inputs.x = os.path.abspath('a.txt')\n"
         "open('node.pkl', 'wb').write(pickle.dumps(node))\n"
     )
 
-    run_python(
+    run(
         INSTALL + "import os, pickle\n"
         "sink = pickle.load(open('node.pkl', 'rb')).interface\n"
         "assert type(sink) is nipype_datasink.DataSink\n"
@@ -152,14 +169,14 @@ def test_nodes_pickled_with_nipypes_class_are_unpickled_as_this_class(workdir: P
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_started_processes_also_use_this_class(workdir: Path, method: str) -> None:
+def test_started_processes_also_use_this_class(workdir: Path, method: str, run: Run) -> None:
     (workdir / "pipeline.py").write_text(
         "from nipype import DataSink\nclass Own(DataSink): pass\n"
         "def bases(): return [base.__module__ for base in Own.__bases__]\n"
     )
     (workdir / "elsewhere").mkdir()
 
-    output = run_python(
+    output = run(
         INSTALL + "import multiprocessing, os, pipeline\n"
         "from concurrent.futures import ProcessPoolExecutor\n"
         "sys.path[0] = os.getcwd(); os.chdir('elsewhere')\n"

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from nipype_datasink.cli import main
 from tests.conftest import contents, tree
+from tests.forks import RunPython
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
@@ -58,16 +60,19 @@ def pipeline(workdir: Path) -> Path:
     return path
 
 
-def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "nipype_datasink", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+@pytest.fixture
+def run_command(fork_python: RunPython) -> RunPython:
+    """Return a function that runs the command with the arguments that it is given."""
+    return partial(fork_python, "-m", "nipype_datasink")
 
 
 _LINE = PIPELINE.splitlines().index('    workflow.run(plugin="MultiProc")') + 1
 STOPPED = f"stopped at pipeline.py:{_LINE}; workflows after it were not seen"
 
 
-def test_plan_shows_destinations_and_where_the_program_was_stopped(pipeline: Path) -> None:
+def test_plan_shows_destinations_and_where_the_program_was_stopped(
+    pipeline: Path, run_command: RunPython
+) -> None:
     directory = pipeline.parent
 
     done = run_command("plan", "pipeline.py", "--json", f"{directory}/a", f"{directory}/b")
@@ -83,7 +88,7 @@ def test_plan_shows_destinations_and_where_the_program_was_stopped(pipeline: Pat
     assert set(tree(directory)) == {"pipeline.py"}
 
 
-def test_plan_compares_with_what_is_there(pipeline: Path) -> None:
+def test_plan_compares_with_what_is_there(pipeline: Path, run_command: RunPython) -> None:
     there = pipeline.parent / "a" / "given" / "pipeline.py"
     there.parent.mkdir(parents=True)
     there.write_text(PIPELINE)
@@ -94,7 +99,7 @@ def test_plan_compares_with_what_is_there(pipeline: Path) -> None:
     assert f"{there}  (unchanged)" in done.stdout
 
 
-def test_plan_exits_with_1_if_destinations_clash(pipeline: Path) -> None:
+def test_plan_exits_with_1_if_destinations_clash(pipeline: Path, run_command: RunPython) -> None:
     text = PIPELINE.replace("os.path.abspath(__file__)", 'os.path.abspath(f"{number}/given.txt")')
     pipeline.write_text(text)
     for number in range(2):
@@ -109,7 +114,9 @@ def test_plan_exits_with_1_if_destinations_clash(pipeline: Path) -> None:
     assert "CLASH" in done.stdout
 
 
-def test_place_is_shown_after_the_plan_if_the_program_redirects_its_output(workdir: Path) -> None:
+def test_place_is_shown_after_the_plan_if_the_program_redirects_its_output(
+    workdir: Path, run_command: RunPython
+) -> None:
     (workdir / "script.py").write_text(
         "import contextlib, io\n"
         "from nipype import Workflow\n"
@@ -136,22 +143,25 @@ def test_reader_that_ends_early_causes_no_error(workdir: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["plan", "check", "run"])
-def test_option_after_the_target_causes_a_note(workdir: Path, command: str) -> None:
+def test_option_after_the_target_causes_a_note(
+    workdir: Path, command: str, run_command: RunPython
+) -> None:
     (workdir / "script.py").write_text("raise SystemExit(3)")
     name = "--missing" if command == "run" else "--json"
 
-    after = CliRunner().invoke(main, [command, "script.py", name, "skip"], prog_name="nipype")
+    after = run_command(command, "script.py", name, "skip")
     own = [name, "skip"] if command == "run" else [name]
-    before = CliRunner().invoke(main, [command, *own, "script.py", name], prog_name="nipype")
+    before = run_command(command, *own, "script.py", name)
 
-    note = f"note: {name}: an argument of the program here; write options of 'nipype {command}'"
+    program = f"python -m nipype_datasink {command}"
+    note = f"note: {name}: an argument of the program here; write options of '{program}' before"
     assert note in after.stderr
     assert "note" not in before.stderr
-    assert (after.exit_code, before.exit_code) == (3, 3)
+    assert (after.returncode, before.returncode) == (3, 3)
     assert "note" not in CliRunner().invoke(main, [command, "missing.py", name]).stderr
 
 
-def test_json_is_the_only_standard_output(pipeline: Path) -> None:
+def test_json_is_the_only_standard_output(pipeline: Path, run_command: RunPython) -> None:
     done = run_command("plan", "--json", "pipeline.py", "--json", f"{pipeline.parent}/a")
 
     assert done.returncode == 0, done.stderr
@@ -161,7 +171,7 @@ def test_json_is_the_only_standard_output(pipeline: Path) -> None:
     assert done.stderr.splitlines() == ["building", "a child", STOPPED, "at the end"]
 
 
-def test_plan_without_a_workflow_is_incorrect_use(pipeline: Path) -> None:
+def test_plan_without_a_workflow_is_incorrect_use(pipeline: Path, run_command: RunPython) -> None:
     done = run_command("plan", "pipeline.py", "--help")
 
     assert done.returncode == 2
@@ -169,7 +179,9 @@ def test_plan_without_a_workflow_is_incorrect_use(pipeline: Path) -> None:
     assert "pipeline.py --help ended, but did not run a workflow or a sink" in done.stderr
 
 
-def test_failing_program_has_its_own_exit_code_and_traceback(pipeline: Path) -> None:
+def test_failing_program_has_its_own_exit_code_and_traceback(
+    pipeline: Path, run_command: RunPython
+) -> None:
     pipeline.write_text("import gone\n")
 
     done = run_command("check", "pipeline.py")
@@ -178,7 +190,7 @@ def test_failing_program_has_its_own_exit_code_and_traceback(pipeline: Path) -> 
     assert done.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'gone'"
 
 
-def test_check_of_a_pipeline_runs_no_node(pipeline: Path) -> None:
+def test_check_of_a_pipeline_runs_no_node(pipeline: Path, run_command: RunPython) -> None:
     done = run_command("check", "pipeline.py", f"{pipeline.parent}/a")
 
     assert done.returncode == 0, done.stderr
@@ -188,7 +200,7 @@ def test_check_of_a_pipeline_runs_no_node(pipeline: Path) -> None:
     assert set(tree(pipeline.parent)) == {"pipeline.py"}
 
 
-def test_check_exits_with_1_if_a_sink_would_fail(pipeline: Path) -> None:
+def test_check_exits_with_1_if_a_sink_would_fail(pipeline: Path, run_command: RunPython) -> None:
     (pipeline.parent / "a").touch()
 
     done = run_command("check", "--json", "pipeline.py", f"{pipeline.parent}/a")
@@ -198,7 +210,7 @@ def test_check_exits_with_1_if_a_sink_would_fail(pipeline: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["plan", "check"])
-def test_unexpected_error_is_one_line(workdir: Path, command: str) -> None:
+def test_unexpected_error_is_one_line(workdir: Path, command: str, run_command: RunPython) -> None:
     (workdir / "script.py").write_text(
         "from nipype import Workflow\n"
         "Workflow._generate_flatgraph = lambda _: 1 / 0\n"
@@ -212,7 +224,9 @@ def test_unexpected_error_is_one_line(workdir: Path, command: str) -> None:
 
 
 @pytest.mark.parametrize("options", [["--region", "x"], ["--creds-path", "x", "--encrypt"]])
-def test_options_for_a_store_need_an_address(pipeline: Path, options: list[str]) -> None:
+def test_options_for_a_store_need_an_address(
+    pipeline: Path, options: list[str], run_command: RunPython
+) -> None:
     done = run_command("check", *options, "pipeline.py")
 
     assert done.returncode == 2

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
 from tests.conftest import tree
+from tests.forks import RunPython, fork_server
 
 # Prints what `examine_first_run` returns. A spawned process imports this module, so a guard.
 DRIVER = """
@@ -56,27 +58,31 @@ def workflow(name):
 """
 
 
-def run_driver(workdir: Path, *words: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def fork_python() -> Iterator[RunPython]:
+    # Coverage would be saved by signal handlers and at the end of processes that are ended here;
+    # a forked pool then waits without end.
+    with fork_server("nipype_datasink.workflows.first_run", measured=False) as run:
+        yield run
+
+
+@pytest.fixture
+def run_driver(workdir: Path, fork_python: RunPython) -> RunPython:
+    """Return a function that runs `DRIVER` with the words of a command line."""
     (workdir / "driver.py").write_text(DRIVER)
-    command = [sys.executable, "driver.py", *words]
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=workdir,
-        # Coverage would be saved by signal handlers and at the end of processes that are ended
-        # here; a forked pool then waits without end.
-        env={name: os.environ[name] for name in os.environ if not name.startswith("COVERAGE_")},
-    )
+    return partial(fork_python, str(workdir / "driver.py"))
 
 
-def run_script(workdir: Path, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a script that starts with `START`, whose lines are not counted."""
-    (workdir / "start.py").write_text(START)
-    (workdir / "script.py").write_text(f"from start import *\n{text}")
-    return run_driver(workdir, "script.py", *arguments)
+@pytest.fixture
+def run_script(workdir: Path, run_driver: RunPython) -> RunPython:
+    """Return a function that runs a script that starts with `START`, whose lines do not count."""
+
+    def run(text: str, *arguments: str) -> CompletedProcess[str]:
+        (workdir / "start.py").write_text(START)
+        (workdir / "script.py").write_text(f"from start import *\n{text}")
+        return run_driver("script.py", *arguments)
+
+    return run
 
 
 STOPPED = {
@@ -104,8 +110,10 @@ def files(workdir: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("text", STOPPED.values(), ids=STOPPED)
-def test_program_stops_at_its_first_workflow(workdir: Path, text: str) -> None:
-    done = run_script(workdir, text)
+def test_program_stops_at_its_first_workflow(
+    workdir: Path, text: str, run_script: RunPython
+) -> None:
+    done = run_script(text)
 
     line = 3 if "class" in text else 2
     shown = f"('script.py:{line}', 'a in {workdir.name}', 3)"
@@ -128,8 +136,10 @@ def test_program_stops_at_its_first_workflow(workdir: Path, text: str) -> None:
     ],
     ids=["sink", "in a directory", "subclass", "node", "MapNode"],
 )
-def test_program_stops_at_its_first_sink(workdir: Path, text: str, kind: str) -> None:
-    done = run_script(workdir, text)
+def test_program_stops_at_its_first_sink(
+    workdir: Path, text: str, kind: str, run_script: RunPython
+) -> None:
+    done = run_script(text)
 
     line = 3 if text.startswith("n =") else 2
     shown = f"('script.py:{line}', '{kind} in {workdir.name}', 3)"
@@ -137,14 +147,16 @@ def test_program_stops_at_its_first_sink(workdir: Path, text: str, kind: str) ->
     assert files(workdir) == {"driver.py", "script.py", "start.py"}
 
 
-def test_nodes_without_a_sink_are_part_of_the_program(workdir: Path) -> None:
-    done = run_script(workdir, "node('first').run()\nworkflow('a').run()\n")
+def test_nodes_without_a_sink_are_part_of_the_program(workdir: Path, run_script: RunPython) -> None:
+    done = run_script("node('first').run()\nworkflow('a').run()\n")
 
     assert done.stdout.splitlines()[-1].startswith("('script.py:3', ")
     assert (workdir / "first" / "result_first.pklz").exists()
 
 
-def test_cleanup_of_the_program_is_done_after_the_report(workdir: Path) -> None:
+def test_cleanup_of_the_program_is_done_after_the_report(
+    workdir: Path, run_script: RunPython
+) -> None:
     text = (
         "import tempfile\n"
         "atexit.register(print, 'the end')\n"
@@ -154,7 +166,7 @@ def test_cleanup_of_the_program_is_done_after_the_report(workdir: Path) -> None:
         "    finally: print('finally'); os.chdir('/')\n"
     )
 
-    done = run_script(workdir, text)
+    done = run_script(text)
 
     stopped, *others = done.stdout.splitlines()
     assert others == ["finally", "the end"]
@@ -172,16 +184,18 @@ def test_cleanup_of_the_program_is_done_after_the_report(workdir: Path) -> None:
     ],
 )
 def test_program_that_runs_nothing_ends_as_it_does(
-    workdir: Path, text: str, code: int, output: str
+    workdir: Path, text: str, code: int, output: str, run_script: RunPython
 ) -> None:
-    done = run_script(workdir, text)
+    done = run_script(text)
 
     assert (done.returncode, done.stdout) == (code, output)
     assert ("no subject" in done.stderr) == ("no subject" in text)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_processes_of_the_program_are_stopped(workdir: Path, method: str) -> None:
+def test_processes_of_the_program_are_stopped(
+    workdir: Path, method: str, run_script: RunPython
+) -> None:
     text = (
         "import multiprocessing\n"
         "def main(): workflow('a').run()\n"
@@ -191,7 +205,7 @@ def test_processes_of_the_program_are_stopped(workdir: Path, method: str) -> Non
         "        process.start(); process.join()\n"
     )
 
-    done = run_script(workdir, text, method)
+    done = run_script(text, method)
 
     assert done.stdout.splitlines()[-1] == f"('script.py:3', 'a in {workdir.name}', 3)"
     assert files(workdir) == {"driver.py", "script.py", "start.py"}
@@ -230,10 +244,10 @@ WAITING = {
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.parametrize("text", WAITING.values(), ids=WAITING)
 def test_program_that_waits_for_a_stopped_process_ends(
-    workdir: Path, text: str, method: str
+    workdir: Path, text: str, method: str, run_script: RunPython
 ) -> None:
     # Does not return before all processes have ended that inherit its pipes.
-    done = run_script(workdir, f"import multiprocessing\n{text}", method)
+    done = run_script(f"import multiprocessing\n{text}", method)
 
     (shown,) = done.stdout.splitlines()
     assert shown == f"('script.py:3', 'a in {workdir.name}', 3)", done.stderr
@@ -241,13 +255,13 @@ def test_program_that_waits_for_a_stopped_process_ends(
     assert files(workdir) == {"driver.py", "script.py", "start.py"}
 
 
-def test_program_that_waits_for_a_stopped_thread_ends(workdir: Path) -> None:
+def test_program_that_waits_for_a_stopped_thread_ends(workdir: Path, run_script: RunPython) -> None:
     text = (
         "from multiprocessing.pool import ThreadPool\n"
         "with ThreadPool(1) as pool: pool.map(lambda _: workflow('a').run(), range(3))\n"
     )
 
-    done = run_script(workdir, text)
+    done = run_script(text)
 
     assert done.stdout == f"('script.py:3', 'a in {workdir.name}', 3)\n", done.stderr
 
@@ -265,8 +279,10 @@ def test_program_that_waits_for_a_stopped_thread_ends(workdir: Path) -> None:
     ],
     ids=["timer", "executor", "waits for the main thread"],
 )
-def test_threads_go_on_when_the_main_module_has_ended(workdir: Path, text: str) -> None:
-    done = run_script(workdir, text)
+def test_threads_go_on_when_the_main_module_has_ended(
+    workdir: Path, text: str, run_script: RunPython
+) -> None:
+    done = run_script(text)
 
     (shown,) = done.stdout.splitlines()
     assert f"'a in {workdir.name}', 3)" in shown, done.stderr
@@ -284,11 +300,11 @@ def test_threads_go_on_when_the_main_module_has_ended(workdir: Path, text: str) 
     ids=["child", "both", "parent", "none"],
 )
 def test_only_the_first_process_reports(
-    workdir: Path, monkeypatch: pytest.MonkeyPatch, text: str, shown: bool
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, text: str, shown: bool, run_script: RunPython
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(workdir))
 
-    done = run_script(workdir, text)
+    done = run_script(text)
 
     (line,) = done.stdout.splitlines()
     assert line.endswith(f"'a in {workdir.name}', 3)") == shown, done.stderr
@@ -297,39 +313,44 @@ def test_only_the_first_process_reports(
 
 
 def test_report_is_shown_before_the_program_ends_by_itself(
-    workdir: Path, monkeypatch: pytest.MonkeyPatch
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, run_script: RunPython
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(workdir))
 
-    done = run_script(workdir, "try: workflow('a').run()\nfinally: os._exit(7)\n")
+    done = run_script("try: workflow('a').run()\nfinally: os._exit(7)\n")
 
     assert done.stdout == f"('script.py:2', 'a in {workdir.name}', 3)\n"
     assert done.returncode == 7
     assert files(workdir) == {"driver.py", "script.py", "start.py"}
 
 
-def test_place_in_a_package_has_its_directories(workdir: Path) -> None:
+def test_place_in_a_package_has_its_directories(workdir: Path, run_driver: RunPython) -> None:
     (workdir / "study").mkdir()
     (workdir / "study" / "tool.py").write_text("from start import *\nworkflow('a').run()\n")
     (workdir / "start.py").write_text(START)
 
-    done = run_driver(workdir, "-m", "study.tool")
+    done = run_driver("-m", "study.tool")
 
     assert done.stdout.splitlines()[-1].startswith("('study/tool.py:2', ")
 
 
-def test_place_outside_of_the_working_directory_is_relative_to_the_script(workdir: Path) -> None:
+def test_place_outside_of_the_working_directory_is_relative_to_the_script(
+    workdir: Path, run_driver: RunPython
+) -> None:
     (workdir / "run").mkdir()
     (workdir / "start.py").write_text(START)
     (workdir / "tool.py").write_text("from start import *\nworkflow('a').run()\n")
 
-    done = run_driver(workdir / "run", "../tool.py")
+    os.chdir("run")
+    done = run_driver("../tool.py")
 
     assert done.stdout.splitlines()[-1].startswith("('tool.py:2', ")
 
 
-def test_error_of_the_examination_is_not_handled_by_the_program(workdir: Path) -> None:
-    done = run_script(workdir, "try: workflow('a').run()\nexcept Exception: write('x')\n", "fail")
+def test_error_of_the_examination_is_not_handled_by_the_program(
+    workdir: Path, run_script: RunPython
+) -> None:
+    done = run_script("try: workflow('a').run()\nexcept Exception: write('x')\n", "fail")
 
     assert done.stdout.splitlines()[-1] == "('script.py:2', '', 1)"
     assert done.stderr == "ValueError: not examined\n"
