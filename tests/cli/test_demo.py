@@ -29,7 +29,7 @@ def one_series(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_demo_runs_without_arguments_and_leaves_no_files(
-    workdir: Path, monkeypatch: pytest.MonkeyPatch
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, one_series: None
 ) -> None:
     (workdir / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(workdir / "tmp"))

@@ -28,6 +28,7 @@ from nipype_datasink.parallel import parallel_map
 from nipype_datasink.s3 import pickling
 from nipype_datasink.s3.pickling import BucketReference, reference_to, unpickle_bucket
 from tests.conftest import contents, in_child
+from tests.forks import RunPython
 from tests.s3.fakes import Fake
 from tests.stores import ACCESS_KEY, SECRET_KEY
 
@@ -199,24 +200,18 @@ sink.run()
 """
 
 
-def elsewhere(code: str, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `code` in a process that shares nothing with this one."""
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, *args],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 @pytest.mark.needs("any credentials")
 def test_another_process_uses_its_own_credentials(
-    injected: DataSink, bucket: Bucket, workdir: Path, endpoint: str
+    injected: DataSink,
+    bucket: Bucket,
+    workdir: Path,
+    endpoint: str,
+    monkeypatch: pytest.MonkeyPatch,
+    fork_python: RunPython,
 ) -> None:
     (workdir / "sink").write_bytes(pickle.dumps(injected))
-    done = elsewhere(LOAD, str(workdir / "sink"), AWS_ACCESS_KEY_ID="AKIATHERE")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATHERE")
+    done = fork_python("-c", LOAD, str(workdir / "sink"))
     assert done.stdout.partition("\n")[0].split() == [
         "mybucket",
         endpoint,
@@ -228,7 +223,11 @@ def test_another_process_uses_its_own_credentials(
 
 @pytest.mark.needs("any credentials")
 def test_a_bucket_whose_credentials_are_only_in_the_worker_is_signed_there(
-    injected: DataSink, workdir: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
+    injected: DataSink,
+    workdir: Path,
+    endpoint: str,
+    monkeypatch: pytest.MonkeyPatch,
+    fork_python: RunPython,
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
@@ -236,8 +235,9 @@ def test_a_bucket_whose_credentials_are_only_in_the_worker_is_signed_there(
     assert session.get_credentials() is None
     injected.inputs.bucket = session.resource("s3", endpoint_url=endpoint).Bucket("mybucket")
     (workdir / "sink").write_bytes(pickle.dumps(injected))
-    keys = {"AWS_ACCESS_KEY_ID": "AKIATHERE", "AWS_SECRET_ACCESS_KEY": "secret"}
-    done = elsewhere(LOAD, str(workdir / "sink"), **keys)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATHERE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    done = fork_python("-c", LOAD, str(workdir / "sink"))
     assert done.stdout.partition("\n")[0].endswith(" AKIATHERE"), done.stderr
 
 
@@ -254,12 +254,16 @@ def test_a_bucket_made_anonymous_by_a_handler_is_anonymous_elsewhere(
 
 
 def test_another_process_without_credentials_never_becomes_anonymous(
-    injected: DataSink, bucket: Bucket, workdir: Path, monkeypatch: pytest.MonkeyPatch
+    injected: DataSink,
+    bucket: Bucket,
+    workdir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fork_python: RunPython,
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     (workdir / "sink").write_bytes(pickle.dumps(injected))
-    done = elsewhere(LOAD, str(workdir / "sink"))
+    done = fork_python("-c", LOAD, str(workdir / "sink"))
     assert CredentialsError.__name__ in done.stderr
     assert "'mybucket'" in done.stderr
     assert contents(bucket) == {}
@@ -277,11 +281,22 @@ print(DataSink(base_directory="s3://one/x", bucket=MagicMock()).inputs.get_hashv
 """
 
 
-def test_a_hash_depends_on_name_and_endpoint_in_every_process() -> None:
-    first, second = elsewhere(HASH), elsewhere(HASH)
-    hashes = first.stdout.split()
-    assert len(set(hashes)) == 4, first.stderr
-    assert second.stdout.split() == hashes
+def test_a_hash_depends_on_name_and_endpoint_in_every_process(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    exec(HASH, {})
+    hashes = capsys.readouterr().out.split()
+    assert len(set(hashes)) == 4
+    # Not in a fork, whose hashes of texts would be the same.
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", HASH],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.split() == hashes, done.stderr
 
 
 def test_two_mocks_have_the_same_hash() -> None:
