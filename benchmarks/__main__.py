@@ -52,11 +52,11 @@ def _measure(runner: Runner, options: argparse.Namespace) -> Results:
             print(f"         {one.tool:20}{one.seconds:8.3f} s", flush=True)
             measurements.append(one)
     whole = not options.only
-    count = 20 if options.quick else 1_000
+    count, processes = (20, 1) if options.quick else (1_000, 7)
     return Results(
         rows=chosen,
         measurements=measurements,
-        overheads=overheads(runner.server, runner.workspace) if whole else {},
+        overheads=overheads(runner.server, runner.workspace, processes) if whole else {},
         profile=profile_put(runner.server, runner.workspace, count) if whole else {},
         machine={**describe(), "not installed": ", ".join(absent) or "-"},
         seconds=time.monotonic() - begin,

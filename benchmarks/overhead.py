@@ -18,10 +18,9 @@ from benchmarks.sources import Sources
 from benchmarks.tools import call, is_installed, make_home
 
 _REPEATS = 20
-_PROCESSES = 7
 
 
-def overheads(server: Path, workspace: Path) -> dict[str, float]:
+def overheads(server: Path, workspace: Path, processes: int) -> dict[str, float]:
     """Measure both; return the numbers by name.
 
     Parameters
@@ -30,10 +29,12 @@ def overheads(server: Path, workspace: Path) -> dict[str, float]:
         The compiled server.
     workspace
         Directory for sources.
+    processes
+        Number of processes whose import is measured.
     """
     python, home = Path(sys.executable), make_home(workspace)
     source = Sources(1, 1024).make(workspace / "sources")
-    imports = [call(python, __name__, "{}", "", home)["ms"] for _ in range(_PROCESSES)]
+    imports = [call(python, __name__, "{}", "", home)["ms"] for _ in range(processes)]
     result = {"import of DataSink after nipype.interfaces.io, ms": median(imports)}
     with running(server) as store:
         for transport in filter(is_installed, ("classic", "crt")):

@@ -20,6 +20,7 @@ from tests.machines.folding import FoldingMachine
 from tests.seeds import SEEDS
 
 
+@pytest.mark.no_cover  # other tests cover the same code, and measuring takes a third of the time
 @pytest.mark.parametrize(
     ("machine", "sequences"),
     [(DirectoryMachine, 40), (FoldingMachine, 2), (BucketMachine, 6)],

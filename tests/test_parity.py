@@ -772,6 +772,7 @@ def check_random_case(random_case: RandomCase, root: Path) -> set[str]:
     return features
 
 
+@pytest.mark.no_cover  # the table covers the same code, and measuring takes a third of the time
 def test_random_cases_match_nipype(
     root: Path, caplog: pytest.LogCaptureFixture, pytestconfig: pytest.Config
 ) -> None:
