@@ -64,7 +64,7 @@ class PlaceCheck:
 def check_places(checks: Iterable[PlaceCheck]) -> CheckReport:
     """Check each different place and identity once.
 
-    Of places that differ only in the container, the first is checked.
+    Of places in S3 that differ only in the container, the first is checked.
     """
     groups: dict[Hashable, list[PlaceCheck]] = {}
     for each in checks:
@@ -75,7 +75,7 @@ def check_places(checks: Iterable[PlaceCheck]) -> CheckReport:
 def _check_group(checks: list[PlaceCheck]) -> PlaceReport:
     first = checks[0]
     count = len({each.place for each in checks})
-    report = first.check()
+    report = _check_containers(checks)
     unknown = dict.fromkeys(item for each in checks for item in each.not_known)
     return replace(
         report,
@@ -84,6 +84,16 @@ def _check_group(checks: list[PlaceCheck]) -> PlaceReport:
         not_known=(*report.not_known, *unknown),
         sinks=tuple(dict.fromkeys(each.sink for each in checks if each.sink)),
     )
+
+
+def _check_containers(checks: Sequence[PlaceCheck]) -> PlaceReport:
+    """Check the first place; on disk also the others, which needs no request."""
+    first = checks[0].check()
+    if checks[0].base.startswith("s3://"):
+        return first
+    others = {each.place: each for each in checks if each.place != checks[0].place}
+    reports = (first, *(each.check() for each in others.values()))
+    return next((report for report in reports if not report.ok), first)
 
 
 def _with_containers(steps: tuple[CheckStep, ...], count: int) -> tuple[CheckStep, ...]:

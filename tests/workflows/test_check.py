@@ -122,6 +122,16 @@ def test_a_single_container_is_checked(workdir: Path, script: Script) -> None:
     assert list(places(workflow_of(sink))) == ["s3://lab/deriv/c"]
 
 
+def test_each_container_on_disk_is_checked(workdir: Path) -> None:
+    (workdir / "out").mkdir()
+    (workdir / "out" / SUBJECTS[-1]).touch()
+
+    (report,) = places(workflow_of(sink_node("each", base_directory=str(workdir / "out")))).values()
+
+    assert not report.ok
+    assert f"{SUBJECTS[-1]} is not a directory" in report.steps[0].advice
+
+
 def test_a_failure_names_its_sinks(workdir: Path, script: Script) -> None:
     script.answer("CreateMultipartUpload", error_reply("AccessDenied"))
     store = {"base_directory": "s3://lab/deriv", "s3_endpoint_url": script.url}
