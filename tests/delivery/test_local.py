@@ -11,6 +11,7 @@ import pytest
 
 from nipype_datasink.delivery.changes import Change
 from nipype_datasink.delivery.check_report import CheckOptions
+from nipype_datasink.delivery.failure_report import Explanation
 from nipype_datasink.delivery.local import LocalTarget
 from nipype_datasink.delivery.outcome import Status
 from nipype_datasink.errors import CollisionError, DeliveryError, LateCollisionError
@@ -33,6 +34,7 @@ def test_a_file_arrives_with_its_bytes(link: bool, workdir: Path) -> None:
     source = file(workdir / "a")
     (outcome,) = deliver_fields(workdir, link, x="a")
     assert (outcome.status, outcome.linked) == (Status.NEW, link)
+    assert outcome.transfer.source == str(source)
     assert tree(workdir / "out") == {"x": None, "x/a": b"new"}
     assert os.path.samefile(source, workdir / "out/x/a") is link
 
@@ -42,7 +44,8 @@ def test_an_equal_file_at_the_destination_is_not_changed(workdir: Path) -> None:
     there = file(workdir / "out/x/a")
     os.utime(there, (1, 1))
     inode = there.stat().st_ino
-    assert statuses(deliver_fields(workdir, link=True, x="a")) == [Status.UNCHANGED]
+    (outcome,) = deliver_fields(workdir, link=True, x="a")
+    assert (outcome.status, outcome.transfer.source) == (Status.UNCHANGED, f"{workdir}/a")
     assert (there.stat().st_ino, there.stat().st_mtime) == (inode, 1)
 
 
@@ -352,6 +355,22 @@ def test_a_collision_that_only_writing_shows_is_an_error_of_its_own(
     error = target.error("not delivered", target.explain(causes).cause)
     assert type(error) is kind
     assert str(error) == "not delivered"
+
+
+def test_what_concerns_all_files_explains_more_than_what_concerns_one() -> None:
+    target = LocalTarget(LocalDirectory("/o"), link=False)
+    one, full = OSError(errno.EIO, "one"), OSError(errno.ENOSPC, "full")
+    assert target.explain([one, full]).cause is full
+    assert target.explain([full, one]).cause is full
+    assert target.explain([ValueError(), full]).cause is full
+    assert target.explain([ValueError(), one]).text == "ValueError"
+    assert target.explain([]) == Explanation(text="files were not delivered")
+
+
+def test_the_source_itself_at_its_destination_is_unchanged(workdir: Path) -> None:
+    source = file(workdir / "out/x/a")
+    (outcome,) = deliver_fields(workdir, x=str(source))
+    assert (outcome.status, outcome.transfer.source) == (Status.UNCHANGED, str(source))
 
 
 def test_a_comparison_tells_what_a_delivery_would_change(workdir: Path) -> None:

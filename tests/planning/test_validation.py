@@ -551,3 +551,10 @@ def test_time_limit_ends_a_comparison(workdir: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("nipype_datasink.planning.collisions.same_bytes", end)
     with pytest.raises(TimeoutError, match="too late"):
         plan_for({"x": ["1/a", "2/a"]}, out(workdir))
+
+
+def test_relative_paths_are_below_the_directory_of_the_node(workdir: Path) -> None:
+    source = file(workdir / "node/a.txt")
+    rules = Rules(locations=(out(workdir),), relative=lambda path: "", substitute=lambda path: path)
+    plan = make_valid_plan({"x": "a.txt"}, rules, directory=str(source.parent))
+    assert [transfer.source for transfer in plan.transfers] == [str(source)]

@@ -78,13 +78,13 @@ class LocalTarget:
         """Return why files were not delivered; a fault of the whole disk explains most."""
         if not causes:
             return Explanation(text="files were not delivered")
-        cause = min(causes, key=_importance)
+        # A collision explains most, then what concerns every file.
+        cause = min(causes, key=lambda each: (not _is_collision(each), not _is_fatal(each)))
         return Explanation(text=explain_os_error(cause), cause=cause)
 
     def error(self, message: str, cause: Exception | None, /) -> DeliveryError:
         """Return the error to raise if files were not delivered."""
-        collided = isinstance(cause, CollisionError)
-        return LateCollisionError(message) if collided else DeliveryError(message)
+        return LateCollisionError(message) if _is_collision(cause) else DeliveryError(message)
 
     def _finish(self, plan: Plan) -> list[Outcome]:
         """Make the directories without files, then clear folders; return the failures."""
@@ -109,11 +109,12 @@ class LocalTarget:
         ]
 
 
-def _importance(cause: Exception) -> int:
-    """Return a number that is lower for an error that explains more."""
-    if isinstance(cause, CollisionError):
-        return 0
-    return 1 if getattr(cause, "errno", None) in _FATAL_ERRORS else 2
+def _is_collision(error: Exception | None) -> bool:
+    return isinstance(error, CollisionError)
+
+
+def _is_fatal(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in _FATAL_ERRORS
 
 
 class _FileWriter:
@@ -228,7 +229,7 @@ class _FileWriter:
         if is_time_limit(error):
             raise error
         self.outcomes[transfer] = Outcome.failure(transfer, error)
-        if isinstance(error, OSError) and error.errno in _FATAL_ERRORS:
+        if isinstance(error, OSError) and _is_fatal(error):
             self._fatal_error = error
 
 
