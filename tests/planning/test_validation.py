@@ -555,6 +555,8 @@ def test_time_limit_ends_a_comparison(workdir: Path, monkeypatch: pytest.MonkeyP
 
 def test_relative_paths_are_below_the_directory_of_the_node(workdir: Path) -> None:
     source = file(workdir / "node/a.txt")
-    rules = Rules(locations=(out(workdir),), relative=lambda path: "", substitute=lambda path: path)
+    rules = Rules(
+        locations=(out(workdir),), relative=os.path.basename, substitute=lambda path: path
+    )
     plan = make_valid_plan({"x": "a.txt"}, rules, directory=str(source.parent))
     assert [transfer.source for transfer in plan.transfers] == [str(source)]
