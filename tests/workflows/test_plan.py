@@ -354,6 +354,18 @@ def test_sink_with_a_missing_source_would_fail(workdir: Path) -> None:
             node.run()
 
 
+def test_missing_relative_source_is_explained_by_the_working_directory(workdir: Path) -> None:
+    make_file("t1.nii", "x")
+
+    (error,) = plan(two_nodes(sink_node("sink", x="t1.nii"), sink_node("other"))).errors
+
+    path = workdir / "work/wf/sink/t1.nii"
+    assert error == (
+        f"wf.sink: x: {path} does not exist; relative paths are below the sink's working "
+        "directory, so write absolute paths; if this is optional, set sink_missing to 'skip'"
+    )
+
+
 def test_only_some_of_many_missing_sources_are_named(workdir: Path) -> None:
     (error,) = plan(sink_node(x=[f"/gone/{number}" for number in range(6)])).errors
 

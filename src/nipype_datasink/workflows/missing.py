@@ -12,6 +12,7 @@ from nipype_datasink.workflows.prediction import Prediction, SinkPlan
 
 _MAX_SHOWN = 4  # sources
 _ADVICE = "if this is optional, set sink_missing to 'skip'"
+_RELATIVE = "relative paths are below the sink's working directory, so write absolute paths"
 
 
 def explain_missing(sinks: Sequence[SinkPlan]) -> tuple[SinkPlan, ...]:
@@ -34,7 +35,8 @@ def explain_missing(sinks: Sequence[SinkPlan]) -> tuple[SinkPlan, ...]:
 def _explain(sink: SinkPlan, is_missing: Callable[[Problem], bool]) -> SinkPlan:
     missing = tuple(filter(is_missing, sink.missing))
     paths = {problem.value for problem in missing}
-    error = "" if sink.skips_missing else _describe(missing)
+    directory = sink.run.directory if sink.run.node else None
+    error = "" if sink.skips_missing else _describe(missing, directory)
     predictions = (
         replace(
             each,
@@ -46,11 +48,21 @@ def _explain(sink: SinkPlan, is_missing: Callable[[Problem], bool]) -> SinkPlan:
     return replace(sink, missing=missing, error=sink.error or error, predictions=tuple(predictions))
 
 
-def _describe(missing: Sequence[Problem]) -> str:
+def _describe(missing: Sequence[Problem], directory: str | None) -> str:
+    """Return which sources are missing, and what to do.
+
+    Parameters
+    ----------
+    missing
+        The sources.
+    directory
+        Working directory of the sink's node. A path below it was relative: no node writes there.
+    """
     shown = [str(problem) for problem in missing[:_MAX_SHOWN]]
     if len(missing) > len(shown):
         shown.append(f"{len(missing) - len(shown)} more")
-    return "; ".join([*shown, _ADVICE]) if shown else ""
+    is_relative = directory and any(each.value.startswith(f"{directory}/") for each in missing)
+    return "; ".join([*shown, *[_RELATIVE] * bool(is_relative), _ADVICE]) if shown else ""
 
 
 def _places(predictions: Iterable[Prediction]) -> frozenset[str]:
