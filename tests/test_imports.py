@@ -24,6 +24,7 @@ ORDER = [
     {"attributes", "inputs", "configuration"},
     {"settings"},
     {"targets"},
+    {"manifests", "manifest_verification"},
     {"sink_check"},
     {"interface"},
     {"installation"},

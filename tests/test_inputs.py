@@ -67,6 +67,7 @@ def test_names_of_new_inputs() -> None:
         "s3_region",
         "s3_transfer_client",
         "s3_upload_args",
+        "sink_manifest_dir",
         "sink_missing",
     ]
 

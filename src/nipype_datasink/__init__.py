@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nipype_datasink.delivery.check_report import CheckReport, CheckStep, PlaceReport
 from nipype_datasink.delivery.outcome import Outcome, Status
+from nipype_datasink.delivery.verify_report import VerifyReport
 from nipype_datasink.errors import (
     CollisionError,
     CredentialsError,
@@ -14,6 +15,7 @@ from nipype_datasink.errors import (
     DeliveryError,
     DestinationError,
     LateCollisionError,
+    ManifestError,
     MissingSourceError,
     S3Error,
     SettingsError,
@@ -22,6 +24,7 @@ from nipype_datasink.errors import (
 from nipype_datasink.inputs import DataSinkInputSpec, DataSinkOutputSpec
 from nipype_datasink.installation import install
 from nipype_datasink.interface import DataSink
+from nipype_datasink.manifest_verification import verify
 from nipype_datasink.planning.plan import Delivery, FileTransfer, Plan
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ __all__ = [
     "DestinationError",
     "FileTransfer",
     "LateCollisionError",
+    "ManifestError",
     "MissingSourceError",
     "Outcome",
     "PlaceReport",
@@ -57,10 +61,12 @@ __all__ = [
     "SinkPlan",
     "SourceError",
     "Status",
+    "VerifyReport",
     "WorkflowPlan",
     "check",
     "install",
     "plan",
+    "verify",
 ]
 
 # Pipelines and their workers seldom need these, and importing them takes as long as the rest.

@@ -7,6 +7,7 @@ named ``datasink_`` and the name of the input, without ``sink_``.
 from __future__ import annotations
 
 import configparser
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -32,7 +33,8 @@ S3_INPUTS = (
     "s3_max_concurrency",
     "encrypt_bucket_keys",
 )
-_INPUTS = ("sink_missing", *S3_INPUTS)
+SINK_INPUTS = ("sink_missing", "sink_manifest_dir")
+_INPUTS = (*SINK_INPUTS, *S3_INPUTS)
 
 _NODE = "_calling_node"  # in the `__dict__` of the inputs, only while a workflow is planned
 
@@ -182,6 +184,23 @@ def calling_node(inputs: Any) -> Node | None:
             if isinstance(node, Node) and node._interface.inputs is inputs:
                 return node
     return None
+
+
+def node_directory(node: Node) -> tuple[str, str]:
+    """Return the directory of a node relative to its workflow's base, and what else identifies it.
+
+    nipype does not tell the items of a MapNode, which may run in processes of their own, where the
+    base of the workflow is. Their path begins with the innermost workflow, and the second text is
+    the directory of that workflow; it is empty for other nodes.
+    """
+    directory = os.path.abspath(node.output_dir())
+    if os.path.basename(node.base_dir or "") != "mapflow":
+        base = os.path.abspath(node.base_dir) if node.base_dir else os.path.dirname(directory)
+        return os.path.relpath(directory, base), ""
+    outer = os.path.dirname(os.path.dirname(node.base_dir))  # of the MapNode
+    while os.path.basename(outer).startswith("_"):  # directories of iterables
+        outer = os.path.dirname(outer)
+    return os.path.relpath(directory, os.path.dirname(outer)), outer
 
 
 def set_calling_node(inputs: Any, node: Node) -> None:

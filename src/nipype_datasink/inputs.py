@@ -74,6 +74,12 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
         "optional outputs",
     )
 
+    sink_manifest_dir = Str(
+        nohash=True,
+        desc="Directory or s3:// address of manifests: a table for each sink of what it has "
+        "delivered, which nipype-datasink verify compares with what is there",
+    )
+
     def __init__(self, **inputs: Any) -> None:
         # The constructor of the traits library is written in C and does not call `__setattr__`.
         super().__init__(**{name: self._normalized(name, value) for name, value in inputs.items()})

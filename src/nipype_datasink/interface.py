@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any
 from nipype.interfaces import io as upstream
 
 from nipype_datasink.attributes import add_input_attributes
-from nipype_datasink.configuration import S3_INPUTS, calling_node, check_options, explicit_value
-from nipype_datasink.delivery.execution import Target, deliver, without_optional
-from nipype_datasink.errors import SettingsError
+from nipype_datasink.configuration import (
+    S3_INPUTS,
+    SINK_INPUTS,
+    calling_node,
+    check_options,
+    explicit_value,
+)
+from nipype_datasink.delivery.execution import Target, without_optional
 from nipype_datasink.inputs import (
     DataSinkInputSpec,
     DataSinkOutputSpec,
@@ -19,6 +24,7 @@ from nipype_datasink.inputs import (
     known_inputs,
     list_of_infields,
 )
+from nipype_datasink.manifests import Record, record_of
 from nipype_datasink.planning.addresses import parse_location
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.plan import Plan
@@ -33,14 +39,9 @@ from nipype_datasink.planning.validation import make_valid_plan
 from nipype_datasink.s3.mocking import warn_if_mocked_in_worker
 from nipype_datasink.s3.pickling import enable_pickling
 from nipype_datasink.s3.resolution import resolve_bucket
-from nipype_datasink.settings import (
-    Settings,
-    in_bucket,
-    substitutions_of,
-    warn_about_directories,
-)
+from nipype_datasink.settings import Settings, substitutions_of, warn_about_directories
 from nipype_datasink.sink_check import check_places, place_checks
-from nipype_datasink.targets import local_targets, open_bucket, s3_targets
+from nipype_datasink.targets import local_targets, open_bucket, s3_targets, send_to_bucket
 from nipype_datasink.worker import secret_variables
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         if isinstance(base, S3Prefix) and not self._check_s3_base_dir()[0]:
             base = LocalDirectory(os.path.abspath(directory))
         # A wrong value in a shared configuration must not stop sinks that do not use it.
-        options = ["sink_missing", *(S3_INPUTS if isinstance(base, S3Prefix) else ())]
+        options = [*SINK_INPUTS, *(S3_INPUTS if isinstance(base, S3Prefix) else ())]
         return Settings.from_inputs(self.inputs, options), base
 
     def _make_rules(self, substitute: Callable[[str], str]) -> Rules:
@@ -176,6 +177,7 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         settings, base = self._read_settings()
         locations = settings.locations(base)
         settings.check(locations)
+        settings.manifest_location(base)  # so that a wrong address is found before a run
         return Rules(
             locations=locations,
             relative=self._get_dst,
@@ -183,33 +185,39 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
             remove_dest_dir=settings.remove_dest_dir,
         )
 
-    def _make_plan(self, substitute: Callable[[str], str]) -> tuple[Plan, Sequence[Location]]:
+    def _make_plan(self, substitute: Callable[[str], str]) -> tuple[Plan, Rules]:
         rules = self._make_rules(substitute)
         names = known_inputs(self.inputs)
-        return make_valid_plan(fields_of(self.inputs), rules, inputs=names), rules.locations
+        return make_valid_plan(fields_of(self.inputs), rules, inputs=names), rules
 
     def _list_outputs(self) -> dict[str, Any]:
         """Deliver everything, and return where it is now."""
-        plan, locations = self._make_plan(log_changes(self._substitute))
+        plan, rules = self._make_plan(log_changes(self._substitute))
         settings, _ = self._read_settings()  # again: overrides called since may have set inputs
+        record = record_of(self, rules, plan)
         plan = without_optional(plan, skip_missing=settings.sink_missing == "skip")
         warn_about_directories(settings, in_node=calling_node(self.inputs) is not None)
-        self._deliver(plan, settings, locations)
+        self._deliver(plan, settings, rules, record)
         return {"out_file": [delivery.destination for delivery in plan.deliveries]}
 
-    def _deliver(self, plan: Plan, settings: Settings, locations: Sequence[Location]) -> None:
+    def _deliver(self, plan: Plan, settings: Settings, rules: Rules, record: Record) -> None:
         """Deliver to the disk first, because S3 fails more often."""
         node = calling_node(self.inputs)
         targets: list[Target] = [
-            *local_targets(settings, locations),
-            *self._s3_targets(settings, locations),
+            *local_targets(settings, rules.locations, record.withdraw),
+            *self._s3_targets(settings, rules.locations, record.withdraw),
         ]
-        deliver(plan, targets, list_directory=node.output_dir() if node else None)
+        record.deliver(plan, targets, list_directory=node.output_dir() if node else None)
 
-    def _s3_targets(self, settings: Settings, locations: Sequence[Location]) -> list[S3Target]:
+    def _s3_targets(
+        self,
+        settings: Settings,
+        locations: Sequence[Location],
+        before_removal: Callable[[], object] = lambda: None,
+    ) -> list[S3Target]:
         hook = self._upload_to_s3 if self._is_overridden("_upload_to_s3") else None
         access = settings.access(self.inputs)
-        return s3_targets(settings, locations, access, self._open_bucket, hook)
+        return s3_targets(settings, locations, access, self._open_bucket, hook, before_removal)
 
     def _open_bucket(self) -> Any:
         injected = explicit_value(self.inputs, "bucket")
@@ -279,16 +287,8 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
 
     def _upload_to_s3(self, bucket: Any, src: str, dst: str) -> None:
         """Send a file or directory to `dst`, an ``s3://`` address."""
-        location = in_bucket(parse_location(dst, "dst"), bucket)
-        if not isinstance(location, S3Prefix):
-            raise SettingsError(f"dst {dst!r} is not in S3; write 's3://bucket/key'")
-        rules = Rules(
-            locations=(location,), relative=lambda _: "", substitute=lambda _: str(location)
-        )
-        plan = make_valid_plan({"_upload_to_s3": src}, rules)
         settings = Settings.from_inputs(self.inputs, S3_INPUTS)
-        access = settings.access(self.inputs)
-        deliver(plan, s3_targets(settings, [location], access, lambda: bucket))
+        send_to_bucket(src, dst, bucket, settings, settings.access(self.inputs))
 
 
 add_input_attributes(DataSink)

@@ -50,6 +50,9 @@ class Settings:
     sink_missing: str = "error"
     """``error`` or ``skip``: what to do if a source does not exist."""
 
+    sink_manifest_dir: str | None = None
+    """Directory or ``s3://`` address of the manifest, as the user wrote it."""
+
     local_hardlink: bool | None = None
     """Whether single files may become hard links; None leaves it to nipype's own option."""
 
@@ -158,6 +161,26 @@ class Settings:
             bases.append(copy)
         return bases
 
+    def manifest_location(self, base: Location) -> Location | None:
+        """Return the directory of the manifest; None if no manifest is asked for.
+
+        Parameters
+        ----------
+        base
+            Parsed ``base_directory``. An injected bucket also holds the manifest if the address
+            names either of them.
+        """
+        if self.sink_manifest_dir is None:
+            return None
+        location = parse_location(self.sink_manifest_dir, "sink_manifest_dir")
+        if isinstance(location, S3Prefix):
+            check_bucket_name(location.bucket)
+            injected = in_bucket(location, self.bucket)
+            own = [base.bucket] if isinstance(base, S3Prefix) else []
+            if location.bucket in [*own, getattr(self.bucket, "name", None)]:
+                return injected
+        return location
+
     def locations(self, base: Location) -> tuple[Location, ...]:
         """Return each of `bases` with the container."""
         bases = self.bases(base)
@@ -228,7 +251,7 @@ def warn_about_directories(settings: Settings, *, in_node: bool) -> None:
     in_node
         Whether a node runs the sink. Its working directory is its own, and nipype may remove it.
     """
-    for name in ("base_directory", "local_copy"):
+    for name in ("base_directory", "local_copy", "sink_manifest_dir"):
         path = getattr(settings, name)
         if path and isinstance(location := parse_location(path, name), LocalDirectory):
             if in_node and not os.path.isabs(os.path.expanduser(path)):

@@ -8,9 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nipype_datasink.delivery.execution import deliver
 from nipype_datasink.delivery.local import LocalTarget
+from nipype_datasink.errors import SettingsError
+from nipype_datasink.planning.addresses import parse_location
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
-from nipype_datasink.settings import Settings
+from nipype_datasink.planning.routing import Rules
+from nipype_datasink.planning.validation import make_valid_plan
+from nipype_datasink.settings import Settings, in_bucket
 
 if TYPE_CHECKING:
     from nipype_datasink.s3.access import AccessSettings
@@ -18,10 +23,14 @@ if TYPE_CHECKING:
     from nipype_datasink.s3.target import S3Target
 
 
-def local_targets(settings: Settings, locations: Sequence[Location]) -> list[LocalTarget]:
+def local_targets(
+    settings: Settings,
+    locations: Sequence[Location],
+    before_removal: Callable[[], object] = lambda: None,
+) -> list[LocalTarget]:
     """Return a target for each directory on disk."""
     return [
-        LocalTarget(location, link=settings.hard_links)
+        LocalTarget(location, link=settings.hard_links, before_removal=before_removal)
         for location in locations
         if isinstance(location, LocalDirectory)
     ]
@@ -33,6 +42,7 @@ def s3_targets(
     access: AccessSettings,
     open_bucket: Callable[[], Any],
     hook: Callable[[Any, str, str], object] | None = None,
+    before_removal: Callable[[], object] = lambda: None,
 ) -> list[S3Target]:
     """Return a target for each prefix in a bucket.
 
@@ -48,6 +58,8 @@ def s3_targets(
         Returns the bucket; called only if there is something to deliver.
     hook
         A subclass's own ``_upload_to_s3(bucket, source, destination)``, if it has one.
+    before_removal
+        Called before the first object is deleted.
     """
     prefixes = [location for location in locations if isinstance(location, S3Prefix)]
     if not prefixes:
@@ -63,9 +75,43 @@ def s3_targets(
             transfer_client=settings.s3_transfer_client,
             access=access,
             hook=hook,
+            before_removal=before_removal,
         )
         for location in prefixes
     ]
+
+
+def send_to_bucket(
+    source: str, address: str, bucket: Any, settings: Settings, access: AccessSettings
+) -> None:
+    """Send a file or directory to an address, as nipype's ``_upload_to_s3`` does.
+
+    Parameters
+    ----------
+    source
+        Path of the file or directory.
+    address
+        Its destination, an ``s3://`` address.
+    bucket
+        Bucket that receives it.
+    settings
+        Settings of the sink.
+    access
+        How the bucket is reached.
+
+    Raises
+    ------
+    SettingsError
+        If the address is not in S3.
+    DataSinkError
+        If the source cannot be delivered, or did not arrive.
+    """
+    location = in_bucket(parse_location(address, "dst"), bucket)
+    if not isinstance(location, S3Prefix):
+        raise SettingsError(f"dst {address!r} is not in S3; write 's3://bucket/key'")
+    rules = Rules(locations=(location,), relative=lambda _: "", substitute=lambda _: str(location))
+    plan = make_valid_plan({"_upload_to_s3": source}, rules)
+    deliver(plan, s3_targets(settings, [location], access, lambda: bucket))
 
 
 def open_bucket(name: str, settings: Settings, access_key: AccessKey | None) -> Any:

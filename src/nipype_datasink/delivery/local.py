@@ -6,7 +6,8 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from nipype_datasink.delivery.atomic import copy, hard_link, make_directory, prepare_directory
 from nipype_datasink.delivery.changes import Change
@@ -42,11 +43,20 @@ class LocalTarget:
         Base directory and container; it exists after a delivery.
     link
         Make hard links of single files and their companions where the file system can.
+    before_removal
+        Called before anything is removed (`remove_dest_dir`). If it raises an error, nothing is.
     """
 
-    def __init__(self, location: LocalDirectory, *, link: bool) -> None:
+    def __init__(
+        self,
+        location: LocalDirectory,
+        *,
+        link: bool,
+        before_removal: Callable[[], object] = lambda: None,
+    ) -> None:
         self.location = location
         self._link = link
+        self._before_removal = before_removal
 
     def deliver(self, plan: Plan) -> list[Outcome]:
         """Deliver every file of `plan`; return the outcome of each."""
@@ -74,6 +84,17 @@ class LocalTarget:
         """Return what a delivery would change; files are read only to compare them."""
         return {transfer: _change(transfer) for transfer in transfers}
 
+    def remove(self, destination: str) -> None:
+        """Remove one file, unless it does not exist.
+
+        Raises
+        ------
+        OSError
+            If it cannot be removed.
+        """
+        with suppress(FileNotFoundError):
+            os.unlink(destination)
+
     def explain(self, causes: Sequence[Exception], /) -> Explanation:
         """Return why files were not delivered; a fault of the whole disk explains most."""
         if not causes:
@@ -100,7 +121,8 @@ class LocalTarget:
             except OSError as error:
                 failures[folder] = error
         if not failures:
-            failures = remove_others(plan, os.path.realpath(self.location.path))
+            base = os.path.realpath(self.location.path)
+            failures = remove_others(plan, base, before=self._before_removal)
         return [
             Outcome.failure(
                 FileTransfer(source=folders.get(path, path), destination=path, size=0), error

@@ -61,6 +61,9 @@ class Outcome:
     """Whether the bytes at the destination are known to be correct. False for a file that did not
     arrive, and where a store confirms neither a checksum nor an ETag computed from the content."""
 
+    etag: str = ""
+    """ETag of the object, without quotes; empty on disk and where the store states none."""
+
     linked: bool = False
     """Whether the destination is a hard link to the source: no bytes were written."""
 

@@ -31,7 +31,9 @@ _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)  # POSIX allows both
 
 
-def remove_others(plan: Plan, base: str) -> dict[str, OSError]:
+def remove_others(
+    plan: Plan, base: str, *, before: Callable[[], object] = lambda: None
+) -> dict[str, OSError]:
     """Remove everything from the folders that `plan` clears, but not what it delivers or reads.
 
     Parameters
@@ -40,6 +42,8 @@ def remove_others(plan: Plan, base: str) -> dict[str, OSError]:
         Delivered completely.
     base
         Directory that is never cleared.
+    before
+        Called before anything is removed. If it raises an `OSError`, nothing is removed.
 
     Returns
     -------
@@ -52,7 +56,8 @@ def remove_others(plan: Plan, base: str) -> dict[str, OSError]:
     try:
         names = _StoredNames(folders)
         kept = {path for path in map(names.stored_path, _paths_to_keep(plan)) if path}
-    except OSError as error:  # it is not known which files to keep, so all are kept
+        before()
+    except OSError as error:  # among others, if it is not known which files to keep
         if is_time_limit(error):
             raise
         return dict.fromkeys(folders, error)

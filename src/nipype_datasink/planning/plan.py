@@ -94,6 +94,11 @@ class Plan:
         return Plan(tuple(item for item in self.deliveries if item.location == location))
 
     @property
+    def clears_folders(self) -> bool:
+        """Whether files are removed from any folder (`remove_dest_dir`)."""
+        return any(delivery.cleared_folder for delivery in self.deliveries)
+
+    @property
     def transfers(self) -> tuple[FileTransfer, ...]:
         """Files to transfer; each destination occurs once."""
         unique = {

@@ -30,6 +30,7 @@ from nipype_datasink.s3.transport import (
     cancelled,
     check_unchanged,
     file_version,
+    sent_outcome,
 )
 from nipype_datasink.s3.upload_response import UploadResponse
 from nipype_datasink.s3.verification import UploadVerifier
@@ -86,13 +87,14 @@ class ClassicTransport:
             before = file_version(transfer.source)
             response = self._put(transfer)
             check_unchanged(transfer.source, before)
-            verified = self._verifier.verify(transfer, before[0], _upload_response(response))
+            uploaded = _upload_response(response)
+            verified = self._verifier.verify(transfer, before[0], uploaded)
         except Exception as error:  # noqa: BLE001 - a user's event handlers may raise anything
             breaker.record_failure(error)
             return Outcome.failure(transfer, error)
         breaker.record_success()
         self._progress(transfer.size)
-        return Outcome(transfer=transfer, status=Status.SENT, verified=verified)
+        return sent_outcome(transfer, uploaded, verified=verified)
 
     def _send_large(
         self, transfers: Sequence[FileTransfer], breaker: CircuitBreaker
@@ -168,7 +170,7 @@ class ClassicTransport:
             verified = self._verifier.verify(transfer, before[0], response)
         except Exception as error:  # noqa: BLE001
             return Outcome.failure(transfer, error)
-        return Outcome(transfer=transfer, status=Status.SENT, verified=verified)
+        return sent_outcome(transfer, response, verified=verified)
 
     def _put(self, transfer: FileTransfer) -> Mapping[str, Any]:
         with open(transfer.source, "rb", opener=open_regular) as body:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -52,6 +52,7 @@ def delete(
     *,
     delivered: Collection[str],
     estimator: ConcurrencyEstimator,
+    before: Callable[[], object] = lambda: None,
 ) -> list[Outcome]:
     """Delete objects; return an outcome for each that remains.
 
@@ -68,8 +69,11 @@ def delete(
         Keys that must stay, in any spelling.
     estimator
         Decides how many requests are sent at the same time.
+    before
+        Called first; if it raises an error, nothing is deleted.
     """
     try:
+        before()
         remaining = _delete_keys(
             bucket, _exclude_other_spellings(bucket, keys, delivered), estimator
         )

@@ -2,7 +2,7 @@
 
 Four steps: list what is there and compare it, send the rest, look for files that have overwritten
 each other, and delete what `remove_dest_dir` asks for. Each step runs in a thread of its own, so
-that signals cannot interrupt botocore; see `_run_in_own_thread`.
+that signals cannot interrupt botocore; see `own_thread`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from nipype_datasink.delivery.outcome import Outcome, Status, not_tried
 from nipype_datasink.delivery.progress import Progress, progress_bar
 from nipype_datasink.delivery.setting_names import rename
 from nipype_datasink.errors import DeliveryError, S3Error
-from nipype_datasink.parallel import parallel_map
 from nipype_datasink.planning.location import S3Prefix
 from nipype_datasink.planning.plan import FileTransfer, Plan
 from nipype_datasink.s3.access import AccessSettings
@@ -43,6 +42,7 @@ from nipype_datasink.s3.errors import (
     concerns_bucket,
     explain,
 )
+from nipype_datasink.s3.own_thread import run_in_own_thread
 from nipype_datasink.s3.redaction import redact
 from nipype_datasink.s3.similar_keys import mark_overwritten
 from nipype_datasink.s3.unchanged import BucketContents, compare_with_bucket
@@ -51,7 +51,6 @@ from nipype_datasink.s3.unknown_size import with_known_sizes
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
 
-_Argument = TypeVar("_Argument")
 _Result = TypeVar("_Result")
 
 _logger = logging.getLogger("nipype.interface")
@@ -80,6 +79,9 @@ class S3Target:
         Settings that decide how the bucket is reached, for errors and checks.
     hook
         A subclass's own ``_upload_to_s3(bucket, source, destination)``, if it has one.
+    before_removal
+        Called before the first object is deleted (`remove_dest_dir`). If it raises an error,
+        nothing is deleted.
     """
 
     def __init__(  # noqa: PLR0913 - the settings of a bucket
@@ -92,6 +94,7 @@ class S3Target:
         transfer_client: str = "auto",
         access: AccessSettings | None = None,
         hook: Callable[[Any, str, str], object] | None = None,
+        before_removal: Callable[[], object] = lambda: None,
     ) -> None:
         self.location = location
         self._open_bucket = open_bucket
@@ -100,13 +103,14 @@ class S3Target:
         self._transfer_client = transfer_client
         self._access = access or AccessSettings()
         self._hook = hook
+        self._before_removal = before_removal
         self._bucket: Any = None
         self._signed = True
         self._secrets: tuple[str | None, ...] = ()
 
     def deliver(self, plan: Plan) -> list[Outcome]:
         """Deliver every file of `plan`; return the outcome of each."""
-        if not plan.transfers and not _clears_folders(plan):
+        if not plan.transfers and not plan.clears_folders:
             return []
         try:
             bucket = self._open()
@@ -125,23 +129,28 @@ class S3Target:
         return check_prefix(self.location, self._open, self._upload_args, self._access, options)
 
     def compare(self, transfers: Sequence[FileTransfer]) -> dict[FileTransfer, Change]:
-        """Return what a delivery would change; nothing is sent.
+        """Return what a delivery would change; nothing is sent. Errors are those of `read`."""
+
+        def find(bucket: Any) -> dict[FileTransfer, Change]:
+            if self._hook or not is_boto3_resource(bucket):
+                return dict.fromkeys(transfers, Change.UNKNOWN)
+            return find_changes(self._client(bucket), transfers)
+
+        return self.read(find, "its files cannot be compared")
+
+    def read(self, function: Callable[[Any], _Result], message: str) -> _Result:
+        """Return what `function` returns for the bucket; it sends no file.
 
         Raises
         ------
         S3Error
-            If the bucket cannot be reached, or rejects every request.
+            If the bucket cannot be reached, or rejects every request; with `message`.
         """
         try:
-            bucket = self._open()
-            if self._hook or not is_boto3_resource(bucket):
-                return dict.fromkeys(transfers, Change.UNKNOWN)
-            compare = partial(find_changes, self._client(bucket))
-            return _run_in_own_thread(compare, transfers, CircuitBreaker(), abandon=True)
+            return run_in_own_thread(function, self._open(), CircuitBreaker(), abandon=True)
         except _STORE_ERRORS as error:
             redact(error, self._secrets)
-            explanation = self.explain([error])
-            message = f"{explanation.text}; its files cannot be compared"
+            message = f"{self.explain([error]).text}; {message}"
             raise self.error(message, error) from error
 
     def explain(self, causes: Sequence[Exception], /) -> Explanation:
@@ -154,6 +163,15 @@ class S3Target:
         names = self._access.setting_names(self._bucket)
         text = rename(explain(cause, signed=self._signed), names)
         return Explanation(text=text, cause=cause, context=context)
+
+    def remove(self, destination: str) -> None:
+        """Delete one object, unless it does not exist. Errors are those of `read`."""
+        key = destination.split("/", 3)[3]
+
+        def delete_object(bucket: Any) -> None:
+            bucket.Object(key=key).delete(**self._client(bucket).request_args)
+
+        self.read(delete_object, f"{destination} was not deleted")
 
     def error(self, message: str, cause: Exception | None, /) -> DeliveryError:
         """Return the error of a delivery; it is botocore's ``ClientError`` too if S3 answered."""
@@ -172,7 +190,7 @@ class S3Target:
     def _deliver_to(self, bucket: Any, plan: Plan, progress: Progress) -> list[Outcome]:
         if is_boto3_resource(bucket) and not self._hook:
             return self._deliver_to_boto3_bucket(bucket, plan, progress)
-        if _clears_folders(plan):
+        if plan.clears_folders:
             _logger.warning(
                 "%s: remove_dest_dir deletes nothing here; it needs a boto3 bucket, and a sink "
                 "that does not override _upload_to_s3",
@@ -216,7 +234,7 @@ class S3Target:
 
             try:
                 # Only reads, so an interrupt need not wait for the last response.
-                to_delete, found = _run_in_own_thread(inspect, None, breaker, abandon=True)
+                to_delete, found = run_in_own_thread(inspect, None, breaker, abandon=True)
             except _STORE_ERRORS as error:
                 return not_tried(plan, error)
             self._log_not_compared(bucket, len(found.unchanged))
@@ -227,12 +245,15 @@ class S3Target:
                     to_send, bucket, estimator=estimator, breaker=breaker, progress=progress
                 )
                 outcomes += map(found.with_known_status, sent)
-                outcomes = _run_in_own_thread(partial(mark_overwritten, bucket), outcomes, breaker)
+                outcomes = run_in_own_thread(partial(mark_overwritten, bucket), outcomes, breaker)
             outcomes = [files.original(outcome) for outcome in outcomes] + files.failures
         if to_delete and all(outcome.status.arrived for outcome in outcomes):
             delivered = {transfer.key for transfer in plan.transfers}
-            delete_all = partial(delete, bucket, delivered=delivered, estimator=estimator)
-            outcomes += _run_in_own_thread(delete_all, to_delete, breaker)
+            before = self._before_removal
+            delete_all = partial(
+                delete, bucket, delivered=delivered, estimator=estimator, before=before
+            )
+            outcomes += run_in_own_thread(delete_all, to_delete, breaker)
         return outcomes
 
     def _log_not_compared(self, bucket: BucketClient, unchanged: int) -> None:
@@ -271,27 +292,4 @@ class S3Target:
             except Exception as error:  # noqa: BLE001 - a defect here must not hide other outcomes
                 return [Outcome.failure(item, error) for item in items]
 
-        return _run_in_own_thread(send, transfers, breaker)
-
-
-def _clears_folders(plan: Plan) -> bool:
-    return any(delivery.cleared_folder for delivery in plan.deliveries)
-
-
-def _run_in_own_thread(
-    function: Callable[[_Argument], _Result],
-    argument: _Argument,
-    breaker: CircuitBreaker,
-    *,
-    abandon: bool = False,
-) -> _Result:
-    """Return what `function` returns for `argument`, called in another thread.
-
-    Python runs handlers of signals in the main thread, and what they raise (KeyboardInterrupt, the
-    exception of a time limit) appears there in the middle of any call. Inside botocore it would be
-    taken for a failed request and retried. In this thread it ends the delivery.
-    """
-    (result,) = parallel_map(
-        function, [argument], threads=1, own_thread=True, abandon=abandon, on_interrupt=breaker.open
-    )
-    return result
+        return run_in_own_thread(send, transfers, breaker)

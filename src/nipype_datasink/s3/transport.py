@@ -8,10 +8,11 @@ import stat
 from collections.abc import Sequence
 from typing import Protocol
 
-from nipype_datasink.delivery.outcome import Outcome
+from nipype_datasink.delivery.outcome import Outcome, Status
 from nipype_datasink.errors import S3Error
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
+from nipype_datasink.s3.upload_response import UploadResponse
 
 FileVersion = tuple[int, ...]
 
@@ -39,6 +40,11 @@ def cancelled(transfer: FileTransfer) -> Outcome:
     """Return the outcome of an upload that was cancelled."""
     error = UploadCancelled("cancelled because other uploads were rejected")
     return Outcome.failure(transfer, error)
+
+
+def sent_outcome(transfer: FileTransfer, response: UploadResponse, *, verified: bool) -> Outcome:
+    """Return the outcome of an upload that has succeeded."""
+    return Outcome(transfer=transfer, status=Status.SENT, verified=verified, etag=response.etag)
 
 
 def file_version(path: str) -> FileVersion:

@@ -43,7 +43,11 @@ class BucketContents:
 
     def unchanged_outcomes(self) -> list[Outcome]:
         """Return the outcomes of the unchanged files."""
-        return [Outcome(transfer=item, status=Status.UNCHANGED) for item in self.unchanged]
+        stored = self.stored or {}
+        return [
+            Outcome(transfer=item, status=Status.UNCHANGED, etag=stored[item.key].etag.strip('"'))
+            for item in self.unchanged
+        ]
 
     def with_known_status(self, outcome: Outcome) -> Outcome:
         """Return the outcome of a file that was sent; tell whether an object was replaced."""

@@ -21,6 +21,11 @@ class UploadResponse:
     Proxies and login pages may answer any request with success.
     """
 
+    @property
+    def etag(self) -> str:
+        """ETag without quotes; empty if there is none."""
+        return str(self.fields.get("ETag") or "").strip('"')
+
     @classmethod
     def from_put_object(
         cls, fields: Mapping[str, object], headers: Mapping[str, str], status: int

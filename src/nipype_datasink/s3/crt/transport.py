@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nipype_datasink.delivery.outcome import Outcome, Status
+from nipype_datasink.delivery.outcome import Outcome
 from nipype_datasink.delivery.progress import Progress
 from nipype_datasink.parallel import Pool, parallel_map, raise_if_cancelled
 from nipype_datasink.planning.plan import FileTransfer
@@ -18,7 +18,7 @@ from nipype_datasink.s3.crt.request import RequestTemplate
 from nipype_datasink.s3.crt.scheduler import Limits, Scheduler
 from nipype_datasink.s3.crt.throttling import max_attempts
 from nipype_datasink.s3.crt.upload import Upload, Uploader
-from nipype_datasink.s3.transport import check_unchanged
+from nipype_datasink.s3.transport import check_unchanged, sent_outcome
 from nipype_datasink.s3.verification import UploadVerifier
 
 if TYPE_CHECKING:
@@ -90,12 +90,12 @@ class CrtTransport:
     def verify(self, upload: Upload) -> Outcome:
         """Return the outcome of an upload that the store has accepted."""
         raise_if_cancelled()  # large files may wait long for a thread
-        transfer, size = upload.transfer, upload.version[0]
+        transfer, size, response = upload.transfer, upload.version[0], upload.response
         try:
             check_unchanged(transfer.source, upload.version)
-            verified = self._verifier.verify(transfer, size, upload.response)
+            verified = self._verifier.verify(transfer, size, response)
         except Exception as error:  # noqa: BLE001 - no error of one file may end the others
             return Outcome.failure(transfer, error)
         if size <= PART_BYTES:  # the runtime reports the progress of larger files
             self._progress(size)
-        return Outcome(transfer=transfer, status=Status.SENT, verified=verified)
+        return sent_outcome(transfer, response, verified=verified)

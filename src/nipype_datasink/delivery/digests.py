@@ -1,0 +1,99 @@
+"""Compute the SHA-256 of files, also while they are delivered."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import FileIO
+
+from nipype_datasink.opening import open_regular
+from nipype_datasink.parallel import Pool, raise_if_cancelled, wait_for_result
+from nipype_datasink.signals import is_time_limit
+
+_BLOCK_BYTES = 1 << 18  # small enough for a processor's cache
+_THREADS = max(1, min(4, os.cpu_count() or 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileDigest:
+    """Size and SHA-256 of a file, as its bytes were read."""
+
+    size: int
+    """In bytes."""
+
+    sha256: str
+    """In hexadecimal digits."""
+
+
+def digest_file(path: str) -> FileDigest:
+    """Read a file once and return its digest.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read, or is not a regular file.
+    """
+    hash_, size = hashlib.sha256(), 0
+    buffer = memoryview(bytearray(_BLOCK_BYTES))
+    with FileIO(path, opener=open_regular) as file:
+        while count := file.readinto(buffer):
+            raise_if_cancelled()
+            hash_.update(buffer[:count])
+            size += count
+    return FileDigest(size=size, sha256=hash_.hexdigest())
+
+
+class SourceDigests:
+    """Digests of the sources of a delivery, which other threads compute in the meantime.
+
+    Parameters
+    ----------
+    sources
+        Their paths.
+    pool
+        Reads the files.
+    """
+
+    def __init__(self, sources: Iterable[str], pool: Pool) -> None:
+        # Before anything is delivered, so that a change in the meantime is noticed.
+        self._versions = {path: _version(path) for path in dict.fromkeys(sources)}
+        self._digests: dict[str, Future[FileDigest]] = {
+            path: pool.submit(digest_file, path) for path in self._versions
+        }
+
+    def find(self, source: str) -> FileDigest | None:
+        """Return the digest that a source has had since the delivery began.
+
+        None is returned if the file was changed or replaced since then, if it cannot be read, or
+        if its file system does not know its size: then other bytes may have been delivered.
+        """
+        try:
+            digest = wait_for_result(self._digests[source])
+        except OSError as error:
+            if is_time_limit(error):
+                raise
+            return None
+        before, now = self._versions[source], _version(source)
+        return digest if now and now == before and now[0] == digest.size else None
+
+
+@contextmanager
+def digests_of(sources: Iterable[str]) -> Iterator[SourceDigests]:
+    """Begin to read files in other threads, each once; an error in the block ends the threads."""
+    with Pool(_THREADS) as pool:
+        yield SourceDigests(sources, pool)
+
+
+def _version(path: str) -> tuple[int, ...] | None:
+    """Return values that differ if a file was written or replaced; its size in bytes is first."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        if is_time_limit(error):
+            raise
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino

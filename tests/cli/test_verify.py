@@ -1,0 +1,62 @@
+"""The command `nipype-datasink verify`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from nipype_datasink import DataSink
+from nipype_datasink.cli import main
+
+
+@pytest.fixture
+def manifests(workdir: Path) -> Path:
+    for name in ("a", "back\\slash"):
+        (workdir / name).write_text(name)
+    sink = DataSink(base_directory=f"{workdir}/out", local_copy=f"{workdir}/copy")
+    sink.inputs.trait_set(sink_manifest_dir=f"{workdir}/m", local_hardlink=False)
+    sink.inputs.x = [f"{workdir}/a", f"{workdir}/back\\slash"]
+    sink.run()
+    return workdir / "m"
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(main, ["verify", *words])
+
+
+def test_the_exit_code_tells_whether_files_are_as_delivered(manifests: Path) -> None:
+    done = run(str(manifests))
+    assert (done.exit_code, done.output) == (0, "4 recorded: 4 as delivered\n")
+    gone = manifests.parent / "copy/x/a"
+    gone.unlink()
+    done = run(str(manifests))
+    assert done.exit_code == 1
+    assert done.output == f"missing  {gone}\n4 recorded: 3 as delivered, 1 missing\n"
+    done = run("--json", str(manifests))
+    assert done.exit_code == 1
+    assert json.loads(done.output)["missing"] == [{"destination": str(gone)}]
+
+
+def test_sha256sum_accepts_the_lines_of_sums(manifests: Path) -> None:
+    done = run("--sums", str(manifests))
+    assert done.exit_code == 0
+    command = ["sha256sum", "--check", "--strict", "--quiet"]
+    out = manifests.parent / "out"
+    subprocess.run(command, input=done.stdout_bytes, cwd=out, check=True)
+    assert done.stdout_bytes.count(b"\n") == 2
+
+
+def test_wrong_uses_are_errors(manifests: Path) -> None:
+    assert run("/none").exit_code == 2
+    assert "cannot be read" in run("/none").output
+    assert run("--sums", "--json", str(manifests)).exit_code == 2
+    other = DataSink(base_directory=f"{manifests.parent}/other", sink_manifest_dir=str(manifests))
+    other.inputs.x = f"{manifests.parent}/a"
+    other.run()
+    done = run("--sums", str(manifests))
+    assert done.exit_code == 2
+    assert "different base directories" in done.output

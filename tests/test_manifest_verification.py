@@ -1,0 +1,276 @@
+"""Verify: each change of a delivered file is found, and nothing else is reported."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nipype_datasink import DataSink, ManifestError, S3Error, SettingsError, verify
+from nipype_datasink.delivery.manifest import ManifestRow, to_text
+from nipype_datasink.delivery.verify_report import State
+from nipype_datasink.s3.bucket_client import BucketClient
+from nipype_datasink.s3.recorded_objects import compare_objects
+from tests.conftest import as_user
+
+if TYPE_CHECKING:
+    from types_boto3_s3.service_resource import Bucket
+
+FILES, CHANGES = 40, 10
+
+
+def deliver(workdir: Path, files: int = FILES, **inputs: Any) -> list[Path]:
+    """Sink files of 1 to 40 bytes; return their sources."""
+    sources = [workdir / "in" / f"{number}.dat" for number in range(files)]
+    sources[0].parent.mkdir()
+    for number, path in enumerate(sources):
+        path.write_bytes(random.Random(number).randbytes(number + 1))
+    sink = DataSink(
+        **{
+            "base_directory": f"{workdir}/out",
+            "sink_manifest_dir": f"{workdir}/m",
+            "local_hardlink": False,
+            **inputs,
+        }
+    )
+    sink.inputs.x = [str(path) for path in sources]
+    sink.run()
+    return sources
+
+
+def flipped(data: bytes, chance: random.Random) -> bytes:
+    """Return bytes that differ in one bit."""
+    index = chance.randrange(len(data))
+    return data[:index] + bytes([data[index] ^ 1 << chance.randrange(8)]) + data[index + 1 :]
+
+
+def changed_in_size(data: bytes, chance: random.Random) -> bytes:
+    return data + b"\n" if chance.random() < 0.5 else data[:-1]
+
+
+def test_nothing_is_reported_if_nothing_has_changed(workdir: Path) -> None:
+    deliver(workdir, local_copy=f"{workdir}/copy")
+    os.utime(workdir / "out/x/1.dat", (1, 1))
+    report = verify(workdir / "m")
+    assert (report.recorded, report.changed, report.missing, report.ok) == (80, (), (), True)
+    assert str(report) == "80 recorded: 80 as delivered"
+    (manifest,) = (workdir / "m").iterdir()
+    assert verify(str(manifest)) == report
+    assert verify(manifest, manifest).recorded == 160
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_each_change_on_disk_is_found(seed: int, workdir: Path) -> None:
+    deliver(workdir)
+    chance = random.Random(seed)
+    places = sorted((workdir / "out/x").iterdir(), key=lambda path: int(path.stem))
+    plant = [flipped, changed_in_size, None, "directory"]
+    changed: set[str] = set()
+    missing: set[str] = set()
+    for place in chance.sample(places, 2 * CHANGES):
+        act = chance.choice(plant)
+        if callable(act):
+            place.write_bytes(act(place.read_bytes(), chance))
+        else:
+            place.unlink()
+        if act == "directory":
+            place.mkdir()
+        (missing if act is None else changed).add(str(place))
+    report = verify(workdir / "m")
+    assert set(report.changed) == changed
+    assert set(report.missing) == missing
+    assert len(report.changed) + len(report.missing) == 2 * CHANGES
+    assert not report.ok
+
+
+def test_a_report_is_text_html_and_json(workdir: Path) -> None:
+    deliver(workdir, files=4)
+    (workdir / "out/x/0.dat").unlink()
+    (workdir / "out/x/1.dat").write_text("<b>")
+    shutil.move(workdir / "out/x/3.dat", workdir / "out/x/2.dat")
+    report = verify(workdir / "m")
+    out = f"{workdir}/out/x"
+    assert str(report).splitlines() == [
+        f"changed  {out}/1.dat",
+        f"changed  {out}/2.dat",
+        f"missing  {out}/0.dat",
+        f"missing  {out}/3.dat",
+        "4 recorded: 2 changed, 2 missing",
+    ]
+    assert report._repr_html_() == f"<pre>{report}</pre>"
+    assert report.as_json() == {
+        "ok": False,
+        "recorded": 4,
+        "changed": [{"destination": f"{out}/1.dat"}, {"destination": f"{out}/2.dat"}],
+        "missing": [{"destination": f"{out}/0.dat"}, {"destination": f"{out}/3.dat"}],
+        "unreadable": [],
+    }
+
+
+def test_skipped_sources_are_not_counted(workdir: Path) -> None:
+    deliver(workdir, files=1, sink_missing="skip")
+    sink = DataSink(base_directory=f"{workdir}/out", sink_manifest_dir=f"{workdir}/m")
+    sink.inputs.trait_set(sink_missing="skip")
+    sink.inputs.y = "/none/a"
+    sink.run()
+    assert len(os.listdir(workdir / "m")) == 2
+    assert str(verify(workdir / "m")) == "1 recorded: 1 as delivered"
+
+
+def test_an_empty_manifest_has_nothing_to_verify(workdir: Path) -> None:
+    DataSink(base_directory=f"{workdir}/out", sink_manifest_dir=f"{workdir}/m").run()
+    assert str(verify("m")) == "0 recorded"
+
+
+def test_a_rewritten_source_changes_what_is_a_hard_link_to_it(workdir: Path) -> None:
+    first, *_ = deliver(workdir, local_hardlink=True)
+    first.write_bytes(b"?")
+    assert verify(workdir / "m").changed == (f"{workdir}/out/x/0.dat",)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
+def test_files_that_cannot_be_read_are_reported(workdir: Path) -> None:
+    deliver(workdir, files=2)
+    for directory in (workdir, *workdir.parents[:-2]):
+        directory.chmod(0o755)
+    (workdir / "out/x/0.dat").chmod(0o600)
+    with as_user(65534):
+        report = verify(workdir / "m")
+    assert report.unreadable == {f"{workdir}/out/x/0.dat": "Permission denied"}
+    assert not report.ok
+    assert str(report).splitlines() == [
+        f"not readable  {workdir}/out/x/0.dat: Permission denied",
+        "2 recorded: 1 as delivered, 1 not readable",
+    ]
+
+
+def test_other_files_are_no_manifests(workdir: Path) -> None:
+    (workdir / "participants.tsv").write_text("subject\n01\n")
+    with pytest.raises(ManifestError, match=r"holds no manifest; give the value of sink_manifest"):
+        verify(workdir)
+    with pytest.raises(ManifestError, match=r"participants.tsv: it is not a manifest"):
+        verify("participants.tsv")
+    with pytest.raises(ManifestError, match=r"/none cannot be read: No such file"):
+        verify("/none")
+    with pytest.raises(SettingsError, match="unknown scheme"):
+        verify("gs://b/m")
+
+
+# S3.
+
+
+@pytest.fixture
+def store(bucket: Bucket, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+    return bucket
+
+
+def in_s3(workdir: Path) -> None:
+    deliver(workdir, base_directory="s3://mybucket/out", sink_manifest_dir="s3://mybucket/m")
+
+
+@pytest.mark.parametrize("download", [False, True])
+@pytest.mark.parametrize("seed", range(2))
+def test_each_change_in_s3_is_found(
+    seed: int, download: bool, store: Bucket, workdir: Path
+) -> None:
+    in_s3(workdir)
+    chance = random.Random(seed)
+    changed: set[str] = set()
+    missing: set[str] = set()
+    for number in chance.sample(range(FILES), 2 * CHANGES):
+        item = store.Object(f"out/x/{number}.dat")
+        act = chance.choice([flipped, changed_in_size, None])
+        if act is None:
+            item.delete()
+        else:
+            item.put(Body=act(item.get()["Body"].read(), chance))
+        (missing if act is None else changed).add(f"s3://mybucket/{item.key}")
+    report = verify("s3://mybucket/m", download=download)
+    assert set(report.changed) == changed
+    assert set(report.missing) == missing
+    assert report.recorded == FILES
+
+
+def test_objects_sent_again_are_as_delivered_if_their_bytes_are(
+    store: Bucket, workdir: Path
+) -> None:
+    in_s3(workdir)
+    (manifest,) = store.objects.filter(Prefix="m/")
+    text = manifest.get()["Body"].read().decode().replace("\t", "\t", 1)
+    etag = store.Object("out/x/0.dat").e_tag.strip('"')
+    manifest.put(Body=text.replace(etag, "0" * 32).encode())
+    assert verify("s3://mybucket/m").changed == ("s3://mybucket/out/x/0.dat",)
+    assert verify(f"s3://mybucket/{manifest.key}", download=True).ok
+
+
+class Listing:
+    """A client that lists objects of one byte, a thousand on a page, and counts the pages."""
+
+    def __init__(self, keys: list[str]) -> None:
+        self.pages = 0
+        self._keys = keys
+
+    def list_objects_v2(self, *, StartAfter: str = "", **_: object) -> dict[str, Any]:  # noqa: N803
+        self.pages += 1
+        rest = [key for key in self._keys if key > StartAfter]
+        page = [{"Key": key, "Size": 1, "ETag": '"e"'} for key in rest[:1000]]
+        return {"Contents": page, "IsTruncated": len(rest) > 1000}
+
+
+def test_many_objects_take_few_requests() -> None:
+    keys = [f"out/{number:05}" for number in range(10_000)]
+    client: Any = Listing(keys)
+    bucket = BucketClient(client=client, name="mybucket", upload_args={})
+    found = compare_objects(
+        bucket, [row(f"s3://mybucket/{key}", "e") for key in keys], download=False
+    )
+    assert {finding.state for finding in found} == {State.AS_DELIVERED}
+    assert len(found) == 10_000
+    assert client.pages == 10
+
+
+def row(destination: str, etag: str) -> ManifestRow:
+    return ManifestRow(
+        destination=destination,
+        size=1,
+        sha256="",
+        etag=etag,
+        status="new",
+        verified=True,
+        field="x",
+        source="/work/x",
+        node="",
+        time="2026-11-26T10:00:00Z",
+        base="s3://mybucket",
+    )
+
+
+def test_a_bucket_that_cannot_be_listed_is_an_error(store: Bucket, workdir: Path) -> None:
+    (workdir / "manifest.tsv").write_text(to_text([row("s3://nosuchbucket/x", "")]))
+    with pytest.raises(S3Error, match=r"bucket does not exist.*objects cannot be verified"):
+        verify("manifest.tsv")
+    with pytest.raises(S3Error, match=r"bucket does not exist.*manifests cannot be read"):
+        verify("s3://nosuchbucket/m")
+    with pytest.raises(ManifestError, match="s3://mybucket/none holds no manifest"):
+        verify("s3://mybucket/none")
+
+
+def test_options_for_a_store_take_precedence_over_the_environment(
+    bucket: Bucket, endpoint: str, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {name: os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    (workdir / "keys").write_text(
+        f"AWSAccessKeyId={keys['AWS_ACCESS_KEY_ID']}\n"
+        f"AWSSecretKey={keys['AWS_SECRET_ACCESS_KEY']}\n"
+    )
+    bucket.put_object(Key="x", Body=b"x")
+    (workdir / "manifest.tsv").write_text(to_text([row("s3://mybucket/x", "")]))
+    for name in keys:
+        monkeypatch.delenv(name, raising=False)
+    options: dict[str, str] = {"creds_path": "keys", "endpoint_url": endpoint}
+    assert verify("manifest.tsv", **options).ok  # type: ignore[arg-type]
