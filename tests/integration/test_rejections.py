@@ -35,7 +35,6 @@ def refused(sink: DataSink, why: str) -> dict[str, Status]:
             there, wanted = Path(transfer.destination), Path(transfer.source)
             same = there.exists() and there.read_bytes() == wanted.read_bytes()
             assert same == outcome.status.arrived, transfer.destination
-        assert outcome.status.arrived or transfer.destination in str(caught.value)
     return {outcome.transfer.destination: outcome.status for outcome in outcomes}
 
 
@@ -68,10 +67,10 @@ def test_a_disk_that_becomes_full_during_the_local_copy(
     said = refused(sink, "No space left")
     copies = {name: said[str(small_disk / "copy/x" / name)].value for name in sizes}
     assert copies["c"] == "failed"
-    assert set(copies.values()) <= {"sent", "failed", "not tried"}  # others race for the rest
+    assert set(copies.values()) <= {"new", "failed", "not tried"}  # others race for the rest
     assert all(said[f"s3://mybucket/x/{name}"].arrived for name in sizes)
     assert contents(bucket) == {f"x/{name}": (workdir / name).read_bytes() for name in sizes}
-    whole = {name: (workdir / name).read_bytes() for name in copies if copies[name] == "sent"}
+    whole = {name: (workdir / name).read_bytes() for name in copies if copies[name] == "new"}
     assert tree(small_disk / "copy/x") == whole, "a temporary or incomplete file is left"
 
 

@@ -519,7 +519,7 @@ def test_without_permission_to_list_a_folder_is_not_cleared_and_nothing_is_sent(
 ) -> None:
     answer("ListObjectsV2", 403, "AccessDenied")
     replacing.inputs.bucket = lone_bucket
-    with pytest.raises(S3Error, match="not tried: s3://mybucket/out/d/d/new"):
+    with pytest.raises(S3Error, match=r"\n  \d files?: \d not tried\n"):
         replacing.run()
     assert sendings(requests) == {}
 
@@ -530,7 +530,7 @@ def test_objects_that_cannot_be_deleted_are_named(replacing: DataSink, lone_buck
 
     lone_bucket.meta.client.meta.events.register("after-call.s3.DeleteObjects", refuse)
     replacing.inputs.bucket = lone_bucket
-    with pytest.raises(S3Error, match=r"failed: s3://mybucket/out/d/d/old.*Locked") as caught:
+    with pytest.raises(S3Error, match=r"(?s)Locked.*failed: s3://mybucket/out/d/d/old") as caught:
         replacing.run()
     failed = [item for item in caught.value.outcomes if item.status is Status.FAILED]
     assert len(failed) == 1

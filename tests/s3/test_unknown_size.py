@@ -29,7 +29,7 @@ def test_a_file_of_unknown_size_arrives_and_is_recognised(
         pytest.skip(f"no {source} here")
     assert source.stat().st_size != len(source.read_bytes())
     sink.inputs.x = str(source)
-    for word in ("1 sent", "1 unchanged"):
+    for word in ("1 new", "1 unchanged"):
         caplog.clear()
         with caplog.at_level("INFO", logger="nipype.interface"):
             sink.run()

@@ -59,10 +59,9 @@ class AccessSettings:
                 self.describe_credentials(bucket),
             )
             return f"endpoint: {endpoint}", f"credentials: {credentials}"
-        source = self.credential_source
         if bucket is not None:
-            source = f"of a {type(bucket).__name__} object"
-        return (f"credentials: {source}",) if source else ()
+            return (f"bucket: a {type(bucket).__name__} object",)
+        return (f"credentials: {self.credential_source}",) if self.credential_source else ()
 
     def setting_names(self, bucket: Any) -> dict[str, str]:
         """Return what errors have in place of ``s3_endpoint_url``, by that name.
