@@ -118,9 +118,9 @@ class Case:
         parts = [self.base, *fields, run if run.startswith("_") else "", name]
         path = "".join(f"/{part}" for part in parts if part)
         for old, new in self.literal:
-            path = "/" + path.replace(old, new).lstrip("/")
+            path = with_slash(path.replace(old, new))
         for old, new in self.regular:
-            path = "/" + re.sub(old, new, path).lstrip("/")
+            path = with_slash(re.sub(old, new, path))
         return path
 
     def key(self, name: str) -> bytes:
@@ -142,6 +142,10 @@ class Case:
         keys = [self.key(name) for name in self.names]
         folders = {folder for key in keys for folder in folders_of(key)}
         return SHARED if len(set(keys)) < len(keys) or not folders.isdisjoint(keys) else ""
+
+
+def with_slash(path: str) -> str:
+    return path if path.startswith("/") else f"/{path}"
 
 
 def resolved(path: str) -> str:

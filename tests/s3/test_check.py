@@ -240,6 +240,13 @@ def test_an_upload_that_cannot_be_aborted_is_named(script: Script, credentials: 
     assert "ID 'upload'" in warning
     assert begun.path.removeprefix("/mybucket/") in warning
     assert "s3:AbortMultipartUpload" in warning
+    assert steps(sink_of(script.url).check())["write"].text == "upload in parts begun, not aborted"
+
+
+def test_a_profile_that_does_not_exist_is_named_with_what_to_do(script: Script) -> None:
+    found = failed(sink_of(script.url, s3_profile="nope").check())
+    assert found.startswith("identity: cannot make a client for S3: The config profile (nope)")
+    assert "set s3_profile" in found
 
 
 # Requests that are sent again, and their number.

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import boto3
 from botocore import UNSIGNED
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ProfileNotFound
 from botocore.handlers import add_expect_header
 
 from nipype_datasink.display import escaped
@@ -72,7 +72,10 @@ def open_bucket(name: str, options: ClientOptions) -> Bucket:
     except (BotoCoreError, ValueError) as error:
         text = remove_passwords(str(error))  # botocore shows addresses as they are
         cause = error if text == str(error) else None
-        raise S3Error(f"cannot make a client for S3: {escaped(text)}") from cause
+        advice = ""
+        if isinstance(error, ProfileNotFound):
+            advice = "; set s3_profile, or AWS_PROFILE, to a profile of AWS's configuration files"
+        raise S3Error(f"cannot make a client for S3: {escaped(text)}{advice}") from cause
 
 
 # Making a client takes tens of milliseconds, and a client keeps memory, threads and sockets. So a

@@ -82,7 +82,8 @@ class WriteCheck:
             "aborted",
             "s3:AbortMultipartUpload",
         )
-        return self._result("upload in parts", "begun and aborted", problem, left)
+        done = "begun, not aborted" if left else "begun and aborted"
+        return self._result("upload in parts", done, problem, left)
 
     def _abort(self, upload_id: str) -> None:
         try:
@@ -102,7 +103,8 @@ class WriteCheck:
             f"the object with the key {self._probe.key!r} could not be deleted",
             "s3:DeleteObjectVersion" if version else "s3:DeleteObject",
         )
-        return self._result("object", "written and deleted", problem, left)
+        done = "written, not deleted" if left else "written and deleted"
+        return self._result("object", done, problem, left)
 
     def explain_denied(self, error: Exception, *, signed: bool) -> Finding:
         """Return which permission is missing where an upload was denied."""
