@@ -420,3 +420,28 @@ def test_a_check_says_that_hard_links_are_wanted(workdir: Path) -> None:
         LocalTarget(location, link=link).check(options).steps[0].text for link in (True, False)
     ]
     assert ["hard links" in text for text in texts] == [True, False]
+
+
+def test_a_file_is_removed_unless_it_does_not_exist(workdir: Path) -> None:
+    target = LocalTarget(LocalDirectory(str(workdir)), link=False)
+    path = file(workdir / "a")
+    target.remove(str(path))
+    target.remove(str(path))
+    assert not path.exists()
+    (workdir / "d").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        target.remove(str(workdir / "d"))
+
+
+def test_something_can_be_done_before_a_folder_is_cleared(workdir: Path) -> None:
+    file(workdir / "d/a")
+    old = file(workdir / "out/x/d/old")
+    seen: list[bool] = []
+    target = LocalTarget(
+        LocalDirectory(f"{workdir}/out"),
+        link=False,
+        before_removal=lambda: seen.append(old.exists()),
+    )
+    plan = plan_for(workdir, {"x": "d"}, remove_dest_dir=True)
+    assert statuses(target.deliver(plan)) == [Status.NEW]
+    assert (seen, old.exists()) == ([True], False)
