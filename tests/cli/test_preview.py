@@ -158,7 +158,7 @@ def test_option_after_the_target_causes_a_note(
     assert note in after.stderr
     assert "note" not in before.stderr
     assert (after.returncode, before.returncode) == (3, 3)
-    assert "note" not in CliRunner().invoke(main, [command, "missing.py", name]).stderr
+    assert "note" not in CliRunner().invoke(main, [command, "missing.py", name]).output
 
 
 def test_json_is_the_only_standard_output(pipeline: Path, run_command: RunPython) -> None:
