@@ -49,6 +49,13 @@ def test_an_error_has_the_cause_counts_names_and_context() -> None:
     ]
 
 
+def test_a_cause_that_the_first_line_contains_is_not_repeated() -> None:
+    explanation = Explanation(text="full; free space there", cause=OSError("full"))
+    results = outcomes(DISK, {"a": Status.FAILED})
+    place = FailedPlace(location=DISK, explanation=explanation, outcomes=results)
+    assert "  error:" not in describe_failure([place], [], [])
+
+
 @pytest.mark.parametrize("failed", [0, 1])
 def test_many_files_that_were_not_tried_are_counted(failed: int) -> None:
     statuses = dict.fromkeys("abc", Status.NOT_TRIED) | dict.fromkeys("x" * failed, Status.FAILED)

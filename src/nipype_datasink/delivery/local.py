@@ -100,12 +100,14 @@ class LocalTarget:
         if not causes:
             return Explanation(text="files were not delivered")
         # A collision explains most, then what concerns every file.
-        cause = min(causes, key=lambda each: (not _is_collision(each), not _is_fatal(each)))
+        collisions = [cause for cause in causes if isinstance(cause, CollisionError)]
+        cause = min(collisions or causes, key=lambda each: not _is_fatal(each))
         return Explanation(text=explain_os_error(cause), cause=cause)
 
     def error(self, message: str, cause: Exception | None, /) -> DeliveryError:
         """Return the error to raise if files were not delivered."""
-        return LateCollisionError(message) if _is_collision(cause) else DeliveryError(message)
+        collided = isinstance(cause, CollisionError)
+        return LateCollisionError(message) if collided else DeliveryError(message)
 
     def _finish(self, plan: Plan) -> list[Outcome]:
         """Make the directories without files, then clear folders; return the failures."""
@@ -131,10 +133,6 @@ class LocalTarget:
         ]
 
 
-def _is_collision(error: Exception | None) -> bool:
-    return isinstance(error, CollisionError)
-
-
 def _is_fatal(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in _FATAL_ERRORS
 
@@ -149,7 +147,7 @@ class _FileWriter:
         self.outcomes: dict[FileTransfer, Outcome] = {}
         self._link = link
         self._prepared: set[str] = set()  # directories
-        self._fatal_error: OSError | None = None
+        self._fatal_error: Exception | None = None
         self._cancelled = threading.Event()
 
     def deliver_unread(self, transfer: FileTransfer) -> bool:
@@ -157,8 +155,7 @@ class _FileWriter:
         if self._fatal_error is None:
             try:
                 self._prepare(os.path.dirname(transfer.destination))
-                outcome = self._link_unread(transfer)
-                if outcome:
+                if outcome := self._link_unread(transfer):
                     self.outcomes[transfer] = outcome
             except Exception as error:  # noqa: BLE001 - recorded as the outcome of this file
                 self._record_failure(transfer, error)
@@ -221,14 +218,13 @@ class _FileWriter:
     def _hard_link(self, transfer: FileTransfer, existing: os.stat_result | None) -> Outcome | None:
         """Make a hard link; return None where that is not asked for, or not possible."""
         if self._link and transfer.linkable and hard_link(transfer.source, transfer.destination):
-            return Outcome(transfer=transfer, status=_written(existing), linked=True)
+            return Outcome(transfer=transfer, status=_new_or_replaced(existing), linked=True)
         return None
 
     def _copy_one(self, transfer: FileTransfer) -> None:
         if self._fatal_error:
-            cause = self._fatal_error
             self.outcomes[transfer] = Outcome(
-                transfer=transfer, status=Status.NOT_TRIED, cause=cause
+                transfer=transfer, status=Status.NOT_TRIED, cause=self._fatal_error
             )
             return
         try:
@@ -245,13 +241,13 @@ class _FileWriter:
             if linked := self._hard_link(transfer, existing):
                 return linked
         copy(source, destination, self._cancelled)
-        return Outcome(transfer=transfer, status=_written(existing))
+        return Outcome(transfer=transfer, status=_new_or_replaced(existing))
 
     def _record_failure(self, transfer: FileTransfer, error: Exception) -> None:
         if is_time_limit(error):
             raise error
         self.outcomes[transfer] = Outcome.failure(transfer, error)
-        if isinstance(error, OSError) and _is_fatal(error):
+        if _is_fatal(error):
             self._fatal_error = error
 
 
@@ -264,8 +260,8 @@ def _similarly_named(transfers: Sequence[FileTransfer]) -> dict[FileTransfer, li
     return {item: group[:index] for group in groups for index, item in enumerate(group)}
 
 
-def _written(existing: os.stat_result | None) -> Status:
-    return Status.NEW if existing is None else Status.REPLACED
+def _new_or_replaced(existing: os.stat_result | None) -> Status:
+    return Status.REPLACED if existing else Status.NEW
 
 
 def _lstat(path: str) -> os.stat_result | None:
