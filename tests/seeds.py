@@ -46,12 +46,8 @@ def _write_in_place(source: str, destination: str, _cancelled: object) -> None:
 
 
 @contextmanager
-def _kept_after_errors(path: str) -> Iterator[int]:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def _kept_after_errors(_path: str) -> Iterator[None]:
+    yield
 
 
 def _keep_first(plan: Any) -> Any:
@@ -113,7 +109,7 @@ SEEDS = {
         "DirectoryMachine", {"delivery.local.copy": _write_in_place}
     ),
     "temporary files stay after an error": Seed(
-        "DirectoryMachine", {"delivery.atomic._locked_temporary_file": _kept_after_errors}
+        "DirectoryMachine", {"delivery.atomic._removed_after_error": _kept_after_errors}
     ),
     "a companion that cannot be looked at is left out": Seed(
         "DirectoryMachine", {"planning.contents._find_companions": _existing_companions}

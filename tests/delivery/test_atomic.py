@@ -438,25 +438,63 @@ def test_a_temporary_file_that_may_only_be_read_is_removed(
     assert temporary.exists() is is_link
 
 
-def test_a_temporary_file_is_locked_while_it_is_written(
+@pytest.mark.parametrize(("size", "locked"), [((1 << 20) - 1, False), (1 << 20, True)])
+def test_a_large_temporary_file_is_locked_while_it_is_written(
+    size: int, locked: bool, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy of a small file is over long before its temporary file counts as abandoned."""
+    file(workdir / "a", bytes(size))
+    write = os.write
+    seen: list[bool] = []
+
+    def try_lock(descriptor: int, block: bytes) -> int:
+        (temporary,) = (workdir / "out/x").iterdir()
+        with temporary.open() as other:
+            try:
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                seen.append(True)
+            else:
+                seen.append(False)
+        return write(descriptor, block)
+
+    plan = plan_for(workdir, {"x": "a"})
+    with monkeypatch.context() as patch:
+        patch.delattr(os, "copy_file_range", raising=False)
+        patch.setattr(os, "write", try_lock)
+        assert statuses(deliver(plan, workdir)) == [Status.NEW]
+    assert seen == [locked]
+
+
+def test_a_temporary_file_is_closed_once_before_it_is_renamed(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Each close of a written file is a request on NFS, and the first reports a full disk."""
     file(workdir / "a")
-    replace = os.replace
+    calls: list[str] = []
+    close, replace = os.close, os.replace
 
-    def try_lock(source: str, target: str) -> None:
-        with open(source) as file, pytest.raises(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def record_close(descriptor: int) -> None:
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:
+            calls.append("close")
+        close(descriptor)
+
+    def record_replace(source: str, target: str) -> None:
+        calls.append("rename")
         replace(source, target)
 
-    monkeypatch.setattr(os, "replace", try_lock)
-    assert statuses(deliver_fields(workdir, x="a")) == [Status.NEW]
+    plan = plan_for(workdir, {"x": "a"})
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", record_close)
+        patch.setattr(os, "replace", record_replace)
+        assert statuses(deliver(plan, workdir)) == [Status.NEW]
+    assert calls == ["close", "rename"]
 
 
 def test_file_systems_without_locks_are_supported(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file(workdir / "a")
+    file(workdir / "a", bytes(1 << 20))
     monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK))
     assert statuses(deliver_fields(workdir, x="a")) == [Status.NEW]
 

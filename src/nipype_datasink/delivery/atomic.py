@@ -33,6 +33,11 @@ _KERNEL_COPY_BYTES = 1 << 24  # for one call: an interrupt waits until the call 
 # network file systems, other machines do not see locks.
 _ABANDONED_SECONDS = 24 * 60 * 60
 
+# From this size on, a temporary file is locked while it is written: copying it may take longer than
+# that. Smaller files are copied again if another run removes their temporary file; for them, a lock
+# would only cost a round trip on a network file system.
+_LOCKED_BYTES = 1 << 20
+
 
 def hard_link(source: str, destination: str) -> bool:
     """Make `destination` a hard link to a file; return False where that is not possible.
@@ -93,9 +98,8 @@ def copy(source: str, destination: str, cancelled: threading.Event) -> None:
     """
     for _ in range(_ATTEMPTS):
         temporary = _temporary_path(destination)
-        with _locked_temporary_file(temporary) as output:
-            _copy_bytes(source, output, cancelled)
-            os.close(os.dup(output))  # closing a descriptor makes NFS report a full disk
+        with _removed_after_error(temporary):
+            _write_copy(source, temporary, cancelled)
             if _rename(temporary, destination):
                 return
     raise FileNotFoundError(errno.ENOENT, "its temporary file was removed repeatedly", destination)
@@ -107,26 +111,35 @@ def _temporary_path(destination: str) -> str:
 
 
 @contextmanager
-def _locked_temporary_file(path: str) -> Iterator[int]:
-    """Create a file, lock it so that no other run removes it, and remove it after an error."""
+def _removed_after_error(path: str) -> Iterator[None]:
+    """Remove a file if the block raises an error; the block creates it."""
     try:  # before the file is created: a signal may arrive directly after it
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            with suppress(OSError):  # some file systems have no locks
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield descriptor
-        finally:
-            os.close(descriptor)
+        yield
     except BaseException:
         with suppress(OSError):
             os.unlink(path)
         raise
 
 
-def _copy_bytes(source: str, output: int, cancelled: threading.Event) -> None:
-    with FileIO(source, opener=open_regular) as file:
+@contextmanager
+def _new_file(path: str) -> Iterator[int]:
+    """Create a file, and close it before it is renamed: NFS reports a full disk on close."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _write_copy(source: str, path: str, cancelled: threading.Event) -> None:
+    """Create a file with the bytes of `source`."""
+    with FileIO(source, opener=open_regular) as file, _new_file(path) as output:
         before = os.fstat(file.fileno())
-        copied = _copy_in_kernel(file.fileno(), output, before.st_size, cancelled)
+        if before.st_size >= _LOCKED_BYTES:
+            with suppress(OSError):  # some file systems have no locks
+                fcntl.flock(output, fcntl.LOCK_EX)
+        in_kernel = _copy_in_kernel(file.fileno(), output, before.st_size, cancelled)
+        copied = in_kernel
         # This reads what the kernel has not copied. Files in /proc have the size 0, so the size
         # does not tell whether anything is left.
         while (block := file.read(_BLOCK_BYTES)) and not cancelled.is_set():
@@ -134,10 +147,12 @@ def _copy_bytes(source: str, output: int, cancelled: threading.Event) -> None:
             while block:
                 block = block[os.write(output, block) :]
         after = os.fstat(file.fileno())
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise OSError(errno.EIO, "the file changed while it was read", source)
-    if os.fstat(output).st_size != copied or copied < after.st_size:
-        raise OSError(errno.EIO, "the copy is incomplete", source)
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise OSError(errno.EIO, "the file changed while it was read", source)
+        # `os.write` tells how much was written; some kernels have reported more than they copied.
+        written = os.fstat(output).st_size if in_kernel else copied
+        if written != copied or copied < after.st_size:
+            raise OSError(errno.EIO, "the copy is incomplete", source)
 
 
 def _copy_in_kernel(source: int, output: int, size: int, cancelled: threading.Event) -> int:
@@ -163,9 +178,6 @@ def _rename(temporary: str, destination: str) -> bool:
         os.replace(temporary, destination)
     except FileNotFoundError:
         return False
-    except BaseException:
-        _unlink(temporary)
-        raise
     return True
 
 
