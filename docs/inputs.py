@@ -12,19 +12,25 @@ _INTERNAL = {"trait_added", "trait_modified", "_outputs"}
 
 # Where the documentation says more than the traits do.
 _SECTIONS = {
+    "base_directory": "where-files-go.md",
     "bucket": "s3.md#your-own-bucket-object",
+    "container": "where-files-go.md",
     "creds_path": "s3.md#credentials",
     "encrypt_bucket_keys": "s3.md#encryption",
     "local_copy": "differences.md",
-    "local_hardlink": "workflows.md#hard-links",
+    "local_hardlink": "where-files-go.md#companions-links-and-copies",
+    "parameterization": "where-files-go.md#parameterization",
+    "regexp_substitutions": "where-files-go.md#substitutions",
     "remove_dest_dir": "differences.md",
-    "s3_endpoint_url": "s3.md#other-stores",
+    "s3_endpoint_url": "other-stores.md",
     "s3_max_concurrency": "s3.md#what-sends-the-files",
     "s3_profile": "s3.md#credentials",
     "s3_transfer_client": "s3.md#what-sends-the-files",
     "s3_upload_args": "s3.md#other-settings-of-an-upload",
     "sink_manifest_dir": "after-the-run.md",
     "sink_missing": "workflows.md#missing-sources",
+    "strip_dir": "where-files-go.md#parameterization",
+    "substitutions": "where-files-go.md#substitutions",
 }
 
 

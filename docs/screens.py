@@ -21,17 +21,21 @@ from tests.stores import ACCESS_KEY, SECRET_KEY, moto
 
 ROOT = Path(__file__).parents[1]
 # In this order: the page on previews runs the pipeline, whose results are known afterwards.
-PAGES = [ROOT / "README.md", ROOT / "docs" / "preview.md"]
+NAMES = ("README.md", "docs/start.md", "docs/preview.md", "docs/after-the-run.md")
+PAGES = [ROOT / name for name in NAMES]
 STORE = "http://minio:9000"
 DIRECTORY = "/home/me/study"  # shown instead of the temporary directory
+PROCESS = "process 4711 on node1"  # shown instead of the process that has run a command
 
 _SCREEN = re.compile(r"(?<=^```console\n)\$ .*?(?=^```$)", re.MULTILINE | re.DOTALL)
+_PROCESS = re.compile(r"process \d+ on \S+")
 _FILE = re.compile(r"^```python\n(# (\w+\.py)\n.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def example_files() -> dict[str, str]:
     """Return the Python files that the documentation shows, by name."""
-    text = "".join(page.read_text() for page in PAGES)
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    text = "".join(page.read_text() for page in pages)
     return {name: code for code, name in _FILE.findall(text)}
 
 
@@ -56,7 +60,7 @@ def _output(command: str, directory: Path, environment: dict[str, str]) -> str:
         timeout=300,
         check=False,
     )
-    return done.stdout.replace(str(directory), DIRECTORY)
+    return _PROCESS.sub(PROCESS, done.stdout.replace(str(directory), DIRECTORY))
 
 
 @contextmanager

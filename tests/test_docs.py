@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +14,12 @@ import pytest
 
 import nipype_datasink
 from docs.inputs import inputs_as_markdown
+from docs.screens import DIRECTORY, example_files, laboratory, run_screens
 from docs.screens import PAGES as PAGES_WITH_SCREENS
-from docs.screens import example_files, laboratory, run_screens
 from nipype_datasink import DataSinkInputSpec
+from nipype_datasink.cli import main as nipype_datasink_command
 from tests.conftest import contents, tree
+from tests.forks import RunPython
 from tests.stores import ACCESS_KEY, SECRET_KEY
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 
+STRICT = "import warnings; warnings.simplefilter('error', RuntimeWarning)"
 KEYS = f"User Name,Access Key Id,Secret Access Key\nlab,{ACCESS_KEY},{SECRET_KEY}\n"
+MINIO_KEYS = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
 PROFILE = f"[lab]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
 
 
@@ -42,23 +45,19 @@ def pages_with(language: str) -> pytest.MarkDecorator:
 
 
 def examples(page: Path) -> list[str]:
-    """Return the Python examples of a page, except for the files that its screens use."""
-    return [code for code in blocks(page, "python") if code not in example_files().values()]
-
-
-def run(page: Path) -> None:
-    """Run all Python examples of a page, from top to bottom, with the same variables."""
-    names: dict[str, object] = {}
-    for code in blocks(page, "python"):
-        exec(compile(code, page.name, "exec"), names)
+    """Return the Python examples of a page, except for files; their paths are below this one."""
+    code = [code for code in blocks(page, "python") if code not in example_files().values()]
+    return [each.replace(DIRECTORY, os.getcwd()) for each in code]
 
 
 @pytest.fixture
 def lab(workdir: Path, endpoint: str, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     """Make what the examples need: sources, keys, a profile, and a store for ``s3://``."""
-    for name in ("sub001_bold.nii.gz", "sub001_motion.par"):
-        Path(name).write_text(name)
+    for name, code in example_files().items():
+        Path(name).write_text(code)
+    Path("sub001_bold.nii.gz").write_text("image")
     Path("credentials.csv").write_text(KEYS)
+    Path("credentials.json").write_text(json.dumps(MINIO_KEYS))
     Path(os.environ["AWS_SHARED_CREDENTIALS_FILE"]).write_text(PROFILE)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
     return bucket
@@ -66,31 +65,75 @@ def lab(workdir: Path, endpoint: str, bucket: Bucket, monkeypatch: pytest.Monkey
 
 @pytest.mark.needs("KMS")
 @pages_with("python")
-def test_the_examples_of_a_page_run(page: Path, lab: Bucket) -> None:
-    code = "".join(examples(page))
-    # In a new process, because install() changes the whole process.
-    command = [sys.executable, "-W", "error::RuntimeWarning", "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+def test_the_examples_of_a_page_run(page: Path, lab: Bucket, fork_python: RunPython) -> None:
+    code = "\n".join(
+        ["import warnings; warnings.simplefilter('error', RuntimeWarning)", *examples(page)]
+    )
+    if "import fsspec" in code:
+        pytest.importorskip("fsspec")
+    # In another process, because install() changes the whole process.
+    done = fork_python("-c", code)
 
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "pycon")], ids=str)
+def test_the_values_that_a_page_shows_are_right(page: Path) -> None:
+    text = "\n".join(blocks(page, "pycon"))
+    test = doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0)
+
+    assert len(test.examples) >= 10
+    assert doctest.DocTestRunner().run(test).failed == 0
 
 
 def test_the_first_example_does_what_its_comments_say(
     lab: Bucket, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(README)
+    code = "\n".join(examples(README))
+    names = set(re.findall(r"results/(\S+\.nii)", code))
+    assert len(names) == 2
 
-    code = "".join(blocks(README, "python"))
-    files = re.findall(r"results/(\S+\.(?:nii\.gz|par))", code)
-    assert {name for name, data in tree(Path("results")).items() if data} == set(files)
-    assert set(contents(lab)) == {f"path/to/output/dir/{name}" for name in files}
+    exec(compile(code, README.name, "exec"), {})
+
+    for directory in ("results", "backup"):
+        found = tree(Path(directory))
+        assert {name for name, data in found.items() if data is not None} == names
+    assert set(contents(lab)) == {f"path/to/output/dir/{name}" for name in names}
     output = capsys.readouterr().out
-    assert all(f"s3://mybucket/path/to/output/dir/{name}" in output for name in files)
+    assert all(f"s3://mybucket/path/to/output/dir/{name}" in output for name in names)
+
+
+def test_the_readme_states_what_was_measured() -> None:
+    measured = json.loads((ROOT / "docs" / "benchmarks" / "results.json").read_text())
+    assert measured["rows"]["small-20ms"] == "1,000 x 16 KiB, 20 ms round trip"
+    seconds = {
+        tool: [
+            each["seconds"]
+            for each in measured["measurements"]
+            if each["row"] == "small-20ms" and each["tool"] == tool
+        ]
+        for tool in ("nipype", "crt")
+    }
+
+    text = " ".join(README.read_text().split())
+    assert "1,000 files of 16 KiB into an S3 server with a round-trip time of 20 ms" in text
+    assert "nipype's class needs more than a minute" in text
+    assert min(seconds["nipype"]) > 60
+    assert "less than half a second" in text
+    assert max(seconds["crt"]) < 0.5
+
+
+def test_the_examples_of_tests_pass(lab: Bucket, fork_python: RunPython) -> None:
+    names = [name for name in example_files() if name.startswith("test_")]
+    assert len(names) >= 2
+    done = fork_python("-m", "pytest", "-q", "-p", "no:cacheprovider", *names)
+
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.needs("KMS")
 def test_the_encryption_example_uses_its_kms_key(lab: Bucket) -> None:
-    code = blocks(ROOT / "docs" / "s3.md", "python")
+    code = examples(ROOT / "docs" / "s3.md")
     (kms,) = [block for block in code if "aws:kms" in block]
 
     exec(compile(code[0] + kms, "s3.md", "exec"), {})
@@ -153,11 +196,32 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
         assert not heading or heading in anchors, target
 
 
-def test_the_commands_of_the_readme_are_targets_of_the_makefile() -> None:
+def test_the_commands_of_make_are_targets_of_the_makefile() -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    commands = re.findall(r"^make ([a-z-]+)", "".join(blocks(README, "console")), re.MULTILINE)
+    pages = [README, ROOT / "CONTRIBUTING.md"]
+    text = "".join(code for page in pages for code in blocks(page, "console"))
+    commands = re.findall(r"^(?:\$ )?make ([a-z-]+)", text, re.MULTILINE)
 
-    assert {"demo", "test"} <= set(commands) <= set(targets)
+    assert {"test", "lint"} <= set(commands) <= set(targets)
+
+
+def test_the_page_of_the_command_lists_every_command() -> None:
+    listed = {row[0].strip("`") for row in rows(ROOT / "docs" / "command.md", "command")}
+
+    assert listed == set(nipype_datasink_command.commands)
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    index = (ROOT / "docs" / "index.md").read_text()
+    listed = re.findall(
+        r"^[\w-]+$", "".join(blocks(ROOT / "docs" / "index.md", "{toctree}")), re.MULTILINE
+    )
+    pages = {page.stem for page in PAGES} - {"README", "index", "reliability-numbers"}
+
+    assert set(listed) == pages
+    assert len(listed) == len(pages)
+    linked = set(re.findall(r"\(([\w-]+)\.md", index))
+    assert pages - linked == {"contributing", "changelog"}
 
 
 def rows(page: Path, heading: str) -> list[list[str]]:

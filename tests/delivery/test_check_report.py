@@ -99,7 +99,7 @@ def test_json_has_everything() -> None:
 
 
 def test_each_key_of_the_json_is_documented() -> None:
-    page = Path(__file__).parents[2] / "docs" / "preview.md"
+    page = Path(__file__).parents[2] / "docs" / "command.md"
     table = page.read_text().partition("| key of `check --json` |")[2].partition("\n\n")[0]
     report = report_of(CheckStep(name="list", text="below x/")).as_json()
     (place,) = report["places"]

@@ -141,7 +141,7 @@ def test_plan_as_json_has_each_destination(workdir: Path) -> None:
 
 def test_each_key_of_the_json_is_documented(workdir: Path) -> None:
     sink = sink_node(x=make_file("1/f", "one"), substitutions=[("absent", "")])
-    page = Path(__file__).parents[2] / "docs" / "preview.md"
+    page = Path(__file__).parents[2] / "docs" / "command.md"
     table = page.read_text().partition("| key of `plan --json` |")[2].partition("\n\n")[0]
 
     def keys(value: Any) -> Iterator[str]:
