@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nipype_datasink.delivery import execution, local, removal
+from nipype_datasink.delivery.outcomes import Outcomes
 from nipype_datasink.planning import contents, routing, validation
 from nipype_datasink.s3 import listing
 
@@ -67,7 +68,7 @@ def _regular_first(self: Any, path: str, *, root: str = "") -> str:
 
 def _tell_the_last(*args: Any) -> Any:
     error = _make_error(*args)
-    error.outcomes = error.outcomes[-1:]
+    error.outcomes = Outcomes(error.outcomes[-1:])
     return error
 
 

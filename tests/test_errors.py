@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import nipype_datasink
-from nipype_datasink import FileTransfer, Outcome, Status, errors
+from nipype_datasink import FileTransfer, Outcome, Outcomes, Status, errors
 from nipype_datasink.errors import DataSinkError, DeliveryError, S3Error
 from nipype_datasink.s3.errors import S3ClientError
 
@@ -58,7 +58,7 @@ def test_s3_client_error_is_a_boto3_error_and_can_be_pickled() -> None:
     outcome = Outcome(
         transfer=FileTransfer(source="/a", destination="s3://b/a", size=1), status=Status.FAILED
     )
-    error.outcomes = (outcome,)
+    error.outcomes = Outcomes([outcome])
     copy = pickle.loads(pickle.dumps(error))
     assert isinstance(copy, S3ClientError)
     assert isinstance(copy, ClientError)

@@ -25,7 +25,7 @@ ORDER = [
     {"settings"},
     {"targets"},
     {"manifests", "manifest_verification"},
-    {"sink_check"},
+    {"sink_check", "sink_delivery"},
     {"interface"},
     {"installation"},
     {"workflows"},

@@ -15,7 +15,14 @@ import pytest
 from nipype import MapNode, Node, Workflow, config
 from nipype.interfaces.utility import IdentityInterface
 
-from nipype_datasink import DataSink, DeliveryError, MissingSourceError, S3Error, SettingsError
+from nipype_datasink import (
+    DataSink,
+    DeliveryError,
+    MissingSourceError,
+    S3Error,
+    SettingsError,
+    sink_delivery,
+)
 from nipype_datasink import manifests as module
 from nipype_datasink.configuration import SECTION
 from nipype_datasink.delivery import digests, execution
@@ -252,7 +259,7 @@ def test_a_source_that_changes_after_it_was_read_is_recorded_as_delivered(
         file(workdir / "a", "second")
         return outcomes
 
-    monkeypatch.setattr(module, "deliver", change_afterwards)
+    monkeypatch.setattr(sink_delivery, "deliver", change_afterwards)
     sink({"x": source}).run()
     assert [(row.size, row.sha256) for row in rows()] == [(5, sha256("first"))]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nipype_datasink.delivery.check_report import CheckReport, CheckStep, PlaceReport
 from nipype_datasink.delivery.outcome import Outcome, Status
+from nipype_datasink.delivery.outcomes import Outcomes
 from nipype_datasink.delivery.verify_report import VerifyReport
 from nipype_datasink.errors import (
     CollisionError,
@@ -53,6 +54,7 @@ __all__ = [
     "ManifestError",
     "MissingSourceError",
     "Outcome",
+    "Outcomes",
     "PlaceReport",
     "Plan",
     "Prediction",

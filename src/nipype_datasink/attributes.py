@@ -1,11 +1,19 @@
-"""Make each input also an attribute of the sink, as nipype's manual sets ``sink.local_copy``."""
+"""Define the attributes of sinks.
+
+Each input is also an attribute, as nipype's manual sets ``sink.local_copy``.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nipype_datasink.delivery.outcomes import Outcomes
 
 # Attributes that nipype's interfaces set on themselves.
 _RESERVED = ("ignore_exception", "inputs", "resource_monitor")
+
+_OUTCOMES = "_outcomes_of_last_run"
 
 
 class InputAttribute:
@@ -44,12 +52,30 @@ class InputAttribute:
         own.pop(self._name, None)
 
 
+class OutcomesAttribute:
+    """Results of the last run of a sink, a file each.
+
+    None before the first run, and if the last run ended before it tried to deliver a file.
+    """
+
+    # Without `__set__`, so that a subclass may use the name for a value of its own.
+    def __get__(self, sink: Any, owner: Any = None) -> Outcomes | None:
+        """Return the results."""
+        return self if sink is None else vars(sink).get(_OUTCOMES)  # type: ignore[return-value]
+
+
+def set_outcomes(sink: Any, outcomes: Outcomes | None) -> None:
+    """Set what `OutcomesAttribute` returns."""
+    vars(sink)[_OUTCOMES] = outcomes
+
+
 def add_input_attributes(sink_class: Any) -> None:
     """Add an attribute to a class for each input of its ``input_spec``.
 
-    Attributes that the class defines or inherits are not changed.
+    Attributes that the class defines or inherits are not changed, except for `OutcomesAttribute`.
     """
     for name in sink_class.input_spec.class_trait_names():
-        if name.startswith(("_", "trait_")) or name in _RESERVED or hasattr(sink_class, name):
+        if name.startswith(("_", "trait_")) or name in _RESERVED:
             continue
-        setattr(sink_class, name, InputAttribute(name))
+        if isinstance(getattr(sink_class, name, None), (type(None), OutcomesAttribute)):
+            setattr(sink_class, name, InputAttribute(name))

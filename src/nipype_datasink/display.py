@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import html
+from collections.abc import Mapping, Sequence
 
 Units = tuple[int, tuple[str, ...]]
 """How many of a unit are one of the next, and their names."""
 
 DECIMAL: Units = (1000, ("bytes", "kB", "MB", "GB", "TB", "PB"))
 BINARY: Units = (1024, ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB"))
+
+
+class ShownAsText:
+    """A value that notebooks show as `print` does."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 def escaped(text: str) -> str:
@@ -34,6 +44,17 @@ def escaped_lines(text: str) -> str:
     return "\n".join(map(escaped, text.split("\n")))
 
 
+def escaped_in_one_line(text: str) -> str:
+    r"""Return the lines of `text` as one line.
+
+    Examples
+    --------
+    >>> print(escaped_in_one_line("access denied\n  see the log\n"))
+    access denied; see the log
+    """
+    return "; ".join(escaped(line.strip()) for line in text.splitlines() if line.strip())
+
+
 def counted(number: int, noun: str) -> str:
     """Return a number and a noun, in the plural if it is not 1.
 
@@ -43,6 +64,17 @@ def counted(number: int, noun: str) -> str:
     ('1 file', '5,006 files')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def describe_counts(counts: Mapping[str, int]) -> str:
+    """Return counts and what they count; those of zero are left out.
+
+    Examples
+    --------
+    >>> describe_counts({"new": 3, "replaced": 0, "unchanged": 5002})
+    '3 new, 5,002 unchanged'
+    """
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
 
 
 def format_bytes(count: int, units: Units = DECIMAL) -> str:

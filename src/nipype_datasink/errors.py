@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nipype_datasink.delivery.outcome import Outcome
+    from nipype_datasink.delivery.outcomes import Outcomes
     from nipype_datasink.planning.sources import Problem
 
 
 class DataSinkError(Exception):
     """Outputs could not be delivered. Base class of all other errors."""
 
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: Outcomes  # `delivery.outcomes` sets the default
     """Result for each file; empty if no file was tried."""
 
     missing: tuple[Problem, ...] = ()

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from nipype.interfaces import io as upstream
 
-from nipype_datasink.attributes import add_input_attributes
+from nipype_datasink.attributes import OutcomesAttribute, add_input_attributes, set_outcomes
 from nipype_datasink.configuration import (
     S3_INPUTS,
     SINK_INPUTS,
-    calling_node,
     check_options,
     explicit_value,
 )
-from nipype_datasink.delivery.execution import Target, without_optional
+from nipype_datasink.errors import DataSinkError
 from nipype_datasink.inputs import (
     DataSinkInputSpec,
     DataSinkOutputSpec,
@@ -24,7 +23,6 @@ from nipype_datasink.inputs import (
     known_inputs,
     list_of_infields,
 )
-from nipype_datasink.manifests import Record, record_of
 from nipype_datasink.planning.addresses import parse_location
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.plan import Plan
@@ -39,9 +37,10 @@ from nipype_datasink.planning.validation import make_valid_plan
 from nipype_datasink.s3.mocking import warn_if_mocked_in_worker
 from nipype_datasink.s3.pickling import enable_pickling
 from nipype_datasink.s3.resolution import resolve_bucket
-from nipype_datasink.settings import Settings, substitutions_of, warn_about_directories
+from nipype_datasink.settings import Settings, substitutions_of
 from nipype_datasink.sink_check import check_places, place_checks
-from nipype_datasink.targets import local_targets, open_bucket, s3_targets, send_to_bucket
+from nipype_datasink.sink_delivery import deliver_plan
+from nipype_datasink.targets import open_bucket, s3_targets, send_to_bucket
 from nipype_datasink.worker import secret_variables
 
 if TYPE_CHECKING:
@@ -83,6 +82,8 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
 
     input_spec = DataSinkInputSpec
     output_spec = DataSinkOutputSpec
+
+    outcomes = OutcomesAttribute()
 
     def __init__(
         self,
@@ -192,22 +193,14 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
 
     def _list_outputs(self) -> dict[str, Any]:
         """Deliver everything, and return where it is now."""
+        set_outcomes(self, None)
         plan, rules = self._make_plan(log_changes(self._substitute))
-        settings, _ = self._read_settings()  # again: overrides called since may have set inputs
-        record = record_of(self, rules, plan)
-        plan = without_optional(plan, skip_missing=settings.sink_missing == "skip")
-        warn_about_directories(settings, in_node=calling_node(self.inputs) is not None)
-        self._deliver(plan, settings, rules, record)
+        try:
+            set_outcomes(self, deliver_plan(self, plan, rules))
+        except DataSinkError as error:
+            set_outcomes(self, error.outcomes or None)
+            raise
         return {"out_file": [delivery.destination for delivery in plan.deliveries]}
-
-    def _deliver(self, plan: Plan, settings: Settings, rules: Rules, record: Record) -> None:
-        """Deliver to the disk first, because S3 fails more often."""
-        node = calling_node(self.inputs)
-        targets: list[Target] = [
-            *local_targets(settings, rules.locations, record.withdraw),
-            *self._s3_targets(settings, rules.locations, record.withdraw),
-        ]
-        record.deliver(plan, targets, list_directory=node.output_dir() if node else None)
 
     def _s3_targets(
         self,
@@ -227,7 +220,10 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         return self._fetch_bucket(self._check_s3_base_dir()[1])
 
     def run(self, cwd: Any = None, ignore_exception: Any = None, **inputs: Any) -> Any:
-        """Sink, and return nipype's result, which has ``outputs.out_file``."""
+        """Sink, and return nipype's result, which has ``outputs.out_file``.
+
+        The result of each file is in `outcomes` then, also after an error.
+        """
         with self.inputs.bucket_as_text():
             return super().run(cwd=cwd, ignore_exception=ignore_exception, **inputs)
 

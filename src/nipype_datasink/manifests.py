@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import posixpath
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from nipype_datasink.configuration import S3_INPUTS, calling_node, node_directory
 from nipype_datasink.delivery.digests import digests_of
-from nipype_datasink.delivery.execution import Target, deliver
 from nipype_datasink.delivery.manifest import ManifestRow, manifest_name, to_text
 from nipype_datasink.delivery.manifest_rows import Circumstances, MissingFile, make_rows
-from nipype_datasink.delivery.outcome import Outcome
+from nipype_datasink.delivery.outcomes import Outcomes
 from nipype_datasink.errors import DeliveryError
 from nipype_datasink.inputs import fields_of
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
@@ -100,31 +99,6 @@ class ManifestFile:
         )
 
 
-class Record(Protocol):
-    """A way to deliver that may record what was delivered."""
-
-    def withdraw(self) -> None:
-        """Remove the record of an earlier run, before files that it lists are removed."""
-
-    def deliver(
-        self, plan: Plan, targets: Sequence[Target], *, list_directory: str | None = None
-    ) -> list[Outcome]:
-        """Do what `execution.deliver` does."""
-
-
-class NoManifest:
-    """Deliver, and write no manifest."""
-
-    def withdraw(self) -> None:
-        """Do nothing."""
-
-    def deliver(
-        self, plan: Plan, targets: Sequence[Target], *, list_directory: str | None = None
-    ) -> list[Outcome]:
-        """Do what `execution.deliver` does."""
-        return deliver(plan, targets, list_directory=list_directory)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """The manifest that a run of a sink will write."""
@@ -148,19 +122,29 @@ class Manifest:
         """Remove the manifest of an earlier run; see `ManifestFile.withdraw`."""
         self.file.withdraw()
 
-    def deliver(
-        self, plan: Plan, targets: Sequence[Target], *, list_directory: str | None = None
-    ) -> list[Outcome]:
-        """Do what `execution.deliver` does; if everything has arrived, write the manifest."""
+    def record(self, plan: Plan, deliver: Callable[[], Outcomes]) -> Outcomes:
+        """Deliver by a function; if that raises no error, write the manifest.
+
+        Parameters
+        ----------
+        plan
+            What the function delivers.
+        deliver
+            Returns the results.
+        """
         with graceful_shutdown():
             with digests_of(transfer.source for transfer in plan.transfers) as digests:
-                outcomes = deliver(plan, targets, list_directory=list_directory)
+                outcomes = deliver()
                 now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
                 circumstances = Circumstances(
                     node=self.node, time=now, bases=_bases(self.bases, self.container)
                 )
                 rows = make_rows(plan, outcomes, digests, self.missing, circumstances)
-            self.file.write(rows)
+            try:
+                self.file.write(rows)
+            except DeliveryError as error:
+                error.outcomes = outcomes
+                raise
         return outcomes
 
 
@@ -178,8 +162,8 @@ def _bases(bases: Sequence[Location], container: str) -> Mapping[Location, str]:
     return found
 
 
-def record_of(sink: DataSink, rules: Rules, plan: Plan) -> Record:
-    """Return the manifest that a sink writes, or what writes none.
+def manifest_of(sink: DataSink, rules: Rules, plan: Plan) -> Manifest | None:
+    """Return the manifest that a sink will write; None if no manifest is asked for.
 
     Parameters
     ----------
@@ -193,7 +177,7 @@ def record_of(sink: DataSink, rules: Rules, plan: Plan) -> Record:
     settings, base = sink._read_settings()
     location = settings.manifest_location(base)
     if location is None:
-        return NoManifest()
+        return None
     node = calling_node(sink.inputs)
     directory, outer = node_directory(node) if node else ("", "")
     fields = () if node else sorted(fields_of(sink.inputs))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from nipype_datasink.display import escaped
+from nipype_datasink.display import ShownAsText, escaped
 
 COLUMNS = 80  # where the width of the terminal is not known
 _INDENT = "  "
@@ -104,7 +103,7 @@ class PlaceReport:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckReport:
+class CheckReport(ShownAsText):
     """What a check has found at all places; `print` shows it."""
 
     places: tuple[PlaceReport, ...]
@@ -128,9 +127,6 @@ class CheckReport:
 
     def __str__(self) -> str:
         return self.as_text(COLUMNS)
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 def _lines(places: Sequence[PlaceReport], columns: int) -> Iterator[str]:

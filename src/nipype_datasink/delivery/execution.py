@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -17,6 +16,7 @@ from nipype_datasink.delivery.failure_report import (
 )
 from nipype_datasink.delivery.not_delivered import remove_list, write_list
 from nipype_datasink.delivery.outcome import Outcome, Status, not_arrived
+from nipype_datasink.delivery.outcomes import Outcomes, bytes_written, describe_statuses
 from nipype_datasink.display import escaped, format_bytes
 from nipype_datasink.errors import DataSinkError, DeliveryError, MissingSourceError
 from nipype_datasink.planning.location import Location, S3Prefix
@@ -71,7 +71,7 @@ def without_optional(plan: Plan, *, skip_missing: bool) -> Plan:
 
 def deliver(
     plan: Plan, targets: Sequence[Target], *, list_directory: str | None = None
-) -> list[Outcome]:
+) -> Outcomes:
     """Let each target carry out its part of `plan`, one after the other.
 
     Parameters
@@ -105,7 +105,7 @@ def deliver(
     if failed or plan.missing:
         raise _make_error(failed, plan.missing, outcomes, list_directory) from None
     remove_list(list_directory)
-    return outcomes
+    return Outcomes(outcomes)
 
 
 def _deliver_part(part: Plan, target: Target) -> list[Outcome]:
@@ -152,17 +152,15 @@ def _make_error(
         target, place = failed[0]
         error = target.error(message, place.explanation.cause)
         error.original = place.explanation.cause
-    error.outcomes = tuple(outcomes)
+    error.outcomes = Outcomes(outcomes)
     error.missing = tuple(missing)
     return error
 
 
 def _log(location: Location, outcomes: Sequence[Outcome], seconds: float) -> None:
-    counts = Counter(outcome.status for outcome in outcomes)
-    summary = ", ".join(f"{counts[each]:,} {each.value}" for each in Status if counts[each])
-    written = [item.transfer.size for item in outcomes if item.status.written and not item.linked]
+    summary, size = describe_statuses(outcomes), bytes_written(outcomes)
     verb = "sent" if isinstance(location, S3Prefix) else "copied"
-    work = f" ({format_bytes(sum(written))} {verb} in {seconds:.1f} s)" if written else ""
+    work = f" ({format_bytes(size)} {verb} in {seconds:.1f} s)" if size else ""
     place = escaped(location.label)
     _logger.info("%s: %s%s", place, summary or "no files", work)
     unverified = [item for item in outcomes if item.status.written and not item.verified]

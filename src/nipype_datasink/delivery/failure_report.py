@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nipype_datasink.delivery.outcome import Outcome, Status
-from nipype_datasink.display import counted, escaped, shortened
+from nipype_datasink.delivery.outcomes import describe_statuses
+from nipype_datasink.display import counted, escaped, escaped_in_one_line, shortened
 from nipype_datasink.planning.location import Location
 from nipype_datasink.planning.sources import Problem
 
@@ -77,13 +77,11 @@ def describe_missing(missing: Sequence[Problem], most: int = _MAX_NAMES_OF_SECTI
 
 def _describe_place(place: FailedPlace, most: int) -> Iterator[str]:
     explanation = place.explanation
-    yield f"{escaped(place.location.label)}: {_in_one_line(explanation.text)}"
+    yield f"{escaped(place.location.label)}: {escaped_in_one_line(explanation.text)}"
     cause = str(explanation.cause or "")
     if cause and cause not in explanation.text:
-        yield f"  error: {_in_one_line(cause)}"
-    counts = Counter(outcome.status for outcome in place.outcomes)
-    summary = ", ".join(f"{counts[each]:,} {each.value}" for each in Status if counts[each])
-    yield f"  {counted(len(place.outcomes), 'file')}: {summary}"
+        yield f"  error: {escaped_in_one_line(cause)}"
+    yield f"  {counted(len(place.outcomes), 'file')}: {describe_statuses(place.outcomes)}"
     yield from shortened(list(_name_failed(place.outcomes, cause)), most)
     not_tried = [outcome for outcome in place.outcomes if outcome.status is Status.NOT_TRIED]
     if len(not_tried) == 1:
@@ -98,9 +96,5 @@ def _name_failed(outcomes: Sequence[Outcome], cause: str) -> Iterator[str]:
     """Yield a line for each failed file: first those that failed for a reason of their own."""
     failed = [outcome for outcome in outcomes if outcome.status is Status.FAILED]
     for outcome in sorted(failed, key=lambda outcome: str(outcome.cause) == cause):
-        own = "" if str(outcome.cause) == cause else f": {_in_one_line(str(outcome.cause))}"
+        own = "" if str(outcome.cause) == cause else f": {escaped_in_one_line(str(outcome.cause))}"
         yield f"  failed: {escaped(outcome.transfer.destination)}{own}"
-
-
-def _in_one_line(text: str) -> str:
-    return "; ".join(escaped(line.strip()) for line in text.splitlines() if line.strip())

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from nipype_datasink.delivery.manifest import ManifestRow
-from nipype_datasink.display import escaped
+from nipype_datasink.display import ShownAsText, describe_counts, escaped
 
 
 class State(Enum):
@@ -36,7 +35,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyReport:
+class VerifyReport(ShownAsText):
     """What `verify` has found; `print` shows it."""
 
     recorded: int
@@ -92,9 +91,6 @@ class VerifyReport:
         ]
         return "\n".join([*lines, self._summary()])
 
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
-
     def _summary(self) -> str:
         counts = {
             State.CHANGED: len(self.changed),
@@ -102,5 +98,5 @@ class VerifyReport:
             State.UNREADABLE: len(self.unreadable),
         }
         counts = {State.AS_DELIVERED: self.recorded - sum(counts.values()), **counts}
-        listed = ", ".join(f"{count:,} {state.value}" for state, count in counts.items() if count)
+        listed = describe_counts({state.value: count for state, count in counts.items()})
         return f"{self.recorded:,} recorded" + (f": {listed}" if listed else "")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from nipype_datasink.display import counted, escaped, listed
+from nipype_datasink.display import ShownAsText, counted, escaped, listed
 from nipype_datasink.errors import DestinationError
 from nipype_datasink.planning.contents import SourceContents, split_extension
 from nipype_datasink.planning.location import LocalDirectory, Location
@@ -72,7 +72,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(ShownAsText):
     """All deliveries of a sink; ``str(plan)`` shows the destination of each file."""
 
     deliveries: tuple[Delivery, ...]
@@ -128,7 +128,7 @@ class Plan:
                 lines.append(f"{item.field}: removes what else is in {item.cleared_folder}")
         lines += [f"missing: {problem}" for problem in self.missing]
         lines += [f"ignored: {problem}" for problem in self.ignored]
-        missing = f", {len(self.missing)} missing" if self.missing else ""
+        missing = f", {len(self.missing):,} missing" if self.missing else ""
         files = counted(len(self.transfers), "file")
         lines.append(f"{files}, {counted(self.size, 'byte')}{missing}")
         return "\n".join(map(escaped, lines))

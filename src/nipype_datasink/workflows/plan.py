@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from nipype_datasink.display import counted, escaped, escaped_lines
+from nipype_datasink.display import ShownAsText, counted, escaped, escaped_lines
 from nipype_datasink.workflows.clashes import Clash, find_clashes, find_possible_clashes
 from nipype_datasink.workflows.comparison import (
     UnusedRule,
@@ -74,7 +73,7 @@ def plan(target: Workflow | Node | DataSink, *, compare: bool = False) -> Workfl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkflowPlan:
+class WorkflowPlan(ShownAsText):
     """What the sinks of a workflow will do; ``str(plan)`` shows it."""
 
     sinks: tuple[SinkPlan, ...]
@@ -146,9 +145,6 @@ class WorkflowPlan:
         if any(not each.is_known for sink in self.sinks for each in sink.predictions):
             return f"{text}; names in {{braces}} are known when the node has run"
         return text
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
 
     def as_json(self) -> dict[str, Any]:
         """Return the plan as values for `json.dumps`."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nipype_datasink.delivery.changes import Change
+from nipype_datasink.display import describe_counts
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.planning.sources import Problem
 from nipype_datasink.settings import substitutions_of
@@ -86,7 +87,7 @@ def key_of(change: Change) -> str:
 def describe_changes(changes: Iterable[Change]) -> str:
     """Return how often each change occurs, as text such as ``2 new, 1 unchanged``."""
     counts = Counter(changes)
-    return ", ".join(f"{counts[each]:,} {each.value}" for each in Change if counts[each])
+    return describe_counts({each.value: counts[each] for each in Change})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

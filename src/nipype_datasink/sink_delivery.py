@@ -1,0 +1,50 @@
+"""Deliver the plan of a sink to all its places, and write the manifest."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from nipype_datasink.configuration import calling_node
+from nipype_datasink.delivery.execution import Target, deliver, without_optional
+from nipype_datasink.delivery.outcomes import Outcomes
+from nipype_datasink.manifests import manifest_of
+from nipype_datasink.planning.plan import Plan
+from nipype_datasink.planning.routing import Rules
+from nipype_datasink.settings import warn_about_directories
+from nipype_datasink.targets import local_targets
+
+if TYPE_CHECKING:
+    from nipype_datasink.interface import DataSink
+
+
+def deliver_plan(sink: DataSink, plan: Plan, rules: Rules) -> Outcomes:
+    """Deliver to the disk first, because S3 fails more often; then write the manifest.
+
+    Parameters
+    ----------
+    sink
+        The sink.
+    plan
+        Its plan.
+    rules
+        What decides where its sources go.
+
+    Raises
+    ------
+    DeliveryError, MissingSourceError
+        See `execution.deliver`.
+    """
+    settings, _ = sink._read_settings()
+    manifest = manifest_of(sink, rules, plan)
+    plan = without_optional(plan, skip_missing=settings.sink_missing == "skip")
+    node = calling_node(sink.inputs)
+    warn_about_directories(settings, in_node=node is not None)
+    withdraw = manifest.withdraw if manifest else lambda: None
+    targets: list[Target] = [
+        *local_targets(settings, rules.locations, withdraw),
+        *sink._s3_targets(settings, rules.locations, withdraw),
+    ]
+    directory = node.output_dir() if node else None
+    deliver_all = partial(deliver, plan, targets, list_directory=directory)
+    return manifest.record(plan, deliver_all) if manifest else deliver_all()
