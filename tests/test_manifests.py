@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 from collections import Counter
 from collections.abc import Callable
 from itertools import count
@@ -12,8 +13,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from nipype import MapNode, Node, Workflow, config
-from nipype.interfaces.utility import IdentityInterface
+from nipype import JoinNode, MapNode, Node, Workflow, config
+from nipype.interfaces.utility import Function, IdentityInterface
 
 from nipype_datasink import (
     DataSink,
@@ -312,12 +313,12 @@ def test_manifests_are_called_by_the_directory_of_the_node(workdir: Path) -> Non
 
     nodes = {row.node: row for each in manifests().values() for row in each}
     assert sorted(nodes) == [
-        "inner/_subject_01/sinks/mapflow/_sinks0",
-        "inner/_subject_01/sinks/mapflow/_sinks1",
-        "inner/_subject_02/sinks/mapflow/_sinks0",
-        "inner/_subject_02/sinks/mapflow/_sinks1",
         "study/inner/_subject_01/sink",
+        "study/inner/_subject_01/sinks/mapflow/_sinks0",
+        "study/inner/_subject_01/sinks/mapflow/_sinks1",
         "study/inner/_subject_02/sink",
+        "study/inner/_subject_02/sinks/mapflow/_sinks0",
+        "study/inner/_subject_02/sinks/mapflow/_sinks1",
     ]
     for name, (row,) in manifests().items():
         assert name.rpartition("-")[0] == row.node.replace("/", ".")
@@ -325,6 +326,64 @@ def test_manifests_are_called_by_the_directory_of_the_node(workdir: Path) -> Non
     names = sorted(manifests())
     study(workdir).run()
     assert sorted(manifests()) == names
+
+
+def items(workdir: Path, base: Path | None) -> list[Node]:
+    """Return the items of a MapNode as the worker processes of a plugin receive them."""
+    node = MapNode(sink({}), name="sinks", iterfield=["x"], base_dir=base and str(base))
+    node.inputs.x = [file(workdir / "a")]
+    return [pickle.loads(pickle.dumps(each)) for _, each in node._make_nodes()]
+
+
+@pytest.mark.parametrize("base", ["work", "link", "mapflow", None])
+def test_the_items_of_a_map_node_know_the_base_of_the_workflow(
+    base: str | None, workdir: Path
+) -> None:
+    (workdir / "work").mkdir()
+    (workdir / "link").symlink_to("work")
+    for item in items(workdir, workdir / base if base else None):
+        item.run()
+    assert {row.node for row in rows()} == {"sinks/mapflow/_sinks0"}
+
+
+@pytest.mark.parametrize("base", ["work", "link", "mapflow", None])
+def test_a_node_that_runs_alone_has_a_name(base: str | None, workdir: Path) -> None:
+    (workdir / "work").mkdir()
+    (workdir / "link").symlink_to("work")
+    made = sink({"x": file(workdir / "a")})
+    Node(made, name="sink", base_dir=base and str(workdir / base)).run()
+    assert {row.node for row in rows()} == {"sink"}
+
+
+def test_a_join_node_is_called_by_its_directory(workdir: Path) -> None:
+    names = Node(IdentityInterface(["name"]), name="names")
+    names.iterables = ("name", [file(workdir / name) for name in "ab"])
+    made = DataSink(
+        infields=["x"], base_directory=f"{workdir}/out", sink_manifest_dir=f"{workdir}/m"
+    )
+    joined = JoinNode(made, name="joined", joinsource="names", joinfield=["x"])
+    outer = Workflow(name="study", base_dir=str(workdir / "work"))
+    outer.connect(names, "name", joined, "x")
+    outer.run()
+    assert {row.node for row in rows()} == {"study/joined"}
+
+
+def run_workflow(source: str, workdir: str) -> None:
+    made = DataSink(base_directory=f"{workdir}/out", sink_manifest_dir=f"{workdir}/m")
+    made.inputs.x = source
+    inner = Workflow(name="inner", base_dir=f"{workdir}/inner_work")
+    inner.add_nodes([Node(made, name="sink")])
+    inner.run()
+
+
+def test_a_workflow_that_an_item_runs_has_its_own_base(workdir: Path) -> None:
+    imports = ["from nipype import Node, Workflow", "from nipype_datasink import DataSink"]
+    function = Function(["source", "workdir"], [], run_workflow, imports=imports)
+    node = MapNode(function, name="several", iterfield=["source"], base_dir=f"{workdir}/work")
+    node.inputs.workdir = str(workdir)
+    node.inputs.source = [file(workdir / "a")]
+    node.run()
+    assert {row.node for row in rows()} == {"inner/sink"}
 
 
 def test_a_relative_manifest_directory_of_a_node_is_warned_about(

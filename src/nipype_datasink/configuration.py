@@ -9,12 +9,12 @@ from __future__ import annotations
 import configparser
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from nipype import config, logging
 from nipype.interfaces.base import isdefined, traits
-from nipype.pipeline.engine import Node, nodes
+from nipype.pipeline.engine import MapNode, Node, nodes
 from nipype.utils.misc import str2bool
 
 from nipype_datasink.errors import SettingsError
@@ -37,6 +37,7 @@ SINK_INPUTS = ("sink_missing", "sink_manifest_dir")
 _INPUTS = (*SINK_INPUTS, *S3_INPUTS)
 
 _NODE = "_calling_node"  # in the `__dict__` of the inputs, only while a workflow is planned
+_BASE_OF_ITEM = "_base_of_item"  # in the `__dict__` of the sink
 
 # An injected bucket has its own client, and a credentials file has its own identity. Where one of
 # these inputs is set, the option is ignored.
@@ -177,30 +178,36 @@ def calling_node(inputs: Any) -> Node | None:
     """
     if node := vars(inputs).get(_NODE):
         return node
+    return next((node for node in _active_nodes() if node._interface.inputs is inputs), None)
+
+
+def _active_nodes() -> Iterator[Node]:
+    """Yield each node with a method on the call stack, the innermost first."""
     frame = sys._getframe()
     while frame := frame.f_back:  # type: ignore[assignment]
-        if frame.f_globals is vars(nodes):
-            node = frame.f_locals.get("self")
-            if isinstance(node, Node) and node._interface.inputs is inputs:
-                return node
-    return None
+        if frame.f_globals is vars(nodes) and isinstance(node := frame.f_locals.get("self"), Node):
+            yield node
 
 
-def node_directory(node: Node) -> tuple[str, str]:
-    """Return the directory of a node relative to its workflow's base, and what else identifies it.
+def state_of_item() -> dict[str, str]:
+    """Return the attribute that the sink of a MapNode's item needs besides those of the MapNode's.
 
-    nipype does not tell the items of a MapNode, which may run in processes of their own, where the
-    base of the workflow is. Their path begins with the innermost workflow, and the second text is
-    the directory of that workflow; it is empty for other nodes.
+    nipype copies the sink for each item, and runs the items as nodes below the directory of the
+    MapNode, perhaps in another process. It does not pass on where the base of the workflow is.
+    While it copies the sink, a method of the MapNode is on the call stack.
     """
-    directory = os.path.abspath(node.output_dir())
-    if os.path.basename(node.base_dir or "") != "mapflow":
-        base = os.path.abspath(node.base_dir) if node.base_dir else os.path.dirname(directory)
-        return os.path.relpath(directory, base), ""
-    outer = os.path.dirname(os.path.dirname(node.base_dir))  # of the MapNode
-    while os.path.basename(outer).startswith("_"):  # directories of iterables
-        outer = os.path.dirname(outer)
-    return os.path.relpath(directory, os.path.dirname(outer)), outer
+    node = next(_active_nodes(), None)
+    if not isinstance(node, MapNode):
+        return {}
+    node.output_dir()  # sets `base_dir` if the node has none
+    return {_BASE_OF_ITEM: os.path.abspath(node.base_dir)}
+
+
+def node_directory(node: Node) -> str:
+    """Return the directory of a node relative to the base directory of its workflow."""
+    directory: str = node.output_dir()
+    base: str = vars(node.interface).get(_BASE_OF_ITEM, node.base_dir)
+    return os.path.relpath(directory, os.path.realpath(base))  # nipype also resolves links
 
 
 def set_calling_node(inputs: Any, node: Node) -> None:

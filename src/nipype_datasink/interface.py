@@ -14,6 +14,7 @@ from nipype_datasink.configuration import (
     SINK_INPUTS,
     check_options,
     explicit_value,
+    state_of_item,
 )
 from nipype_datasink.errors import DataSinkError
 from nipype_datasink.inputs import (
@@ -101,6 +102,10 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         add_input_attributes(cls)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy of this sink has, and what the copy for an item of a MapNode needs."""
+        return {**vars(self), **state_of_item()}
 
     def plan(self) -> Plan:
         """Decide where everything goes. Nothing is written, and no request is sent to S3.

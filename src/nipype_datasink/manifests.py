@@ -179,11 +179,11 @@ def manifest_of(sink: DataSink, rules: Rules, plan: Plan) -> Manifest | None:
     if location is None:
         return None
     node = calling_node(sink.inputs)
-    directory, outer = node_directory(node) if node else ("", "")
+    directory = node_directory(node) if node else ""
     fields = () if node else sorted(fields_of(sink.inputs))
     bases = settings.bases(base)
     skipped = plan.missing if settings.sink_missing == "skip" else ()
-    identity = (outer, *map(str, bases), settings.container, *fields)
+    identity = (*map(str, bases), settings.container, *fields)
     return Manifest(
         file=ManifestFile(_target(sink, location, bases), manifest_name(directory, *identity)),
         node=directory,
