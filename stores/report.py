@@ -14,7 +14,7 @@ from stores.trials import TRIALS, Trial
 from stores.verdicts import Verdict
 
 _INTRODUCTION = """\
-# Stores
+# Tested stores
 
 This page shows what works with stores that implement the S3 protocol, and which settings each of
 them needs. `make stores` writes it: the command installs and starts each store on this machine and
