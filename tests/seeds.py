@@ -36,7 +36,7 @@ def _existing_companions(source: Any) -> Iterator[Any]:
             yield contents._find_file(source.field, path, "")
 
 
-def _write_in_place(source: str, destination: str, _cancelled: object) -> None:
+def _write_in_place(source: str, destination: str, *_: object) -> None:
     with open(source, "rb") as file:
         data = file.read()
     descriptor = os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -55,10 +55,10 @@ def _keep_first(plan: Any) -> Any:
     return _paths_to_keep(replace(plan, deliveries=plan.deliveries[:1]))
 
 
-def _remove_first(self: Any, plan: Any) -> Any:
+def _remove_first(self: Any, plan: Any, progress: Any) -> Any:
     if os.path.isdir(self.location.path):
         removal.remove_others(plan, "/nowhere")
-    return _deliver(self, plan)
+    return _deliver(self, plan, progress)
 
 
 def _regular_first(self: Any, path: str, *, root: str = "") -> str:
@@ -104,10 +104,10 @@ SEEDS = {
         "DirectoryMachine", {"delivery.removal._paths_to_keep": _keep_first}
     ),
     "files of one size count as equal": Seed(
-        "DirectoryMachine", {"delivery.local.same_bytes": _always(True)}
+        "DirectoryMachine", {"delivery.file_writer.same_bytes": _always(True)}
     ),
     "files are written in place": Seed(
-        "DirectoryMachine", {"delivery.local.copy": _write_in_place}
+        "DirectoryMachine", {"delivery.file_writer.copy": _write_in_place}
     ),
     "temporary files stay after an error": Seed(
         "DirectoryMachine", {"delivery.atomic._removed_after_error": _kept_after_errors}

@@ -177,7 +177,7 @@ def test_a_failed_run_leaves_the_older_manifest(
     assert tree(workdir / "m") == before
 
     file(workdir / "b", "other")
-    monkeypatch.setattr("nipype_datasink.delivery.local.copy", failing)
+    monkeypatch.setattr("nipype_datasink.delivery.file_writer.copy", failing)
     with pytest.raises(DeliveryError, match="No space"):
         sink({"x": names}, remove_dest_dir=True).run()
     assert tree(workdir / "m") == before
@@ -231,9 +231,9 @@ def test_nothing_is_removed_if_the_manifest_cannot_be_withdrawn(
 def test_each_source_is_read_once(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read, digest_file = Counter[str](), digests.digest_file
 
-    def counting(path: str) -> Any:
+    def counting(path: str, on_read: Any) -> Any:
         read[path] += 1
-        return digest_file(path)
+        return digest_file(path, on_read)
 
     monkeypatch.setattr(digests, "digest_file", counting)
     sources = [file(workdir / name) for name in "ab"]

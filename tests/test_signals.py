@@ -370,7 +370,7 @@ def test_a_time_limit_ends_the_delivery(
 
     copied: list[bool] = []
     signal.signal(signal.SIGALRM, handler)
-    monkeypatch.setattr("nipype_datasink.delivery.local.copy", late)
+    monkeypatch.setattr("nipype_datasink.delivery.file_writer.copy", late)
     (workdir / "in").mkdir()
     for name in "abc":
         (workdir / "in" / name).write_bytes(bytes(size))
@@ -445,7 +445,7 @@ def test_a_timeout_of_the_system_is_a_failure_of_its_file(
     def hang(source: str, *_: object) -> None:
         raise TimeoutError(errno.ETIMEDOUT, "the server does not answer", source)
 
-    monkeypatch.setattr("nipype_datasink.delivery.local.copy", hang)
+    monkeypatch.setattr("nipype_datasink.delivery.file_writer.copy", hang)
     (workdir / "in").mkdir()
     for name in "abc":
         (workdir / "in" / name).write_text(name)

@@ -15,6 +15,7 @@ from nipype_datasink.delivery.digests import digests_of
 from nipype_datasink.delivery.manifest import ManifestRow, manifest_name, to_text
 from nipype_datasink.delivery.manifest_rows import Circumstances, MissingFile, make_rows
 from nipype_datasink.delivery.outcomes import Outcomes
+from nipype_datasink.delivery.progress import Progress
 from nipype_datasink.errors import DeliveryError
 from nipype_datasink.inputs import fields_of
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
@@ -57,7 +58,7 @@ class ManifestFile:
         """
         self._target.remove(self.destination)
 
-    def write(self, rows: Sequence[ManifestRow]) -> None:
+    def write(self, rows: Sequence[ManifestRow], progress: Progress) -> None:
         """Replace the manifest of an earlier run; its readers see the old or the new one.
 
         Raises
@@ -71,7 +72,9 @@ class ManifestFile:
                 source = os.path.join(directory, "manifest.tsv")
                 with open(source, "wb") as file:
                     file.write(content)
-                outcomes = self._target.deliver(self._plan(source, len(content)))
+                plan = self._plan(source, len(content))
+                progress.begin_place(self.destination, plan.transfers)
+                outcomes = self._target.deliver(plan, progress)
         except OSError as error:
             if is_time_limit(error):
                 raise
@@ -122,26 +125,30 @@ class Manifest:
         """Remove the manifest of an earlier run; see `ManifestFile.withdraw`."""
         self.file.withdraw()
 
-    def record(self, plan: Plan, deliver: Callable[[], Outcomes]) -> Outcomes:
+    def record(self, plan: Plan, progress: Progress, deliver: Callable[[], Outcomes]) -> Outcomes:
         """Deliver by a function; if that raises no error, write the manifest.
 
         Parameters
         ----------
         plan
             What the function delivers.
+        progress
+            Shows how far it is.
         deliver
             Returns the results.
         """
+        sources = [transfer.source for transfer in plan.transfers]
         with graceful_shutdown():
-            with digests_of(transfer.source for transfer in plan.transfers) as digests:
+            with digests_of(sources, progress) as digests:
                 outcomes = deliver()
+                digests.begin_waiting()
                 now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
                 circumstances = Circumstances(
                     node=self.node, time=now, bases=_bases(self.bases, self.container)
                 )
                 rows = make_rows(plan, outcomes, digests, self.missing, circumstances)
             try:
-                self.file.write(rows)
+                self.file.write(rows, progress)
             except DeliveryError as error:
                 error.outcomes = outcomes
                 raise

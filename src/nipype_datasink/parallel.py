@@ -50,18 +50,21 @@ def _cancel_events() -> tuple[threading.Event, ...]:
     return events
 
 
-def wait_for_result(future: Future[_Result]) -> _Result:
+def wait_for_result(
+    future: Future[_Result], *, on_wait: Callable[[], object] = lambda: None
+) -> _Result:
     """Return the result of a future, or raise its error; an interrupt ends the wait.
 
     Python does not see a signal that arrives just before it waits for a lock until that wait
-    ends. Therefore this function waits in short steps.
+    ends. Therefore this function waits in short steps, and calls `on_wait` after each.
     """
     while not wait([future], timeout=_POLL_SECONDS).done:
         raise_if_cancelled()
+        on_wait()
     return future.result()
 
 
-def parallel_map(
+def parallel_map(  # noqa: PLR0913 - how the work begins, waits and ends
     function: Callable[[_Item], _Result],
     items: Sequence[_Item],
     *,
@@ -69,6 +72,7 @@ def parallel_map(
     own_thread: bool = False,
     abandon: bool = False,
     on_interrupt: Callable[[], object] = lambda: None,
+    on_wait: Callable[[], object] = lambda: None,
 ) -> list[_Result]:
     """Call `function` with each item, in several threads; return the results in order.
 
@@ -91,6 +95,8 @@ def parallel_map(
         Do not wait for the threads after an interrupt. Only for work that changes nothing.
     on_interrupt
         Called after an interrupt or an error, so that work that has begun can end early.
+    on_wait
+        Called several times a second, in the calling thread, while other threads do the work.
     """
     threads = min(threads, len(items))
     if threads < 2 and not own_thread:
@@ -110,7 +116,7 @@ def parallel_map(
     pool = Pool(max(threads, 1), daemon=abandon)
     try:
         for worker in [pool.submit(work) for _ in range(max(threads, 1))]:
-            wait_for_result(worker)
+            wait_for_result(worker, on_wait=on_wait)
     except BaseException:
         _exhaust(remaining)
         pool.shutdown(wait=False, cancel_futures=True)

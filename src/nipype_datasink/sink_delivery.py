@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from nipype_datasink.configuration import calling_node
 from nipype_datasink.delivery.execution import Target, deliver, without_optional
 from nipype_datasink.delivery.outcomes import Outcomes
+from nipype_datasink.delivery.progress import shown_progress
 from nipype_datasink.manifests import manifest_of
 from nipype_datasink.planning.plan import Plan
 from nipype_datasink.planning.routing import Rules
 from nipype_datasink.settings import warn_about_directories
+from nipype_datasink.signals import graceful_shutdown
 from nipype_datasink.targets import local_targets
 
 if TYPE_CHECKING:
@@ -46,5 +48,6 @@ def deliver_plan(sink: DataSink, plan: Plan, rules: Rules) -> Outcomes:
         *sink._s3_targets(settings, rules.locations, withdraw),
     ]
     directory = node.output_dir() if node else None
-    deliver_all = partial(deliver, plan, targets, list_directory=directory)
-    return manifest.record(plan, deliver_all) if manifest else deliver_all()
+    with graceful_shutdown(), shown_progress() as progress:
+        deliver_all = partial(deliver, plan, targets, list_directory=directory, progress=progress)
+        return manifest.record(plan, progress, deliver_all) if manifest else deliver_all()

@@ -12,6 +12,7 @@ import pytest
 
 from nipype_datasink.delivery.local import LocalTarget
 from nipype_datasink.delivery.outcome import Outcome, Status
+from nipype_datasink.delivery.progress import hidden_progress
 from nipype_datasink.planning.location import LocalDirectory
 from nipype_datasink.planning.plan import Plan
 from nipype_datasink.planning.routing import Rules, Substitutions
@@ -54,7 +55,8 @@ def plan_for(workdir: Path, fields: dict[str, object], **options: Any) -> Plan:
 
 
 def deliver(plan: Plan, workdir: Path, link: bool = False) -> list[Outcome]:
-    return LocalTarget(LocalDirectory(str(workdir / "out")), link=link).deliver(plan)
+    target = LocalTarget(LocalDirectory(str(workdir / "out")), link=link)
+    return target.deliver(plan, hidden_progress())
 
 
 def deliver_fields(workdir: Path, link: bool = False, **fields: object) -> list[Outcome]:

@@ -15,6 +15,7 @@ import pytest
 from nipype_datasink.delivery.execution import deliver
 from nipype_datasink.delivery.failure_report import Explanation
 from nipype_datasink.delivery.outcome import Outcome, Status, not_tried
+from nipype_datasink.delivery.progress import Progress
 from nipype_datasink.errors import DeliveryError, MissingSourceError, S3Error
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.plan import Delivery, FileTransfer, Plan
@@ -46,7 +47,7 @@ class Fake:
         self.cause = cause
         self.plans: list[Plan] = []
 
-    def deliver(self, plan: Plan) -> list[Outcome]:
+    def deliver(self, plan: Plan, _: Progress, /) -> list[Outcome]:
         self.plans.append(plan)
         return [
             Outcome(transfer=transfer, status=status, cause=None if status.arrived else self.cause)
@@ -119,7 +120,7 @@ def test_a_delivery_without_files_is_logged(caplog: pytest.LogCaptureFixture) ->
 
 def test_unverified_files_are_logged_as_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     class Silent(Fake):
-        def deliver(self, plan: Plan) -> list[Outcome]:
+        def deliver(self, plan: Plan, _: Progress, /) -> list[Outcome]:
             sent, unchanged = plan.transfers
             return [
                 Outcome(transfer=sent, status=Status.SENT, verified=False),
@@ -137,7 +138,7 @@ def test_one_warning_counts_all_unverified_files(
     more: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Silent(Fake):
-        def deliver(self, plan: Plan) -> list[Outcome]:
+        def deliver(self, plan: Plan, _: Progress, /) -> list[Outcome]:
             return [
                 Outcome(transfer=transfer, status=Status.SENT, verified=False)
                 for transfer in plan.transfers
@@ -333,7 +334,7 @@ def test_an_error_with_a_circle_of_causes_can_be_an_outcome() -> None:
 class Broken(Fake):
     """A target with a bug."""
 
-    def deliver(self, plan: Plan) -> list[Outcome]:
+    def deliver(self, plan: Plan, _: Progress, /) -> list[Outcome]:
         assert self.cause
         raise self.cause
 

@@ -14,6 +14,7 @@ from nipype_datasink.delivery.check_report import CheckOptions
 from nipype_datasink.delivery.failure_report import Explanation
 from nipype_datasink.delivery.local import LocalTarget
 from nipype_datasink.delivery.outcome import Status
+from nipype_datasink.delivery.progress import hidden_progress
 from nipype_datasink.errors import CollisionError, DeliveryError, LateCollisionError
 from nipype_datasink.planning.location import LocalDirectory
 from nipype_datasink.planning.plan import FileTransfer
@@ -216,7 +217,7 @@ def test_large_files_are_copied_in_threads_once(
 ) -> None:
     for name in "abc":
         file(workdir / name)
-    monkeypatch.setattr("nipype_datasink.delivery.local._LARGE_FILE_BYTES", limit)
+    monkeypatch.setattr("nipype_datasink.delivery.file_writer._LARGE_FILE_BYTES", limit)
     threads: dict[str, str] = {}
 
     def record(source: str, target: str) -> None:
@@ -443,5 +444,5 @@ def test_something_can_be_done_before_a_folder_is_cleared(workdir: Path) -> None
         before_removal=lambda: seen.append(old.exists()),
     )
     plan = plan_for(workdir, {"x": "d"}, remove_dest_dir=True)
-    assert statuses(target.deliver(plan)) == [Status.NEW]
+    assert statuses(target.deliver(plan, hidden_progress())) == [Status.NEW]
     assert (seen, old.exists()) == ([True], False)

@@ -24,7 +24,7 @@ from nipype_datasink import (
     SettingsError,
     Status,
 )
-from nipype_datasink.delivery import atomic, local
+from nipype_datasink.delivery import atomic, file_writer
 from nipype_datasink.planning.plan import FileTransfer
 
 
@@ -142,7 +142,7 @@ def test_an_error_and_its_sink_have_the_same_outcomes(
             raise OSError("broken")
         atomic.copy(source, *args)
 
-    monkeypatch.setattr(local, "copy", failing)
+    monkeypatch.setattr(file_writer, "copy", failing)
     with pytest.raises(DeliveryError) as caught:
         made.run()
     assert made.outcomes is caught.value.outcomes

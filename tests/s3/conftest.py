@@ -14,6 +14,8 @@ from botocore.compat import HTTPHeaders
 from botocore.config import Config
 
 from nipype_datasink import DataSink, FileTransfer, Outcome, Status
+from nipype_datasink.delivery.progress import PhaseProgress, hidden_progress
+from nipype_datasink.delivery.progress_text import Phase
 from nipype_datasink.s3.client import forget_clients
 from tests.s3.faulty_store import LARGE
 from tests.s3.scripted_store import Script, scripted
@@ -104,14 +106,9 @@ def answer(lone_bucket: Bucket) -> Answer:
     return register
 
 
-class Count:
-    """Add up the byte counts."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-
-    def __call__(self, count: int) -> None:
-        self.bytes += count
+def counting() -> PhaseProgress:
+    """Return what counts the files and bytes that a transport sends."""
+    return hidden_progress().begin(Phase.SENDING)
 
 
 def transfer_of(path: Path, content: bytes) -> FileTransfer:

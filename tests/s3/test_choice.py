@@ -24,7 +24,7 @@ from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from nipype_datasink.s3.crt.request import make_template
 from nipype_datasink.s3.crt.transport import CrtTransport
 from tests.conftest import contents
-from tests.s3.conftest import Count
+from tests.s3.conftest import counting
 from tests.s3.scripted_store import Script
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def choose(wanted: str, bucket: Any = "mybucket", **args: Any) -> object:
     if isinstance(bucket, str):
         bucket = open_bucket(bucket, ClientOptions(endpoint_url=args.pop("endpoint", ENDPOINT)))
     reached = BucketClient(client=bucket.meta.client, name=bucket.name, upload_args=args)
-    return choose_transport(wanted, reached, estimator=ConcurrencyEstimator(), progress=Count())
+    return choose_transport(wanted, reached, estimator=ConcurrencyEstimator(), phase=counting())
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from nipype_datasink.s3.classic import ClassicTransport
 from nipype_datasink.s3.client import ClientOptions, open_bucket
 from nipype_datasink.s3.comparison import PART_BYTES
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
-from tests.s3.conftest import Answer, Count, sent, transfer_of
+from tests.s3.conftest import Answer, counting, sent, transfer_of
 from tests.s3.scripted_store import Script
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ LARGE = PART_BYTES + 1
 
 def send(client: Any, transfer: FileTransfer, **args: Any) -> Outcome:
     bucket = BucketClient(client=client, name="mybucket", upload_args=args)
-    transport = ClassicTransport(bucket, estimator=ConcurrencyEstimator(2), progress=Count())
+    transport = ClassicTransport(bucket, estimator=ConcurrencyEstimator(2), phase=counting())
     (outcome,) = transport.send([transfer], CircuitBreaker())
     return outcome
 
@@ -190,7 +190,7 @@ def test_small_and_large_files_share_the_limit_of_concurrent_requests(
 
     monkeypatch.setattr(BaseClient, "_make_request", watch)
     reached = BucketClient(client=bucket.meta.client, name="mybucket", upload_args={})
-    transport = ClassicTransport(reached, estimator=ConcurrencyEstimator(2), progress=Count())
+    transport = ClassicTransport(reached, estimator=ConcurrencyEstimator(2), phase=counting())
     others = [replace(small, destination=f"s3://mybucket/{number}") for number in range(8)]
     transport.send([large, *others], CircuitBreaker())
     assert len(at_once) >= len(others) + 3

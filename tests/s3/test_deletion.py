@@ -15,6 +15,7 @@ from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.client import ClientOptions, open_bucket
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from nipype_datasink.s3.deletion import delete
+from tests.s3.conftest import counting
 from tests.s3.scripted_store import Reply, Request, Script, error_reply
 
 KEYS = ["out/a", "out/b&c", "out/d"]
@@ -40,7 +41,16 @@ def remaining(outcomes: list[Outcome]) -> dict[str, str]:
 
 
 def run(bucket: BucketClient) -> dict[str, str]:
-    return remaining(delete(bucket, KEYS, delivered=(), estimator=ConcurrencyEstimator()))
+    phase = counting()
+    outcomes = delete(
+        bucket,
+        KEYS,
+        delivered=(),
+        estimator=ConcurrencyEstimator(),
+        before=lambda: None,
+        phase=phase,
+    )
+    return remaining(outcomes)
 
 
 def test_one_request_deletes_many_and_carries_content_md5(

@@ -17,7 +17,7 @@ from nipype_datasink.s3.choice import choose_transport
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.client import ClientOptions, open_bucket
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
-from tests.s3.conftest import Count, transfer_of
+from tests.s3.conftest import counting, transfer_of
 from tests.s3.faulty_store import (
     DENIED,
     FAILED,
@@ -49,7 +49,7 @@ def send(
         client = open_bucket("mybucket", connection).meta.client
         bucket = BucketClient(client=client, name="mybucket", upload_args={})
         transport = choose_transport(
-            transfer_client, bucket, estimator=ConcurrencyEstimator(limit), progress=Count()
+            transfer_client, bucket, estimator=ConcurrencyEstimator(limit), phase=counting()
         )
         return transport.send(transfers, CircuitBreaker())
 

@@ -128,7 +128,7 @@ def test_a_full_disk(many: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch)
     def fail(_source: str, destination: str, _cancelled: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), destination)
 
-    monkeypatch.setattr("nipype_datasink.delivery.local.copy", fail)
+    monkeypatch.setattr("nipype_datasink.delivery.file_writer.copy", fail)
     sink = DataSink(base_directory=str(workdir / "out"))
     sink.inputs.x = str(many)
 

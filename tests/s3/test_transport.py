@@ -19,7 +19,8 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from s3transfer.manager import TransferManager
 
 from nipype_datasink import FileTransfer, Outcome, S3Error, Status
-from nipype_datasink.delivery.progress import Progress
+from nipype_datasink.delivery.progress import PhaseProgress
+from nipype_datasink.delivery.progress_text import Amount
 from nipype_datasink.parallel import WorkCancelled
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.choice import choose_transport
@@ -29,7 +30,7 @@ from nipype_datasink.s3.comparison import PART_BYTES
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from nipype_datasink.s3.transport import Transport
 from tests.conftest import contents
-from tests.s3.conftest import Count, sent, transfer_of
+from tests.s3.conftest import counting, sent, transfer_of
 from tests.s3.scripted_store import ConcurrentRequests, Reply, Request, Script, error_reply
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def make(credentials: None, transfer_client: str) -> Make:
     """Return a function that makes a transport to the store at an address."""
 
     def transport(
-        address: str, progress: Progress | None = None, concurrency: int | None = 2, **args: Any
+        address: str, phase: PhaseProgress | None = None, concurrency: int | None = 2, **args: Any
     ) -> Transport:
         connection = ClientOptions(endpoint_url=address, concurrency=concurrency)
         client = open_bucket("mybucket", connection).meta.client
@@ -53,7 +54,7 @@ def make(credentials: None, transfer_client: str) -> Make:
             transfer_client,
             bucket,
             estimator=ConcurrencyEstimator(concurrency),
-            progress=progress or Count(),
+            phase=phase or counting(),
         )
 
     return transport
@@ -85,11 +86,11 @@ def test_a_source_that_became_a_named_pipe_fails_at_once(
 def test_files_of_any_size_are_sent(
     tmp_path: Path, bucket: Bucket, endpoint: str, make: Make, size: int
 ) -> None:
-    progress = Count()
+    phase = counting()
     content = (os.urandom(1021) * (size // 1021 + 1))[:size]
-    assert sent(send(make(endpoint, progress), transfer_of(tmp_path / "file", content)))
+    assert sent(send(make(endpoint, phase), transfer_of(tmp_path / "file", content)))
     assert contents(bucket) == {"key": content}
-    assert progress.bytes == size
+    assert phase.state(0).done == Amount(files=1, size=size)
     parts = bucket.Object("key").e_tag.strip('"').partition("-")[2]
     assert parts == ("" if size <= PART_BYTES else str(-(-size // PART_BYTES)))
 

@@ -12,7 +12,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 
@@ -78,7 +78,9 @@ def _link(file: str, destination: str) -> bool | None:
     return True
 
 
-def copy(source: str, destination: str, cancelled: threading.Event) -> None:
+def copy(
+    source: str, destination: str, cancelled: threading.Event, on_copied: Callable[[int], object]
+) -> None:
     """Copy a file; what is at the destination stays until the copy is complete.
 
     Parameters
@@ -89,6 +91,8 @@ def copy(source: str, destination: str, cancelled: threading.Event) -> None:
         Path of the copy; its directory exists.
     cancelled
         Stops the copy when it is set.
+    on_copied
+        Called with each number of bytes that was copied; all of them again if the copy is repeated.
 
     Raises
     ------
@@ -99,7 +103,7 @@ def copy(source: str, destination: str, cancelled: threading.Event) -> None:
     for _ in range(_ATTEMPTS):
         temporary = _temporary_path(destination)
         with _removed_after_error(temporary):
-            _write_copy(source, temporary, cancelled)
+            _write_copy(source, temporary, cancelled, on_copied)
             if _rename(temporary, destination):
                 return
     raise FileNotFoundError(errno.ENOENT, "its temporary file was removed repeatedly", destination)
@@ -131,19 +135,22 @@ def _new_file(path: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _write_copy(source: str, path: str, cancelled: threading.Event) -> None:
+def _write_copy(
+    source: str, path: str, cancelled: threading.Event, on_copied: Callable[[int], object]
+) -> None:
     """Create a file with the bytes of `source`."""
     with FileIO(source, opener=open_regular) as file, _new_file(path) as output:
         before = os.fstat(file.fileno())
         if before.st_size >= _LOCKED_BYTES:
             with suppress(OSError):  # some file systems have no locks
                 fcntl.flock(output, fcntl.LOCK_EX)
-        in_kernel = _copy_in_kernel(file.fileno(), output, before.st_size, cancelled)
+        in_kernel = _copy_in_kernel(file.fileno(), output, before.st_size, cancelled, on_copied)
         copied = in_kernel
         # This reads what the kernel has not copied. Files in /proc have the size 0, so the size
         # does not tell whether anything is left.
         while (block := file.read(_BLOCK_BYTES)) and not cancelled.is_set():
             copied += len(block)
+            on_copied(len(block))
             while block:
                 block = block[os.write(output, block) :]
         after = os.fstat(file.fileno())
@@ -155,7 +162,13 @@ def _write_copy(source: str, path: str, cancelled: threading.Event) -> None:
             raise OSError(errno.EIO, "the copy is incomplete", source)
 
 
-def _copy_in_kernel(source: int, output: int, size: int, cancelled: threading.Event) -> int:
+def _copy_in_kernel(
+    source: int,
+    output: int,
+    size: int,
+    cancelled: threading.Event,
+    on_copied: Callable[[int], object],
+) -> int:
     """Copy by `os.copy_file_range`, which may share blocks; return the number of bytes copied."""
     copied = 0
     if not hasattr(os, "copy_file_range"):  # as on macOS
@@ -166,6 +179,7 @@ def _copy_in_kernel(source: int, output: int, size: int, cancelled: threading.Ev
             if not count:
                 break
             copied += count
+            on_copied(count)
     except OSError as error:
         if is_time_limit(error) or (copied and error.errno not in _NOT_SUPPORTED):
             raise

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 
+from nipype_datasink.delivery.progress import Progress
+from nipype_datasink.delivery.progress_text import Amount, Phase
 from nipype_datasink.opening import open_regular
 from nipype_datasink.parallel import Pool, raise_if_cancelled, wait_for_result
 from nipype_datasink.signals import is_time_limit
@@ -29,8 +31,15 @@ class FileDigest:
     """In hexadecimal digits."""
 
 
-def digest_file(path: str) -> FileDigest:
+def digest_file(path: str, on_read: Callable[[int], object] = lambda _: None) -> FileDigest:
     """Read a file once and return its digest.
+
+    Parameters
+    ----------
+    path
+        The file.
+    on_read
+        Called with each number of bytes that was read.
 
     Raises
     ------
@@ -44,6 +53,7 @@ def digest_file(path: str) -> FileDigest:
             raise_if_cancelled()
             hash_.update(buffer[:count])
             size += count
+            on_read(count)
     return FileDigest(size=size, sha256=hash_.hexdigest())
 
 
@@ -56,14 +66,33 @@ class SourceDigests:
         Their paths.
     pool
         Reads the files.
+    progress
+        Shows how many are read when nothing else is left to do.
     """
 
-    def __init__(self, sources: Iterable[str], pool: Pool) -> None:
+    def __init__(self, sources: Iterable[str], pool: Pool, progress: Progress) -> None:
         # Before anything is delivered, so that a change in the meantime is noticed.
         self._versions = {path: _version(path) for path in dict.fromkeys(sources)}
+        sizes = {path: version[0] if version else 0 for path, version in self._versions.items()}
+        self._progress = progress
+        self._phase = progress.prepare(
+            Phase.HASHING, Amount(files=len(sizes), size=sum(sizes.values()))
+        )
+
+        def digest(path: str) -> FileDigest:
+            file = self._phase.file(sizes[path])
+            try:
+                return digest_file(path, file.add_bytes)
+            finally:
+                file.finish(arrived=False)
+
         self._digests: dict[str, Future[FileDigest]] = {
-            path: pool.submit(digest_file, path) for path in self._versions
+            path: pool.submit(digest, path) for path in self._versions
         }
+
+    def begin_waiting(self) -> None:
+        """Show from now on how many sources are read."""
+        self._progress.enter(self._phase)
 
     def find(self, source: str) -> FileDigest | None:
         """Return the digest that a source has had since the delivery began.
@@ -72,7 +101,7 @@ class SourceDigests:
         if its file system does not know its size: then other bytes may have been delivered.
         """
         try:
-            digest = wait_for_result(self._digests[source])
+            digest = wait_for_result(self._digests[source], on_wait=self._progress.show)
         except OSError as error:
             if is_time_limit(error):
                 raise
@@ -82,10 +111,10 @@ class SourceDigests:
 
 
 @contextmanager
-def digests_of(sources: Iterable[str]) -> Iterator[SourceDigests]:
+def digests_of(sources: Iterable[str], progress: Progress) -> Iterator[SourceDigests]:
     """Begin to read files in other threads, each once; an error in the block ends the threads."""
     with Pool(_THREADS) as pool:
-        yield SourceDigests(sources, pool)
+        yield SourceDigests(sources, pool, progress)
 
 
 def _version(path: str) -> tuple[int, ...] | None:

@@ -17,6 +17,7 @@ from nipype_datasink.delivery.failure_report import (
 from nipype_datasink.delivery.not_delivered import remove_list, write_list
 from nipype_datasink.delivery.outcome import Outcome, Status, not_arrived
 from nipype_datasink.delivery.outcomes import Outcomes, bytes_written, describe_statuses
+from nipype_datasink.delivery.progress import Progress, shown_progress
 from nipype_datasink.display import escaped, format_bytes
 from nipype_datasink.errors import DataSinkError, DeliveryError, MissingSourceError
 from nipype_datasink.planning.location import Location, S3Prefix
@@ -41,7 +42,7 @@ class Target(Protocol):
     def location(self) -> Location:
         """Base directory and container."""
 
-    def deliver(self, plan: Plan) -> list[Outcome]:
+    def deliver(self, plan: Plan, progress: Progress, /) -> list[Outcome]:
         """Deliver every file of `plan`; return the outcome of each, and raise no errors."""
 
     def explain(self, causes: Sequence[Exception], /) -> Explanation:
@@ -70,7 +71,11 @@ def without_optional(plan: Plan, *, skip_missing: bool) -> Plan:
 
 
 def deliver(
-    plan: Plan, targets: Sequence[Target], *, list_directory: str | None = None
+    plan: Plan,
+    targets: Sequence[Target],
+    *,
+    list_directory: str | None = None,
+    progress: Progress | None = None,
 ) -> Outcomes:
     """Let each target carry out its part of `plan`, one after the other.
 
@@ -82,6 +87,8 @@ def deliver(
         In the order in which they deliver. A failure in one does not stop the next.
     list_directory
         Directory for a list of what was not delivered, if there is anything.
+    progress
+        Shows how far the delivery is; with None it is made here.
 
     Raises
     ------
@@ -96,9 +103,9 @@ def deliver(
         plan = plan.without_removals()
     outcomes: list[Outcome] = []
     failed: list[tuple[Target, FailedPlace]] = []
-    with graceful_shutdown():
+    with graceful_shutdown(), shown_progress(progress) as shown:
         for target in targets:
-            done = _deliver_part(plan.for_location(target.location), target)
+            done = _deliver_part(plan.for_location(target.location), target, shown)
             outcomes += done
             if not all(outcome.status.arrived for outcome in done):
                 failed.insert(0, (target, _examine(target, done)))  # that of S3 comes first
@@ -108,10 +115,11 @@ def deliver(
     return Outcomes(outcomes)
 
 
-def _deliver_part(part: Plan, target: Target) -> list[Outcome]:
+def _deliver_part(part: Plan, target: Target, progress: Progress) -> list[Outcome]:
     begin = time.monotonic()
+    progress.begin_place(target.location.label, part.transfers)
     try:
-        done = target.deliver(part)
+        done = target.deliver(part, progress)
     except Exception as error:  # a bug in the target or in a library
         if is_time_limit(error):
             raise
@@ -121,6 +129,7 @@ def _deliver_part(part: Plan, target: Target) -> list[Outcome]:
             raise DeliveryError(
                 f"{target.location.label}: {type(error).__name__}: {error}"
             ) from error
+    progress.hide()
     _log(target.location, done, time.monotonic() - begin)
     return done
 

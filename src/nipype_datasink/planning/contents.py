@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from nipype_datasink.opening import open_regular
@@ -227,8 +227,16 @@ class _Walk:
         ]
 
 
-def same_bytes(path: str, other: str) -> bool:
-    """Return whether two files have the same bytes. Their times do not matter."""
+def same_bytes(path: str, other: str, on_read: Callable[[int], object] = lambda _: None) -> bool:
+    """Return whether two files have the same bytes. Their times do not matter.
+
+    Parameters
+    ----------
+    path, other
+        The files.
+    on_read
+        Called with each number of bytes that was read and is equal.
+    """
     if os.path.samefile(path, other):
         return True
     with (
@@ -241,4 +249,5 @@ def same_bytes(path: str, other: str) -> bool:
             raise_if_cancelled()
             if block != two.read(_BLOCK_BYTES):
                 return False
+            on_read(len(block))
         return not two.read(1)

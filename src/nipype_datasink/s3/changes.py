@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nipype_datasink.delivery.changes import Change
+from nipype_datasink.delivery.progress import hidden_progress
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
@@ -23,7 +24,11 @@ def find_changes(
         If S3 rejects every request, or cannot be reached.
     """
     contents = compare_with_bucket(
-        bucket, transfers, estimator=ConcurrencyEstimator(), breaker=CircuitBreaker()
+        bucket,
+        transfers,
+        estimator=ConcurrencyEstimator(),
+        breaker=CircuitBreaker(),
+        progress=hidden_progress(),
     )
     return {transfer: _change(transfer, contents) for transfer in transfers}
 

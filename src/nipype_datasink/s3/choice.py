@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from botocore.utils import get_environ_proxies
 
-from nipype_datasink.delivery.progress import Progress
+from nipype_datasink.delivery.progress import PhaseProgress
 from nipype_datasink.errors import S3Error, SettingsError
 from nipype_datasink.s3 import has_crt
 from nipype_datasink.s3.bucket_client import BucketClient
@@ -59,7 +59,7 @@ def check_crt(*, injected: bool) -> None:
 
 
 def choose_transport(
-    wanted: str, bucket: BucketClient, *, estimator: ConcurrencyEstimator, progress: Progress
+    wanted: str, bucket: BucketClient, *, estimator: ConcurrencyEstimator, phase: PhaseProgress
 ) -> Transport:
     """Return the transport for a bucket.
 
@@ -72,8 +72,8 @@ def choose_transport(
         Where the files are sent.
     estimator
         Estimates the number of concurrent requests.
-    progress
-        Called with the number of bytes sent.
+    phase
+        Counts what is sent.
 
     Raises
     ------
@@ -83,18 +83,18 @@ def choose_transport(
     transport: Transport | None = None
     if wanted != "classic" and dialect_of(bucket).works_with_crt:
         try:
-            transport = _make_crt_transport(bucket, estimator, progress)
+            transport = _make_crt_transport(bucket, estimator, phase)
         except CrtUnavailable as reason:
             if wanted == "crt":
                 raise S3Error(
                     f"s3_transfer_client 'crt' cannot be used: {reason}. Set 'auto' or 'classic'"
                 ) from None
             _logger.debug("%s: boto3 sends the files: %s", bucket.name, reason)
-    return transport or ClassicTransport(bucket, estimator=estimator, progress=progress)
+    return transport or ClassicTransport(bucket, estimator=estimator, phase=phase)
 
 
 def _make_crt_transport(
-    bucket: BucketClient, estimator: ConcurrencyEstimator, progress: Progress
+    bucket: BucketClient, estimator: ConcurrencyEstimator, phase: PhaseProgress
 ) -> Transport | None:
     """Return None if only the fork of this process keeps the runtime from sending.
 
@@ -118,7 +118,7 @@ def _make_crt_transport(
         client = crt_client(bucket.client, session, template, concurrency=estimator.limit)
     except Exception as error:  # it raises RuntimeError, for example without descriptors or threads
         raise CrtUnavailable(f"its client cannot be made: {error}") from error
-    return CrtTransport(bucket, client, template, estimator=estimator, progress=progress)
+    return CrtTransport(bucket, client, template, estimator=estimator, phase=phase)
 
 
 def close_idle_connections() -> None:

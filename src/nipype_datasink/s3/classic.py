@@ -12,7 +12,7 @@ from s3transfer.manager import TransferManager
 from s3transfer.subscribers import BaseSubscriber
 
 from nipype_datasink.delivery.outcome import Outcome, Status
-from nipype_datasink.delivery.progress import Progress
+from nipype_datasink.delivery.progress import FileProgress, PhaseProgress
 from nipype_datasink.opening import open_regular
 from nipype_datasink.parallel import Pool, parallel_map, raise_if_cancelled, wait_for_result
 from nipype_datasink.planning.plan import FileTransfer
@@ -38,7 +38,7 @@ from nipype_datasink.s3.verification import UploadVerifier
 if TYPE_CHECKING:
     from s3transfer.futures import TransferFuture
 
-    _StartedUpload = tuple[FileTransfer, FileVersion, TransferFuture, Future[None]]
+    _StartedUpload = tuple[FileTransfer, FileVersion, TransferFuture, "_Subscriber"]
 
 
 class ClassicTransport:
@@ -50,19 +50,19 @@ class ClassicTransport:
         Where the files are sent.
     estimator
         Estimates the number of concurrent requests.
-    progress
-        Called with the number of bytes sent.
+    phase
+        Counts what is sent.
     """
 
     def __init__(
-        self, bucket: BucketClient, *, estimator: ConcurrencyEstimator, progress: Progress
+        self, bucket: BucketClient, *, estimator: ConcurrencyEstimator, phase: PhaseProgress
     ) -> None:
         self._bucket = bucket
         self._args = {**_fastest_checksum(bucket), **bucket.upload_args}
         needs_md5 = dialect_of(bucket).requires_digest
         self._client: Any = DigestingClient(bucket.client) if needs_md5 else bucket.client
         self._estimator = estimator
-        self._progress = progress
+        self._phase = phase
         self._verifier = UploadVerifier(bucket)
 
     def send(self, transfers: Sequence[FileTransfer], breaker: CircuitBreaker) -> list[Outcome]:
@@ -93,7 +93,7 @@ class ClassicTransport:
             breaker.record_failure(error)
             return Outcome.failure(transfer, error)
         breaker.record_success()
-        self._progress(transfer.size)
+        self._phase.file(transfer.size).finish()
         return sent_outcome(transfer, uploaded, verified=verified)
 
     def _send_large(
@@ -110,9 +110,9 @@ class ClassicTransport:
         with TransferManager(client, config, executor_cls=pool) as manager:  # type: ignore[arg-type]
             started, outcomes = self._start(manager, transfers, breaker)
             sent = []
-            for transfer, before, future, done in started:
+            for transfer, before, future, subscriber in started:
                 try:
-                    wait_for_result(done)
+                    wait_for_result(subscriber.done)
                     future.result()
                 except CancelledError:
                     outcomes[transfer] = cancelled(transfer)
@@ -123,7 +123,7 @@ class ClassicTransport:
                         _cancel(started)
                 else:
                     breaker.record_success()
-                    sent.append((transfer, before))
+                    sent.append((transfer, before, subscriber.progress))
         responses = client.responses
         for outcome in parallel_map(
             lambda item: self._verify(*item, responses), sent, threads=requests
@@ -140,7 +140,7 @@ class ClassicTransport:
             if breaker.is_open:
                 outcomes[transfer] = Outcome(transfer=transfer, status=Status.NOT_TRIED)
                 continue
-            subscriber = _Subscriber(self._progress)
+            subscriber = _Subscriber(self._phase.file(transfer.size))
             try:
                 before = file_version(transfer.source)
                 future = manager.upload(
@@ -153,13 +153,14 @@ class ClassicTransport:
             except Exception as error:  # noqa: BLE001
                 outcomes[transfer] = Outcome.failure(transfer, error)
                 continue
-            started.append((transfer, before, future, subscriber.done))
+            started.append((transfer, before, future, subscriber))
         return started, outcomes
 
     def _verify(
         self,
         transfer: FileTransfer,
         before: FileVersion,
+        progress: FileProgress,
         responses: Mapping[str, Mapping[str, Any]],
     ) -> Outcome:
         raise_if_cancelled()
@@ -170,6 +171,7 @@ class ClassicTransport:
             verified = self._verifier.verify(transfer, before[0], response)
         except Exception as error:  # noqa: BLE001
             return Outcome.failure(transfer, error)
+        progress.finish()
         return sent_outcome(transfer, response, verified=verified)
 
     def _put(self, transfer: FileTransfer) -> Mapping[str, Any]:
@@ -239,9 +241,9 @@ class _Subscriber(BaseSubscriber):
     `done` can be waited for in short steps.
     """
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: FileProgress) -> None:
         self.done: Future[None] = Future()
-        self._progress = progress
+        self.progress = progress
 
     def on_done(self, future: TransferFuture, **_: Any) -> None:  # noqa: ARG002 - see below
         self.done.set_result(None)
@@ -252,4 +254,4 @@ class _Subscriber(BaseSubscriber):
         bytes_transferred: int,
         **_: Any,
     ) -> None:
-        self._progress(bytes_transferred)
+        self.progress.add_bytes(bytes_transferred)

@@ -186,7 +186,11 @@ def matches(expected: ExpectedDigest, path: str, part_size: int | None = None) -
 
 
 def compare_digests(
-    expected: Sequence[ExpectedDigest], path: str, part_size: int | None = None
+    expected: Sequence[ExpectedDigest],
+    path: str,
+    part_size: int | None = None,
+    *,
+    on_read: Callable[[int], object] = lambda _: None,
 ) -> list[bool]:
     """Return for each digest whether the file at `path` has it.
 
@@ -200,6 +204,8 @@ def compare_digests(
         File to be read. The memory that this takes does not depend on the file's size.
     part_size
         In bytes; needed where one of the digests is of parts.
+    on_read
+        Called with each number of bytes that was read.
     """
     hashes = [item.make_hash() for item in expected]
     in_parts = [index for index, item in enumerate(expected) if item.part_count is not None]
@@ -209,7 +215,7 @@ def compare_digests(
     with FileIO(path, opener=open_regular) as file:
         while not is_last:
             of_part = [expected[index].make_hash() for index in in_parts]
-            count = _hash_block(file, [*whole, *of_part], part_size)
+            count = _hash_block(file, [*whole, *of_part], part_size, on_read)
             is_last = part_size is None or count < part_size
             if count or not part_count:  # an empty file has one part
                 part_count += 1
@@ -221,7 +227,9 @@ def compare_digests(
     ]
 
 
-def _hash_block(file: FileIO, hashes: Sequence[_Hash], size: int | None) -> int:
+def _hash_block(
+    file: FileIO, hashes: Sequence[_Hash], size: int | None, on_read: Callable[[int], object]
+) -> int:
     """Hash the next `size` bytes, or all that are left; return how many bytes there were."""
     buffer = memoryview(bytearray(_BLOCK_BYTES))
     total = 0
@@ -230,4 +238,5 @@ def _hash_block(file: FileIO, hashes: Sequence[_Hash], size: int | None) -> int:
         for hash_ in hashes:
             hash_.update(buffer[:count])
         total += count
+        on_read(count)
     return total

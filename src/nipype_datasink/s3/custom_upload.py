@@ -5,17 +5,58 @@ Nothing is known of such a bucket, so its files count as sent but not verified.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from nipype_datasink.delivery.outcome import Outcome, Status
-from nipype_datasink.delivery.progress import Progress
-from nipype_datasink.planning.plan import Delivery, FileTransfer
+from nipype_datasink.delivery.progress import FileProgress, PhaseProgress
+from nipype_datasink.planning.plan import Delivery, FileTransfer, Plan
 from nipype_datasink.s3.comparison import digest_from_etag, matches
 
+_logger = logging.getLogger("nipype.interface")
 
-def send_by_hook(
-    hook: Callable[[Any, str, str], object], bucket: Any, delivery: Delivery
+
+def send_simply(
+    hook: Callable[[Any, str, str], object] | None,
+    bucket: Any,
+    plan: Plan,
+    upload_args: Mapping[str, Any],
+    phase: PhaseProgress,
+) -> list[Outcome]:
+    """Send a plan one file after the other; nothing is listed or deleted.
+
+    Parameters
+    ----------
+    hook
+        A subclass's own ``_upload_to_s3``, if it has one.
+    bucket
+        Any object that the hook accepts, or see `_send_as_nipype`.
+    plan
+        The files to send.
+    upload_args
+        ``ExtraArgs``; a hook does not get them.
+    phase
+        Counts what is sent.
+    """
+    if plan.clears_folders:
+        _logger.warning(
+            "%s: remove_dest_dir deletes nothing here; it needs a boto3 bucket, and a sink "
+            "that does not override _upload_to_s3",
+            plan.deliveries[0].location.label,
+        )
+    sent = [
+        _send_by_hook(hook, bucket, delivery, phase)
+        if hook
+        else _send_as_nipype(bucket, delivery, upload_args, phase)
+        for delivery in plan.deliveries
+    ]
+    return [outcome for outcomes in sent for outcome in outcomes]
+
+
+def _send_by_hook(
+    hook: Callable[[Any, str, str], object], bucket: Any, delivery: Delivery, phase: PhaseProgress
 ) -> list[Outcome]:
     """Send a delivery by a subclass's ``_upload_to_s3``: a directory in one call, or each file."""
     if delivery.directories:
@@ -27,14 +68,16 @@ def send_by_hook(
     for source, destination, transfers in parts:
         try:
             hook(bucket, source, destination)
+            for transfer in transfers:
+                phase.file(transfer.size).finish()
             outcomes += [_unverified(transfer) for transfer in transfers]
         except Exception as error:  # noqa: BLE001 - a subclass may raise anything
             outcomes += [Outcome.failure(transfer, error) for transfer in transfers]
     return outcomes
 
 
-def send_as_nipype(
-    bucket: Any, delivery: Delivery, upload_args: Mapping[str, Any], progress: Progress
+def _send_as_nipype(
+    bucket: Any, delivery: Delivery, upload_args: Mapping[str, Any], phase: PhaseProgress
 ) -> list[Outcome]:
     """Send one delivery to any object that has the three members that nipype uses of a bucket.
 
@@ -47,21 +90,31 @@ def send_as_nipype(
         The files to send.
     upload_args
         ``ExtraArgs``.
-    progress
-        ``Callback``.
+    phase
+        Counts what is sent; its counter is the ``Callback``.
     """
     outcomes = []
     for transfer in delivery.transfers:
+        file = phase.file(transfer.size)
+
+        def count(size: int, file: FileProgress = file) -> None:
+            with suppress(TypeError):  # a fake may pass anything
+                file.add_bytes(size)
+
         try:
             if _is_unchanged(bucket, transfer.key, transfer.source):
                 outcomes.append(Outcome(transfer=transfer, status=Status.UNCHANGED))
+                file.finish()
                 continue
             bucket.upload_file(
-                transfer.source, transfer.key, ExtraArgs=dict(upload_args), Callback=progress
+                transfer.source, transfer.key, ExtraArgs=dict(upload_args), Callback=count
             )
             outcomes.append(_unverified(transfer))
         except Exception as error:  # noqa: BLE001 - a fake may raise anything
             outcomes.append(Outcome.failure(transfer, error))
+            file.restart()
+        else:
+            file.finish()
     return outcomes
 
 

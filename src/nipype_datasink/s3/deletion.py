@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nipype_datasink.delivery.outcome import Outcome
+from nipype_datasink.delivery.progress import PhaseProgress
 from nipype_datasink.errors import S3Error
 from nipype_datasink.parallel import parallel_map
 from nipype_datasink.planning.places import normalize_name
@@ -52,7 +53,8 @@ def delete(
     *,
     delivered: Collection[str],
     estimator: ConcurrencyEstimator,
-    before: Callable[[], object] = lambda: None,
+    before: Callable[[], object],
+    phase: PhaseProgress,
 ) -> list[Outcome]:
     """Delete objects; return an outcome for each that remains.
 
@@ -71,11 +73,13 @@ def delete(
         Decides how many requests are sent at the same time.
     before
         Called first; if it raises an error, nothing is deleted.
+    phase
+        Counts the keys.
     """
     try:
         before()
         remaining = _delete_keys(
-            bucket, _exclude_other_spellings(bucket, keys, delivered), estimator
+            bucket, _exclude_other_spellings(bucket, keys, delivered), estimator, phase
         )
     except Exception as error:  # noqa: BLE001 - the outcomes of sent files must not be lost
         remaining = dict.fromkeys(keys, error)
@@ -111,7 +115,10 @@ def _exclude_other_spellings(
 
 
 def _delete_keys(
-    bucket: BucketClient, keys: Sequence[str], estimator: ConcurrencyEstimator
+    bucket: BucketClient,
+    keys: Sequence[str],
+    estimator: ConcurrencyEstimator,
+    phase: PhaseProgress,
 ) -> dict[str, Exception]:
     """Delete objects; return the keys that remain, with the reasons."""
     remaining: dict[str, Exception] = {}
@@ -127,6 +134,7 @@ def _delete_keys(
             unconfirmed += keys[begin:]
             break
         remaining.update(errors)
+        phase.add(files=len(batch))
         unconfirmed += [key for key in batch if key not in confirmed and key not in errors]
     threads = estimator.estimate(CLASSIC_REQUESTS)
     errors_of_each = parallel_map(

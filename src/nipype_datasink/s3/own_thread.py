@@ -18,6 +18,7 @@ def run_in_own_thread(
     breaker: CircuitBreaker,
     *,
     abandon: bool = False,
+    on_wait: Callable[[], object] = lambda: None,
 ) -> _Result:
     """Return what `function` returns for `argument`, called in another thread.
 
@@ -35,8 +36,16 @@ def run_in_own_thread(
         Opened after an interrupt, so that uploads end early.
     abandon
         Do not wait for the thread after an interrupt. Only for work that changes nothing.
+    on_wait
+        Called several times a second until the thread has ended.
     """
     (result,) = parallel_map(
-        function, [argument], threads=1, own_thread=True, abandon=abandon, on_interrupt=breaker.open
+        function,
+        [argument],
+        threads=1,
+        own_thread=True,
+        abandon=abandon,
+        on_interrupt=breaker.open,
+        on_wait=on_wait,
     )
     return result

@@ -19,7 +19,8 @@ from nipype_datasink.delivery.changes import Change
 from nipype_datasink.delivery.check_report import CheckOptions, PlaceReport
 from nipype_datasink.delivery.failure_report import Explanation
 from nipype_datasink.delivery.outcome import Outcome, Status, not_tried
-from nipype_datasink.delivery.progress import Progress, progress_bar
+from nipype_datasink.delivery.progress import Progress, amount_of
+from nipype_datasink.delivery.progress_text import Amount, Phase
 from nipype_datasink.delivery.setting_names import rename
 from nipype_datasink.errors import DeliveryError, S3Error
 from nipype_datasink.planning.location import S3Prefix
@@ -33,7 +34,7 @@ from nipype_datasink.s3.check import check_prefix
 from nipype_datasink.s3.choice import choose_transport, close_idle_connections
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.concurrency import CRT_REQUESTS, ConcurrencyEstimator
-from nipype_datasink.s3.custom_upload import send_as_nipype, send_by_hook
+from nipype_datasink.s3.custom_upload import send_simply
 from nipype_datasink.s3.deletion import delete, keys_to_delete
 from nipype_datasink.s3.descriptors import reserved_requests
 from nipype_datasink.s3.errors import (
@@ -108,7 +109,7 @@ class S3Target:
         self._signed = True
         self._secrets: tuple[str | None, ...] = ()
 
-    def deliver(self, plan: Plan) -> list[Outcome]:
+    def deliver(self, plan: Plan, progress: Progress) -> list[Outcome]:
         """Deliver every file of `plan`; return the outcome of each."""
         if not plan.transfers and not plan.clears_folders:
             return []
@@ -117,8 +118,7 @@ class S3Target:
         except Exception as error:  # noqa: BLE001 - subclasses open buckets in their own way
             outcomes = not_tried(plan, error)
         else:
-            with progress_bar(plan.size, self.location.label) as progress:
-                outcomes = self._deliver_to(bucket, plan, progress)
+            outcomes = self._deliver_to(bucket, plan, progress)
         # By `id`, as many outcomes may share one cause, and each is searched only once.
         for cause in {id(item.cause): item.cause for item in outcomes if item.cause}.values():
             redact(cause, self._secrets)
@@ -190,19 +190,8 @@ class S3Target:
     def _deliver_to(self, bucket: Any, plan: Plan, progress: Progress) -> list[Outcome]:
         if is_boto3_resource(bucket) and not self._hook:
             return self._deliver_to_boto3_bucket(bucket, plan, progress)
-        if plan.clears_folders:
-            _logger.warning(
-                "%s: remove_dest_dir deletes nothing here; it needs a boto3 bucket, and a sink "
-                "that does not override _upload_to_s3",
-                self.location.label,
-            )
-        sent = [
-            send_by_hook(self._hook, bucket, delivery)
-            if self._hook
-            else send_as_nipype(bucket, delivery, self._upload_args, progress)
-            for delivery in plan.deliveries
-        ]
-        return [outcome for outcomes in sent for outcome in outcomes]
+        phase = progress.begin(Phase.SENDING, amount_of(plan.transfers))
+        return send_simply(self._hook, bucket, plan, self._upload_args, phase)
 
     def _deliver_to_boto3_bucket(
         self, boto3_bucket: Bucket, plan: Plan, progress: Progress
@@ -229,12 +218,18 @@ class S3Target:
             def inspect(_: None) -> tuple[list[str], BucketContents]:
                 to_delete = keys_to_delete(plan, bucket)
                 return to_delete, compare_with_bucket(
-                    bucket, files.transfers, estimator=estimator, breaker=breaker
+                    bucket,
+                    files.transfers,
+                    estimator=estimator,
+                    breaker=breaker,
+                    progress=progress,
                 )
 
             try:
                 # Only reads, so an interrupt need not wait for the last response.
-                to_delete, found = run_in_own_thread(inspect, None, breaker, abandon=True)
+                to_delete, found = run_in_own_thread(
+                    inspect, None, breaker, abandon=True, on_wait=progress.show
+                )
             except _STORE_ERRORS as error:
                 return not_tried(plan, error)
             self._log_not_compared(bucket, len(found.unchanged))
@@ -245,15 +240,22 @@ class S3Target:
                     to_send, bucket, estimator=estimator, breaker=breaker, progress=progress
                 )
                 outcomes += map(found.with_known_status, sent)
-                outcomes = run_in_own_thread(partial(mark_overwritten, bucket), outcomes, breaker)
+                progress.begin(Phase.VERIFYING)
+                outcomes = run_in_own_thread(
+                    partial(mark_overwritten, bucket), outcomes, breaker, on_wait=progress.show
+                )
             outcomes = [files.original(outcome) for outcome in outcomes] + files.failures
         if to_delete and all(outcome.status.arrived for outcome in outcomes):
             delivered = {transfer.key for transfer in plan.transfers}
-            before = self._before_removal
             delete_all = partial(
-                delete, bucket, delivered=delivered, estimator=estimator, before=before
+                delete,
+                bucket,
+                delivered=delivered,
+                estimator=estimator,
+                before=self._before_removal,
+                phase=progress.begin(Phase.REMOVING, Amount(files=len(to_delete))),
             )
-            outcomes += run_in_own_thread(delete_all, to_delete, breaker)
+            outcomes += run_in_own_thread(delete_all, to_delete, breaker, on_wait=progress.show)
         return outcomes
 
     def _log_not_compared(self, bucket: BucketClient, unchanged: int) -> None:
@@ -274,13 +276,14 @@ class S3Target:
         breaker: CircuitBreaker,
         progress: Progress,
     ) -> list[Outcome]:
+        phase = progress.begin(Phase.SENDING, amount_of(transfers))
         try:
             # Chosen after the listing: boto3 learns the region of the bucket from a response, and
             # the AWS Common Runtime must know it from the start.
             transport = AdaptiveTransport(
                 bucket,
                 lambda: choose_transport(
-                    self._transfer_client, bucket, estimator=estimator, progress=progress
+                    self._transfer_client, bucket, estimator=estimator, phase=phase
                 ),
             )
         except _STORE_ERRORS as error:
@@ -292,4 +295,4 @@ class S3Target:
             except Exception as error:  # noqa: BLE001 - a defect here must not hide other outcomes
                 return [Outcome.failure(item, error) for item in items]
 
-        return run_in_own_thread(send, transfers, breaker)
+        return run_in_own_thread(send, transfers, breaker, on_wait=progress.show)

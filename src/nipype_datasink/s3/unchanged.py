@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from nipype_datasink.delivery.outcome import Outcome, Status
+from nipype_datasink.delivery.progress import Progress, amount_of
+from nipype_datasink.delivery.progress_text import Phase
 from nipype_datasink.parallel import parallel_map
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3 import has_crt
@@ -63,6 +66,7 @@ def compare_with_bucket(
     *,
     estimator: ConcurrencyEstimator,
     breaker: CircuitBreaker,
+    progress: Progress,
 ) -> BucketContents:
     """Find out which destinations exist, and which of them hold the bytes of their files.
 
@@ -78,6 +82,8 @@ def compare_with_bucket(
         Measures the latency of the listing.
     breaker
         Records whether the bucket can be listed, and whether files were found.
+    progress
+        Counts the files that are compared.
 
     Raises
     ------
@@ -89,7 +95,7 @@ def compare_with_bucket(
     if stored is None:
         breaker.record_listing_failure()
         return BucketContents(stored=None)
-    unchanged = _find_unchanged(bucket, transfers, stored, estimator)
+    unchanged = _find_unchanged(bucket, transfers, stored, estimator, progress)
     if unchanged:
         breaker.record_success()
     return BucketContents(stored=stored, unchanged=unchanged)
@@ -100,15 +106,25 @@ def _find_unchanged(
     transfers: Sequence[FileTransfer],
     stored: Mapping[str, StoredObject],
     estimator: ConcurrencyEstimator,
+    progress: Progress,
 ) -> set[FileTransfer]:
     candidates = [
         transfer
         for transfer in transfers
         if transfer.key in stored and stored[transfer.key].size == transfer.size
     ]
-    selector = DigestSelector()
+    phase, selector = progress.begin(Phase.COMPARING, amount_of(candidates)), DigestSelector()
+
+    def compare(transfer: FileTransfer) -> bool:
+        file = phase.file(transfer.size)
+        found = _is_unchanged(
+            bucket, transfer, stored[transfer.key], selector=selector, on_read=file.add_bytes
+        )
+        file.finish(arrived=found)
+        return found
+
     unchanged = parallel_map(
-        lambda item: _is_unchanged(bucket, item, stored[item.key], selector),
+        compare,
         candidates,
         threads=estimator.estimate(CLASSIC_REQUESTS._replace(minimum=_READERS)),
     )
@@ -129,7 +145,12 @@ def _list_stored(
 
 
 def _is_unchanged(
-    bucket: BucketClient, transfer: FileTransfer, stored: StoredObject, selector: DigestSelector
+    bucket: BucketClient,
+    transfer: FileTransfer,
+    stored: StoredObject,
+    *,
+    selector: DigestSelector,
+    on_read: Callable[[int], object],
 ) -> bool:
     """Return whether an object of the file's size has the file's bytes and the wanted encryption.
 
@@ -139,7 +160,7 @@ def _is_unchanged(
     listed = digest_from_etag(stored.etag)
     head_first = bool(bucket.encryption) or (transfer.size > PART_BYTES and has_crt())
     try:
-        if listed and not head_first and _has_digests(bucket, transfer, [listed]):
+        if listed and not head_first and _has_digests(bucket, transfer, [listed], on_read):
             return True
         # A listing states neither checksum nor encryption, and with KMS its ETag only looks like
         # an MD5.
@@ -152,7 +173,7 @@ def _is_unchanged(
         elif listed in digests and not head_first:
             return False  # it was just compared, and differs
         digests = selector.select(digests, transfer.size)
-        if _has_digests(bucket, transfer, digests):
+        if _has_digests(bucket, transfer, digests, on_read):
             selector.record_match(digests)
             return True
     except OSError:
@@ -161,17 +182,21 @@ def _is_unchanged(
 
 
 def _has_digests(
-    bucket: BucketClient, transfer: FileTransfer, digests: Sequence[ExpectedDigest]
+    bucket: BucketClient,
+    transfer: FileTransfer,
+    digests: Sequence[ExpectedDigest],
+    on_read: Callable[[int], object],
 ) -> bool:
+    same_bytes = partial(has_same_bytes, digests, transfer.source, on_read=on_read)
     part_counts = [digest.part_count for digest in digests if digest.part_count]
     if not part_counts:
-        return has_same_bytes(digests, transfer.source)
+        return same_bytes()
     own_size = known_part_size(transfer.size, min(part_counts))
-    if own_size and has_same_bytes(digests, transfer.source, own_size):
+    if own_size and same_bytes(own_size):
         return True
     # Another program may have sent parts of another size.
     size = _head(bucket, transfer.key, PartNumber=1).get("ContentLength", 0)
-    return size > 0 and size != own_size and has_same_bytes(digests, transfer.source, size)
+    return size > 0 and size != own_size and same_bytes(size)
 
 
 def _head(bucket: BucketClient, key: str, **extra: Any) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -83,11 +83,15 @@ def _covers_all_bytes(digest: ExpectedDigest) -> bool:
 
 
 def has_same_bytes(
-    expected: Sequence[ExpectedDigest], path: str, part_size: int | None = None
+    expected: Sequence[ExpectedDigest],
+    path: str,
+    part_size: int | None = None,
+    *,
+    on_read: Callable[[int], object] = lambda _: None,
 ) -> bool:
     """Return whether the digests of an object show that the file at `path` has its bytes."""
     return any(digest.is_strong for digest in expected) and all(
-        compare_digests(expected, path, part_size)
+        compare_digests(expected, path, part_size, on_read=on_read)
     )
 
 

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nipype_datasink.delivery.outcome import Outcome
-from nipype_datasink.delivery.progress import Progress
+from nipype_datasink.delivery.progress import PhaseProgress
 from nipype_datasink.parallel import Pool, parallel_map, raise_if_cancelled
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
-from nipype_datasink.s3.comparison import PART_BYTES
 from nipype_datasink.s3.concurrency import CRT_PARTS, CRT_REQUESTS, ConcurrencyEstimator
 from nipype_datasink.s3.crt.errors import translate_error
 from nipype_datasink.s3.crt.request import RequestTemplate
@@ -40,8 +39,8 @@ class CrtTransport:
         What all requests have in common.
     estimator
         Estimates the number of concurrent requests.
-    progress
-        Called with the number of bytes sent.
+    phase
+        Counts what is sent.
     """
 
     def __init__(
@@ -51,12 +50,11 @@ class CrtTransport:
         template: RequestTemplate,
         *,
         estimator: ConcurrencyEstimator,
-        progress: Progress,
+        phase: PhaseProgress,
     ) -> None:
         self._bucket = bucket
         self._estimator = estimator
-        self._progress = progress
-        self._uploader = Uploader(bucket, client, template, progress)
+        self._uploader = Uploader(bucket, client, template, phase)
         self._verifier = UploadVerifier(bucket)
 
     def send(self, transfers: Sequence[FileTransfer], breaker: CircuitBreaker) -> list[Outcome]:
@@ -96,6 +94,5 @@ class CrtTransport:
             verified = self._verifier.verify(transfer, size, response)
         except Exception as error:  # noqa: BLE001 - no error of one file may end the others
             return Outcome.failure(transfer, error)
-        if size <= PART_BYTES:  # the runtime reports the progress of larger files
-            self._progress(size)
+        upload.progress.finish()
         return sent_outcome(transfer, response, verified=verified)

@@ -15,7 +15,7 @@ from awscrt.s3 import (
     S3RequestType,
 )
 
-from nipype_datasink.delivery.progress import Progress
+from nipype_datasink.delivery.progress import PhaseProgress
 from nipype_datasink.opening import open_regular
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
@@ -53,12 +53,12 @@ class Upload:
         The file and its key.
     done
         Called with this upload when the runtime has finished it, in one of the runtime's threads.
-    progress
-        Called with the number of bytes sent, of files in parts.
+    phase
+        Counts what is sent.
     """
 
     def __init__(
-        self, transfer: FileTransfer, done: Callable[[Upload], object], progress: Progress
+        self, transfer: FileTransfer, done: Callable[[Upload], object], phase: PhaseProgress
     ) -> None:
         self.transfer = transfer
         self.version: FileVersion = file_version(transfer.source)
@@ -72,7 +72,8 @@ class Upload:
         self._started = monotonic()
         self._opened = threading.Event()
         self._done = done
-        self._progress = progress
+        self.progress = phase.file(transfer.size)
+        """Bytes of this file; counted here only if it is sent in parts."""
 
     @property
     def response(self) -> UploadResponse:
@@ -111,12 +112,14 @@ class Upload:
     def on_progress(self, count: int) -> None:
         """Report that a part of `count` bytes was sent."""
         self._opened.set()
-        self._progress(count)
+        self.progress.add_bytes(count)
 
     def on_done(self, error: Exception | None = None, **_: Any) -> None:
         """Report the end of this upload, also if it failed or was cancelled."""
         self._opened.set()
         self.error = error
+        if error:
+            self.progress.restart()
         self._done(self)
 
 
@@ -131,8 +134,8 @@ class Uploader:
         The runtime's.
     template
         What all requests have in common.
-    progress
-        Called with the number of bytes sent.
+    phase
+        Counts what is sent.
     """
 
     def __init__(
@@ -140,11 +143,11 @@ class Uploader:
         bucket: BucketClient,
         client: CrtClient,
         template: RequestTemplate,
-        progress: Progress,
+        phase: PhaseProgress,
     ) -> None:
         self._client = client
         self._template = template
-        self._progress = progress
+        self._phase = phase
         self._sets_content_type = "ContentType" not in bucket.upload_args
         self._checksum = _choose_checksum(
             template, dialect_of(bucket), is_chosen="ChecksumAlgorithm" in bucket.upload_args
@@ -169,7 +172,7 @@ class Uploader:
         OSError
             If the file cannot be opened. The runtime raises other builtin exceptions.
         """
-        upload = Upload(transfer, done, self._progress)
+        upload = Upload(transfer, done, self._phase)
         size = upload.version[0]
         is_large = size > PART_BYTES
         upload.request = self._client.make_request(

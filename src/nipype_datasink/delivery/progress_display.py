@@ -1,0 +1,148 @@
+"""Show how far a delivery is: a bar where somebody watches, lines in the log elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import sys
+import warnings
+from contextlib import suppress
+from typing import Any, Protocol
+
+from nipype_datasink.delivery.progress_text import State, describe_progress, log_line, phase_now
+
+_logger = logging.getLogger("nipype.interface")
+
+_BAR_SECONDS = 0.2
+_LINE_SECONDS = 30.0
+_MIN_BAR_COLUMNS = 10
+
+
+class Display(Protocol):
+    """Shows how far a delivery is."""
+
+    @property
+    def seconds(self) -> float:
+        """Time between two updates, and the least time before the first."""
+
+    def show(self, state: State) -> None:
+        """Show a state; may raise any error."""
+
+    def close(self) -> None:
+        """Remove what is shown; may raise any error. It can be shown again."""
+
+
+class Hidden:
+    """Show nothing."""
+
+    seconds = float("inf")
+
+    def show(self, state: State) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class LogLines:
+    """Write one line to nipype's log for each update."""
+
+    seconds = _LINE_SECONDS
+
+    def show(self, state: State) -> None:
+        """Log a line."""
+        _logger.info("%s", log_line(state))
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class Bar:
+    """A bar of tqdm, in a terminal or a notebook."""
+
+    seconds = _BAR_SECONDS
+
+    def __init__(self) -> None:
+        self._bar: Any = _make_bar()
+
+    def show(self, state: State) -> None:
+        """Update the bar."""
+        if self._bar is None:  # tqdm has no truth value without a total
+            self._bar = _make_bar()
+        bar, total = self._bar, state.total
+        done = state.done.size if total.size else state.done.files
+        bar.total = total.size or total.files or None
+        bar.n = min(done, bar.total or done)
+        numbers = describe_progress(state).replace(" of ", "/").replace("about ", "")
+        phase = phase_now(state).value
+        room = _columns() - len(numbers) - len(phase) - len(": : 100%|| ") - _MIN_BAR_COLUMNS
+        bar.set_description_str(f"{_last(state.place, room)}: {phase}", refresh=False)
+        bar.bar_format = f"{{l_bar}}{{bar}}| {numbers}" if bar.total else f"{{desc}}: {numbers}"
+        bar.refresh()
+
+    def close(self) -> None:
+        """Remove the bar."""
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.close()
+
+
+def choose_display() -> Display:
+    """Return a bar if somebody watches this process, else lines in the log.
+
+    Several workers of MultiProc would write their bars over each other.
+    """
+    if multiprocessing.parent_process() is None and (_is_terminal() or _is_notebook()):
+        with suppress(Exception):
+            return Bar()
+    return LogLines()
+
+
+def _make_bar() -> Any:
+    with warnings.catch_warnings():
+        # Of tqdm: in a notebook without ipywidgets it shows text.
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm  # here, because importing it takes time
+
+        class QuietBar(tqdm):  # type: ignore[misc]
+            monitor_interval = 0  # tqdm's own thread would stay until the process ends
+
+        # With a delay, however short, nothing is shown before the first update.
+        return QuietBar(leave=False, delay=1e-9)
+
+
+def _is_terminal() -> bool:
+    try:
+        return bool(sys.stderr.isatty())
+    except Exception:  # noqa: BLE001 - it may be None (pythonw), closed, or any object
+        return False
+
+
+def _is_notebook() -> bool:
+    """Return whether this process is the kernel of a notebook, and no engine of ipyparallel."""
+    if "ipykernel.zmqshell" not in sys.modules:
+        return False
+    shell = sys.modules["IPython"].get_ipython()
+    kernel = getattr(shell, "kernel", None)
+    return kernel is not None and not type(kernel).__module__.startswith("ipyparallel")
+
+
+def _columns() -> int:
+    """Return the width of the terminal; a large number where there is none, as in a notebook."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except Exception:  # noqa: BLE001 - see `_is_terminal`
+        return 1000
+
+
+def _last(text: str, most: int) -> str:
+    """Return a text, or its last characters if it has more than `most`.
+
+    Examples
+    --------
+    >>> _last("s3://lab/many", 20), _last("s3://laboratory/study/many", 10)
+    ('s3://lab/many', '…tudy/many')
+    """
+    most = max(most, 10)
+    return text if len(text) <= most else f"…{text[1 - most :]}"

@@ -1,0 +1,180 @@
+"""A bar on a terminal or in a notebook, and lines in the log elsewhere."""
+
+from __future__ import annotations
+
+import io
+import logging
+import multiprocessing
+import sys
+import threading
+import types
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import tqdm.auto
+
+from nipype_datasink.delivery.progress_display import Bar, LogLines, choose_display
+from nipype_datasink.delivery.progress_text import Amount, Phase, Rate, State
+
+STATE = State(
+    place="s3://lab/many",
+    phase=Phase.SENDING,
+    done=Amount(files=1204, size=112_000_000),
+    total=Amount(files=5006, size=560_000_000),
+    rate=Rate(files=225.0, size=21_000_000.0),
+    seconds=5.0,
+)
+
+
+class Terminal(io.StringIO):
+    """Standard error that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+    @property
+    def lines(self) -> list[str]:
+        """Everything that was written over each other."""
+        return [line.strip() for line in self.getvalue().split("\r") if line.strip()]
+
+
+def use_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    return terminal
+
+
+def test_a_bar_shows_files_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch)
+    bar = choose_display()
+    assert isinstance(bar, Bar)
+    bar.show(STATE)
+    bar.close()
+    line = terminal.lines[-1]
+    assert line.startswith("s3://lab/many: sending:  20%|")
+    assert line.endswith("| 1,204/5,006 files, 112/560 MB, 21 MB/s, 21 s left")
+
+
+def test_a_bar_goes_back_and_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch)
+    bar = Bar()
+    for size in (112_000_000, 56_000_000, 560_000_000):
+        bar.show(replace(STATE, done=Amount(files=1204, size=size)))
+    bar.close()
+    assert ["".join(filter(str.isdigit, line.split("%")[0][-3:])) for line in terminal.lines] == [
+        "20",
+        "10",
+        "100",
+    ]
+
+
+def test_a_bar_without_a_total_shows_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch)
+    bar = Bar()
+    bar.show(replace(STATE, phase=Phase.LISTING, done=Amount(), total=Amount()))
+    bar.close()
+    assert terminal.lines[-1] == "s3://lab/many: listing: 5 s"
+
+
+def test_a_bar_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch)
+    bar = Bar()
+    bar.show(STATE)
+    bar.close()
+    *_, blank, end = terminal.getvalue().split("\r")
+    assert (blank.strip(), end) == ("", "")
+
+
+def test_a_bar_starts_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_terminal(monkeypatch)
+    before = threading.active_count()
+    bar = Bar()
+    bar.show(STATE)
+    assert threading.active_count() == before
+    bar.close()
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_a_bar_fits_into_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch)
+    module = "nipype_datasink.delivery.progress_display"
+    monkeypatch.setattr(f"{module}._columns", lambda: columns)
+    bar = Bar()
+    bar.show(replace(STATE, place="s3://laboratory/a-very-long-path/of-a-study/many"))
+    bar.close()
+    line = terminal.lines[-1]
+    assert "…" in line
+    assert "many: sending:" in line
+
+
+class Tee:
+    """Stands for standard error, and has no `isatty`."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+def closed() -> io.StringIO:
+    stream = Terminal()
+    stream.close()
+    return stream
+
+
+def raising() -> io.StringIO:
+    class Raising(Terminal):
+        def isatty(self) -> bool:
+            raise OSError
+
+    return Raising()
+
+
+@pytest.mark.parametrize(
+    "stream", [None, io.StringIO(), Tee(), raising()], ids=["none", "file", "no isatty", "raising"]
+)
+def test_without_a_terminal_there_are_lines_in_the_log(
+    stream: object, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    display = choose_display()
+    assert isinstance(display, LogLines)
+    with caplog.at_level(logging.INFO, "nipype.interface"):
+        display.show(STATE)
+        display.close()
+    assert caplog.messages == [
+        "s3://lab/many: 1,204 of 5,006 files, 112 of 560 MB, 21 MB/s, about 21 s left"
+    ]
+
+
+def test_a_bar_that_cannot_be_made_is_replaced_by_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_terminal(monkeypatch)
+    monkeypatch.setattr(tqdm.auto, "tqdm", None)
+    assert isinstance(choose_display(), LogLines)
+
+
+def test_a_worker_process_writes_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_terminal(monkeypatch)
+    monkeypatch.setattr(multiprocessing, "parent_process", object)
+    assert isinstance(choose_display(), LogLines)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "kind"),
+    [("ipykernel.ipkernel", Bar), ("ipyparallel.engine.kernel", LogLines), (None, LogLines)],
+    ids=["notebook", "engine", "no kernel"],
+)
+def test_a_notebook_shows_a_bar(
+    kernel: str | None, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell = types.SimpleNamespace()
+    if kernel:
+        shell.kernel = type("Kernel", (), {"__module__": kernel})()
+    get_ipython: Callable[[], object] = lambda: shell  # noqa: E731
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setitem(sys.modules, "ipykernel.zmqshell", types.ModuleType("zmqshell"))
+    ipython = types.ModuleType("IPython")
+    ipython.get_ipython = get_ipython  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    display = choose_display()
+    assert type(display) is kind
+    display.close()
