@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import sys
+import types
 
 import pytest
 from botocore.exceptions import ClientError
 
 import nipype_datasink
-from nipype_datasink import FileTransfer, Outcome, Outcomes, Status, errors
+from nipype_datasink import DataSink, FileTransfer, Outcome, Outcomes, Status, errors
 from nipype_datasink.errors import DataSinkError, DeliveryError, S3Error
 from nipype_datasink.s3.errors import S3ClientError
 
@@ -67,3 +69,46 @@ def test_s3_client_error_is_a_boto3_error_and_can_be_pickled() -> None:
     assert copy.response["Error"]["Code"] == "AccessDenied"
     assert copy.operation_name == "PutObject"
     assert copy.outcomes == (outcome,)
+
+
+def set_ipython_mode(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    """Have a module as IPython is to this package."""
+    shell = types.SimpleNamespace(InteractiveTB=types.SimpleNamespace(mode=mode))
+    module = types.SimpleNamespace(get_ipython=lambda: shell)
+    monkeypatch.setitem(sys.modules, "IPython", module)
+
+
+def failing_cell() -> DataSinkError:
+    """Return an error as a cell of a notebook raises it: IPython runs the code of the user."""
+    names = {"__name__": "IPython.core.interactiveshell", "sink": DataSink(base_directory="gs://a")}
+    cell: dict[str, object] = {"__name__": "__main__"}
+    exec("def call(sink):\n    sink.plan()", cell)
+    with pytest.raises(DataSinkError) as caught:
+        exec("call(sink)", {**names, "call": cell["call"]})
+    error: DataSinkError = caught.value
+    error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # of this test
+    return error
+
+
+def test_a_notebook_shows_the_frames_of_the_user_and_the_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_ipython_mode(monkeypatch, "Context")
+    error = failing_cell()
+    assert error._render_traceback_() == [
+        "Traceback (most recent call last); '%tb Verbose' shows all of it:",
+        '  File "<string>", line 2, in call',
+        f"SettingsError: {error}",
+    ]
+
+
+@pytest.mark.parametrize("mode", ["Verbose", "Plain"])
+def test_a_notebook_shows_everything_if_the_user_asks_for_it(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_ipython_mode(monkeypatch, mode)
+    assert not hasattr(failing_cell(), "_render_traceback_")
+
+
+def test_without_ipython_errors_are_shown_by_python() -> None:
+    assert not hasattr(DataSinkError("a"), "_render_traceback_")

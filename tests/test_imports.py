@@ -17,6 +17,7 @@ import nipype_datasink
 PACKAGE = Path(nipype_datasink.__file__).parent
 # Each line may import from the lines above it.
 ORDER = [
+    {"short_traceback"},
     {"errors", "display", "opening", "parallel", "signals", "worker"},
     {"planning"},
     {"delivery"},

@@ -6,9 +6,14 @@ parent process (and nipype's crash file) unchanged.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
+from nipype_datasink.short_traceback import short_traceback, wants_short_traceback
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nipype_datasink.delivery.outcomes import Outcomes
     from nipype_datasink.planning.sources import Problem
 
@@ -24,6 +29,18 @@ class DataSinkError(Exception):
 
     original: Exception | None = None
     """The error, of boto3 or the system, that has caused this one."""
+
+    @property
+    def _render_traceback_(self) -> Callable[[], list[str]]:
+        """The function that IPython calls to show this error; it returns lines.
+
+        The message names cause and cure, so the frames of this package are left out, and so are
+        errors that it has caught. If the user has chosen another mode than IPython's default, with
+        ``%xmode`` or ``%tb Verbose``, there is no such attribute, and IPython shows everything.
+        """
+        if not wants_short_traceback():
+            raise AttributeError
+        return functools.partial(short_traceback, self)
 
 
 class SettingsError(DataSinkError, ValueError):

@@ -45,6 +45,7 @@ from nipype_datasink.s3.errors import (
 )
 from nipype_datasink.s3.own_thread import run_in_own_thread
 from nipype_datasink.s3.redaction import redact
+from nipype_datasink.s3.sent_again import describe_sent_again
 from nipype_datasink.s3.similar_keys import mark_overwritten
 from nipype_datasink.s3.unchanged import BucketContents, compare_with_bucket
 from nipype_datasink.s3.unknown_size import with_known_sizes
@@ -239,6 +240,8 @@ class S3Target:
                 sent = self._send(
                     to_send, bucket, estimator=estimator, breaker=breaker, progress=progress
                 )
+                if text := describe_sent_again(found.mismatches, sent, bucket.encryption):
+                    _logger.info("%s: %s", self.location.label, text)
                 outcomes += map(found.with_known_status, sent)
                 progress.begin(Phase.VERIFYING)
                 outcomes = run_in_own_thread(
@@ -260,12 +263,9 @@ class S3Target:
 
     def _log_not_compared(self, bucket: BucketClient, unchanged: int) -> None:
         if unchanged and bucket.not_compared:
-            _logger.info(
-                "%s: %s of %d unchanged objects were not compared and are not updated",
-                self.location.label,
-                ", ".join(bucket.not_compared),
-                unchanged,
-            )
+            names = ", ".join(bucket.not_compared)
+            text = f"of {unchanged:,} unchanged objects were not compared and are not updated"
+            _logger.info("%s: %s %s", self.location.label, names, text)
 
     def _send(
         self,

@@ -28,6 +28,7 @@ from nipype_datasink.s3.comparison import (
 from nipype_datasink.s3.concurrency import CLASSIC_REQUESTS, ConcurrencyEstimator
 from nipype_datasink.s3.errors import concerns_bucket
 from nipype_datasink.s3.listing import StoredObject, look_up
+from nipype_datasink.s3.sent_again import Mismatch
 from nipype_datasink.s3.verification import DigestSelector, has_same_bytes
 
 # Files that are read at a time where no request is needed; more would only compete for processors.
@@ -43,6 +44,9 @@ class BucketContents:
 
     unchanged: set[FileTransfer] = field(default_factory=set)
     """Files whose bytes are in these objects."""
+
+    mismatches: Mapping[FileTransfer, Mismatch] = field(default_factory=dict)
+    """Why other files of the size of their objects are not unchanged."""
 
     def unchanged_outcomes(self) -> list[Outcome]:
         """Return the outcomes of the unchanged files."""
@@ -95,19 +99,22 @@ def compare_with_bucket(
     if stored is None:
         breaker.record_listing_failure()
         return BucketContents(stored=None)
-    unchanged = _find_unchanged(bucket, transfers, stored, estimator, progress)
+    compared = _compare_all(bucket, transfers, stored, estimator, progress)
+    unchanged = {transfer for transfer, mismatch in compared.items() if mismatch is None}
     if unchanged:
         breaker.record_success()
-    return BucketContents(stored=stored, unchanged=unchanged)
+    mismatches = {transfer: mismatch for transfer, mismatch in compared.items() if mismatch}
+    return BucketContents(stored=stored, unchanged=unchanged, mismatches=mismatches)
 
 
-def _find_unchanged(
+def _compare_all(
     bucket: BucketClient,
     transfers: Sequence[FileTransfer],
     stored: Mapping[str, StoredObject],
     estimator: ConcurrencyEstimator,
     progress: Progress,
-) -> set[FileTransfer]:
+) -> dict[FileTransfer, Mismatch | None]:
+    """Compare each file with its object, if that has the same size; see `_compare`."""
     candidates = [
         transfer
         for transfer in transfers
@@ -115,20 +122,20 @@ def _find_unchanged(
     ]
     phase, selector = progress.begin(Phase.COMPARING, amount_of(candidates)), DigestSelector()
 
-    def compare(transfer: FileTransfer) -> bool:
+    def compare(transfer: FileTransfer) -> Mismatch | None:
         file = phase.file(transfer.size)
-        found = _is_unchanged(
+        found = _compare(
             bucket, transfer, stored[transfer.key], selector=selector, on_read=file.add_bytes
         )
-        file.finish(arrived=found)
+        file.finish(arrived=found is None)
         return found
 
-    unchanged = parallel_map(
+    compared = parallel_map(
         compare,
         candidates,
         threads=estimator.estimate(CLASSIC_REQUESTS._replace(minimum=_READERS)),
     )
-    return {item for item, is_same in zip(candidates, unchanged, strict=True) if is_same}
+    return dict(zip(candidates, compared, strict=True))
 
 
 def _list_stored(
@@ -144,59 +151,67 @@ def _list_stored(
         return None
 
 
-def _is_unchanged(
+def _compare(
     bucket: BucketClient,
     transfer: FileTransfer,
     stored: StoredObject,
     *,
     selector: DigestSelector,
     on_read: Callable[[int], object],
-) -> bool:
-    """Return whether an object of the file's size has the file's bytes and the wanted encryption.
+) -> Mismatch | None:
+    """Return why an object of the file's size is not the file with the wanted encryption.
 
     A small file is first compared with the listed ETag, which needs no request. For a large file a
     HeadObject comes first: it may state a CRC64NVME, which is much faster to compute than an MD5.
     """
     listed = digest_from_etag(stored.etag)
     head_first = bool(bucket.encryption) or (transfer.size > PART_BYTES and has_crt())
+    differs: Mismatch | None = None
     try:
-        if listed and not head_first and _has_digests(bucket, transfer, [listed], on_read):
-            return True
+        if listed and not head_first:
+            differs = _compare_digests(bucket, transfer, [listed], on_read)
+            if not differs:
+                return None
         # A listing states neither checksum nor encryption, and with KMS its ETag only looks like
         # an MD5.
         response = _head(bucket, transfer.key)
         if bucket.encryption not in (None, response.get("ServerSideEncryption")):
-            return False
+            return Mismatch.ENCRYPTION if response else Mismatch.UNKNOWN
         digests = digests_from_response(response)
         if not response and listed and head_first:
             digests = [listed]
-        elif listed in digests and not head_first:
-            return False  # it was just compared, and differs
+        elif listed in digests and differs:
+            return differs  # it was just compared
         digests = selector.select(digests, transfer.size)
-        if _has_digests(bucket, transfer, digests, on_read):
+        differs = _compare_digests(bucket, transfer, digests, on_read)
+        if not differs:
             selector.record_match(digests)
-            return True
     except OSError:
-        pass  # the file cannot be read: the same error will be reported when it is sent
-    return False
+        # The file cannot be read: the same error will be reported when it is sent.
+        return Mismatch.UNKNOWN
+    return differs
 
 
-def _has_digests(
+def _compare_digests(
     bucket: BucketClient,
     transfer: FileTransfer,
     digests: Sequence[ExpectedDigest],
     on_read: Callable[[int], object],
-) -> bool:
+) -> Mismatch | None:
+    if not any(digest.is_strong for digest in digests):
+        return Mismatch.UNKNOWN
     same_bytes = partial(has_same_bytes, digests, transfer.source, on_read=on_read)
     part_counts = [digest.part_count for digest in digests if digest.part_count]
     if not part_counts:
-        return same_bytes()
+        return None if same_bytes() else Mismatch.BYTES
     own_size = known_part_size(transfer.size, min(part_counts))
     if own_size and same_bytes(own_size):
-        return True
+        return None
     # Another program may have sent parts of another size.
     size = _head(bucket, transfer.key, PartNumber=1).get("ContentLength", 0)
-    return size > 0 and size != own_size and same_bytes(size)
+    if size > 0 and size != own_size and same_bytes(size):
+        return None
+    return Mismatch.BYTES if size > 0 else Mismatch.UNKNOWN
 
 
 def _head(bucket: BucketClient, key: str, **extra: Any) -> Mapping[str, Any]:
