@@ -15,7 +15,10 @@ from typing import Any
 
 import pytest
 
-_FUNCTIONS = ("link", "listdir", "lstat", "mkdir", "open", "readlink", "replace", "stat", "unlink")
+_FUNCTIONS = (
+    *("link", "listdir", "lstat", "mkdir", "open", "readlink", "replace", "scandir", "stat"),
+    "unlink",
+)
 
 
 def ignore_case(monkeypatch: pytest.MonkeyPatch, top: Path) -> None:

@@ -50,6 +50,11 @@ def _cancel_events() -> tuple[threading.Event, ...]:
     return events
 
 
+def in_pool() -> bool:
+    """Return whether the current thread belongs to a `Pool`."""
+    return bool(_cancel_events())
+
+
 def wait_for_result(
     future: Future[_Result], *, on_wait: Callable[[], object] = lambda: None
 ) -> _Result:

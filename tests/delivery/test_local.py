@@ -194,10 +194,13 @@ def test_files_whose_directory_cannot_be_made_fail(
     assert isinstance(outcomes[0].cause, PermissionError)
 
 
-def test_a_directory_is_prepared_once(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_is_listed_once_unless_it_is_new(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in "abc":
         file(workdir / name)
-    plan = plan_for(workdir, {"x": ["a", "b", "c"]})
+    (workdir / "out/x").mkdir(parents=True)
+    plan = plan_for(workdir, {"x": ["a", "b", "c"], "new": ["a", "b"]})
     listed: list[str] = []
     listdir = os.listdir
 

@@ -211,11 +211,11 @@ def test_an_unreadable_directory_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     def deny(path: str) -> list[str]:
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(os, "listdir", deny)
+    monkeypatch.setattr(os, "scandir", deny)
     assert problems(tmp_path) == [f"x: {tmp_path} cannot be accessed: Permission denied"]
 
 
-@pytest.mark.parametrize("function", ["lstat", "listdir"])
+@pytest.mark.parametrize("function", ["lstat", "scandir"])
 def test_a_time_limit_is_no_problem_of_a_source(
     function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

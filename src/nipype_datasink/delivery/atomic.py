@@ -48,6 +48,11 @@ def hard_link(source: str, destination: str) -> bool:
         File, or a link to it; the hard link is made to the file.
     destination
         Path of the hard link; a file there is replaced.
+
+    Raises
+    ------
+    OSError
+        EXDEV if they are on different file systems; otherwise if a link cannot be renamed.
     """
     file = os.path.realpath(source) if os.path.islink(source) else source
     linked = _link(file, destination)
@@ -72,7 +77,7 @@ def _link(file: str, destination: str) -> bool | None:
     except FileExistsError:
         return None
     except OSError as error:
-        if is_time_limit(error):
+        if is_time_limit(error) or error.errno == errno.EXDEV:
             raise
         return False
     return True
@@ -200,26 +205,40 @@ def _unlink(path: str) -> None:
         os.unlink(path)
 
 
-def prepare_directory(directory: str) -> None:
-    """Make a directory unless it exists, and remove temporary files that a crash has left in it."""
-    make_directory(directory)
-    with suppress(PermissionError):  # a directory may be writable but not readable
-        for name in os.listdir(directory):
-            if _TEMPORARY_NAME.fullmatch(name):
-                _remove_if_abandoned(os.path.join(directory, name))
+def prepare_directory(directory: str) -> list[str] | None:
+    """Make a directory unless it exists, and remove temporary files that a crash has left in it.
+
+    Returns
+    -------
+    list of str or None
+        Names of what is in it; None if it cannot be listed.
+    """
+    if make_directory(directory):
+        return []
+    try:
+        names = os.listdir(directory)
+    except PermissionError:  # a directory may be writable but not readable
+        return None
+    for name in names:
+        if _TEMPORARY_NAME.fullmatch(name):
+            _remove_if_abandoned(os.path.join(directory, name))
+    return names
 
 
-def make_directory(directory: str) -> None:
-    """Make a directory and its parents unless they exist.
+def make_directory(directory: str) -> bool:
+    """Make a directory and its parents unless they exist; return False if it exists.
 
     `os.makedirs` calls itself for each level, and fails where the path has more levels than
     Python allows nested calls.
     """
     missing = [directory]
     tried: set[str] = set()
+    made = False
     while missing:
+        made = False
         try:
             os.mkdir(missing[-1])
+            made = True
         except FileNotFoundError:
             parent = os.path.dirname(missing[-1])
             if parent in tried:  # it exists, but takes no directories, as /proc
@@ -231,6 +250,7 @@ def make_directory(directory: str) -> None:
             if is_time_limit(error) or not os.path.isdir(missing[-1]):
                 raise
         missing.pop()
+    return made
 
 
 def _remove_if_abandoned(path: str) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
+from operator import itemgetter
 
+from nipype_datasink.adaptive import adaptive_map
 from nipype_datasink.delivery.atomic import copy, hard_link, prepare_directory
 from nipype_datasink.delivery.existing import is_source, lstat, may_equal, new_or_replaced
 from nipype_datasink.delivery.outcome import Outcome, Status
@@ -16,7 +19,7 @@ from nipype_datasink.errors import CollisionError
 from nipype_datasink.parallel import parallel_map
 from nipype_datasink.planning.collisions import describe_collision
 from nipype_datasink.planning.contents import same_bytes
-from nipype_datasink.planning.places import same_place
+from nipype_datasink.planning.places import normalize_name, same_place
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.signals import is_time_limit
 
@@ -24,14 +27,15 @@ from nipype_datasink.signals import is_time_limit
 _FATAL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 _THREADS = 4
-# Smaller files are copied in the calling thread: their threads would mostly wait for Python's lock.
+# On a fast disk, smaller files are copied in the calling thread: their threads would mostly wait
+# for Python's lock.
 _LARGE_FILE_BYTES = 1 << 20
 
 
 class FileWriter:
     """Writes the files of one delivery: first those that need no reading, then the others.
 
-    Several threads set `outcomes` and `_fatal_error`; each is one operation, so no lock is needed.
+    Several threads change the state. Each change is one operation, so no lock is needed.
 
     Parameters
     ----------
@@ -43,43 +47,50 @@ class FileWriter:
 
     def __init__(self, progress: Progress, *, link: bool) -> None:
         self.outcomes: dict[FileTransfer, Outcome] = {}
+        self.folders: set[str] = set()
+        """Folders of files that exist now."""
         self._progress = progress
         self._phase = progress.prepare(Phase.COPYING)
         self._link = link
-        self._same_size = 0  # number of files to compare
-        self._prepared: set[str] = set()  # directories
+        self._of_same_size: list[FileTransfer] = []  # files to compare
+        # Pairs of folders between which no hard links are possible.
+        self._different_disks: set[tuple[str, str]] = set()
+        self._folder_errors: dict[str, Exception] = {}
+        self._may_exist: set[str] = set()  # destinations; of all others it is known
         self._fatal_error: Exception | None = None
         self._cancelled = threading.Event()
+
+    def prepare_folders(self, transfers: Sequence[FileTransfer]) -> None:
+        """Make the folders of the files, and find out which files may exist.
+
+        One listing of a folder takes the place of a look-up for each file. What another process
+        writes after that is replaced.
+        """
+        by_folder: dict[str, list[str]] = {}
+        for transfer in transfers:
+            folder = os.path.dirname(transfer.destination)
+            by_folder.setdefault(folder, []).append(transfer.destination)
+        adaptive_map(self._prepare_folder, list(by_folder.items()), on_wait=self._progress.show)
 
     def deliver_unread(self, transfers: Sequence[FileTransfer]) -> list[FileTransfer]:
         """Deliver the files that need not be read; return the others."""
         kind = Phase.LINKING if self._link else Phase.LISTING
         phase = self._progress.begin(kind, Amount(files=len(transfers)))
-        remaining = []
-        for transfer in transfers:
-            if not self._deliver_unread(transfer):
-                remaining.append(transfer)
+
+        def deliver(transfer: FileTransfer) -> bool:
+            is_known = self._deliver_unread(transfer)
             phase.add(files=1)
-        return remaining
+            return is_known
+
+        known = adaptive_map(deliver, transfers, on_wait=self._progress.show)
+        return [item for item, is_known in zip(transfers, known, strict=True) if not is_known]
 
     def begin_copying(self, transfers: Sequence[FileTransfer]) -> None:
         """Begin to compare or copy files."""
-        kind = Phase.COMPARING_AND_COPYING if self._same_size else Phase.COPYING
-        if self._same_size == len(transfers):
+        kind = Phase.COMPARING_AND_COPYING if self._of_same_size else Phase.COPYING
+        if len(self._of_same_size) == len(transfers):
             kind = Phase.COMPARING
         self._phase = self._progress.begin(kind, amount_of(transfers))
-
-    def _deliver_unread(self, transfer: FileTransfer) -> bool:
-        """Deliver a file if it need not be read; return whether its outcome is known."""
-        if self._fatal_error is None:
-            try:
-                self._prepare(os.path.dirname(transfer.destination))
-                if outcome := self._link_unread(transfer):
-                    self.outcomes[transfer] = outcome
-                    self._progress.add_arrived(transfer.size)
-            except Exception as error:  # noqa: BLE001 - recorded as the outcome of this file
-                self._record_failure(transfer, error)
-        return transfer in self.outcomes
 
     def deliver_unless_collision(
         self, transfer: FileTransfer, others: Sequence[FileTransfer]
@@ -88,6 +99,7 @@ class FileWriter:
 
         Its name differs from theirs in case or Unicode form only.
         """
+        self._may_exist.add(transfer.destination)  # one of the others may be found under its name
         try:
             for other in others:
                 if self._would_replace(transfer, other):
@@ -107,22 +119,37 @@ class FileWriter:
 
     def copy(self, transfers: Sequence[FileTransfer]) -> None:
         """Compare files with what is at their destinations; copy those that differ."""
+        small = [transfer for transfer in transfers if transfer.size < _LARGE_FILE_BYTES]
         large = [transfer for transfer in transfers if transfer.size >= _LARGE_FILE_BYTES]
-        for transfer in transfers:
-            if transfer.size < _LARGE_FILE_BYTES:
-                self._copy_one(transfer)
-        parallel_map(
-            self._copy_one,
-            large,
-            threads=_THREADS,
-            on_interrupt=self._cancelled.set,
-            on_wait=self._progress.show,
-        )
+        cancel, show = self._cancelled.set, self._progress.show
+        adaptive_map(self._copy_one, small, on_interrupt=cancel, on_wait=show)
+        parallel_map(self._copy_one, large, threads=_THREADS, on_interrupt=cancel, on_wait=show)
 
-    def _prepare(self, directory: str) -> None:
-        if directory not in self._prepared:
-            prepare_directory(directory)
-            self._prepared.add(directory)
+    def _prepare_folder(self, item: tuple[str, list[str]]) -> None:
+        folder, destinations = item
+        if self._fatal_error:
+            return
+        try:
+            names = prepare_directory(folder)
+        except Exception as error:  # noqa: BLE001 - recorded as the outcome of each file
+            self._note_error(error)
+            self._folder_errors[folder] = error
+            return
+        self.folders.add(folder)
+        self._may_exist.update(destinations if names is None else _found(destinations, names))
+
+    def _deliver_unread(self, transfer: FileTransfer) -> bool:
+        """Deliver a file if it need not be read; return whether its outcome is known."""
+        if error := self._folder_errors.get(os.path.dirname(transfer.destination)):
+            self._record_failure(transfer, error)
+        elif self._fatal_error is None:
+            try:
+                if outcome := self._link_unread(transfer):
+                    self.outcomes[transfer] = outcome
+                    self._progress.add_arrived(transfer.size)
+            except Exception as error:  # noqa: BLE001 - recorded as the outcome of this file
+                self._record_failure(transfer, error)
+        return transfer in self.outcomes
 
     def _would_replace(self, transfer: FileTransfer, other: FileTransfer) -> bool:
         return (
@@ -131,22 +158,40 @@ class FileWriter:
             and not same_bytes(transfer.source, other.source)
         )
 
+    def _existing(self, transfer: FileTransfer) -> os.stat_result | None:
+        """Return the status of what is at the destination of a file."""
+        return lstat(transfer.destination) if transfer.destination in self._may_exist else None
+
     def _link_unread(self, transfer: FileTransfer) -> Outcome | None:
         """Make a hard link, or find the source itself at its destination; None if neither."""
         source, destination = transfer.source, transfer.destination
-        existing = lstat(destination)
+        existing = self._existing(transfer)
         if existing and is_source(existing, destination, source):
             return Outcome(transfer=transfer, status=Status.UNCHANGED)
         if existing and may_equal(existing, transfer):
-            self._same_size += 1
+            self._of_same_size.append(transfer)
             return None
         return self._hard_link(transfer, existing)
 
     def _hard_link(self, transfer: FileTransfer, existing: os.stat_result | None) -> Outcome | None:
         """Make a hard link; return None where that is not asked for, or not possible."""
-        if self._link and transfer.linkable and hard_link(transfer.source, transfer.destination):
-            return Outcome(transfer=transfer, status=new_or_replaced(existing), linked=True)
-        return None
+        if not (self._link and transfer.linkable):
+            return None
+        source, destination = transfer.source, transfer.destination
+        folders = os.path.dirname(source), os.path.dirname(destination)
+        if folders in self._different_disks:
+            return None
+        try:
+            linked = hard_link(source, destination)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            if not os.path.islink(source):  # another link may lead to the same disk
+                self._different_disks.add(folders)
+            return None
+        if not linked:
+            return None
+        return Outcome(transfer=transfer, status=new_or_replaced(existing), linked=True)
 
     def _copy_one(self, transfer: FileTransfer) -> None:
         if self._fatal_error:
@@ -166,7 +211,7 @@ class FileWriter:
 
     def _copy_if_different(self, transfer: FileTransfer, file: FileProgress) -> Outcome:
         source, destination = transfer.source, transfer.destination
-        existing = lstat(destination)
+        existing = self._existing(transfer)
         if existing and may_equal(existing, transfer):
             if same_bytes(source, destination, file.add_bytes):
                 return Outcome(transfer=transfer, status=Status.UNCHANGED)
@@ -178,13 +223,38 @@ class FileWriter:
         return Outcome(transfer=transfer, status=new_or_replaced(existing))
 
     def _record_failure(self, transfer: FileTransfer, error: Exception) -> None:
+        self._note_error(error)
+        self.outcomes[transfer] = Outcome.failure(transfer, error)
+
+    def _note_error(self, error: Exception) -> None:
         if is_time_limit(error):
             raise error
-        self.outcomes[transfer] = Outcome.failure(transfer, error)
         if is_fatal(error):
             self._fatal_error = error
+
+
+def by_turns(transfers: Sequence[FileTransfer]) -> list[FileTransfer]:
+    """Order files so that neighbours are in different folders.
+
+    Threads then write side by side: in one folder, only one file at a time is created or renamed.
+    """
+    counts: Counter[str] = Counter()
+    turns: list[tuple[int, FileTransfer]] = []
+    for transfer in transfers:
+        folder = os.path.dirname(transfer.destination)
+        turns.append((counts[folder], transfer))
+        counts[folder] += 1
+    return [transfer for _, transfer in sorted(turns, key=itemgetter(0))]
 
 
 def is_fatal(error: Exception) -> bool:
     """Return whether no other file can be written after an error."""
     return isinstance(error, OSError) and error.errno in _FATAL_ERRORS
+
+
+def _found(destinations: Sequence[str], names: Collection[str]) -> list[str]:
+    """Return the destinations that a folder with these names may find, in any spelling."""
+    if not names:
+        return []
+    spellings = {normalize_name(name) for name in names}
+    return [path for path in destinations if normalize_name(os.path.basename(path)) in spellings]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
+from nipype_datasink.adaptive import adaptive_map
 from nipype_datasink.delivery.atomic import make_directory
 from nipype_datasink.delivery.changes import Change
 from nipype_datasink.delivery.check_report import CheckOptions, PlaceReport
 from nipype_datasink.delivery.existing import is_source, lstat, may_equal
 from nipype_datasink.delivery.failure_report import Explanation
-from nipype_datasink.delivery.file_writer import FileWriter, is_fatal
+from nipype_datasink.delivery.file_writer import FileWriter, by_turns, is_fatal
 from nipype_datasink.delivery.local_check import check_directory
 from nipype_datasink.delivery.os_errors import explain_os_error
 from nipype_datasink.delivery.outcome import Outcome
@@ -55,7 +56,8 @@ class LocalTarget:
         transfers = plan.transfers
         similar = _similarly_named(transfers)
         writer = FileWriter(progress, link=self._link)
-        others = [transfer for transfer in transfers if transfer not in similar]
+        writer.prepare_folders(transfers)
+        others = by_turns([transfer for transfer in transfers if transfer not in similar])
         remaining = writer.deliver_unread(others)
         writer.begin_copying([*remaining, *similar])
         writer.copy(remaining)
@@ -66,7 +68,7 @@ class LocalTarget:
         outcomes = [writer.outcomes[transfer] for transfer in transfers]
         if all(outcome.status.arrived for outcome in outcomes):
             progress.begin(Phase.REMOVING)
-            outcomes += self._finish(plan)
+            outcomes += self._finish(plan, writer.folders)
         return outcomes
 
     def check(self, options: CheckOptions) -> PlaceReport:
@@ -77,7 +79,8 @@ class LocalTarget:
 
     def compare(self, transfers: Sequence[FileTransfer]) -> dict[FileTransfer, Change]:
         """Return what a delivery would change; files are read only to compare them."""
-        return {transfer: _change(transfer) for transfer in transfers}
+        changes = adaptive_map(_change, transfers, abandon=True)
+        return dict(zip(transfers, changes, strict=True))
 
     def remove(self, destination: str) -> None:
         """Remove one file, unless it does not exist.
@@ -104,19 +107,16 @@ class LocalTarget:
         collided = isinstance(cause, CollisionError)
         return LateCollisionError(message) if collided else DeliveryError(message)
 
-    def _finish(self, plan: Plan) -> list[Outcome]:
+    def _finish(self, plan: Plan, existing: Collection[str]) -> list[Outcome]:
         """Make the directories without files, then clear folders; return the failures."""
         folders = {folder: item.source for item in plan.deliveries for folder in item.directories}
         for item in plan.deliveries:
             # `out_file` reports this path, so every directory that it goes through must exist.
             if "/../" in item.destination:
                 folders.setdefault(os.path.dirname(item.destination), item.source)
-        failures: dict[str, OSError] = {}
-        for folder in [self.location.path, *folders]:
-            try:
-                make_directory(folder)
-            except OSError as error:
-                failures[folder] = error
+        needed = [each for each in [self.location.path, *folders] if each not in existing]
+        errors = zip(needed, adaptive_map(_make_directory, needed), strict=True)
+        failures = {folder: error for folder, error in errors if error}
         if not failures:
             base = os.path.realpath(self.location.path)
             failures = remove_others(plan, base, before=self._before_removal)
@@ -126,6 +126,17 @@ class LocalTarget:
             )
             for path, error in failures.items()
         ]
+
+
+def _make_directory(path: str) -> OSError | None:
+    """Make a directory unless it exists; return the error if that fails."""
+    try:
+        make_directory(path)
+    except OSError as error:
+        if is_time_limit(error):
+            raise
+        return error
+    return None
 
 
 def _similarly_named(transfers: Sequence[FileTransfer]) -> dict[FileTransfer, list[FileTransfer]]:

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from nipype_datasink.adaptive import adaptive_map
 from nipype_datasink.opening import open_regular
 from nipype_datasink.parallel import raise_if_cancelled
 from nipype_datasink.planning.sources import Problem, Source
@@ -172,59 +173,105 @@ def split_extension(path: str) -> tuple[str, str]:
     return os.path.splitext(path)
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A file or directory that was found in a directory."""
+
+    path: str
+    """Absolute path."""
+
+    relative_path: str
+    """Path relative to the source."""
+
+    ancestors: tuple[str, ...] = ()
+    """Directories that contain it, with links resolved."""
+
+    is_directory: bool = True
+    """Whether it is a directory or links to one."""
+
+    is_link: bool = False
+    """Whether it is a symbolic link."""
+
+
 class _Walk:
     """Collects the files of a directory; follows links, but not to a directory above them."""
 
     def __init__(self, source: Source) -> None:
         self._field = source.field
         self._top = source.path
-        self._found: list[SourceFile | Problem] = []
+        self._found: list[_Entry | Problem] = []
         self._directories: list[str] = []
         self._real: list[str] = []
 
     def contents(self) -> SourceContents:
         """Return the contents of the directory, sorted by name."""
         # A stack in place of recursion: there may be more levels than Python allows nested calls.
-        pending: list[tuple[str, str, tuple[str, ...]]] = [(self._top, "", ())]
+        pending = [_Entry(self._top, "")]
         while pending:
-            path, relative_path, ancestors = pending.pop()
-            if os.path.isdir(path):
-                pending += reversed(self._enter(path, relative_path, ancestors))
+            entry = pending.pop()
+            if entry.is_directory:
+                pending += reversed(self._enter(entry))
             else:
-                self._found.append(_find_file(self._field, path, relative_path))
+                self._found.append(entry)
+        found = adaptive_map(self._examine, self._found, abandon=True)
         return SourceContents(
             is_directory=True,
-            files=tuple(item for item in self._found if isinstance(item, SourceFile)),
+            files=tuple(item for item in found if isinstance(item, SourceFile)),
             directories=tuple(self._directories),
             real_directories=tuple(dict.fromkeys(self._real)),
-            problems=tuple(item for item in self._found if isinstance(item, Problem)),
+            problems=tuple(item for item in found if isinstance(item, Problem)),
         )
 
-    def _enter(
-        self, path: str, relative_path: str, ancestors: tuple[str, ...]
-    ) -> list[tuple[str, str, tuple[str, ...]]]:
+    def _examine(self, item: _Entry | Problem) -> SourceFile | Problem:
+        if isinstance(item, Problem):
+            return item
+        return _find_file(self._field, item.path, item.relative_path)
+
+    def _enter(self, entry: _Entry) -> list[_Entry]:
         """Record a directory; return what is in it."""
         # `os.path.realpath` looks up every parent, so it is called only for links.
-        if ancestors and not os.path.islink(path):
-            real = os.path.join(ancestors[-1], os.path.basename(path))
+        if entry.ancestors and not entry.is_link:
+            real = os.path.join(entry.ancestors[-1], os.path.basename(entry.path))
         else:
-            real = os.path.realpath(path)
-        if real in ancestors:
+            real = os.path.realpath(entry.path)
+        if real in entry.ancestors:
             reason = f"links to {real}, a directory that contains it"
-            self._found.append(Problem(self._field, path, reason))
+            self._found.append(Problem(self._field, entry.path, reason))
             return []
         self._real.append(real)
-        if relative_path:
-            self._directories.append(relative_path)
+        if entry.relative_path:
+            self._directories.append(entry.relative_path)
         try:
-            names = sorted(os.listdir(path))
+            return _list(entry, (*entry.ancestors, real))
         except OSError as error:
-            self._found.append(_access_problem(self._field, path, error))
+            self._found.append(_access_problem(self._field, entry.path, error))
             return []
-        return [
-            (os.path.join(path, name), os.path.join(relative_path, name), (*ancestors, real))
-            for name in names
+
+
+def _list(directory: _Entry, ancestors: tuple[str, ...]) -> list[_Entry]:
+    """Return what is in a directory, sorted by name."""
+    with os.scandir(directory.path) as entries:
+        found = [
+            _Entry(
+                entry.path,
+                os.path.join(directory.relative_path, entry.name),
+                ancestors,
+                _is_directory(entry),
+                entry.is_symlink(),
+            )
+            for entry in entries
         ]
+    return sorted(found, key=lambda entry: entry.path)
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a directory or links to one; only a link is looked up."""
+    try:
+        return entry.is_dir()
+    except OSError as error:  # a loop of links, or no permission
+        if is_time_limit(error):
+            raise
+        return False
 
 
 def same_bytes(path: str, other: str, on_read: Callable[[int], object] = lambda _: None) -> bool:

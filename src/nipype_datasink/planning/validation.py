@@ -9,11 +9,13 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from nipype_datasink.adaptive import adaptive_map
 from nipype_datasink.display import escaped, listed
 from nipype_datasink.errors import DestinationError, SourceError
 from nipype_datasink.planning.collisions import check_collisions
 from nipype_datasink.planning.contents import SourceContents, scan
 from nipype_datasink.planning.hints import likely_input
+from nipype_datasink.planning.listings import find_directories
 from nipype_datasink.planning.location import LocalDirectory, Location
 from nipype_datasink.planning.places import PathMap, RealPathCache, same_place, with_ancestors
 from nipype_datasink.planning.plan import Delivery, Plan, make_plan
@@ -56,7 +58,7 @@ def make_valid_plan(
         the base directory.
     """
     paths, problems = flatten(fields, directory=directory)
-    scanned = [(source, scan(source)) for source in paths]
+    scanned = list(zip(paths, adaptive_map(scan, paths, abandon=True), strict=True))
     identifiers = {source for source, contents in scanned if _is_identifier(source, contents)}
     sources = [item for item in scanned if item[0] not in identifiers]
     problems += [problem for _, contents in sources for problem in contents.problems]
@@ -136,6 +138,9 @@ def _check_recursion(delivery: Delivery, contents: SourceContents) -> None:
 
 def _check_obstacles(deliveries: Sequence[Delivery]) -> None:
     """Raise an error if a directory is where a file must go, or a file where a directory must."""
+    directories = find_directories(
+        transfer.destination for delivery in deliveries for transfer in delivery.transfers
+    )
     needed: dict[str, Delivery] = {}
     for delivery in deliveries:
         needed |= {folder: delivery for folder in delivery.directories if folder not in needed}
@@ -144,7 +149,7 @@ def _check_obstacles(deliveries: Sequence[Delivery]) -> None:
             if (
                 path.endswith("/")
                 or (not delivery.directories and delivery.destination.endswith(("/.", "/..")))
-                or (os.path.isdir(path) and not os.path.islink(path))
+                or path in directories
             ):
                 raise DestinationError(
                     escaped(
