@@ -510,3 +510,19 @@ def test_a_bucket_that_is_no_boto3_bucket_gets_a_manifest(workdir: Path) -> None
     assert (first, name[:2]) == ("out/x/a", "m/")
     (row,) = from_text(os.fsdecode(stored[name]))
     assert (row.status, row.verified, row.etag, row.sha256) == ("sent", False, "", sha256("x"))
+
+
+def test_a_check_includes_the_place_of_the_manifest(workdir: Path) -> None:
+    (workdir / "m").write_text("a file, not a directory")
+    report = sink({"x": file(workdir / "a")}).check()
+    assert [place.place for place in report.places] == [f"{workdir}/out", f"{workdir}/m"]
+    assert [place.ok for place in report.places] == [True, False]
+    assert "manifest of this sink" in str(report)
+
+
+def test_a_check_of_a_bucket_includes_the_place_of_the_manifest(
+    s3_sink: Callable[..., DataSink], workdir: Path
+) -> None:
+    report = s3_sink({"x": file(workdir / "a")}).check()
+    assert [place.place for place in report.places] == ["s3://mybucket/out", "s3://mybucket/m"]
+    assert report.ok

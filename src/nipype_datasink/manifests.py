@@ -192,7 +192,9 @@ def manifest_of(sink: DataSink, rules: Rules, plan: Plan) -> Manifest | None:
     skipped = plan.missing if settings.sink_missing == "skip" else ()
     identity = (*map(str, bases), settings.container, *fields)
     return Manifest(
-        file=ManifestFile(_target(sink, location, bases), manifest_name(directory, *identity)),
+        file=ManifestFile(
+            manifest_target(sink, location, bases), manifest_name(directory, *identity)
+        ),
         node=directory,
         bases=bases,
         container=settings.container,
@@ -201,7 +203,7 @@ def manifest_of(sink: DataSink, rules: Rules, plan: Plan) -> Manifest | None:
     )
 
 
-def _target(
+def manifest_target(
     sink: DataSink, location: Location, bases: Sequence[Location]
 ) -> LocalTarget | S3Target:
     """Return the place of the manifest; in a bucket of the sink, its own bucket object."""

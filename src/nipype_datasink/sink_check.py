@@ -18,6 +18,7 @@ from nipype_datasink.delivery.check_report import (
 )
 from nipype_datasink.delivery.setting_names import rename_settings
 from nipype_datasink.errors import DataSinkError
+from nipype_datasink.manifests import manifest_target
 from nipype_datasink.planning.location import Location, S3Prefix
 from nipype_datasink.s3.access import AccessSettings
 from nipype_datasink.s3.endpoint import (
@@ -136,6 +137,7 @@ def place_checks(
         settings, base = sink._read_settings()
         locations = settings.locations(base)
         settings.check(locations)
+        manifest = settings.manifest_location(base)
     except EndpointError as error:
         access = settings.access(sink.inputs)
         names = {**names, **access.setting_names(None)}
@@ -153,7 +155,7 @@ def place_checks(
         *local_targets(settings, locations),
         *sink._s3_targets(settings, locations),
     ]
-    return [
+    checks = [
         PlaceCheck(
             key=(_base_of(target.location, bases), *_identity(sink, settings, target.location)),
             place=target.location.label,
@@ -164,6 +166,19 @@ def place_checks(
         )
         for target in targets
     ]
+    if manifest:
+        target = manifest_target(sink, manifest, settings.bases(base))
+        user = f"manifest of {name or 'this sink'}"
+        checks.append(
+            PlaceCheck(
+                key=(manifest, *_identity(sink, settings, manifest), "manifest"),
+                place=manifest.label,
+                base=manifest.label,
+                check=partial(target.check, options),
+                sink=user,
+            )
+        )
+    return checks
 
 
 def _base_of(location: Location, bases: Sequence[Location]) -> Location:
@@ -216,7 +231,7 @@ def set_absolute_paths(sink: DataSink, directory: str) -> None:
     """
     if not any(explicit_value(sink.inputs, name) for name in ("base_directory", "local_copy")):
         sink.inputs.base_directory = directory
-    for name in ("base_directory", "local_copy", "creds_path"):
+    for name in ("base_directory", "local_copy", "creds_path", "sink_manifest_dir"):
         path = explicit_value(sink.inputs, name)
         if path and "://" not in path and not path.startswith("~"):
             setattr(sink.inputs, name, os.path.join(directory, path))
