@@ -34,6 +34,7 @@ class Sink:
     local_copy: bool = False
     hard_links: bool = False
     skip_missing: bool = False
+    manifests: str = ""  # "base" (in that directory), "beside" or none
     encrypt: bool = False
     transport: str = "classic"
 
@@ -65,6 +66,9 @@ class Expected:
     missing: bool = False
     """Whether a source is missing: an error, but after everything else is delivered."""
 
+    skipped: set[str] = field(default_factory=set)
+    """Where missing sources would have gone."""
+
     refusals: set[type[Exception]] = field(default_factory=set)
     """Errors, of which one is raised before anything is written."""
 
@@ -75,6 +79,12 @@ class Expected:
         """Return the files that exist when the run has ended without an error."""
         kept = {name: data for name, data in before.items() if name not in self.removed}
         return {**kept, **self.files}
+
+    def status(self, path: str, before: Files) -> str:
+        """Return what the manifest says of a file when the run has ended without an error."""
+        if path not in before:
+            return "new"
+        return "unchanged" if before[path] == self.files[path] else "replaced"
 
 
 def expected(
@@ -103,9 +113,10 @@ def expected(
     given = [(name, leaf) for name, value in sink.fields.items() for leaf in leaves(value)]
     for name, source in given:
         found = find(sources, source)
-        run.missing |= found.missing
+        run.missing |= bool(found.missing)
         run.refusals |= {SourceError} if found.impossible else set()
-        run.differs_from_nipype |= found.missing or found.has_companion_folder
+        run.differs_from_nipype |= bool(found.missing) or found.has_companion_folder
+        run.skipped |= {same(path) for path in skipped(sink, name, source, found)}
         for place in sink.places if found.exists else ():
             top = destination(sink, place, name, source)
             run.out_file.append(top)
@@ -129,6 +140,13 @@ def expected(
     several_cleared = bool(cleared) and len(run.out_file) > 1
     run.differs_from_nipype |= sink.local_copy or no_tree or several_cleared
     return run
+
+
+def skipped(sink: Sink, name: str, source: str, found: Found) -> Iterator[str]:
+    """Yield where what is missing of a source would have gone."""
+    for place in sink.places if found.missing else ():
+        top = destination(sink, place, name, source)
+        yield from (file_destination(top, inner, found) for inner in found.missing)
 
 
 def leaves(value: Any) -> Iterator[Any]:

@@ -11,7 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from nipype_datasink import Status, manifests
 from nipype_datasink.delivery import execution, local, removal
+from nipype_datasink.delivery.digests import digests_of
+from nipype_datasink.delivery.manifest_rows import Circumstances, make_rows
+from nipype_datasink.delivery.outcome import Outcome
 from nipype_datasink.delivery.outcomes import Outcomes
 from nipype_datasink.planning import contents, routing, validation
 from nipype_datasink.s3 import listing
@@ -31,7 +35,7 @@ def _forget_missing(*args: Any, **kwargs: Any) -> Any:
 
 
 def _existing_companions(source: Any) -> Iterator[Any]:
-    for path in contents._companions(source.path):
+    for path in contents.companion_paths(source.path):
         if os.path.lexists(path) and not os.path.isdir(path):
             yield contents._find_file(source.field, path, "")
 
@@ -74,6 +78,17 @@ def _tell_the_last(*args: Any) -> Any:
 
 def _list_neighbours(client: Any, bucket: str, prefix: str, extra: Any) -> Iterator[str]:
     return _list_keys(client, bucket, prefix.rstrip("/"), extra)
+
+
+def _record_first(self: Any, plan: Any, progress: Any, deliver: Callable[[], Any]) -> Any:
+    outcomes = [
+        Outcome(transfer=item, status=Status(local._change(item).value)) for item in plan.transfers
+    ]
+    bases = manifests._bases(self.bases, self.container)
+    with digests_of((item.source for item in plan.transfers), progress) as digests:
+        circumstances = Circumstances(node=self.node, time="", bases=bases)
+        self.file.write(make_rows(plan, outcomes, digests, self.missing, circumstances))
+    return deliver()
 
 
 def _always(result: object) -> Callable[..., Any]:
@@ -126,6 +141,12 @@ SEEDS = {
     ),
     "outcomes of other places are lost": Seed(
         "DirectoryMachine", {"delivery.execution._make_error": _tell_the_last}
+    ),
+    "a manifest is written before the files": Seed(
+        "DirectoryMachine", {"manifests.Manifest.record": _record_first}
+    ),
+    "a manifest stays when files that it lists are removed": Seed(
+        "DirectoryMachine", {"manifests.ManifestFile.withdraw": _always(None)}
     ),
     "names that differ in case overwrite each other": Seed(
         "FoldingMachine",

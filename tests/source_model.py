@@ -40,7 +40,9 @@ class Found:
     folders: set[str] = field(default_factory=set)
     exists: bool = False
     is_folder: bool = False
-    missing: bool = False
+    missing: set[str] = field(default_factory=set)
+    """What does not exist: by path in the folder; the source itself has the path ""."""
+
     impossible: bool = False
     has_companion_folder: bool = False
     """Whether a folder has the name of a companion; it is ignored."""
@@ -64,7 +66,7 @@ def find(sources: Sources, path: Any) -> Found:
         name = posixpath.join(folder or "", posixpath.basename(stem) + other)
         if name in sources and not beside.is_folder:
             found.files |= dict.fromkeys([other] * beside.exists, beside.files.get("", b""))
-            found.missing |= beside.missing
+            found.missing |= {other} if beside.missing else set()
             found.impossible |= beside.impossible
     return found
 
@@ -81,7 +83,7 @@ def look(sources: Sources, path: str, inside: tuple[str, ...] = ()) -> Found:
         name[len(f"{real}/") :].split("/")[0] for name in sources if name.startswith(f"{real}/")
     }
     if not names and entry is not Kind.FOLDER:
-        return Found(missing=True)
+        return Found(missing={""})
     found = Found(exists=True, is_folder=True)
     for name in names:
         below = look(sources, f"{real}/{name}", (*inside, str(real)))
@@ -91,7 +93,7 @@ def look(sources: Sources, path: str, inside: tuple[str, ...] = ()) -> Found:
         found.folders |= (
             {name, *(f"{name}/{more}" for more in below.folders)} if below.is_folder else set()
         )
-        found.missing |= below.missing
+        found.missing |= {posixpath.join(name, more).rstrip("/") for more in below.missing}
         found.impossible |= below.impossible
     return found
 

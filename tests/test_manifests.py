@@ -166,6 +166,17 @@ def test_skipped_sources_are_recorded_as_missing(workdir: Path) -> None:
     }
 
 
+def test_a_missing_companion_would_have_had_the_name_of_its_file(workdir: Path) -> None:
+    (workdir / "a.hdr").symlink_to("gone")
+    made = sink({"x": file(workdir / "a.img")}, sink_missing="skip")
+    made.inputs.substitutions = [("a.img", "b.img")]
+    made.run()
+    assert {row.destination: row.status for row in rows()} == {
+        f"{workdir}/out/x/b.img": "new",
+        f"{workdir}/out/x/b.hdr": "missing",
+    }
+
+
 def test_a_failed_run_leaves_the_older_manifest(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -124,7 +124,8 @@ def _read_files(path: str) -> list[tuple[str, bytes]]:
         paths = [path] if os.path.isfile(path) else _manifests_in(path)
         return [(each, Path(each).read_bytes()) for each in paths]
     except OSError as error:
-        raise ManifestError(f"{path} cannot be read: {error.strerror}") from error
+        name = error.filename or path
+        raise ManifestError(f"{name} cannot be read: {error.strerror}") from error
 
 
 def _manifests_in(directory: str) -> list[str]:

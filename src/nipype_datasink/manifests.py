@@ -18,7 +18,9 @@ from nipype_datasink.delivery.outcomes import Outcomes
 from nipype_datasink.delivery.progress import Progress
 from nipype_datasink.errors import DeliveryError
 from nipype_datasink.inputs import fields_of
+from nipype_datasink.planning.contents import companion_paths, split_extension
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
+from nipype_datasink.planning.places import ancestors
 from nipype_datasink.planning.plan import Delivery, FileTransfer, Plan
 from nipype_datasink.planning.routing import Rules, route
 from nipype_datasink.planning.sources import Problem
@@ -224,11 +226,12 @@ def manifest_target(
 
 
 def _missing_files(skipped: Sequence[Problem], rules: Rules, plan: Plan) -> list[MissingFile]:
+    known = _destinations(plan) if skipped else {}
     return [
         MissingFile(
             field=problem.field,
             source=problem.value,
-            destination=_destination(problem, location, rules, plan),
+            destination=_destination(problem, location, rules, known),
             location=location,
         )
         for problem in skipped
@@ -236,12 +239,30 @@ def _missing_files(skipped: Sequence[Problem], rules: Rules, plan: Plan) -> list
     ]
 
 
-def _destination(problem: Problem, location: Location, rules: Rules, plan: Plan) -> str:
-    """Return where a missing source would have gone; empty text if it could not go anywhere."""
+def _destinations(plan: Plan) -> dict[tuple[Location, str, str], str]:
+    """Return where directories and companions go, by location, field and path.
+
+    A companion has the name of its file at the destination; substitutions do not see its own.
+    """
+    found: dict[tuple[Location, str, str], str] = {}
     for item in plan.deliveries:
-        is_here = item.location == location and item.field == problem.field
-        if is_here and problem.value.startswith(f"{item.source}/"):  # in a sunk directory
-            return f"{item.destination}{problem.value.removeprefix(item.source)}"
+        stem, _ = split_extension(item.destination)
+        parts = {path: stem + split_extension(path)[1] for path in companion_paths(item.source)}
+        for path, destination in {item.source: item.destination, **parts}.items():
+            found.setdefault((item.location, item.field, path), destination)
+    return found
+
+
+def _destination(
+    problem: Problem,
+    location: Location,
+    rules: Rules,
+    known: Mapping[tuple[Location, str, str], str],
+) -> str:
+    """Return where a missing source would have gone; empty text if it could not go anywhere."""
+    for path in (problem.value, *ancestors(problem.value)):
+        if destination := known.get((location, problem.field, path)):
+            return destination + problem.value.removeprefix(path)
     try:
         return location.resolve(route(problem.value, problem.field, location, rules))
     except OSError:  # a `DestinationError`, or of a subclass's `_get_dst`, which may read the file

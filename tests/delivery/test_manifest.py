@@ -41,6 +41,7 @@ ROW = ManifestRow(
 # Bytes that are not UTF-8 become half characters (surrogates); these are names of real files.
 NAMES = st.binary(max_size=12).map(os.fsdecode) | st.text("\\tnr\t\n\r\x85\u2028 é", max_size=8)
 TEXTS = {name: NAMES for name in COLUMNS if name not in ("size", "sha256", "verified")}
+TEXTS["destination"] = NAMES.map(lambda name: "/" + name.replace("\0", "0") + "x")
 ROWS = st.builds(
     ManifestRow,
     size=st.none() | st.integers(0, 1 << 60),
@@ -51,7 +52,7 @@ ROWS = st.builds(
 
 
 @settings(max_examples=60)
-@example([replace(ROW, destination="\\t\t\n\r\\")])
+@example([replace(ROW, destination="/\\t\t\n\r\\")])
 @given(st.lists(ROWS, max_size=3))
 def test_rows_are_the_same_after_writing_and_reading(rows: list[ManifestRow]) -> None:
     text = to_text(rows)
@@ -95,6 +96,9 @@ def test_a_name_that_no_file_can_have_can_be_written() -> None:
         (to_text([ROW]).replace("/out/x", r"/out\q"), r"'\\\\q' is not an escape"),
         (to_text([ROW]).replace("\t1\t", "\tone\t"), "line 2"),
         (to_text([ROW]).replace(SHA256, SHA256[1:]), "is not a SHA-256"),
+        (to_text([replace(ROW, destination="x")]), "is not a path or an s3:// address"),
+        (to_text([replace(ROW, destination="s3://bucket")]), "is not a path or an s3:// address"),
+        (to_text([replace(ROW, destination="/out/\0")]), "is not a path or an s3:// address"),
     ],
 )
 def test_other_texts_are_rejected(text: str, reason: str) -> None:

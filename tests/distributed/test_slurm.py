@@ -15,6 +15,7 @@ from nipype import Node, Workflow
 from nipype_datasink import DataSink
 from tests.conftest import contents
 from tests.distributed.proxy import Proxy
+from tests.integration.test_sums import run_on_disk
 from tests.stores import ACCESS_KEY, SECRET_KEY
 
 if TYPE_CHECKING:
@@ -154,6 +155,10 @@ def test_directory_that_other_machines_do_not_share_causes_a_warning(
     assert "base_directory" in output_of_jobs()
     expected = "is relative" if place == "out" else "which is local to each machine"
     assert expected in output_of_jobs()
+
+
+def test_other_programs_accept_what_jobs_have_delivered(workdir: Path) -> None:
+    run_on_disk(workdir, "SLURM")
 
 
 # Jobs that end during an upload.

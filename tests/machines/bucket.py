@@ -18,7 +18,7 @@ from nipype_datasink import Status
 from nipype_datasink.s3 import client
 from tests import stores
 from tests.faultproxy import Fault, Faults, Proxy
-from tests.machines import values
+from tests.machines import manifests, values
 from tests.machines.checks import Ended, Seen
 from tests.machines.directory import DirectoryMachine
 from tests.machines.moments import Calls, Moment, is_killed
@@ -85,6 +85,7 @@ class BucketMachine(DirectoryMachine):
         for key, data, version in self.objects.look(self.prefix):
             path = key.removeprefix(self.prefix)
             seen.files[path], seen.versions[path] = data, version
+        seen.separate(manifests.PLACES.values())
         return seen
 
     def names(self) -> list[str]:
@@ -98,6 +99,9 @@ class BucketMachine(DirectoryMachine):
                 self.objects.delete(self.prefix + path)
         else:
             self.objects.put(self.prefix + path, data)
+
+    def store_options(self) -> dict[str, Any]:
+        return {"endpoint_url": self.objects.endpoint}
 
     # Runs.
 
@@ -118,7 +122,7 @@ class BucketMachine(DirectoryMachine):
     def leave_out_truncated(
         self, wanted: Sequence[Expected], before: Seen, after: Seen, ended: Ended | None = None
     ) -> None:
-        """Leave out empty objects of requests that failed.
+        """Leave out empty objects of requests that failed; delete those that are manifests.
 
         SeaweedFS and moto store an empty object if the connection ends before the first byte of
         the body.
@@ -129,6 +133,10 @@ class BucketMachine(DirectoryMachine):
                     files.pop(path, None)
                 if ended is not None:
                     del ended.statuses[path]
+        for path in [path for path, text in after.manifests.items() if not text]:
+            self.objects.delete(self.prefix + path)
+            for manifests_there in (before.manifests, after.manifests):
+                manifests_there.pop(path, None)
 
     def own_inputs(self, sink: Sink) -> dict[str, Any]:
         return {
@@ -154,8 +162,8 @@ class BucketMachine(DirectoryMachine):
             encrypted = path not in after.files or self.objects.is_encrypted(self.prefix + path)
             assert encrypted or (want.refusals and stays), f"{path!r} is not encrypted"
 
-    def clean_up(self, litter: set[str], *, refused: bool) -> None:
-        super().clean_up(litter, refused=refused)
+    def clean_up(self, litter: set[str], want: Expected, sink: Sink) -> None:
+        super().clean_up(litter, want, sink)
         self.abort_uploads()
 
     def check_nipype(self, sink: Sink, before: Seen, want: Expected) -> set[str] | None:

@@ -26,6 +26,14 @@ class Seen:
     linked: set[str] = field(default_factory=set)
     """Files that have another name (hard links)."""
 
+    manifests: dict[str, bytes] = field(default_factory=dict)
+
+    def separate(self, folders: Collection[str]) -> None:
+        """Take the files of these folders for manifests."""
+        for path in [path for path in self.files if path.rpartition("/")[0] in folders]:
+            self.manifests[path] = self.files.pop(path)
+        self.folders -= {*folders}
+
 
 @dataclass
 class Ended:
@@ -91,6 +99,7 @@ def mixed(want: Expected, then: Expected, after: Files) -> Expected:
         files=files,
         removed=removed - files.keys(),
         missing=want.missing or then.missing,
+        skipped=want.skipped | then.skipped,
         refusals=want.refusals | then.refusals,
     )
 

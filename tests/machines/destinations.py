@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.machines import values
+from tests.machines import manifests, values
 from tests.machines.checks import Seen
 from tests.machines.disk import make, read_tree, remove
 from tests.model import above
@@ -25,11 +25,15 @@ class Destinations:
 
     def look(self) -> Seen:
         """Return what exists, by the names that the file system treats as the same."""
-        return read_tree(self.out, self.same)
+        seen = read_tree(self.out, self.same)
+        seen.separate(manifests.PLACES.values())
+        return seen
 
     def names(self) -> list[str]:
         """Return all files as they are spelled."""
-        return sorted(read_tree(self.out).files)
+        seen = read_tree(self.out)
+        seen.separate(manifests.PLACES.values())
+        return sorted(seen.files)
 
     def put(self, path: str, data: bytes | None) -> None:
         """Write or delete a destination, as a stranger; do nothing where a file is in the way."""

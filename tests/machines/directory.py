@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from nipype.interfaces.io import DataSink as NipypeDataSink
 
-from nipype_datasink import DataSink, DataSinkError, Status
-from tests.machines import checks, values
+from nipype_datasink import DataSink, DataSinkError, Status, verify
+from tests.machines import checks, manifests, values
 from tests.machines.checks import Ended, Seen
 from tests.machines.destinations import Destinations
 from tests.machines.disk import make, read_tree, remove
@@ -51,6 +51,7 @@ class DirectoryMachine(Destinations, RuleBasedStateMachine):
         os.chdir(self.root)
         self.sources = Sources(self.root, self.large)
         self.last = Sink({})
+        self.manifests = manifests.Manifests(self.path_of, self.same)
         self.prepare()
         self.put_old()
 
@@ -166,7 +167,8 @@ class DirectoryMachine(Destinations, RuleBasedStateMachine):
         seen = self.look()
         self.leave_out_truncated((want,), before, seen)
         checks.check_killed(want, before.files, seen.files)
-        self.clean_up(seen.litter, refused=bool(self.expected(sink, seen).refusals))
+        self.manifests.check_killed(sink, want, before, seen)
+        self.clean_up(seen.litter, self.expected(sink, seen), sink)
         self.run(sink)
 
     def leave_out_truncated(
@@ -177,14 +179,29 @@ class DirectoryMachine(Destinations, RuleBasedStateMachine):
     def is_killed(self, sink: Sink, moment: Moment) -> bool:
         return is_killed(lambda: self.deliver(sink), moment)
 
-    def clean_up(self, litter: set[str], *, refused: bool) -> None:
+    def clean_up(self, litter: set[str], want: Expected, sink: Sink) -> None:
         """Make temporary files old; remove those that the next run will not find."""
+        fails = want.refusals or (want.missing and not sink.skip_missing)
         old = time.time() - _OLD_SECONDS
         for path in litter:
-            if refused:
+            is_manifest = path.rpartition("/")[0] in manifests.PLACES.values()
+            if want.refusals or (fails and is_manifest):
                 remove(self.out / path)
             else:
                 os.utime(self.out / path, (old, old))
+
+    @invariant()
+    def verify(self) -> None:
+        """Compare what `verify` reports with what exists."""
+        seen = self.look()
+        folders = {path.rpartition("/")[0] for path in seen.manifests}
+        if folders:
+            report = verify(*map(self.address, sorted(folders)), **self.store_options())
+            self.manifests.check_report(report, seen)
+
+    def store_options(self) -> dict[str, Any]:
+        """Return the options of `verify` that decide how a store is reached."""
+        return {}
 
     # A run, and what it is compared with.
 
@@ -193,9 +210,8 @@ class DirectoryMachine(Destinations, RuleBasedStateMachine):
         self.last = sink
         before = self.look()
         want = self.expected(sink, before)
-        linked = None
-        if not (disturbance or want.refusals or want.differs_from_nipype):
-            linked = self.check_nipype(sink, before, want)
+        comparable = not (disturbance or want.refusals or want.differs_from_nipype)
+        linked = self.check_nipype(sink, before, want) if comparable else None
         sources = dict(self.sources.entries)
         with disturbance or nullcontext([0]) as acted:
             ended = self.deliver(sink)
@@ -210,6 +226,7 @@ class DirectoryMachine(Destinations, RuleBasedStateMachine):
             for path, data in strangers.items():
                 checks.leave_out(path, data, before, after, ended, (want, then))
             checks.check_disturbed(sink, (want, then), before.files, after.files, ended)
+            want = checks.mixed(want, then, after.files)
         else:
             checks.check_undisturbed(sink, want, before.files, after.files, ended)
             self.check_unchanged(sink, want, before, after)
@@ -217,6 +234,18 @@ class DirectoryMachine(Destinations, RuleBasedStateMachine):
                 new = after.linked - before.files.keys()
                 assert new == linked, f"nipype's class makes hard links of {linked}, not of {new}"
         self.sources.check()
+        if ended.error:
+            self.manifests.check_failed(sink, want, before, after)
+            return
+        self.manifests.check(
+            sink,
+            want,
+            before,
+            after,
+            disturbed=bool(acted[0]),
+            unsure=lambda path: not self.may_stay(sink, path, before),
+            without=strangers.keys(),
+        )
 
     def check_unchanged(self, sink: Sink, want: Expected, before: Seen, after: Seen) -> None:
         """Check that files whose bytes were there were not written again."""
@@ -261,8 +290,12 @@ class DirectoryMachine(Destinations, RuleBasedStateMachine):
 
     def own_inputs(self, sink: Sink) -> dict[str, Any]:
         """Return inputs that nipype's class does not have, or not in this meaning."""
-        copy = {"local_copy": f"{self.out}/copy"} if sink.local_copy else {}
-        return {**copy, **({"sink_missing": "skip"} if sink.skip_missing else {})}
+        inputs = {"local_copy": f"{self.out}/copy"} if sink.local_copy else {}
+        if sink.skip_missing:
+            inputs["sink_missing"] = "skip"
+        if sink.manifests:
+            inputs["sink_manifest_dir"] = self.address(manifests.PLACES[sink.manifests])
+        return inputs
 
     def check_nipype(self, sink: Sink, before: Seen, want: Expected) -> set[str] | None:
         """Compare the model with nipype's class; return new hard links, None if not comparable."""

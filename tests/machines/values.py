@@ -73,6 +73,7 @@ def _some(rules: list[Any]) -> Any:
     return st.one_of(st.just(()), some)
 
 
+MANIFESTS = st.sampled_from(["base", "beside", ""])
 TRANSPORTS = st.sampled_from(["classic", "crt"])
 SINKS = st.builds(
     Sink,
@@ -86,6 +87,7 @@ SINKS = st.builds(
     local_copy=st.booleans(),
     hard_links=st.booleans(),
     skip_missing=st.booleans(),
+    manifests=MANIFESTS,
     encrypt=st.booleans(),
     transport=TRANSPORTS,
 )
@@ -95,6 +97,7 @@ CHANGES = st.fixed_dictionaries(
         "remove_dest_dir": st.booleans(),
         "skip_missing": st.booleans(),
         "hard_links": st.booleans(),
+        "manifests": MANIFESTS,
         "encrypt": st.booleans(),
         "transport": TRANSPORTS,
     },

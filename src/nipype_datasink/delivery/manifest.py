@@ -27,6 +27,8 @@ _ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
 _CHARACTERS = {escape[1]: character for character, escape in _ESCAPES.items()}
 _NAME = re.compile(r".+-[0-9a-f]{8}\.tsv", re.DOTALL)
 _SHA256 = re.compile(r"([0-9a-f]{64})?")
+# Empty for a missing source that could not go anywhere.
+_DESTINATION = re.compile(r"((s3://[^/\0]+)?/[^\0]+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +104,8 @@ def _row(names: Sequence[str], line: str, number: int) -> ManifestRow:
         texts = {name: unescape(value) for name, value in zip(names, values, strict=True)}
         if not _SHA256.fullmatch(texts["sha256"]):
             raise ValueError(f"{texts['sha256']!r} is not a SHA-256")
+        if not _DESTINATION.fullmatch(texts["destination"]):
+            raise ValueError(f"{texts['destination']!r} is not a path or an s3:// address")
         others: Any = {name: texts[name] for name in COLUMNS if name not in _NOT_TEXT}
         size = int(texts["size"]) if texts["size"] else None
         return ManifestRow(size=size, verified=texts["verified"] == "true", **others)

@@ -59,7 +59,8 @@ class VerifyReport(ShownAsText):
             for state in (State.CHANGED, State.MISSING, State.UNREADABLE)
         )
         return cls(
-            recorded=len(found),
+            # Several manifests may list one file: one that was given twice, or of several sinks.
+            recorded=len({item.row.destination for item in found}),
             changed=tuple(changed),
             missing=tuple(missing),
             unreadable=unreadable,

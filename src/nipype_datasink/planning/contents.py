@@ -108,7 +108,7 @@ def _status(path: str) -> tuple[os.stat_result, bool]:
 
 def _find_companions(source: Source) -> Iterator[SourceFile | Problem]:
     """Yield the companions that exist, and those of which it is not known whether they do."""
-    for path in _companions(source.path):
+    for path in companion_paths(source.path):
         try:
             os.lstat(path)
         except OSError as error:  # not `os.path.lexists`, which returns False for every error
@@ -150,7 +150,8 @@ def _access_problem(field: str, path: str, error: OSError) -> Problem:
     return Problem(field, path, reason, missing=True)
 
 
-def _companions(path: str) -> list[str]:
+def companion_paths(path: str) -> list[str]:
+    """Return the paths that companions of a file would have, whether or not they exist."""
     if not path.endswith(_WITH_COMPANIONS):
         return []
     stem, extension = split_extension(path)
