@@ -10,12 +10,20 @@ import threading
 import types
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import tqdm.auto
 
 from nipype_datasink.delivery.progress_display import Bar, LogLines, choose_display
-from nipype_datasink.delivery.progress_text import Amount, Phase, Rate, State
+from nipype_datasink.delivery.progress_text import (
+    Amount,
+    Phase,
+    Rate,
+    State,
+    interruption_line,
+    log_line,
+)
 
 STATE = State(
     place="s3://lab/many",
@@ -29,6 +37,8 @@ STATE = State(
 
 class Terminal(io.StringIO):
     """Standard error that is a terminal."""
+
+    encoding = "utf-8"
 
     def isatty(self) -> bool:
         return True
@@ -54,6 +64,19 @@ def test_a_bar_shows_files_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     line = terminal.lines[-1]
     assert line.startswith("s3://lab/many: sending:  20%|")
     assert line.endswith("| 1,204/5,006 files, 112/560 MB, 21 MB/s, 21 s left")
+
+
+def test_the_documentation_shows_what_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch)
+    bar = Bar()
+    bar.show(STATE)
+    bar.close()
+    page = Path(__file__).parents[2] / "docs" / "workflows.md"
+    shown = page.read_text().split("## While it runs")[1].split("\n## ")[0].splitlines()
+    assert terminal.lines[-1] in shown
+    assert log_line(STATE) in shown
+    assert log_line(replace(STATE, phase=Phase.COMPARING)) in shown
+    assert interruption_line(STATE.place, STATE.phase, STATE.done, STATE.total) in shown
 
 
 def test_a_bar_goes_back_and_on(monkeypatch: pytest.MonkeyPatch) -> None:

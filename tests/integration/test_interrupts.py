@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -55,7 +56,7 @@ def begin(proxy: Proxy, transport: str, sources: list[str]) -> subprocess.Popen[
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", SINK, proxy.address, transport, *sources],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
 
@@ -68,7 +69,13 @@ def test_a_signal_leaves_no_upload_open(
     process = begin(proxy, transport, large)
     wait_for(lambda: list(bucket.multipart_uploads.all()))
     process.send_signal(number)
-    assert process.wait(MAX_SECONDS) == -number
+    output, _ = process.communicate(timeout=MAX_SECONDS)
+    assert process.returncode == -number
+    line = (
+        r"s3://mybucket: interrupted while sending: "
+        r"\d of 3 files \(\d+ of 53\.5 MB\) are in place"
+    )
+    assert re.search(line, output.decode())
     assert list(bucket.multipart_uploads.all()) == []
     assert contents(bucket) == {}
 
