@@ -22,6 +22,7 @@ _SECTIONS = {
     "parameterization": "where-files-go.md#parameterization",
     "regexp_substitutions": "where-files-go.md#substitutions",
     "remove_dest_dir": "differences.md",
+    "s3_copy": "s3-copy.md",
     "s3_endpoint_url": "other-stores.md",
     "s3_max_concurrency": "s3.md#what-sends-the-files",
     "s3_profile": "s3.md#credentials",

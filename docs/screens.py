@@ -21,7 +21,13 @@ from tests.stores import ACCESS_KEY, SECRET_KEY, moto
 
 ROOT = Path(__file__).parents[1]
 # In this order: the page on previews runs the pipeline, whose results are known afterwards.
-NAMES = ("README.md", "docs/start.md", "docs/preview.md", "docs/after-the-run.md")
+NAMES = (
+    "README.md",
+    "docs/start.md",
+    "docs/preview.md",
+    "docs/after-the-run.md",
+    "docs/s3-copy.md",
+)
 PAGES = [ROOT / name for name in NAMES]
 STORE = "http://minio:9000"
 DIRECTORY = "/home/me/study"  # shown instead of the temporary directory

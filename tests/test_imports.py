@@ -25,6 +25,7 @@ ORDER = [
     {"s3"},
     {"attributes", "inputs", "configuration"},
     {"settings"},
+    {"directory_warnings"},
     {"targets"},
     {"manifests", "manifest_verification"},
     {"sink_check", "sink_delivery"},

@@ -754,21 +754,26 @@ def check_random_case(random_case: RandomCase, root: Path) -> set[str]:
     if "remove_dest_dir" in features and depends_on_order(some, root):
         return {"rejected"}
     expected = run_locally(NipypeDataSink, some, root)
-    hard_links = {"local_hardlink": some.hard_links}
+    stored = existing_objects(some, root)
+    kept = stored if "remove_dest_dir" in features else {}  # it needs a boto3 Bucket
+    keys = [(paths, {**kept, **objects}) for paths, objects in as_keys(root, expected)]
+    copy = FakeBucket(stored)
+    s3_copy = {"s3_copy": bucket_base(some, root), "bucket": copy} if not some.hard_links else {}
+    inputs: dict[str, Any] = {"local_hardlink": some.hard_links, **s3_copy}
     other_setting = replace(some, hard_links=not some.hard_links)
     try:
-        result = run_locally(DataSink, other_setting, root, **hard_links)
+        result = run(
+            DataSink, other_setting, root, lambda: (snapshot(root), dict(copy.objects)), **inputs
+        )
     except CollisionError:  # before the second run, a change has made equal sources different
         assert some.changes
         return {"rejected"}
-    assert result == expected
-    stored = existing_objects(some, root)
+    assert [(paths, tree) for paths, (tree, _) in result] == expected
+    copied = [objects for _, (_, objects) in result]
+    assert copied == [objects for _, objects in keys] or some.hard_links
     bucket = FakeBucket(stored)
     there = {"base_directory": bucket_base(some, root), "bucket": bucket}
-    kept = stored if "remove_dest_dir" in features else {}  # it needs a boto3 Bucket
-    assert run(DataSink, some, root, lambda: dict(bucket.objects), **there) == [
-        (paths, {**kept, **objects}) for paths, objects in as_keys(root, expected)
-    ]
+    assert run(DataSink, some, root, lambda: dict(bucket.objects), **there) == keys
     return features
 
 

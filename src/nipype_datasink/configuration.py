@@ -18,6 +18,7 @@ from nipype.pipeline.engine import MapNode, Node, nodes
 from nipype.utils.misc import str2bool
 
 from nipype_datasink.errors import SettingsError
+from nipype_datasink.planning.s3_copy import parse_copied_directories
 
 _logger = logging.getLogger("nipype.interface")
 
@@ -34,7 +35,8 @@ S3_INPUTS = (
     "encrypt_bucket_keys",
 )
 SINK_INPUTS = ("sink_missing", "sink_manifest_dir")
-_INPUTS = (*SINK_INPUTS, *S3_INPUTS)
+S3_COPY = "s3_copy"
+_INPUTS = (*SINK_INPUTS, S3_COPY, *S3_INPUTS)
 
 _NODE = "_calling_node"  # in the `__dict__` of the inputs, only while a workflow is planned
 _BASE_OF_ITEM = "_base_of_item"  # in the `__dict__` of the sink
@@ -100,15 +102,22 @@ def read_options(inputs: Any, names: Iterable[str]) -> dict[str, Any]:
 
 def _option_text(option: str, node_options: Mapping[str, Any]) -> str:
     try:
-        return str(node_options.get(option, config.get(SECTION, option, ""))).strip()
+        text = config.get(SECTION, option, "")
     except configparser.Error:  # its message contains the value, which may be a secret
         raise SettingsError(
             f"nipype's configuration, section [{SECTION}]: {option} cannot be read; "
             "write '%%' for each '%'"
         ) from None
+    # nipype copies the global options into those of the node as they are written, with '%%'.
+    if option in node_options:
+        text = str(node_options[option]).replace("%%", "%")
+    return str(text).strip()
 
 
 def _parse_option(inputs: Any, name: str, text: str) -> Any:
+    if name == S3_COPY:
+        where = f"nipype's configuration, section [{SECTION}]: {option_name(name)}"
+        return parse_copied_directories(text, where)
     try:
         return _convert(inputs.trait(name).trait_type, text)
     except ValueError as error:
@@ -147,7 +156,7 @@ def hard_links_enabled() -> bool:
 
 def configure(name: str, value: str) -> None:
     """Set an input of all sinks, except where the sink or its workflow has set it."""
-    config.set(SECTION, option_name(name), value)
+    config.set(SECTION, option_name(name), value.replace("%", "%%"))
 
 
 def check_options(inputs: Any) -> None:

@@ -30,8 +30,8 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
     """Inputs of nipype's `DataSink`, and more.
 
     The names of the new inputs start with ``s3_``, ``local_`` or ``sink_``, because any other name
-    may already be a folder in someone's outputs. They have no default and are not part of the
-    node's hash, so existing working directories stay valid.
+    may already be a folder in someone's outputs. They have no default, and nipype hashes no input
+    that is not set, so existing working directories stay valid. Only `s3_copy` is part of the hash.
     """
 
     s3_endpoint_url = Str(
@@ -64,6 +64,9 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
         nohash=True,
         desc="Make hard links of single files where possible; if it is not set, nipype's option "
         "execution/try_hard_link_datasink decides",
+    )
+    s3_copy = Str(  # part of the hash, as it changes what is delivered
+        desc="s3:// address of a copy of everything that goes to base_directory on disk",
     )
     sink_missing = traits.Enum(
         "error",

@@ -11,7 +11,6 @@ from nipype.interfaces import io as upstream
 from nipype_datasink.attributes import OutcomesAttribute, add_input_attributes, set_outcomes
 from nipype_datasink.configuration import (
     S3_INPUTS,
-    SINK_INPUTS,
     check_options,
     explicit_value,
     state_of_item,
@@ -41,12 +40,11 @@ from nipype_datasink.s3.resolution import resolve_bucket
 from nipype_datasink.settings import Settings, substitutions_of
 from nipype_datasink.sink_check import check_places, place_checks
 from nipype_datasink.sink_delivery import deliver_plan
-from nipype_datasink.targets import open_bucket, s3_targets, send_to_bucket
+from nipype_datasink.targets import access_key_of, open_bucket, s3_targets, send_to_bucket
 from nipype_datasink.worker import secret_variables
 
 if TYPE_CHECKING:
     from nipype_datasink.delivery.check_report import CheckReport
-    from nipype_datasink.s3.credentials import AccessKey
     from nipype_datasink.s3.target import S3Target
 
 
@@ -173,9 +171,7 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         # First, because an override may set inputs, as nipype's own method does.
         if isinstance(base, S3Prefix) and not self._check_s3_base_dir()[0]:
             base = LocalDirectory(os.path.abspath(directory))
-        # A wrong value in a shared configuration must not stop sinks that do not use it.
-        options = [*SINK_INPUTS, *(S3_INPUTS if isinstance(base, S3Prefix) else ())]
-        return Settings.from_inputs(self.inputs, options), base
+        return Settings.with_options(self.inputs, base), base
 
     def _make_rules(self, substitute: Callable[[str], str]) -> Rules:
         """Return everything that decides where sources go; check the inputs."""
@@ -186,6 +182,7 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         settings.manifest_location(base)  # so that a wrong address is found before a run
         return Rules(
             locations=locations,
+            s3_copy=settings.s3_copy_of(base),
             relative=self._get_dst,
             substitute=substitute,
             remove_dest_dir=settings.remove_dest_dir,
@@ -205,7 +202,8 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         except DataSinkError as error:
             set_outcomes(self, error.outcomes or None)
             raise
-        return {"out_file": [delivery.destination for delivery in plan.deliveries]}
+        copy = rules.s3_copy and rules.s3_copy.location
+        return {"out_file": [each.destination for each in plan.deliveries if each.location != copy]}
 
     def _s3_targets(
         self,
@@ -222,7 +220,9 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         if injected is not None:
             return resolve_bucket(injected)
         warn_if_mocked_in_worker()
-        return self._fetch_bucket(self._check_s3_base_dir()[1])
+        settings, base = self._read_settings()
+        copy = settings.s3_copy_of(base)
+        return self._fetch_bucket(copy.base.bucket if copy else self._check_s3_base_dir()[1])
 
     def run(self, cwd: Any = None, ignore_exception: Any = None, **inputs: Any) -> Any:
         """Sink, and return nipype's result, which has ``outputs.out_file``.
@@ -275,16 +275,8 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
     def _fetch_bucket(self, bucket_name: str) -> Any:
         """Return the boto3 bucket of that name, opened with the credentials of this sink."""
         settings = Settings.from_inputs(self.inputs, S3_INPUTS)
-        return open_bucket(bucket_name, settings, self._access_key(settings))
-
-    def _access_key(self, settings: Settings) -> AccessKey | None:
-        """Return the access key to use; None lets boto3 search for one."""
-        from nipype_datasink.s3.credentials import AccessKey, read_credentials
-
-        if not self._is_overridden("_return_aws_keys"):
-            return read_credentials(settings.creds_path) if settings.creds_path else None
-        access_key_id, secret = self._return_aws_keys()
-        return AccessKey(access_key_id, secret) if access_key_id and secret else None
+        keys = self._return_aws_keys if self._is_overridden("_return_aws_keys") else None
+        return open_bucket(bucket_name, settings, access_key_of(settings, keys))
 
     def _upload_to_s3(self, bucket: Any, src: str, dst: str) -> None:
         """Send a file or directory to `dst`, an ``s3://`` address."""

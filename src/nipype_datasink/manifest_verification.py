@@ -17,7 +17,7 @@ from nipype_datasink.inputs import DataSinkInputSpec
 from nipype_datasink.planning.addresses import parse_location
 from nipype_datasink.planning.location import S3Prefix
 from nipype_datasink.settings import Settings
-from nipype_datasink.targets import open_bucket, s3_targets
+from nipype_datasink.targets import access_key_of, open_bucket, s3_targets
 
 _Result = TypeVar("_Result")
 
@@ -160,13 +160,12 @@ def _read_bucket(
 ) -> _Result:
     """Return what `read` finds out about a bucket, which is opened with these inputs."""
     from nipype_datasink.s3.bucket_client import BucketClient
-    from nipype_datasink.s3.credentials import read_credentials
 
     location = S3Prefix(name)
     given = DataSinkInputSpec(**inputs)
     settings = Settings.from_inputs(given, S3_INPUTS)
     settings.check([location])
-    key = read_credentials(settings.creds_path) if settings.creds_path else None
+    key = access_key_of(settings)
     access = settings.access(given)
     (target,) = s3_targets(settings, [location], access, lambda: open_bucket(name, settings, key))
 

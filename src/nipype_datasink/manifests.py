@@ -23,6 +23,7 @@ from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.places import ancestors
 from nipype_datasink.planning.plan import Delivery, FileTransfer, Plan
 from nipype_datasink.planning.routing import Rules, route
+from nipype_datasink.planning.s3_copy import S3Copy
 from nipype_datasink.planning.sources import Problem
 from nipype_datasink.settings import Settings
 from nipype_datasink.signals import graceful_shutdown, is_time_limit
@@ -115,10 +116,13 @@ class Manifest:
     """Directory of the sink's node."""
 
     bases: Sequence[Location]
-    """Base directories of the sink."""
+    """Base directory and local copy of the sink."""
 
     container: str
     """Folder below each of them."""
+
+    s3_copy: S3Copy | None = None
+    """S3 copy of the sink."""
 
     missing: Sequence[MissingFile]
     """Sources that are skipped."""
@@ -145,9 +149,8 @@ class Manifest:
                 outcomes = deliver()
                 digests.begin_waiting()
                 now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-                circumstances = Circumstances(
-                    node=self.node, time=now, bases=_bases(self.bases, self.container)
-                )
+                bases = _bases(self.bases, self.container, self.s3_copy)
+                circumstances = Circumstances(node=self.node, time=now, bases=bases)
                 rows = make_rows(plan, outcomes, digests, self.missing, circumstances)
             try:
                 self.file.write(rows, progress)
@@ -157,7 +160,9 @@ class Manifest:
         return outcomes
 
 
-def _bases(bases: Sequence[Location], container: str) -> Mapping[Location, str]:
+def _bases(
+    bases: Sequence[Location], container: str, s3_copy: S3Copy | None = None
+) -> Mapping[Location, str]:
     """Return the text of the base directory of each location."""
     found: dict[Location, str] = {}
     for base in bases:
@@ -168,6 +173,8 @@ def _bases(bases: Sequence[Location], container: str) -> Mapping[Location, str]:
         # Destinations have no links in their directories either.
         real = os.path.realpath(place.path) if isinstance(place, LocalDirectory) else place.label
         found.setdefault(location, real)
+    if s3_copy:
+        found[s3_copy.location] = s3_copy.base.label
     return found
 
 
@@ -190,16 +197,19 @@ def manifest_of(sink: DataSink, rules: Rules, plan: Plan) -> Manifest | None:
     node = calling_node(sink.inputs)
     directory = node_directory(node) if node else ""
     fields = () if node else sorted(fields_of(sink.inputs))
-    bases = settings.bases(base)
+    # Without the S3 copy: with it and without it, a rerun replaces the same manifest.
+    bases = replace(settings, s3_copy=None).bases(base)
     skipped = plan.missing if settings.sink_missing == "skip" else ()
     identity = (*map(str, bases), settings.container, *fields)
     return Manifest(
         file=ManifestFile(
-            manifest_target(sink, location, bases), manifest_name(directory, *identity)
+            manifest_target(sink, location, settings.bases(base)),
+            manifest_name(directory, *identity),
         ),
         node=directory,
         bases=bases,
         container=settings.container,
+        s3_copy=rules.s3_copy,
         # Without a log line for each substituted path: these files are not delivered.
         missing=_missing_files(skipped, replace(rules, substitute=sink._substitute), plan),
     )
@@ -219,8 +229,8 @@ def manifest_target(
     own.add(getattr(settings.bucket, "name", ""))
     name = location.actual_bucket
     open_bucket = sink._open_bucket if name in own else lambda: sink._fetch_bucket(name)
-    # The AWS Common Runtime would be started for one small file.
-    settings = replace(settings, s3_transfer_client="classic")
+    # The AWS Common Runtime would be started for one small file. This is not the S3 copy.
+    settings = replace(settings, s3_transfer_client="classic", s3_copy=None)
     (s3_target,) = s3_targets(settings, [location], settings.access(sink.inputs), open_bucket)
     return s3_target
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from nipype import logging
 
-from nipype_datasink.configuration import explicit_value, hard_links_enabled, read_options
+from nipype_datasink.configuration import (
+    S3_COPY,
+    S3_INPUTS,
+    SINK_INPUTS,
+    explicit_value,
+    hard_links_enabled,
+    read_options,
+)
 from nipype_datasink.display import escaped
 from nipype_datasink.errors import SettingsError
 from nipype_datasink.inputs import DataSinkInputSpec
 from nipype_datasink.planning.addresses import check_bucket_name, check_container, parse_location
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.routing import Substitutions
+from nipype_datasink.planning.s3_copy import CopiedDirectory, S3Copy, make_s3_copy
 from nipype_datasink.s3.access import AccessSettings
 from nipype_datasink.s3.arguments import check_upload_args
 from nipype_datasink.s3.endpoint import check_endpoint, configured_endpoint
-from nipype_datasink.worker import batch_job, why_node_local
 
 _logger = logging.getLogger("nipype.interface")
 
@@ -40,6 +46,10 @@ class Settings:
 
     local_copy: str | None = None
     """Directory on disk that gets a copy of everything."""
+
+    s3_copy: str | Sequence[CopiedDirectory] | None = None
+    """``s3://`` address of a copy, as the user wrote it; or, from nipype's configuration, the
+    directories that are copied."""
 
     substitutions: Substitutions = field(default_factory=Substitutions)
     """`substitutions` and `regexp_substitutions`."""
@@ -105,6 +115,19 @@ class Settings:
         given["substitutions"] = substitutions_of(inputs)
         return cls(**{**read_options(inputs, options), **given})
 
+    @classmethod
+    def with_options(cls, inputs: DataSinkInputSpec, base: Location) -> Settings:
+        """Read the inputs of a sink with this base directory, and the options that it uses.
+
+        A wrong value in a shared configuration does not stop sinks that do not use it.
+        """
+        is_local = isinstance(base, LocalDirectory)
+        options = [*SINK_INPUTS, *([S3_COPY] if is_local else S3_INPUTS)]
+        settings = cls.from_inputs(inputs, options)
+        if is_local and settings.s3_copy_of(base):
+            return cls.from_inputs(inputs, [*options, *S3_INPUTS])
+        return settings
+
     @property
     def hard_links(self) -> bool:
         """Whether single files may become hard links."""
@@ -131,7 +154,15 @@ class Settings:
             endpoint = "s3_endpoint_url"
         elif self.s3_endpoint_url:
             endpoint = "nipype's configuration"
-        return AccessSettings(endpoint_source=endpoint, credential_source=self._credential_source)
+        return AccessSettings(
+            endpoint_source=endpoint,
+            credential_source=self._credential_source,
+            address_input=self._address_input,
+        )
+
+    @property
+    def _address_input(self) -> str:
+        return "s3_copy" if self.s3_copy else "base_directory"
 
     @property
     def _credential_source(self) -> str | None:
@@ -143,7 +174,7 @@ class Settings:
         return f"s3_profile {escaped(self.s3_profile)}" if self.s3_profile else None
 
     def bases(self, base: Location) -> list[Location]:
-        """Return the base directory and the local copy, without the container.
+        """Return the base directory and the copies, without the container.
 
         Parameters
         ----------
@@ -151,9 +182,33 @@ class Settings:
             Parsed ``base_directory``. It is left out where only ``local_copy`` is set, as nipype
             does.
         """
+        copy = self.s3_copy_of(base)
+        return [*self._bases_without_s3_copy(base), *([copy.base] if copy else [])]
+
+    def s3_copy_of(self, base: Location) -> S3Copy | None:
+        """Return the S3 copy of the base directory, or of the local copy if there is only that.
+
+        Raises
+        ------
+        SettingsError
+            If the base directory is in S3 itself.
+        """
+        if self.s3_copy is None:
+            return None
+        copied = self._bases_without_s3_copy(base)[0]
+        if not isinstance(copied, LocalDirectory):
+            raise SettingsError(
+                "s3_copy is the copy of a base directory on disk, but base_directory "
+                f"{self.base_directory!r} is in S3 itself; unset s3_copy"
+            )
+        check_container(self.container)
+        copy = make_s3_copy(self.s3_copy, copied, self.container)
+        return copy and copy.in_bucket(self.bucket)
+
+    def _bases_without_s3_copy(self, base: Location) -> list[Location]:
         bases: list[Location] = []
         if self.local_copy is None or self.base_directory is not None:
-            bases.append(in_bucket(base, self.bucket))
+            bases.append(base.in_bucket(self.bucket))
         if self.local_copy is not None:
             copy = parse_location(self.local_copy, "local_copy")
             if not isinstance(copy, LocalDirectory):
@@ -175,17 +230,19 @@ class Settings:
         location = parse_location(self.sink_manifest_dir, "sink_manifest_dir")
         if isinstance(location, S3Prefix):
             check_bucket_name(location.bucket)
-            injected = in_bucket(location, self.bucket)
-            own = [base.bucket] if isinstance(base, S3Prefix) else []
+            injected = location.in_bucket(self.bucket)
+            own = [each.bucket for each in self.bases(base) if isinstance(each, S3Prefix)]
             if location.bucket in [*own, getattr(self.bucket, "name", None)]:
                 return injected
         return location
 
     def locations(self, base: Location) -> tuple[Location, ...]:
         """Return each of `bases` with the container."""
-        bases = self.bases(base)
+        bases = self._bases_without_s3_copy(base)
         check_container(self.container)
-        return tuple(dict.fromkeys(location.child(self.container) for location in bases))
+        copy = self.s3_copy_of(base)
+        places = [location.child(self.container) for location in bases]
+        return tuple(dict.fromkeys([*places, *([copy.location] if copy else [])]))
 
     def check(self, locations: Sequence[Location]) -> None:
         """Raise an error for settings that cannot work, as far as S3 need not be asked.
@@ -213,7 +270,7 @@ class Settings:
         if isinstance(self.bucket, str):
             raise SettingsError(
                 f"bucket {self.bucket!r} is text; set it to a boto3 Bucket, or write the name of "
-                "the bucket into base_directory, as s3://bucket/prefix"
+                f"the bucket into {self._address_input}, as s3://bucket/prefix"
             )
         if not injected:
             check_bucket_name(location.bucket)
@@ -231,45 +288,3 @@ def substitutions_of(inputs: DataSinkInputSpec) -> Substitutions:
         literal=tuple(explicit_value(inputs, "substitutions") or ()),
         regular=tuple(explicit_value(inputs, "regexp_substitutions") or ()),
     )
-
-
-def in_bucket(location: Location, bucket: Any) -> Location:
-    """Return `location` in an injected bucket, which may have another name."""
-    name = getattr(bucket, "name", None)
-    if isinstance(location, S3Prefix) and isinstance(name, str):
-        return replace(location, injected_bucket=name)
-    return location
-
-
-def warn_about_directories(settings: Settings, *, in_node: bool) -> None:
-    """Log a warning for each directory that is probably not the one that the user meant.
-
-    Parameters
-    ----------
-    settings
-        Settings of the sink.
-    in_node
-        Whether a node runs the sink. Its working directory is its own, and nipype may remove it.
-    """
-    for name in ("base_directory", "local_copy", "sink_manifest_dir"):
-        path = getattr(settings, name)
-        if path and isinstance(location := parse_location(path, name), LocalDirectory):
-            if in_node and not os.path.isabs(os.path.expanduser(path)):
-                _logger.warning(
-                    "%s %r is relative, and a node runs in its own directory: it means %r. "
-                    "Write an absolute path",
-                    name,
-                    path,
-                    location.path,
-                )
-            if (job := batch_job()) and (why := why_node_local(path)):
-                _logger.warning("%s: %s %r %s", job, name, path, why)
-    base, container = settings.base_directory or "", settings.container
-    if os.path.isabs(container) and isinstance(parse_location(base), S3Prefix):
-        # On disk, as with nipype, an absolute container replaces the base directory.
-        _logger.warning(
-            "container %r is an absolute path, and becomes part of every key below %s; "
-            "set it to a relative path",
-            container,
-            base,
-        )

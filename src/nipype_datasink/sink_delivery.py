@@ -9,10 +9,10 @@ from nipype_datasink.configuration import calling_node
 from nipype_datasink.delivery.execution import Target, deliver, without_optional
 from nipype_datasink.delivery.outcomes import Outcomes
 from nipype_datasink.delivery.progress import shown_progress
+from nipype_datasink.directory_warnings import warn_about_directories
 from nipype_datasink.manifests import manifest_of
 from nipype_datasink.planning.plan import Plan
 from nipype_datasink.planning.routing import Rules
-from nipype_datasink.settings import warn_about_directories
 from nipype_datasink.signals import graceful_shutdown
 from nipype_datasink.targets import local_targets
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def deliver_plan(sink: DataSink, plan: Plan, rules: Rules) -> Outcomes:
-    """Deliver to the disk first, because S3 fails more often; then write the manifest.
+    """Deliver to the disk, then to S3, which fails more often; then write the manifest.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from nipype_datasink.planning.addresses import parse_location
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.routing import Rules
 from nipype_datasink.planning.validation import make_valid_plan
-from nipype_datasink.settings import Settings, in_bucket
+from nipype_datasink.settings import Settings
 
 if TYPE_CHECKING:
     from nipype_datasink.s3.access import AccessSettings
@@ -106,7 +106,7 @@ def send_to_bucket(
     DataSinkError
         If the source cannot be delivered, or did not arrive.
     """
-    location = in_bucket(parse_location(address, "dst"), bucket)
+    location = parse_location(address, "dst").in_bucket(bucket)
     if not isinstance(location, S3Prefix):
         raise SettingsError(f"dst {address!r} is not in S3; write 's3://bucket/key'")
     rules = Rules(locations=(location,), relative=lambda _: "", substitute=lambda _: str(location))
@@ -136,3 +136,23 @@ def open_bucket(name: str, settings: Settings, access_key: AccessKey | None) -> 
         concurrency=settings.s3_max_concurrency,
     )
     return client.open_bucket(name, options)
+
+
+def access_key_of(
+    settings: Settings, own_keys: Callable[[], tuple[str | None, str | None]] | None = None
+) -> AccessKey | None:
+    """Return the access key that the settings name; None if boto3 is to search for one.
+
+    Parameters
+    ----------
+    settings
+        Settings of the sink.
+    own_keys
+        A subclass's own ``_return_aws_keys``, if it has one.
+    """
+    from nipype_datasink.s3.credentials import AccessKey, read_credentials
+
+    if own_keys is None:
+        return read_credentials(settings.creds_path) if settings.creds_path else None
+    access_key_id, secret = own_keys()
+    return AccessKey(access_key_id, secret) if access_key_id and secret else None

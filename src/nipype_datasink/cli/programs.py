@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from nipype_datasink.errors import SettingsError
 from nipype_datasink.workflows.program import ProgramError, find_program
 from nipype_datasink.workflows.script import run_program
 
@@ -64,8 +66,16 @@ program_argument = click.argument(
     help="What sinks do if sources do not exist: fail after everything else is delivered, or only "
     "log a warning. A value that the pipeline sets itself takes precedence.",
 )
+@click.option(
+    "--s3-copy",
+    "copies",
+    multiple=True,
+    metavar="DIR=s3://BUCKET/PREFIX",
+    help="Also copy to S3 what sinks deliver to the directory DIR: DIR/folder/file goes to "
+    "PREFIX/folder/file. Repeat it for other directories; the innermost one counts.",
+)
 @program_argument
-def run(missing: str | None, words: tuple[str, ...]) -> None:
+def run(*, missing: str | None, copies: tuple[str, ...], words: tuple[str, ...]) -> None:
     """Run a pipeline with this DataSink instead of nipype's.
 
     TARGET is the path of a script, '-m MODULE', or the name of an installed Python program. It
@@ -77,7 +87,29 @@ def run(missing: str | None, words: tuple[str, ...]) -> None:
     """
     from nipype_datasink.configuration import configure
 
+    copied = _copied_directories(copies)
     program = find_program(words)
     if missing:
         configure("sink_missing", missing)
+    if copied:
+        configure("s3_copy", copied)
     run_program(program)
+
+
+def _copied_directories(copies: Sequence[str]) -> str:
+    """Return the values of ``--s3-copy`` as the configuration holds them: with absolute paths.
+
+    Raises
+    ------
+    UsageError
+        If one of them is not valid.
+    """
+    from nipype_datasink.planning.s3_copy import parse_copied_directories
+
+    try:
+        found = parse_copied_directories(
+            "\n".join(copies), "--s3-copy", working_directory=os.getcwd()
+        )
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+    return "\n".join(map(str, found))

@@ -103,14 +103,18 @@ def deliver(
         plan = plan.without_removals()
     outcomes: list[Outcome] = []
     failed: list[tuple[Target, FailedPlace]] = []
+    complete: list[str] = []
     with graceful_shutdown(), shown_progress(progress) as shown:
         for target in targets:
             done = _deliver_part(plan.for_location(target.location), target, shown)
             outcomes += done
             if not all(outcome.status.arrived for outcome in done):
                 failed.insert(0, (target, _examine(target, done)))  # that of S3 comes first
+            elif done:
+                complete.append(f"  all files have arrived in {escaped(target.location.label)}")
     if failed or plan.missing:
-        raise _make_error(failed, plan.missing, outcomes, list_directory) from None
+        context = complete if failed else []
+        raise _make_error(failed, plan.missing, outcomes, context, list_directory) from None
     remove_list(list_directory)
     return Outcomes(outcomes)
 
@@ -148,10 +152,11 @@ def _make_error(
     failed: Sequence[tuple[Target, FailedPlace]],
     missing: Sequence[Problem],
     outcomes: Sequence[Outcome],
+    context: Sequence[str],
     list_directory: str | None,
 ) -> DataSinkError:
-    """Return one error for all places, of the class of the first."""
-    context = [f"  process: {describe_process()}"]
+    """Return one error for all places, of the class of the first; `context` is part of it."""
+    context = [*context, f"  process: {describe_process()}"]
     if path := write_list(list_directory, outcomes, missing):
         context.append(f"  everything that was not delivered: {escaped(path)}")
     if not failed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nipype_datasink.errors import DestinationError
 
@@ -25,6 +25,10 @@ class LocalDirectory:
     def child(self, container: str) -> LocalDirectory:
         """Return the directory `container`, below this one unless it is absolute."""
         return LocalDirectory(os.path.abspath(os.path.join(self.path, container)))
+
+    def in_bucket(self, bucket: object) -> LocalDirectory:  # noqa: ARG002
+        """Return this directory: it is in no bucket."""
+        return self
 
     def join(self, folder: str, part: str) -> str:
         """Return `part` below `folder`, or `part` itself if it is absolute."""
@@ -78,6 +82,17 @@ class S3Prefix:
         """Return the prefix `container` below this one, also where `container` is absolute."""
         prefix = normalize_prefix(f"{self.prefix}/{container}", f"{self}/{container}")
         return S3Prefix(self.bucket, prefix, self.injected_bucket)
+
+    def in_bucket(self, bucket: object) -> S3Prefix:
+        """Return this prefix in an injected bucket, which may have another name, if there is one.
+
+        Parameters
+        ----------
+        bucket
+            None if no bucket is injected.
+        """
+        name = getattr(bucket, "name", None)
+        return replace(self, injected_bucket=name) if isinstance(name, str) else self
 
     def join(self, folder: str, part: str) -> str:
         """Return `part` below `folder`, also where `part` is absolute."""

@@ -56,10 +56,10 @@ class Delivery:
     """Absolute path of a file or directory."""
 
     destination: str
-    """Destination as ``out_file`` reports it."""
+    """Destination as ``out_file`` reports it; it does not report that of an S3 copy."""
 
     location: Location
-    """Base directory (or ``local_copy``) and container that the destination is below."""
+    """Base directory (or a copy) and container that the destination is below."""
 
     transfers: tuple[FileTransfer, ...]
     """Files to transfer: the file and its companions, or all files of the directory."""
@@ -76,7 +76,7 @@ class Plan(ShownAsText):
     """All deliveries of a sink; ``str(plan)`` shows the destination of each file."""
 
     deliveries: tuple[Delivery, ...]
-    """Deliveries in the order of ``out_file``."""
+    """Deliveries in the order of ``out_file``, which lists all but those of an S3 copy."""
 
     missing: tuple[Problem, ...] = ()
     """Sources that do not exist. Everything else is still delivered."""
@@ -150,18 +150,18 @@ def make_plan(sources: Sequence[tuple[Source, SourceContents]], rules: Rules) ->
         Naming every destination that cannot be a file name or the key of an S3 object.
     """
     resolver = _Resolver()
-    plan = Plan(
-        tuple(
-            _make_delivery(source, contents, location, rules, resolver)
-            for source, contents in sources
-            for location in rules.locations
-        )
-    )
+    deliveries: list[Delivery] = []
+    for source, contents in sources:
+        for location in rules.locations:
+            try:
+                deliveries.append(_make_delivery(source, contents, location, rules, resolver))
+            except DestinationError as error:  # it has no S3 copy
+                resolver.errors.append(f"{source.field}: {error}")
     if resolver.errors:
         errors = list(dict.fromkeys(resolver.errors))
         title = f"nothing was written, because {len(errors):,} destinations are not possible"
         raise DestinationError(listed(title, errors))
-    return plan
+    return Plan(tuple(deliveries))
 
 
 def _make_delivery(

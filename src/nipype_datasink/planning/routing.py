@@ -1,7 +1,8 @@
 """Compute the destination of a source: container, field, parameterization and substitutions.
 
-Nothing here reads a disk or a bucket. Subclasses of the sink may override two of the steps, so
-these steps (`relative_destination` and `Substitutions.apply`) reach `route` as callables.
+Nothing here reads a disk or a bucket; only `S3Copy` reads links, for a destination that seems to be
+outside the base directory. Subclasses of the sink may override two of the steps, so these steps
+(`relative_destination` and `Substitutions.apply`) reach `route` as callables.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from nipype_datasink.display import escaped
 from nipype_datasink.errors import SettingsError
 from nipype_datasink.planning.location import Location
+from nipype_datasink.planning.s3_copy import S3Copy
 
 _BUCKET = re.compile("s3://[^/]+")
 _logger = logging.getLogger("nipype.interface")
@@ -118,7 +120,11 @@ class Rules:
     """Everything that decides where the sources of a sink go."""
 
     locations: tuple[Location, ...]
-    """Base directory and local copy, each with its container. Every source goes to all of them."""
+    """Base directory, local copy and S3 copy, each with its container. Every source goes to all of
+    them."""
+
+    s3_copy: S3Copy | None = None
+    """The S3 copy, if there is one; its location is the last of `locations`."""
 
     relative: Callable[[str], str]
     """Return the part of a destination that depends only on the path of the source, as
@@ -198,6 +204,11 @@ def route(source: str, field: str, location: Location, rules: Rules) -> str:
     rules
         Their two steps are applied.
 
+    Raises
+    ------
+    DestinationError
+        If the destination on disk is not below the base directory, and so has no S3 copy.
+
     Examples
     --------
     >>> from nipype_datasink.planning.location import S3Prefix
@@ -208,6 +219,8 @@ def route(source: str, field: str, location: Location, rules: Rules) -> str:
     >>> route("/w/a.par", "motion.@par", location, rules)
     's3://bucket/out/sub001/motion/a.par'
     """
+    if rules.s3_copy and location == rules.s3_copy.location:
+        return rules.s3_copy.address(route(source, field, rules.s3_copy.copied, rules))
     destination = str(location)
     for part in field.split("."):
         if part and not part.startswith("@"):

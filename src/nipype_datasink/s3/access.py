@@ -31,6 +31,9 @@ class AccessSettings:
     credential_source: str | None = None
     """Setting that the credentials come from; None leaves it to boto3."""
 
+    address_input: str = "base_directory"
+    """Input that contains the address of the bucket: ``base_directory`` or ``s3_copy``."""
+
     def describe_endpoint(self, bucket: Bucket) -> str:
         """Return the endpoint, where it is set, and the region."""
         meta = bucket.meta.client.meta
@@ -46,13 +49,17 @@ class AccessSettings:
         return f"{shown} ({self.credential_source or credential_source(bucket)})"
 
     def describe(self, bucket: Any) -> tuple[str, ...]:
-        """Return lines about endpoint and credentials, for errors.
+        """Return lines about an S3 copy, the endpoint and credentials, for errors.
 
         Parameters
         ----------
         bucket
             None if it could not be opened.
         """
+        copy = ["s3_copy: a copy of the files on disk"] if self.address_input == "s3_copy" else []
+        return (*copy, *self._describe_bucket(bucket))
+
+    def _describe_bucket(self, bucket: Any) -> tuple[str, ...]:
         if is_boto3_resource(bucket):
             endpoint, credentials = (
                 self.describe_endpoint(bucket),
@@ -64,7 +71,7 @@ class AccessSettings:
         return (f"credentials: {self.credential_source}",) if self.credential_source else ()
 
     def setting_names(self, bucket: Any) -> dict[str, str]:
-        """Return what errors have in place of ``s3_endpoint_url``, by that name.
+        """Return what errors have in place of the names of some inputs, by these names.
 
         Parameters
         ----------
@@ -74,7 +81,7 @@ class AccessSettings:
         source = self.endpoint_source
         if source is None and is_boto3_resource(bucket):
             source = endpoint_source(bucket.meta.client.meta.endpoint_url)
-        return name_endpoint_setting(source)
+        return {**name_endpoint_setting(source), "base_directory": self.address_input}
 
 
 def mask(access_key_id: str) -> str:

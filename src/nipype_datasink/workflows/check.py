@@ -49,7 +49,7 @@ _WITHOUT_SINK = {
 }
 
 # Without these, the place that is checked may be another one.
-_NOT_NEEDED = ("container", "local_copy")
+_NOT_NEEDED = ("container", "local_copy", "s3_copy")
 
 
 def check(  # noqa: PLR0913 - the options of a store

@@ -50,7 +50,7 @@ class Prediction:
     """After a comparison, what each of the transfers would do."""
 
     is_copy: bool = False
-    """Whether the destination is that of `local_copy`, beside the one in the base directory."""
+    """Whether the destination is that of a copy, beside the one in the base directory."""
 
     transfers: tuple[FileTransfer, ...] = ()
     """Files to transfer, if the source exists."""
@@ -98,7 +98,7 @@ class SinkPlan:
     """The sink, its node and the values of its iterables."""
 
     bases: tuple[str, ...] = ()
-    """Base directory and `local_copy`, without container."""
+    """Base directory, `local_copy` and `s3_copy`, without container."""
 
     predictions: tuple[Prediction, ...] = ()
     """In the order of ``out_file``."""

@@ -68,8 +68,9 @@ class _Predictor:
         known, ignored, error = self._known(fields, rules)
         return SinkPlan(
             run=self._run,
-            bases=tuple(
-                show(each.label, self._unknown_inputs.places) for each in settings.bases(base)
+            bases=(
+                *(show(each.label, self._unknown_inputs.places) for each in settings.bases(base)),
+                *(f"{{{each.name}}}" for each in self._unknown_connections.get("s3_copy", ())[:1]),
             ),
             predictions=tuple(
                 prediction

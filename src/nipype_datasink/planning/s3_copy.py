@@ -1,0 +1,215 @@
+"""Decide where the copy of a directory tree goes in S3 (``s3_copy``)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from nipype_datasink.errors import DestinationError, SettingsError
+from nipype_datasink.planning.addresses import (
+    check_bucket_name,
+    check_no_password,
+    expand_home,
+    parse_location,
+    remove_passwords,
+)
+from nipype_datasink.planning.location import LocalDirectory, S3Prefix
+from nipype_datasink.planning.places import PathMap, ancestors
+
+_DIRECTORY_AND_PREFIX = re.compile("(?P<directory>.+?)=(?P<prefix>s3://.*)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopiedDirectory:
+    """A directory on disk, and the prefix in S3 that its contents are copied to."""
+
+    directory: str
+    """Absolute path without links."""
+
+    prefix: S3Prefix
+    """What lies in ``directory/folder`` goes to ``prefix/folder``."""
+
+    def __str__(self) -> str:
+        return f"{self.directory}={self.prefix}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Copy:
+    """The copy in S3 of what a sink delivers to a directory on disk.
+
+    A copy has the relative paths of the files on disk. So the rules of the sink see only paths on
+    disk, and rules that contain the base directory have the same effect on the copy.
+    """
+
+    copied: LocalDirectory
+    """Base directory on disk, with container."""
+
+    location: S3Prefix
+    """Copy of `copied`."""
+
+    directory: LocalDirectory
+    """Base directory without container, or `copied` if the container leads out of it."""
+
+    base: S3Prefix
+    """Copy of `directory`. The whole copy lies below it."""
+
+    def in_bucket(self, bucket: object) -> S3Copy:
+        """Return this copy in an injected bucket; see `S3Prefix.in_bucket`."""
+        location, base = (each.in_bucket(bucket) for each in (self.location, self.base))
+        return replace(self, location=location, base=base)
+
+    def address(self, path: str) -> str:
+        """Return the address of the copy of a destination on disk.
+
+        Raises
+        ------
+        DestinationError
+            If the destination is not below the base directory.
+        """
+        relative = os.path.relpath(path, self.directory.path)
+        if _leads_out(relative):
+            # A rule may write the base directory in another way, through a link.
+            with suppress(ValueError):  # no file can have this name
+                relative = os.path.relpath(_real_path(path), os.path.realpath(self.directory.path))
+        if _leads_out(relative):
+            raise DestinationError(
+                f"{path!r} is not below the base directory, and {self.base.label} is the S3 copy "
+                "of the base directory only; change the destination by a substitution, or leave "
+                "out s3_copy"
+            )
+        return str(self.base.child(relative))
+
+
+def _leads_out(relative: str) -> bool:
+    return relative == ".." or relative.startswith("../")
+
+
+def _real_path(path: str) -> str:
+    directory, name = os.path.split(path)
+    return os.path.join(os.path.realpath(directory), name)
+
+
+def make_s3_copy(
+    written: str | Sequence[CopiedDirectory], base: LocalDirectory, container: str
+) -> S3Copy | None:
+    """Return the S3 copy of what a sink delivers; None if nothing is copied.
+
+    Parameters
+    ----------
+    written
+        Address of the copy, or directories that are copied. The innermost that contains the base
+        directory decides.
+    base
+        Base directory of the sink.
+    container
+        Folder below it. If it leads out of the base directory, as an absolute path does, it
+        replaces the base directory.
+
+    Raises
+    ------
+    SettingsError
+        If the address is not one in S3.
+    """
+    copied = base.child(container)
+    is_below = f"{copied}/".startswith(f"{base.path.rstrip('/')}/")
+    directory = base if is_below else copied
+    if isinstance(written, str):
+        prefix: S3Prefix | None = parse_prefix(written, "s3_copy")
+        if prefix and not is_below:
+            prefix = prefix.child(container)
+    else:
+        prefix = _find_prefix(directory, written)
+    if prefix is None:
+        return None
+    location = prefix.child(os.path.relpath(copied.path, directory.path))
+    return S3Copy(copied=copied, location=location, directory=directory, base=prefix)
+
+
+def _find_prefix(directory: LocalDirectory, written: Sequence[CopiedDirectory]) -> S3Prefix | None:
+    prefixes = PathMap((each.directory, each.prefix) for each in written)
+    path = os.path.realpath(directory.path)
+    for outer in (path, *ancestors(path), "/"):
+        if prefix := prefixes.find(outer):
+            return prefix.child(os.path.relpath(path, outer))
+    return None
+
+
+def parse_prefix(address: str, name: str) -> S3Prefix:
+    """Return the prefix that a user has written.
+
+    Parameters
+    ----------
+    address
+        Of the form ``s3://bucket/prefix``.
+    name
+        Name of the input, for errors.
+
+    Raises
+    ------
+    SettingsError
+        If it has another form, or if no bucket can have that name.
+    """
+    location = parse_location(address, name)
+    if not isinstance(location, S3Prefix):
+        raise SettingsError(
+            f"{name} {address!r} is not an address in S3; write 's3://bucket/prefix'. "
+            "The input for a directory is local_copy"
+        )
+    return location
+
+
+def parse_copied_directories(
+    text: str, name: str, *, working_directory: str | None = None
+) -> tuple[CopiedDirectory, ...]:
+    """Return the directories that a user has written, and their copies.
+
+    Parameters
+    ----------
+    text
+        ``DIR=s3://bucket/prefix``, one in each line.
+    name
+        Name of the setting, for errors.
+    working_directory
+        Directory that relative ones are below; None allows only absolute ones.
+
+    Raises
+    ------
+    SettingsError
+        If a line has another form, a directory is not absolute, or two lines name one directory.
+    """
+    found: PathMap[CopiedDirectory] = PathMap()
+    copies: list[CopiedDirectory] = []
+    for line in filter(None, map(str.strip, text.split("\n"))):
+        copy = _parse_line(line, name, working_directory)
+        other = found.find(copy.directory)
+        if other and other.prefix != copy.prefix:
+            raise SettingsError(
+                f"{name}: the directory {copy.directory!r} has two copies, {other.prefix} and "
+                f"{copy.prefix}; write one of them"
+            )
+        found.add(copy.directory, copy)
+        copies.append(copy)
+    return tuple(copies)
+
+
+def _parse_line(line: str, name: str, working_directory: str | None) -> CopiedDirectory:
+    match = _DIRECTORY_AND_PREFIX.fullmatch(line)
+    if match is None:
+        shown = remove_passwords(line)
+        raise SettingsError(f"{name}: {shown!r} is not valid; write 'DIR=s3://bucket/prefix'")
+    check_no_password(match["prefix"], name)
+    prefix = parse_prefix(match["prefix"], name)
+    try:
+        check_bucket_name(prefix.bucket)
+    except SettingsError as error:
+        raise SettingsError(f"{name}: {error}") from None
+    directory = expand_home(match["directory"], name)
+    if working_directory is None and not os.path.isabs(directory):
+        raise SettingsError(
+            f"{name}: the directory {directory!r} is relative; write an absolute path"
+        )
+    real = os.path.realpath(os.path.join(working_directory or "/", directory))
+    return CopiedDirectory(directory=real, prefix=prefix)
