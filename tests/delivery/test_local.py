@@ -449,3 +449,5 @@ def test_something_can_be_done_before_a_folder_is_cleared(workdir: Path) -> None
     plan = plan_for(workdir, {"x": "d"}, remove_dest_dir=True)
     assert statuses(target.deliver(plan, hidden_progress())) == [Status.NEW]
     assert (seen, old.exists()) == ([True], False)
+    assert statuses(target.deliver(plan, hidden_progress())) == [Status.UNCHANGED]
+    assert seen == [True]  # nothing else is there

@@ -124,8 +124,8 @@ def test_files_that_another_process_removes_are_no_failure(
 
     file(workdir / "d/a")
     file(workdir / "out/x/d/sub/old", b"old")
-    monkeypatch.setattr("nipype_datasink.delivery.removal.os.unlink", twice(os.unlink))
-    monkeypatch.setattr("nipype_datasink.delivery.removal.os.rmdir", twice(os.rmdir))
+    monkeypatch.setattr("nipype_datasink.delivery.folder_clearer.os.unlink", twice(os.unlink))
+    monkeypatch.setattr("nipype_datasink.delivery.folder_clearer.os.rmdir", twice(os.rmdir))
     assert statuses(deliver_and_clear(workdir, x="d")) == [Status.NEW]
     assert tree(workdir / "out/x/d") == {"a": b"new"}
 
@@ -228,12 +228,14 @@ def test_a_directory_that_is_replaced_by_a_link_is_not_entered(
     def swap(where: Any) -> Any:
         with scandir(where) as found:
             entries = list(found)
-        if (workdir / "out/x/d/sub").is_dir() and not (workdir / "out/x/d/sub").is_symlink():
-            (workdir / "out/x/d/sub").rename(workdir / "moved")
-            (workdir / "out/x/d/sub").symlink_to(precious.parent)
+        sub = workdir / "out/x/d/sub"
+        # A descriptor: sources and destinations are listed by their paths before.
+        if isinstance(where, int) and not sub.is_symlink():
+            sub.rename(workdir / "moved")
+            sub.symlink_to(precious.parent)
         return nullcontext(entries)
 
-    monkeypatch.setattr("nipype_datasink.delivery.removal.os.scandir", swap)
+    monkeypatch.setattr("nipype_datasink.delivery.folder_clearer.os.scandir", swap)
     with pytest.raises(DeliveryError):
         run_datasink(workdir)
     assert precious.exists()
@@ -254,7 +256,7 @@ def test_a_folder_that_is_replaced_by_a_link_is_not_cleared(
             (workdir / "out/x").symlink_to(workdir / "else")
         return open_(path, *args, **options)
 
-    monkeypatch.setattr("nipype_datasink.delivery.removal.os.open", swap)
+    monkeypatch.setattr("nipype_datasink.delivery.folder_clearer.os.open", swap)
     with pytest.raises(DeliveryError) as caught:
         run_datasink(workdir)
     assert (
@@ -277,7 +279,7 @@ def test_nothing_is_removed_elsewhere_if_a_directory_is_moved(
         if name == "old":
             (workdir / "out/x/d/sub").rename(workdir / "else/sub")
 
-    monkeypatch.setattr("nipype_datasink.delivery.removal.os.unlink", move)
+    monkeypatch.setattr("nipype_datasink.delivery.folder_clearer.os.unlink", move)
     with pytest.raises(DeliveryError) as caught:
         run_datasink(workdir)
     assert (
@@ -304,7 +306,7 @@ def test_a_time_limit_ends_clearing_at_once(
         raise TimeoutError("too late")
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"nipype_datasink.delivery.removal.os.{function}", end)
+        patch.setattr(f"nipype_datasink.delivery.folder_clearer.os.{function}", end)
         with pytest.raises(TimeoutError, match="too late"):
             deliver(plan, workdir)
 

@@ -1,19 +1,13 @@
-"""Remove everything else from the folders that a plan delivers to (``remove_dest_dir``).
-
-Other processes may move files and directories at the same time. Therefore each directory is opened
-relative to the descriptor of its parent and never through a link (``O_NOFOLLOW``). A path of text
-could lead to another place by the time it is used: a directory may have been replaced by a link.
-"""
+"""Remove everything else from the folders that a plan delivers to (``remove_dest_dir``)."""
 
 from __future__ import annotations
 
 import errno
-import logging
 import os
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from functools import cache
 
+from nipype_datasink.delivery.folder_clearer import FirstRemoval, FolderClearer
 from nipype_datasink.errors import DestinationError
 from nipype_datasink.planning.places import (
     PathMap,
@@ -24,11 +18,6 @@ from nipype_datasink.planning.places import (
 )
 from nipype_datasink.planning.plan import Plan, resolve_parent
 from nipype_datasink.signals import is_time_limit
-
-_logger = logging.getLogger("nipype.interface")
-
-_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-_NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)  # POSIX allows both
 
 
 def remove_others(
@@ -43,7 +32,8 @@ def remove_others(
     base
         Directory that is never cleared.
     before
-        Called before anything is removed. If it raises an `OSError`, nothing is removed.
+        Called before the first removal, if there is any. If it raises an `OSError`, nothing is
+        removed.
 
     Returns
     -------
@@ -56,19 +46,18 @@ def remove_others(
     try:
         names = _StoredNames(folders)
         kept = {path for path in map(names.stored_path, _paths_to_keep(plan)) if path}
-        before()
     except OSError as error:  # among others, if it is not known which files to keep
         if is_time_limit(error):
             raise
         return dict.fromkeys(folders, error)
-    failures = names.failures
+    failures, first = names.failures, FirstRemoval(before)
     for folder in names.outermost:
         if any(same_place(folder, each) for each in (base, *ancestors(base))):
             reason = f"remove_dest_dir would empty the base directory {base}"
             failures[folder] = DestinationError(errno.EINVAL, reason, folder)
         else:
-            failures |= _FolderClearer(folder, kept, names.unlisted).run()
-    return failures
+            failures |= FolderClearer(folder, kept, names.unlisted, first).run()
+    return dict.fromkeys(folders, first.error) if first.error else failures
 
 
 class _StoredNames:
@@ -169,117 +158,3 @@ def _paths_to_keep(plan: Plan) -> Collection[str]:
             keep(transfer.source)
             keep(resolve_parent(transfer.source, real_directory))
     return kept
-
-
-@dataclass(slots=True)
-class _Level:
-    """A directory that is being cleared."""
-
-    path: str
-    identity: tuple[int, int]
-    pending: list[str]
-    """Names of the directories in it that are not cleared yet."""
-
-
-class _FolderClearer:
-    """Clears a folder from the bottom up, with one open directory at a time.
-
-    Only one: a deep tree would need more descriptors than a process may have.
-
-    Parameters
-    ----------
-    folder
-        A directory, spelled without links.
-    kept
-        Paths that are not removed.
-    unlisted
-        Directories in which nothing is removed.
-    """
-
-    def __init__(self, folder: str, kept: Collection[str], unlisted: Collection[str]) -> None:
-        self._folder = folder
-        self._kept = kept
-        self._unlisted = unlisted
-        self._failures: dict[str, OSError] = {}
-        self._descriptor = -1
-
-    def run(self) -> dict[str, OSError]:
-        """Clear the folder; return the paths that could not be removed."""
-        try:
-            self._descriptor = os.open(self._folder, _OPEN_DIRECTORY)
-        except OSError as error:
-            return {self._folder: error}
-        try:
-            if os.path.realpath(self._folder) != self._folder:
-                raise OSError(errno.ELOOP, "it, or a folder above it, was replaced by a link")
-            self._walk()
-        except OSError as error:
-            self._record(self._folder, error)
-        finally:
-            os.close(self._descriptor)
-        return self._failures
-
-    def _walk(self) -> None:
-        levels = [self._remove_files(self._folder)]
-        while levels:
-            level = levels[-1]
-            if level.pending:
-                levels += self._enter(os.path.join(level.path, level.pending.pop()))
-                continue
-            levels.pop()
-            if levels:
-                # ".." leads elsewhere if another process has moved the directory.
-                self._move("..", identity=levels[-1].identity)
-                self._remove(os.rmdir, level.path)
-
-    def _remove_files(self, path: str) -> _Level:
-        """Remove the files in the open directory; return the directories in it."""
-        status = os.fstat(self._descriptor)
-        with os.scandir(self._descriptor) as entries:
-            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-        for name, is_directory in found:
-            if not is_directory:
-                self._remove(os.unlink, os.path.join(path, name))
-        directories = [name for name, is_directory in found if is_directory]
-        return _Level(path, (status.st_dev, status.st_ino), directories)
-
-    def _enter(self, path: str) -> Iterator[_Level]:
-        """Open a directory in the open one, unless it is gone; remove its files."""
-        try:
-            self._move(os.path.basename(path))
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            self._record(path, error)
-            return
-        yield self._remove_files(path)
-
-    def _move(self, name: str, identity: tuple[int, int] | None = None) -> None:
-        """Open the directory `name` in the open one, then close that one."""
-        descriptor = os.open(name, _OPEN_DIRECTORY, dir_fd=self._descriptor)
-        status = os.fstat(descriptor)
-        if identity and identity != (status.st_dev, status.st_ino):
-            os.close(descriptor)
-            raise OSError(errno.ESTALE, "a directory was moved while the folder was cleared")
-        os.close(self._descriptor)
-        self._descriptor = descriptor
-
-    def _remove(self, remove: Callable[..., None], path: str) -> None:
-        directory, name = os.path.split(path)
-        if path in self._kept or directory in self._unlisted:
-            return
-        try:
-            remove(name, dir_fd=self._descriptor)
-        except FileNotFoundError:  # another process may clear the folder, too
-            pass
-        except OSError as error:
-            if name.startswith(".nfs") and error.errno == errno.EBUSY:
-                # NFS keeps a removed file under such a name while a process has it open.
-                _logger.debug("%s remains until all processes have closed it", path)
-            elif remove is not os.rmdir or error.errno not in _NOT_EMPTY:
-                self._record(path, error)
-
-    def _record(self, path: str, error: OSError) -> None:
-        if is_time_limit(error):
-            raise error
-        self._failures[path] = OSError(error.errno, error.strerror, path)

@@ -72,15 +72,16 @@ def delete(
     estimator
         Decides how many requests are sent at the same time.
     before
-        Called first; if it raises an error, nothing is deleted.
+        Called before the first key is deleted, if there is any. If it raises an error, nothing is
+        deleted.
     phase
         Counts the keys.
     """
     try:
-        before()
-        remaining = _delete_keys(
-            bucket, _exclude_other_spellings(bucket, keys, delivered), estimator, phase
-        )
+        deletable = _exclude_other_spellings(bucket, keys, delivered)
+        if deletable:
+            before()
+        remaining = _delete_keys(bucket, deletable, estimator, phase)
     except Exception as error:  # noqa: BLE001 - the outcomes of sent files must not be lost
         remaining = dict.fromkeys(keys, error)
     return [_failure(bucket, key, error) for key, error in remaining.items()]
