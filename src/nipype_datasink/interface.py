@@ -179,13 +179,13 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         settings, base = self._read_settings()
         locations = settings.locations(base)
         settings.check(locations)
-        settings.manifest_location(base)  # so that a wrong address is found before a run
         return Rules(
             locations=locations,
             s3_copy=settings.s3_copy_of(base),
             relative=self._get_dst,
             substitute=substitute,
             remove_dest_dir=settings.remove_dest_dir,
+            manifest_directory=settings.manifest_location(base),
         )
 
     def _make_plan(self, substitute: Callable[[str], str]) -> tuple[Plan, Rules]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nipype_datasink.configuration import explicit_value
+from nipype_datasink.configuration import explicit_value, read_options
 from nipype_datasink.delivery.check_report import (
     CheckOptions,
     CheckReport,
@@ -231,7 +231,8 @@ def set_absolute_paths(sink: DataSink, directory: str) -> None:
     """
     if not any(explicit_value(sink.inputs, name) for name in ("base_directory", "local_copy")):
         sink.inputs.base_directory = directory
-    for name in ("base_directory", "local_copy", "creds_path", "sink_manifest_dir"):
-        path = explicit_value(sink.inputs, name)
+    names = ("base_directory", "local_copy", "creds_path", "sink_manifest_dir")
+    values = {name: explicit_value(sink.inputs, name) for name in names}
+    for name, path in {**values, **read_options(sink.inputs, ["sink_manifest_dir"])}.items():
         if path and "://" not in path and not path.startswith("~"):
             setattr(sink.inputs, name, os.path.join(directory, path))

@@ -26,6 +26,7 @@ def plan_for(
     *locations: Location,
     rules: tuple[tuple[str, str], ...] = (),
     remove_dest_dir: bool = False,
+    manifest_directory: Location | None = None,
 ) -> Plan:
     sources = [Source("x", str(path)) for path in paths]
     return make_plan(
@@ -35,6 +36,7 @@ def plan_for(
             relative=lambda source: source.rstrip("/").rpartition("/")[2],
             substitute=Substitutions(literal=rules).apply,
             remove_dest_dir=remove_dest_dir,
+            manifest_directory=manifest_directory,
         ),
     )
 
@@ -236,6 +238,14 @@ def test_plan_as_text_lists_empty_directories_and_removals(tmp_path: Path) -> No
         "x: removes what else is in s3://b/p/x/empty\n"
         "0 files, 0 bytes"
     )
+
+
+def test_plan_as_text_names_the_directory_of_the_manifest(tmp_path: Path) -> None:
+    (empty := tmp_path / "empty").mkdir()
+    plan = plan_for([empty], S3Prefix("b", "p"), manifest_directory=S3Prefix("b", "m"))
+    assert plan.manifest_directory == "s3://b/m"
+    assert str(plan).splitlines()[-2:] == ["manifest: in s3://b/m", "0 files, 0 bytes"]
+    assert "manifest" not in str(plan_for([empty], S3Prefix("b", "p")))
 
 
 def test_plan_of_a_sink_without_values_names_the_plan_of_a_workflow() -> None:

@@ -177,12 +177,13 @@ def test_without_a_base_directory_the_place_is_the_directory_of_the_node(workdir
     assert list(places(workflow)) == [f"{workdir}/work/wf/a", f"{workdir}/work/wf/b/copy"]
 
 
-def test_a_connected_local_copy_is_not_known(workdir: Path) -> None:
+@pytest.mark.parametrize("name", ["local_copy", "sink_manifest_dir"])
+def test_a_connected_directory_is_not_known(name: str, workdir: Path) -> None:
     workflow = new_workflow()
     source = Node(Function(function=fail), name="source")
     sink = sink_node("sink", base_directory=str(workdir / "out"))
-    workflow.connect(source, "out", sink, "local_copy")
-    assert places(workflow)[str(workdir / "out")].not_known == ("local_copy (source.out)",)
+    workflow.connect(source, "out", sink, name)
+    assert places(workflow)[str(workdir / "out")].not_known == (f"{name} (source.out)",)
 
 
 def test_wrong_sinks_do_not_hide_others(workdir: Path, credentials: None) -> None:

@@ -488,6 +488,42 @@ def test_directory_of_the_node_as_base_causes_one_warning_for_all_runs(workdir: 
     assert plan(DataSink(base_directory="out")).warnings == ()
 
 
+def test_directory_of_the_manifest_is_one_line_of_a_sink(workdir: Path) -> None:
+    workflow = bold_workflow(sink_node(base_directory="/out", sink_manifest_dir="s3://lab/m"))
+
+    assert str(plan(workflow)).count("  manifest in s3://lab/m (sink_manifest_dir)\n") == 1
+    sinks = plan(workflow).as_json()["sinks"]
+    assert [each["manifest_directory"] for each in sinks] == ["s3://lab/m"] * 2
+    assert "manifest in" not in str(plan(bold_workflow(sink_node(base_directory="/out"))))
+
+
+@pytest.mark.parametrize("is_configured", [False, True])
+def test_relative_directory_of_the_manifest_is_one_of_each_node(
+    workdir: Path, is_configured: bool
+) -> None:
+    node = sink_node(base_directory="/out")
+    workflow = bold_workflow(node)
+    if is_configured:
+        workflow.config["execution"] = {"datasink_manifest_dir": "m"}
+    else:
+        node.inputs.sink_manifest_dir = "m"
+
+    planned = plan(workflow)
+
+    directories = [f"{workdir}/work/wf/_subject_id_{each}/datasink/m" for each in SUBJECTS]
+    assert [each.manifest_directory for each in planned.sinks] == directories
+    assert f"  manifest in {directories[0]} and 1 more (sink_manifest_dir)\n" in str(planned)
+    warnings = () if is_configured else ("sink_manifest_dir",)
+    assert [text.split()[1] for text in planned.warnings] == [*warnings]
+
+
+def test_connected_directory_of_the_manifest_is_in_braces(workdir: Path) -> None:
+    workflow = bold_workflow(node := sink_node(base_directory="/out"))
+    workflow.connect(workflow.get_node("preproc"), "out", node, "sink_manifest_dir")
+
+    assert "  manifest in {preproc.out} (sink_manifest_dir)\n" in str(plan(workflow))
+
+
 def test_connected_base_directory_is_not_missing(workdir: Path) -> None:
     workflow = bold_workflow(node := Node(DataSink(), name="datasink"))
     workflow.connect(workflow.get_node("preproc"), "out", node, "base_directory")

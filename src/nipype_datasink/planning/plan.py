@@ -84,6 +84,9 @@ class Plan(ShownAsText):
     ignored: tuple[Problem, ...] = ()
     """Texts that are not paths of existing files, such as the identifier of a subject."""
 
+    manifest_directory: str = ""
+    """Where the manifest will be written (`sink_manifest_dir`); empty text without one."""
+
     def without_removals(self) -> Plan:
         """Return this plan without the removals of `remove_dest_dir`."""
         kept = tuple(replace(item, cleared_folder=None) for item in self.deliveries)
@@ -128,6 +131,8 @@ class Plan(ShownAsText):
                 lines.append(f"{item.field}: removes what else is in {item.cleared_folder}")
         lines += [f"missing: {problem}" for problem in self.missing]
         lines += [f"ignored: {problem}" for problem in self.ignored]
+        if self.manifest_directory:
+            lines.append(f"manifest: in {self.manifest_directory}")
         missing = f", {len(self.missing):,} missing" if self.missing else ""
         files = counted(len(self.transfers), "file")
         lines.append(f"{files}, {counted(self.size, 'byte')}{missing}")
@@ -161,7 +166,8 @@ def make_plan(sources: Sequence[tuple[Source, SourceContents]], rules: Rules) ->
         errors = list(dict.fromkeys(resolver.errors))
         title = f"nothing was written, because {len(errors):,} destinations are not possible"
         raise DestinationError(listed(title, errors))
-    return Plan(tuple(deliveries))
+    manifest = rules.manifest_directory
+    return Plan(tuple(deliveries), manifest_directory=manifest.label if manifest else "")
 
 
 def _make_delivery(

@@ -136,6 +136,9 @@ class Rules:
     remove_dest_dir: bool = False
     """Remove all other files from the destination folder of a directory."""
 
+    manifest_directory: Location | None = None
+    """Where the manifest will be written; None without one."""
+
 
 def bucket_root(path: str) -> str:
     """Return the beginning of an address that no substitution may change; empty for a path.

@@ -48,8 +48,8 @@ _WITHOUT_SINK = {
     "this sink": "this check",
 }
 
-# Without these, the place that is checked may be another one.
-_NOT_NEEDED = ("container", "local_copy", "s3_copy")
+# Without these, the place that is checked may be another one, or another is not checked.
+_NOT_NEEDED = ("container", "local_copy", "s3_copy", "sink_manifest_dir")
 
 
 def check(  # noqa: PLR0913 - the options of a store

@@ -47,10 +47,18 @@ def _remarks(runs: Sequence[SinkPlan]) -> Iterator[str]:
     """Yield what is known of a sink as a whole."""
     if any(run.removes_others for run in runs):
         yield "  removes what else is in the folders that it delivers (remove_dest_dir)"
+    if manifests := list(dict.fromkeys(filter(None, (run.manifest_directory for run in runs)))):
+        yield escaped(f"  manifest in {_first_of(manifests)} (sink_manifest_dir)")
     if any(run.renames_unknown for run in runs):
         yield "  the substitutions will also apply to the names in braces"
     if any(row.hides_folders for run in runs for row in run.predictions):
         yield "  the substitutions may also change folders, which are part of the braces then"
+
+
+def _first_of(directories: Sequence[str]) -> str:
+    """Return the first; each run has its own if the input is relative to the node's directory."""
+    first, *others = directories
+    return f"{first} and {len(others):,} more" if others else first
 
 
 class _Columns:

@@ -11,7 +11,7 @@ from nipype_datasink.planning.addresses import parse_location
 from nipype_datasink.planning.location import LocalDirectory
 from nipype_datasink.workflows.sink_run import SinkRun
 
-_DIRECTORIES = ("base_directory", "local_copy")
+_BASES = ("base_directory", "local_copy")
 
 
 def describe_own_directories(run: SinkRun) -> Iterator[str]:
@@ -21,8 +21,9 @@ def describe_own_directories(run: SinkRun) -> Iterator[str]:
     """
     if run.node is None:
         return
-    values = {name: explicit_value(run.interface.inputs, name) for name in _DIRECTORIES}
-    if not any(values.values()) and not run.unknown.keys() & values.keys():
+    names = (*_BASES, "sink_manifest_dir")
+    values = {name: explicit_value(run.interface.inputs, name) for name in names}
+    if not any(map(values.get, _BASES)) and not run.unknown.keys() & {*_BASES}:
         yield f"{run.name}: base_directory is not set, so files go to the sink's working directory"
     for name, value in values.items():
         if value and _is_relative(value, name):

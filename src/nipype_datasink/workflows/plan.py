@@ -170,6 +170,7 @@ def _sink_as_json(sink: SinkPlan) -> dict[str, Any]:
         "destinations": [_prediction_as_json(each) for each in sink.predictions],
         "ignored": list(sink.ignored),
         "removes_others": sink.removes_others,
+        "manifest_directory": sink.manifest_directory,
         "error": sink.error,
     }
 

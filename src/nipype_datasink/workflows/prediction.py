@@ -118,6 +118,9 @@ class SinkPlan:
     removes_others: bool = False
     """Whether `remove_dest_dir` removes other files from the folders that are delivered."""
 
+    manifest_directory: str = ""
+    """Where the manifest will be written (`sink_manifest_dir`); empty text without one."""
+
     error: str = ""
     """Why the sink would fail; empty text if nothing is known to be wrong."""
 

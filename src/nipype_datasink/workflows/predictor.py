@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from nipype_datasink.configuration import explicit_value
+from nipype_datasink.configuration import explicit_value, read_options
 from nipype_datasink.errors import DataSinkError, DestinationError
 from nipype_datasink.inputs import fields_of, known_inputs
 from nipype_datasink.planning.addresses import parse_location
@@ -23,6 +23,8 @@ from nipype_datasink.workflows.placeholders import NAME, TREE, is_complete, show
 from nipype_datasink.workflows.prediction import Prediction, SinkPlan
 from nipype_datasink.workflows.sink_run import Connection, SinkRun
 from nipype_datasink.workflows.unknown_inputs import PLACES, ShownDestination, UnknownInputs
+
+_MANIFEST = "sink_manifest_dir"
 
 
 def predict(run: SinkRun) -> SinkPlan:
@@ -82,6 +84,7 @@ class _Predictor:
             skips_missing=settings.sink_missing == "skip",
             paths=tuple(self._paths),
             removes_others=rules.remove_dest_dir,
+            manifest_directory=self._manifest_directory(rules),
             error=self._run.error or error,
         )
 
@@ -89,16 +92,22 @@ class _Predictor:
         """Set directories and container; a relative directory is one of the node."""
         inputs = self._sink.inputs
         directories = ("base_directory", "local_copy")
-        for name in directories:
-            path = explicit_value(inputs, name)
+        paths = {name: explicit_value(inputs, name) for name in (*directories, _MANIFEST)}
+        for name, path in {**paths, **read_options(inputs, [_MANIFEST])}.items():
             if path and isinstance(parse_location(path, name), LocalDirectory):
-                path = os.path.join(self._run.directory, os.path.expanduser(path))
-                inputs.trait_set(**{name: path})
+                absolute = os.path.join(self._run.directory, os.path.expanduser(path))
+                inputs.trait_set(**{name: absolute})
         for name, placeholder in PLACES.items():
             if name in self._unknown_connections:
                 inputs.trait_set(**{name: placeholder})
         if not any(explicit_value(inputs, name) for name in directories):
             inputs.base_directory = self._run.directory
+
+    def _manifest_directory(self, rules: Rules) -> str:
+        """Return where the manifest will be written, in braces if only another node names it."""
+        if connections := self._unknown_connections.get(_MANIFEST):
+            return f"{{{connections[0].name}}}"
+        return rules.manifest_directory.label if rules.manifest_directory else ""
 
     def _substitute(self, path: str) -> str:
         """Apply the rules of the sink to what is known of a destination."""
