@@ -160,6 +160,12 @@ def error_from_signal_handler(error: BaseException) -> BaseException | None:
     return found
 
 
+def raise_if_from_signal_handler(error: BaseException) -> None:
+    """Raise the exception of a signal handler again, if it has led to `error`."""
+    if raised := error_from_signal_handler(error):
+        raise raised from None
+
+
 def _chain(error: BaseException) -> list[BaseException]:
     """Return an error and the errors that have led to it, the latest first."""
     links: list[BaseException] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,21 @@ def umask() -> Iterator[None]:
     before = os.umask(0o022)
     yield
     os.umask(before)
+
+
+@pytest.fixture
+def time_limit() -> Iterator[type[Exception]]:
+    """Let SIGALRM raise an error; return its class."""
+
+    class TimeLimitExceededError(Exception):
+        pass
+
+    def raise_error(*_: object) -> None:
+        raise TimeLimitExceededError
+
+    before = signal.signal(signal.SIGALRM, raise_error)
+    yield TimeLimitExceededError
+    signal.signal(signal.SIGALRM, before)
 
 
 def file(path: Path, content: bytes = b"new") -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 from contextlib import suppress
 
@@ -134,6 +135,7 @@ def test_the_next_phase_has_its_own_rate(clock: Clock) -> None:
         ([60, -60], 0),
         ([60, 60], 100),
         ([100, -40, 40], 100),
+        ([100, 40, -140, 10], 10),
         ([], 0),
     ],
 )
@@ -214,6 +216,31 @@ def test_an_interrupt_says_how_far_it_came(caplog: pytest.LogCaptureFixture) -> 
     assert record.getMessage().startswith(
         "/out\\n: interrupted while copying: 1 of 3 files (10 of 30 bytes) are in place; run again"
     )
+
+
+def test_no_error_of_a_log_replaces_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise OSError(record)
+
+    handler = Broken()
+    logger = logging.getLogger("nipype.interface")
+    monkeypatch.setattr(logger, "handlers", [handler])
+    with pytest.raises(KeyboardInterrupt), shown_progress():
+        raise KeyboardInterrupt
+
+
+def test_a_time_limit_that_ends_while_a_bar_is_removed_is_not_lost(
+    clock: Clock, time_limit: type[Exception]
+) -> None:
+    class Slow(Screen):
+        def close(self) -> None:
+            signal.raise_signal(signal.SIGALRM)
+
+    progress = Progress(choose=lambda: Slow(clock, 0.2), clock=clock)
+    run_for(3, progress, clock)
+    with pytest.raises(time_limit):
+        progress.hide()
 
 
 def test_an_inner_block_says_nothing(caplog: pytest.LogCaptureFixture) -> None:

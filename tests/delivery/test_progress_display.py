@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import multiprocessing
+import signal
 import sys
 import threading
 import types
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 import tqdm.auto
 
+from nipype_datasink.delivery import progress_display
 from nipype_datasink.delivery.progress_display import Bar, LogLines, choose_display
 from nipype_datasink.delivery.progress_text import (
     Amount,
@@ -173,6 +175,15 @@ def test_a_bar_that_cannot_be_made_is_replaced_by_lines(monkeypatch: pytest.Monk
     use_terminal(monkeypatch)
     monkeypatch.setattr(tqdm.auto, "tqdm", None)
     assert isinstance(choose_display(), LogLines)
+
+
+def test_a_time_limit_that_ends_while_a_bar_is_made_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch, time_limit: type[Exception]
+) -> None:
+    use_terminal(monkeypatch)
+    monkeypatch.setattr(progress_display, "_make_bar", lambda: signal.raise_signal(signal.SIGALRM))
+    with pytest.raises(time_limit):
+        choose_display()
 
 
 def test_a_worker_process_writes_lines(monkeypatch: pytest.MonkeyPatch) -> None:

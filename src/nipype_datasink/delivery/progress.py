@@ -25,7 +25,7 @@ from nipype_datasink.delivery.progress_text import (
 )
 from nipype_datasink.display import escaped
 from nipype_datasink.planning.plan import FileTransfer
-from nipype_datasink.signals import error_from_signal_handler
+from nipype_datasink.signals import raise_if_from_signal_handler
 
 _logger = logging.getLogger("nipype.interface")
 
@@ -35,17 +35,22 @@ _RATE_SECONDS = 10.0  # time for which a rate is computed, or since the last tim
 
 
 class FileProgress:
-    """Bytes of one file in one phase. One thread at a time calls its methods."""
+    """Bytes of one file in one phase. Several threads may send parts of the file."""
 
     def __init__(self, phase: PhaseProgress, size: int) -> None:
         self._phase = phase
         self._size = size
+        self._lock = threading.Lock()  # guards the next line
         self._done = 0
 
     def add_bytes(self, count: int) -> None:
-        """Count bytes, never more than the file has; a negative number if they are sent again."""
-        count = min(count, self._size - self._done)
-        self._done += count
+        """Count bytes; a negative number if they are sent again.
+
+        The sum is never negative, and never more than the file has.
+        """
+        with self._lock:
+            count = max(-self._done, min(count, self._size - self._done))
+            self._done += count
         self._phase.add(size=count)
 
     def restart(self) -> None:
@@ -54,7 +59,8 @@ class FileProgress:
 
     def finish(self, *, arrived: bool = True) -> None:
         """Count the file, and all of its bytes; `arrived` tells whether it is in place now."""
-        left, self._done = self._size - self._done, self._size
+        with self._lock:
+            left, self._done = self._size - self._done, self._size
         if arrived:
             self._phase.progress.add_arrived(self._size)
         self._phase.add(files=1, size=left)
@@ -185,8 +191,7 @@ class Progress:
             self._show(now)
         except Exception as error:  # noqa: BLE001 - standard error may be any object
             self._display, self._due = Hidden(), float("inf")
-            if raised := error_from_signal_handler(error):
-                raise raised from None
+            raise_if_from_signal_handler(error)
 
     def _show(self, now: float) -> None:
         if self._display is None:
@@ -203,16 +208,18 @@ class Progress:
 
     def hide(self) -> None:
         """Remove what is shown, until it is shown again, to make room for other lines."""
-        with suppress(Exception):
+        try:
             if self._display:
                 self._display.close()
+        except Exception as error:  # noqa: BLE001 - see `show`
+            raise_if_from_signal_handler(error)
 
     def log_interruption(self) -> None:
         """Say how far the delivery came before Ctrl-C or SIGTERM."""
         arrived = Amount(files=self._arrived_files, size=self._arrived_size)
-        _logger.warning(
-            "%s", interruption_line(self._place, self._phase.phase, arrived, self._total)
-        )
+        line = interruption_line(self._place, self._phase.phase, arrived, self._total)
+        with suppress(Exception):  # of the user's log; it must not replace the interrupt
+            _logger.warning("%s", line)
 
 
 @contextmanager

@@ -7,10 +7,10 @@ import multiprocessing
 import os
 import sys
 import warnings
-from contextlib import suppress
 from typing import Any, Protocol
 
 from nipype_datasink.delivery.progress_text import State, describe_progress, log_line, phase_now
+from nipype_datasink.signals import raise_if_from_signal_handler
 
 _logger = logging.getLogger("nipype.interface")
 
@@ -94,8 +94,10 @@ def choose_display() -> Display:
     Several workers of MultiProc would write their bars over each other.
     """
     if multiprocessing.parent_process() is None and (_is_terminal() or _is_notebook()):
-        with suppress(Exception):
+        try:
             return Bar()
+        except Exception as error:  # noqa: BLE001 - tqdm may be missing or old
+            raise_if_from_signal_handler(error)  # importing tqdm takes time
     return LogLines()
 
 
