@@ -49,14 +49,20 @@ def adaptive_map(
     if in_pool():
         return [function(item) for item in items]
     results: list[_Result] = []
-    waiting_calls = 0
+    slow_calls = 0  # in a row, up to the last one
+    idle = 0.0  # after the first of them
+    begin = time.monotonic()
     for item in items:
-        if waiting_calls == _CALLS_IN_A_ROW:
-            break
-        before = _idle_seconds()
         results.append(function(item))
-        waited = _idle_seconds() - before
-        waiting_calls = waiting_calls + 1 if waited > _WAITING_SECONDS else 0
+        end = time.monotonic()
+        slow_calls = slow_calls + 1 if end - begin > _WAITING_SECONDS else 0
+        begin = end
+        if slow_calls == 1:  # only now, as this clock takes as long as some operations
+            idle = _idle_seconds()
+        elif slow_calls > _CALLS_IN_A_ROW:
+            waited = _idle_seconds() - idle
+            if waited > (slow_calls - 1) * _WAITING_SECONDS:
+                break
     return results + parallel_map(
         function,
         items[len(results) :],

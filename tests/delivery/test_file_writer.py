@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +25,7 @@ _CALLS = ("link", "listdir", "lstat", "mkdir", "readlink", "rename", "replace", 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each call seem to wait, as on a network disk."""
-    monkeypatch.setattr("nipype_datasink.adaptive._idle_seconds", lambda: time.monotonic() * 1e6)
+    monkeypatch.setattr("nipype_datasink.adaptive._WAITING_SECONDS", -1.0)
 
 
 @pytest.fixture
@@ -222,7 +221,7 @@ def test_threads_have_the_same_outcomes(
     before = tree(workdir)
     other = tmp_path_factory.mktemp("other")
     monkeypatch.chdir(other)
-    monkeypatch.setattr("nipype_datasink.adaptive._idle_seconds", lambda: time.monotonic() * 1e6)
+    monkeypatch.setattr("nipype_datasink.adaptive._WAITING_SECONDS", -1.0)
     assert [(each.transfer.key[-2:], each.status) for each in _mixture(other)] == one
     assert tree(other) == before
     assert {status for _, status in one} == {
