@@ -244,7 +244,7 @@ class DirectoryMachine(Destinations, RuleBasedStateMachine):
             after,
             disturbed=bool(acted[0]),
             unsure=lambda path: not self.may_stay(sink, path, before),
-            without=strangers.keys(),
+            without=strangers.keys() if acted[0] else (),
         )
 
     def check_unchanged(self, sink: Sink, want: Expected, before: Seen, after: Seen) -> None:

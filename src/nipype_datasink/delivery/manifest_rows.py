@@ -89,7 +89,10 @@ def _digest(
         except OSError as error:
             if is_time_limit(error):
                 raise
-    return found or FileDigest(size=outcome.transfer.size, sha256="")
+    if found is None:
+        size = outcome.transfer.size if outcome.sent_size is None else outcome.sent_size
+        found = FileDigest(size=size, sha256="")
+    return found
 
 
 def _row(

@@ -64,6 +64,10 @@ class Outcome:
     etag: str = ""
     """ETag of the object, without quotes; empty on disk and where the store states none."""
 
+    sent_size: int | None = None
+    """Number of bytes that were sent to S3; it differs from the plan's if the source has changed
+    since. None where nothing was sent, or where that is not known."""
+
     linked: bool = False
     """Whether the destination is a hard link to the source: no bytes were written."""
 

@@ -94,7 +94,7 @@ class ClassicTransport:
             return Outcome.failure(transfer, error)
         breaker.record_success()
         self._phase.file(transfer.size).finish()
-        return sent_outcome(transfer, uploaded, verified=verified)
+        return sent_outcome(transfer, before[0], uploaded, verified=verified)
 
     def _send_large(
         self, transfers: Sequence[FileTransfer], breaker: CircuitBreaker
@@ -172,7 +172,7 @@ class ClassicTransport:
         except Exception as error:  # noqa: BLE001
             return Outcome.failure(transfer, error)
         progress.finish()
-        return sent_outcome(transfer, response, verified=verified)
+        return sent_outcome(transfer, before[0], response, verified=verified)
 
     def _put(self, transfer: FileTransfer) -> Mapping[str, Any]:
         with open(transfer.source, "rb", opener=open_regular) as body:

@@ -42,9 +42,17 @@ def cancelled(transfer: FileTransfer) -> Outcome:
     return Outcome.failure(transfer, error)
 
 
-def sent_outcome(transfer: FileTransfer, response: UploadResponse, *, verified: bool) -> Outcome:
-    """Return the outcome of an upload that has succeeded."""
-    return Outcome(transfer=transfer, status=Status.SENT, verified=verified, etag=response.etag)
+def sent_outcome(
+    transfer: FileTransfer, size: int, response: UploadResponse, *, verified: bool
+) -> Outcome:
+    """Return the outcome of an upload of `size` bytes that has succeeded."""
+    return Outcome(
+        transfer=transfer,
+        status=Status.SENT,
+        verified=verified,
+        etag=response.etag,
+        sent_size=size,
+    )
 
 
 def file_version(path: str) -> FileVersion:

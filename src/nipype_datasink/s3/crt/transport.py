@@ -95,4 +95,4 @@ class CrtTransport:
         except Exception as error:  # noqa: BLE001 - no error of one file may end the others
             return Outcome.failure(transfer, error)
         upload.progress.finish()
-        return sent_outcome(transfer, response, verified=verified)
+        return sent_outcome(transfer, size, response, verified=verified)
