@@ -276,6 +276,25 @@ def test_a_source_that_changes_after_it_was_read_is_recorded_as_delivered(
     assert [(row.size, row.sha256) for row in rows()] == [(5, sha256("first"))]
 
 
+@pytest.mark.parametrize("transport", ["classic", "crt"])
+def test_a_source_that_changes_before_it_is_sent_is_recorded_with_the_size_that_was_sent(
+    transport: str, workdir: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = file(workdir / "a", "first")
+    deliver = execution.deliver
+
+    def change_before(*args: Any, **options: Any) -> Any:
+        file(workdir / "a", "second")
+        return deliver(*args, **options)
+
+    monkeypatch.setattr(sink_delivery, "deliver", change_before)
+    endpoint = bucket.meta.client.meta.endpoint_url
+    made = sink({"x": source}, s3_endpoint_url=endpoint, s3_transfer_client=transport)
+    made.inputs.base_directory = f"s3://{bucket.name}/out"
+    made.run()
+    assert [(row.size, row.sha256) for row in rows()] == [(len("second"), "")]
+
+
 @pytest.mark.skipif(not os.path.exists("/proc/version"), reason="needs /proc")
 def test_the_size_of_a_file_without_a_known_size_is_what_was_read(workdir: Path) -> None:
     sink({"x": "/proc/version"}).run()
