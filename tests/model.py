@@ -61,7 +61,10 @@ class Expected:
     """What it reports."""
 
     removed: set[str] = field(default_factory=set)
-    """What `remove_dest_dir` removes."""
+    """Files that `remove_dest_dir` removes."""
+
+    removed_folders: set[str] = field(default_factory=set)
+    """Folders that it removes."""
 
     missing: bool = False
     """Whether a source is missing: an error, but after everything else is delivered."""
@@ -135,6 +138,7 @@ def expected(
     if not run.missing or sink.skip_missing:
         inside = tuple(f"{folder}/" for folder in cleared)
         run.removed = {path for path in there if path.startswith(inside)} - run.files.keys()
+        run.removed_folders = {path for path in folders if path.startswith(inside)} - made
     folders_there = {folder for path in there for folder in above(path)}
     no_tree = not {*there, *run.files}.isdisjoint({*made, *folders_there})  # only in a bucket
     several_cleared = bool(cleared) and len(run.out_file) > 1

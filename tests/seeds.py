@@ -91,12 +91,18 @@ def _record_first(self: Any, plan: Any, progress: Any, deliver: Callable[[], Any
     return deliver()
 
 
+def _withdraw_first(plan: Any, base: str, *, before: Callable[[], object]) -> Any:
+    before()
+    return _remove_others(plan, base)
+
+
 def _always(result: object) -> Callable[..., Any]:
     return lambda *_args, **_kwargs: result
 
 
 _make_valid_plan = validation.make_valid_plan
 _paths_to_keep = removal._paths_to_keep
+_remove_others = removal.remove_others
 _deliver = local.LocalTarget.deliver
 _apply = routing.Substitutions.apply
 _make_error = execution._make_error
@@ -147,6 +153,9 @@ SEEDS = {
     ),
     "a manifest stays when files that it lists are removed": Seed(
         "DirectoryMachine", {"manifests.ManifestFile.withdraw": _always(None)}
+    ),
+    "a manifest is removed though nothing else is": Seed(
+        "DirectoryMachine", {"delivery.local.remove_others": _withdraw_first}
     ),
     "names that differ in case overwrite each other": Seed(
         "FoldingMachine",

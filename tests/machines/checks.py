@@ -10,6 +10,8 @@ from typing import Any
 from nipype_datasink import DataSinkError, DeliveryError, MissingSourceError, Status
 from tests.model import Expected, Files, Sink
 
+MAX_LINES = 60  # of an error
+
 
 @dataclass
 class Seen:
@@ -99,6 +101,7 @@ def mixed(want: Expected, then: Expected, after: Files) -> Expected:
         files=files,
         removed=removed - files.keys(),
         missing=want.missing or then.missing,
+        removed_folders=want.removed_folders | then.removed_folders,
         skipped=want.skipped | then.skipped,
         refusals=want.refusals | then.refusals,
     )
@@ -112,6 +115,13 @@ def check_error(sink: Sink, want: Expected, before: Files, after: Files, error: 
         assert all(outcome.status.arrived for outcome in error.outcomes)
     elif not isinstance(error, DeliveryError):
         assert_same(after, before, "after the run that was rejected")
+
+
+def check_message(error: Exception) -> None:
+    """Check that the first line of an error is also the last one, and that it is not long."""
+    lines = str(error).splitlines()
+    assert lines[0] == lines[-1]
+    assert len(lines) <= MAX_LINES
 
 
 def check_outcomes(

@@ -94,16 +94,26 @@ class Manifests:
         if disturbed:  # anything may have gone after it was found
             assert found.isdisjoint(paths), f"{found & {*paths}} is delivered, and missing"
         else:
-            assert found == want.skipped, f"{found} is missing, not {want.skipped}"
+            missing = f"what is missing was not recorded: {want.skipped}, but {found}"
+            assert found == want.skipped, missing
 
-    def check_failed(self, sink: Sink, want: Expected, before: Seen, after: Seen) -> None:
+    def check_failed(
+        self, sink: Sink, want: Expected, before: Seen, after: Seen, *, disturbed: bool = False
+    ) -> None:
         """Check that a run with an error has left the older manifest, or removed it.
 
-        It may only be removed before other files are, and must be if one of them is gone.
+        It may only be removed before something else is, and must be if a file is gone.
+
+        Parameters
+        ----------
+        disturbed
+            Whether something has disturbed the run, and there may be other things to remove.
         """
         name = self._own(sink, before, after)
         old, new = before.manifests.get(name), after.manifests.get(name)
-        assert new == old or (new is None and sink.remove_dest_dir), f"{name} was changed"
+        removes = disturbed or want.removed or want.removed_folders
+        may_go = sink.remove_dest_dir and removes
+        assert new == old or (new is None and may_go), f"{name} was changed"
         gone = want.removed & before.files.keys() - after.files.keys()
         assert new is None or not gone, f"{gone} were removed, but the manifest was not"
 
