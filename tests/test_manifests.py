@@ -19,6 +19,7 @@ from nipype.interfaces.utility import Function, IdentityInterface
 from nipype_datasink import (
     DataSink,
     DeliveryError,
+    DestinationError,
     MissingSourceError,
     S3Error,
     SettingsError,
@@ -237,6 +238,17 @@ def test_nothing_is_removed_if_the_manifest_cannot_be_withdrawn(
     with pytest.raises(DeliveryError, match="No space"):
         sink({"x": f"{workdir}/d"}, remove_dest_dir=True).run()
     assert (workdir / "out/x/d/old").exists()
+
+
+def test_no_folder_with_manifests_is_cleared(workdir: Path) -> None:
+    """Other sinks may have written some of them."""
+    file(workdir / "d/a")
+    other = file(Path("out/x/d/m/other-01234567.tsv"))
+    made = sink({"x": f"{workdir}/d"}, remove_dest_dir=True)
+    made.inputs.sink_manifest_dir = f"{workdir}/out/x/d/m"
+    with pytest.raises(DestinationError, match="would empty the directory of the manifests"):
+        made.run()
+    assert [path for path in Path("out").rglob("*") if path.is_file()] == [Path(other)]
 
 
 def test_each_source_is_read_once(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ def plan_for(
     location: Location,
     *rules: tuple[str, str],
     remove_dest_dir: bool = False,
+    manifest_directory: Location | None = None,
 ) -> Plan:
     return make_valid_plan(
         fields,
@@ -42,6 +43,7 @@ def plan_for(
             relative=lambda source: source.rstrip("/").rpartition("/")[2],
             substitute=Substitutions(literal=rules).apply,
             remove_dest_dir=remove_dest_dir,
+            manifest_directory=manifest_directory,
         ),
     )
 
@@ -409,6 +411,38 @@ def test_base_directory_is_never_cleared(kind: str, target: str, tmp_path: Path)
         f"x: remove_dest_dir would empty the base directory {base}; "
         "change the destination by a substitution, or unset remove_dest_dir"
     )
+
+
+@pytest.mark.parametrize("place", ["out/x/d", "out/x/d/m", "link/m"])
+def test_folder_with_manifests_is_never_cleared(place: str, workdir: Path) -> None:
+    """Other sinks may have written some of them."""
+    file(workdir / "in/d/a")
+    (workdir / "out/x/d").mkdir(parents=True)
+    (workdir / "link").symlink_to("out/x/d")
+    manifests = LocalDirectory(str(workdir / place))
+    with pytest.raises(DestinationError) as caught:
+        plan_for({"x": "in/d"}, out(workdir), remove_dest_dir=True, manifest_directory=manifests)
+    real = os.path.realpath(manifests.path)
+    assert str(caught.value) == (
+        f"x: remove_dest_dir would empty the directory of the manifests {real}; "
+        "change the destination by a substitution, or unset remove_dest_dir"
+    )
+    assert plan_for({"x": "in/d"}, out(workdir), manifest_directory=manifests).transfers
+
+
+def test_folder_with_manifests_in_s3_is_never_cleared(workdir: Path) -> None:
+    file(workdir / "in/d/a")
+    manifests = S3Prefix("b", "out/x/d/m")
+    base = S3Prefix("b", "out")
+    with pytest.raises(DestinationError, match=r"the manifests s3://b/out/x/d/m;"):
+        plan_for({"x": "in/d"}, base, remove_dest_dir=True, manifest_directory=manifests)
+
+
+def test_folder_beside_the_manifests_is_cleared(workdir: Path) -> None:
+    file(workdir / "in/d/a")
+    manifests = LocalDirectory(str(workdir / "out/x/m"))
+    plan = plan_for({"x": "in/d"}, out(workdir), remove_dest_dir=True, manifest_directory=manifests)
+    assert plan.clears_folders
 
 
 def test_base_directory_is_never_cleared_through_a_link(workdir: Path) -> None:

@@ -188,17 +188,20 @@ def _obstacle(directory: str, missing: set[str]) -> str | None:
 
 
 def _check_removals(plan: Plan) -> None:
-    """Raise an error if `remove_dest_dir` would empty a base directory or remove delivered files.
+    """Raise an error if `remove_dest_dir` would remove more than files of earlier runs.
 
-    A folder of one location may hold the files of the other location.
+    A folder of one location may be the base directory of another location, or hold its files. It
+    may also hold manifests: other sinks have written some of them.
     """
     cleared = [(item, item.cleared_folder) for item in plan.deliveries if item.cleared_folder]
     if not cleared:
         return
     locations = {item.location for item in plan.deliveries}
-    bases = _folders_around(
-        {f"the base directory {base}": base for base in map(_real_base, locations)}
-    )
+    bases = {f"the base directory {base}": base for base in map(_real_base, locations)}
+    if plan.manifest_directory:
+        place = _real_path(plan.manifest_directory)
+        bases[f"the directory of the manifests {place}"] = place
+    around_bases = _folders_around(bases)
     files = {
         location: _folders_around(
             {item.destination: item.destination for item in plan.for_location(location).transfers}
@@ -214,7 +217,7 @@ def _check_removals(plan: Plan) -> None:
                 )
             )
         others = [around for location, around in files.items() if location != item.location]
-        for around in (bases, *others):
+        for around in (around_bases, *others):
             if found := around.find(folder):
                 raise DestinationError(
                     escaped(
@@ -235,5 +238,9 @@ def _folders_around(paths: Mapping[str, str]) -> PathMap[str]:
 
 
 def _real_base(location: Location) -> str:
-    label = location.label
-    return os.path.realpath(label) if isinstance(location, LocalDirectory) else label
+    return _real_path(location.label)
+
+
+def _real_path(path: str) -> str:
+    """Return a path without links; an address in S3 is not changed."""
+    return path if path.startswith("s3://") else os.path.realpath(path)
