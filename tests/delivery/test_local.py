@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -415,6 +416,22 @@ def test_what_cannot_be_compared_is_not_known(
     error = TimeoutError("a time limit of the user")
     with pytest.raises(TimeoutError):
         target.compare(plan.transfers)
+
+
+def test_a_comparison_does_not_wait_for_a_hung_disk_after_an_interrupt(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file(workdir / "a")
+    options: dict[str, object] = {}
+
+    def record(function: Any, items: Any, **given: object) -> list[Any]:
+        options.update(given)
+        return [function(item) for item in items]
+
+    monkeypatch.setattr("nipype_datasink.delivery.local.adaptive_map", record)
+    plan = plan_for(workdir, {"x": "a"})
+    LocalTarget(LocalDirectory(str(workdir / "out")), link=False).compare(plan.transfers)
+    assert options == {"abandon": True}
 
 
 def test_a_check_says_that_hard_links_are_wanted(workdir: Path) -> None:

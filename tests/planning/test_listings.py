@@ -41,6 +41,7 @@ def test_a_folder_is_listed_where_that_takes_fewer_requests(
     paths = _paths(workdir, count)
     Path(paths[0]).mkdir()
     Path(paths[1]).touch()
+    Path(paths[2]).symlink_to(paths[0])  # its entry tells that it is a link
     calls: list[str] = []
 
     def recorded(name: str) -> Any:

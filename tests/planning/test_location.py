@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -28,6 +29,20 @@ PATHS = st.lists(st.sampled_from(["a", "b", "..", "", "."]), max_size=8).map("/"
 )
 def test_a_container_on_disk_is_below_unless_absolute(container: str, expected: str) -> None:
     assert LocalDirectory("/out").child(container) == LocalDirectory(expected)
+
+
+@pytest.mark.parametrize(
+    ("bucket", "name"),
+    [(SimpleNamespace(name="mock"), "mock"), (SimpleNamespace(name=1), ""), (None, "")],
+)
+def test_a_prefix_is_in_the_injected_bucket_if_that_has_a_name(bucket: object, name: str) -> None:
+    prefix = S3Prefix("b", "out")
+    assert prefix.in_bucket(bucket) == S3Prefix("b", "out", name)
+
+
+def test_a_directory_is_in_no_bucket() -> None:
+    directory = LocalDirectory("/out")
+    assert directory.in_bucket(SimpleNamespace(name="mock")) is directory
 
 
 @pytest.mark.parametrize(

@@ -219,6 +219,13 @@ def test_digests_of_parts_are_computed_for_the_size_of_the_parts(large: str) -> 
     assert not has_same_bytes(digests, large, PART_BYTES - 1)
 
 
+def test_bytes_that_are_read_to_compare_them_are_counted(large: str) -> None:
+    counts: list[int] = []
+    digests = digests_from_response({"ETag": etag(LARGE)})
+    assert has_same_bytes(digests, large, PART_BYTES, on_read=counts.append)
+    assert sum(counts) == len(LARGE)
+
+
 def test_a_file_of_one_part_always_needs_both_digests() -> None:
     selector = DigestSelector()
     digests = digests_from_response({"ETag": etag(b"abc"), "ChecksumCRC64NVME": crc64(b"abc")})
