@@ -994,7 +994,7 @@ def test_s3_error_names_process_and_credential_source(
         sink.run()
 
     lines = str(caught.value).splitlines()
-    assert f"  process: process {os.getpid()} on {socket.gethostname()}" in lines
+    assert f"  run by: process {os.getpid()} on {socket.gethostname()}" in lines
     assert any(line.startswith("  credentials: ") and f"({source})" in line for line in lines)
     assert SECRET_KEY not in str(caught.value)
 

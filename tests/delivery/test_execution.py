@@ -226,7 +226,7 @@ def test_missing_sources_are_an_error_after_everything_else_was_delivered() -> N
         deliver(Plan((folder,), missing=missing), [target])
     first, *names, process, last = str(caught.value).splitlines()
     assert names == ["  missing: x: /w/b is absent", "  missing: y: /w/c is absent"]
-    assert process.startswith("  process: process ")
+    assert process.startswith("  run by: process ")
     assert first == last
     assert first == (
         "2 sources are missing; everything else was delivered. Run again when nothing is missing. "

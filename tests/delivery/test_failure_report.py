@@ -36,7 +36,7 @@ def test_an_error_has_the_cause_counts_names_and_context() -> None:
     place = failed_place(
         BUCKET, outcomes(BUCKET, statuses, d=OSError("too\nlarge")), "endpoint: here"
     )
-    assert describe_failure([place], [], ["  process: 1"]).splitlines() == [
+    assert describe_failure([place], [], ["  run by: 1"]).splitlines() == [
         "s3://bucket/out: denied; ask; the owner",
         "  error: An error occurred (AccessDenied)",
         "  4 files: 1 sent, 2 failed, 1 not tried",
@@ -44,7 +44,7 @@ def test_an_error_has_the_cause_counts_names_and_context() -> None:
         "  failed: s3://bucket/out/c",
         "  not tried: s3://bucket/out/n",
         "  endpoint: here",
-        "  process: 1",
+        "  run by: 1",
         "s3://bucket/out: denied; ask; the owner",
     ]
 
@@ -81,7 +81,7 @@ def test_no_error_has_more_than_sixty_lines() -> None:
         for place in (BUCKET, DISK, LocalDirectory("/b"))
     ]
     missing = [Problem("x", name, "is absent") for name in names]
-    message = describe_failure(places, missing, ["  process: 1", "  everything: 2"])
+    message = describe_failure(places, missing, ["  run by: 1", "  everything: 2"])
     lines = message.splitlines()
     assert 40 < len(lines) <= 60
     assert lines[0] == lines[-1]

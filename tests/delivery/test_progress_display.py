@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import logging
 import multiprocessing
+import os
 import signal
+import struct
 import sys
+import termios
 import threading
 import types
 from collections.abc import Callable
@@ -131,6 +135,23 @@ def test_a_bar_fits_into_the_terminal(columns: int, monkeypatch: pytest.MonkeyPa
     line = terminal.lines[-1]
     assert "…" in line
     assert "many: sending:" in line
+
+
+@pytest.mark.parametrize("size", [(0, 0), (100, 0), (0, 30), (100, 30)])
+def test_a_bar_is_shown_in_a_terminal_that_does_not_know_its_size(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent, child = os.openpty()
+    with open(parent, "rb", buffering=0) as screen, open(child, "w", encoding="utf-8") as error:
+        columns, rows = size
+        fcntl.ioctl(error, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        monkeypatch.setattr(sys, "stderr", error)
+        bar = Bar()
+        bar.show(STATE)
+        bar.close()
+        line = screen.read(1000).decode().split("\r")[1]
+    assert "many: sending:  20%|" in line
+    assert len(line) <= (columns or 80)
 
 
 class Tee:

@@ -121,11 +121,11 @@ def test_mistakes_about_the_store(
         assert endpoint in str(error)
         assert f"\n  credentials: {MASKED_KEY}" in str(error)
         assert ACCESS_KEY not in str(error)
-        assert f"\n  process: process {os.getpid()} on " in str(error)
+        assert f"\n  run by: process {os.getpid()} on " in str(error)
 
 
 def test_a_full_disk(many: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_source: str, destination: str, _cancelled: object) -> None:
+    def fail(_source: str, destination: str, *_others: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), destination)
 
     monkeypatch.setattr("nipype_datasink.delivery.file_writer.copy", fail)

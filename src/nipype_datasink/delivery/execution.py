@@ -156,7 +156,7 @@ def _make_error(
     list_directory: str | None,
 ) -> DataSinkError:
     """Return one error for all places, of the class of the first; `context` is part of it."""
-    context = [*context, f"  process: {describe_process()}"]
+    context = [*context, f"  run by: {describe_process()}"]
     if path := write_list(list_directory, outcomes, missing):
         context.append(f"  everything that was not delivered: {escaped(path)}")
     if not failed:

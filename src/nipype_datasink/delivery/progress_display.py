@@ -17,6 +17,7 @@ _logger = logging.getLogger("nipype.interface")
 _BAR_SECONDS = 0.2
 _LINE_SECONDS = 30.0
 _MIN_BAR_COLUMNS = 10
+_COLUMNS, _ROWS = 80, 24  # of a terminal that does not know its size
 
 
 class Display(Protocol):
@@ -111,7 +112,20 @@ def _make_bar() -> Any:
             monitor_interval = 0  # tqdm's own thread would stay until the process ends
 
         # With a delay, however short, nothing is shown before the first update.
-        return QuietBar(leave=False, delay=1e-9)
+        return QuietBar(leave=False, delay=1e-9, **_size_of_unknown_terminal())
+
+
+def _size_of_unknown_terminal() -> dict[str, int]:
+    """Return a size for tqdm if the terminal says that it has no columns or no rows.
+
+    Pseudo-terminals begin so, as in `script`, containers and some CI systems. There tqdm shows
+    nothing.
+    """
+    try:
+        columns, rows = os.get_terminal_size(sys.stderr.fileno())
+    except Exception:  # noqa: BLE001 - see `_is_terminal`
+        return {}
+    return {} if columns and rows else {"ncols": columns or _COLUMNS, "nrows": rows or _ROWS}
 
 
 def _is_terminal() -> bool:
@@ -133,7 +147,7 @@ def _is_notebook() -> bool:
 def _columns() -> int:
     """Return the width of the terminal; a large number where there is none, as in a notebook."""
     try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS
     except Exception:  # noqa: BLE001 - see `_is_terminal`
         return 1000
 
