@@ -17,12 +17,16 @@ from tests.forks import RunPython, fork_server
 DRIVER = """
 import os
 import sys
+import time
 from nipype_datasink.workflows import first_run
 from nipype_datasink.workflows.program import find_program
 
 def examine(pipeline):
     if "fail" in sys.argv:
         raise ValueError("not examined")
+    if "slow" in sys.argv:
+        open("examining", "w").close()
+        time.sleep(1)
     name = pipeline if hasattr(pipeline, "_graph") else type(pipeline).__name__
     return first_run.Report(text=f"{name} in {os.path.basename(os.getcwd())}", exit_code=3)
 
@@ -253,6 +257,20 @@ def test_program_that_waits_for_a_stopped_process_ends(
     assert shown == f"('script.py:3', 'a in {workdir.name}', 3)", done.stderr
     assert done.returncode == 0
     assert files(workdir) == {"driver.py", "script.py", "start.py"}
+
+
+def test_child_that_examines_its_call_is_not_ended(workdir: Path, run_script: RunPython) -> None:
+    text = (
+        "import multiprocessing, time\n"
+        "from nipype_datasink.workflows import first_run\n"
+        "first_run._CHILD_EXIT_SECONDS = 0\n"
+        "multiprocessing.get_context('fork').Process(target=workflow('a').run).start()\n"
+        "while not os.path.exists('examining'): time.sleep(0.01)\n"
+    )
+
+    done = run_script(text, "slow")
+
+    assert f"'a in {workdir.name}', 3)" in done.stdout, done.stderr
 
 
 def test_program_that_waits_for_a_stopped_thread_ends(workdir: Path, run_script: RunPython) -> None:

@@ -116,7 +116,7 @@ def _run_until_stopped(program: Program, stop: _Stop) -> FirstRun | None:
     stop.is_stopped = True
     # As Python does at its end: threads that are not daemons go on when the main module has ended.
     threading._shutdown()  # type: ignore[attr-defined]
-    _end_children()
+    _end_children(stop)
     first = stop.show_first_run()
     if end and first is None and end.code not in (None, 0):
         raise end
@@ -126,7 +126,7 @@ def _run_until_stopped(program: Program, stop: _Stop) -> FirstRun | None:
 _CHILD_EXIT_SECONDS = 5  # for the `finally` blocks of children
 
 
-def _end_children() -> None:
+def _end_children(stop: _Stop) -> None:
     """End processes that Python would wait for at its end; they may wait for this process.
 
     `multiprocessing` itself ends the others, which are daemons.
@@ -134,6 +134,7 @@ def _end_children() -> None:
     for child in multiprocessing.active_children():
         if not child.daemon:
             child.join(_CHILD_EXIT_SECONDS)
+            stop.show_first_run()  # waits while a child examines its call, which may take long
             child.terminate()
             child.join()
 
