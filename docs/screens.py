@@ -32,8 +32,11 @@ PAGES = [ROOT / name for name in NAMES]
 STORE = "http://minio:9000"
 DIRECTORY = "/home/me/study"  # shown instead of the temporary directory
 PROCESS = "process 4711 on node1"  # shown instead of the process that has run a command
+# Shown instead of time, user and number in the name of a crash file.
+CRASH_FILE = r"crash-20261126-150000-me-\1-7f9c2ba4-e88f-4280-a1b5-0d3c6e9f7a52"
 
 _SCREEN = re.compile(r"(?<=^```console\n)\$ .*?(?=^```$)", re.MULTILINE | re.DOTALL)
+_CRASH_FILE = re.compile(r"crash-[\d-]+-\S+?-(\w+\.\w+)-[0-9a-f-]{36}")
 _PROCESS = re.compile(r"process \d+ on \S+")
 _FILE = re.compile(r"^```python\n(# (\w+\.py)\n.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -66,7 +69,8 @@ def _output(command: str, directory: Path, environment: dict[str, str]) -> str:
         timeout=300,
         check=False,
     )
-    return _PROCESS.sub(PROCESS, done.stdout.replace(str(directory), DIRECTORY))
+    text = _CRASH_FILE.sub(CRASH_FILE, done.stdout.replace(str(directory), DIRECTORY))
+    return _PROCESS.sub(PROCESS, text)
 
 
 @contextmanager

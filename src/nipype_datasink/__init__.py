@@ -19,6 +19,7 @@ from nipype_datasink.errors import (
     ManifestError,
     MissingSourceError,
     S3Error,
+    SalvageError,
     SettingsError,
     SourceError,
 )
@@ -31,8 +32,11 @@ from nipype_datasink.planning.plan import Delivery, FileTransfer, Plan
 if TYPE_CHECKING:
     from nipype_datasink.workflows.check import check
     from nipype_datasink.workflows.clashes import Clash
+    from nipype_datasink.workflows.failed_nodes import FailedNode
     from nipype_datasink.workflows.plan import WorkflowPlan, plan
     from nipype_datasink.workflows.prediction import Prediction, SinkPlan
+    from nipype_datasink.workflows.salvage import salvage
+    from nipype_datasink.workflows.salvage_report import MissingInput, SalvagedSink, SalvageReport
 
 __version__ = "0.1.0"
 
@@ -49,9 +53,11 @@ __all__ = [
     "Delivery",
     "DeliveryError",
     "DestinationError",
+    "FailedNode",
     "FileTransfer",
     "LateCollisionError",
     "ManifestError",
+    "MissingInput",
     "MissingSourceError",
     "Outcome",
     "Outcomes",
@@ -59,6 +65,9 @@ __all__ = [
     "Plan",
     "Prediction",
     "S3Error",
+    "SalvageError",
+    "SalvageReport",
+    "SalvagedSink",
     "SettingsError",
     "SinkPlan",
     "SourceError",
@@ -68,17 +77,23 @@ __all__ = [
     "check",
     "install",
     "plan",
+    "salvage",
     "verify",
 ]
 
 # Pipelines and their workers seldom need these, and importing them takes as long as the rest.
 _IMPORTED_WHEN_USED = {
     "Clash": "clashes",
+    "FailedNode": "failed_nodes",
+    "MissingInput": "salvage_report",
     "Prediction": "prediction",
+    "SalvageReport": "salvage_report",
+    "SalvagedSink": "salvage_report",
     "SinkPlan": "prediction",
     "WorkflowPlan": "plan",
     "check": "check",
     "plan": "plan",
+    "salvage": "salvage",
 }
 
 

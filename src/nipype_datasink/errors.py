@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from nipype_datasink.delivery.outcomes import Outcomes
     from nipype_datasink.planning.sources import Problem
+    from nipype_datasink.workflows.salvage_report import SalvageReport
 
 
 class DataSinkError(Exception):
@@ -85,3 +86,10 @@ class CredentialsError(S3Error):
 
 class ManifestError(DataSinkError, ValueError):
     """A manifest cannot be read: the file is something else, or incomplete."""
+
+
+class SalvageError(DataSinkError, RuntimeError):
+    """Not everything that a workflow would deliver could be salvaged, or nothing of it."""
+
+    report: SalvageReport | None = None
+    """What was delivered and what was not; None if nothing could be tried."""

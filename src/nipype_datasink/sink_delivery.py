@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -43,11 +44,29 @@ def deliver_plan(sink: DataSink, plan: Plan, rules: Rules) -> Outcomes:
     node = calling_node(sink.inputs)
     warn_about_directories(settings, in_node=node is not None)
     withdraw = manifest.withdraw if manifest else lambda: None
-    targets: list[Target] = [
-        *local_targets(settings, rules.locations, withdraw),
-        *sink._s3_targets(settings, rules.locations, withdraw),
-    ]
+    targets = targets_of(sink, rules, withdraw)
     directory = node.output_dir() if node else None
     with graceful_shutdown(), shown_progress() as progress:
         deliver_all = partial(deliver, plan, targets, list_directory=directory, progress=progress)
         return manifest.record(plan, progress, deliver_all) if manifest else deliver_all()
+
+
+def targets_of(
+    sink: DataSink, rules: Rules, before_removal: Callable[[], object] = lambda: None
+) -> list[Target]:
+    """Return the places of a sink, in the order in which they get their files.
+
+    Parameters
+    ----------
+    sink
+        The sink.
+    rules
+        What decides where its sources go.
+    before_removal
+        Called before the first file is removed.
+    """
+    settings, _ = sink._read_settings()
+    return [
+        *local_targets(settings, rules.locations, before_removal),
+        *sink._s3_targets(settings, rules.locations, before_removal),
+    ]

@@ -11,6 +11,7 @@ import click
 from nipype_datasink.cli.check import check
 from nipype_datasink.cli.plan import plan
 from nipype_datasink.cli.programs import run
+from nipype_datasink.cli.salvage import salvage
 from nipype_datasink.cli.verify import verify
 from nipype_datasink.workflows.script import ScriptInterrupted
 
@@ -62,5 +63,5 @@ def demo(to: str | None, endpoint_url: str | None, directory: Path | None) -> No
     run_demo(to, directory=directory, endpoint_url=endpoint_url)
 
 
-for _command in (run, plan, check, verify):
+for _command in (run, plan, check, salvage, verify):
     main.add_command(_command)

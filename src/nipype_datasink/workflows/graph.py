@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -27,18 +27,28 @@ from nipype_datasink.workflows.expansion import (
 )
 from nipype_datasink.workflows.iterables import IterableNames
 from nipype_datasink.workflows.origins import Origin, is_never_joined, joined_field, origins_of
-from nipype_datasink.workflows.results import FinishedResults, Output, UnknownValueError
+from nipype_datasink.workflows.results import (
+    FinishedResults,
+    Output,
+    UnknownValueError,
+    is_partly_known,
+)
 from nipype_datasink.workflows.sink_class import own_class
 from nipype_datasink.workflows.sink_run import Connection, SinkRun
 
 
-def sink_runs(target: Workflow | Node | DataSink) -> Iterator[SinkRun]:
+def sink_runs(
+    target: Workflow | Node | DataSink,
+    results_of: Callable[[Any], FinishedResults] = FinishedResults,
+) -> Iterator[SinkRun]:
     """Yield each run of each sink in a workflow. No node runs, and nothing is written.
 
     Parameters
     ----------
     target
         A workflow, one node, or a sink without a node. It is not changed.
+    results_of
+        Called with the expanded graph; returns what is known of the outputs of its nodes.
 
     Yields
     ------
@@ -59,7 +69,7 @@ def sink_runs(target: Workflow | Node | DataSink) -> Iterator[SinkRun]:
         graph, names, sinks = _expand(target)
     else:
         raise TypeError(f"{target!r} is a {type(target).__name__}, not a workflow, node or sink")
-    results = FinishedResults(graph)
+    results = results_of(graph)
     for node in sinks:
         yield from _runs(node, graph, results, names)
 
@@ -153,21 +163,32 @@ def _connect(
 ) -> Connection:
     """Set an input of a sink if its value is known; return where it comes from."""
     name = output if isinstance(output, str) else output[0]
+    known_part: Any = Undefined
     full_name = _without_workflow(f"{source.fullname}.{name}")
     connection = Connection(node=source, name=full_name, output=repr(output), is_known=True)
     try:
         node.set_input(field, results.value(source, output))
-    except UnknownValueError:
-        error = ""
+    except UnknownValueError as unknown:
+        error, known_part = "", unknown.known_part
     except FailedFunctionError as failure:
         error = str(failure)
     except Exception as failure:  # noqa: BLE001 - the sink refuses the value
         error = f"{type(failure).__name__}: {failure}"
     else:
         return replace(connection, always_run=results.always_run(source))
-    node.set_input(field, Undefined)
+    try:
+        node.set_input(field, known_part)
+    except TraitError:  # the input takes no list with Undefined
+        known_part = Undefined
+        node.set_input(field, known_part)
     origins = origins_of(graph, source, name)
-    return replace(connection, is_known=False, origins=origins, error=error)
+    return replace(
+        connection,
+        is_known=False,
+        is_partial=is_partly_known(known_part),
+        origins=origins,
+        error=error,
+    )
 
 
 def _failed(node: Node, failed: FailedInput) -> Connection:

@@ -80,14 +80,14 @@ def _passed_on(graph: Any, node: Node, output: str) -> frozenset[Origin]:
     found = {_elsewhere(node)} if _has_values(node) else set()
     for source, _, data in graph.in_edges(node, data=True):
         for source_output, field in data["connect"]:
-            if _may_contain(node, output, field):
+            if depends_on(node, output, field):
                 name = source_output if isinstance(source_output, str) else source_output[0]
                 found |= origins_of(graph, source, name)
     return frozenset(found or {_elsewhere(node)})
 
 
-def _may_contain(node: Node, output: str, field: str) -> bool:
-    """Return whether an output may contain the value of an input."""
+def depends_on(node: Node, output: str, field: str) -> bool:
+    """Return whether an output depends on an input; on every input, unless a node passes it on."""
     if not isinstance(node.interface, utility.IdentityInterface):
         return True
     return joined_field(node, field) == output

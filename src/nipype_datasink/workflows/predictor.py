@@ -7,24 +7,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from nipype_datasink.configuration import explicit_value, read_options
+from nipype_datasink.configuration import explicit_value
 from nipype_datasink.errors import DataSinkError, DestinationError
 from nipype_datasink.inputs import fields_of, known_inputs
-from nipype_datasink.planning.addresses import parse_location
 from nipype_datasink.planning.contents import scan
-from nipype_datasink.planning.location import LocalDirectory, Location
+from nipype_datasink.planning.location import Location
 from nipype_datasink.planning.plan import Delivery
 from nipype_datasink.planning.routing import Rules, bucket_root, route
 from nipype_datasink.planning.sources import Problem, Source, flatten
 from nipype_datasink.planning.validation import make_valid_plan
 from nipype_datasink.settings import substitutions_of
+from nipype_datasink.workflows.own_directories import (
+    DIRECTORIES,
+    MANIFEST,
+    make_directories_absolute,
+)
 from nipype_datasink.workflows.partial_substitutions import apply_to_examples, apply_to_known
 from nipype_datasink.workflows.placeholders import NAME, TREE, is_complete, show
 from nipype_datasink.workflows.prediction import Prediction, SinkPlan
 from nipype_datasink.workflows.sink_run import Connection, SinkRun
 from nipype_datasink.workflows.unknown_inputs import PLACES, ShownDestination, UnknownInputs
-
-_MANIFEST = "sink_manifest_dir"
 
 
 def predict(run: SinkRun) -> SinkPlan:
@@ -91,21 +93,16 @@ class _Predictor:
     def _set_places(self) -> None:
         """Set directories and container; a relative directory is one of the node."""
         inputs = self._sink.inputs
-        directories = ("base_directory", "local_copy")
-        paths = {name: explicit_value(inputs, name) for name in (*directories, _MANIFEST)}
-        for name, path in {**paths, **read_options(inputs, [_MANIFEST])}.items():
-            if path and isinstance(parse_location(path, name), LocalDirectory):
-                absolute = os.path.join(self._run.directory, os.path.expanduser(path))
-                inputs.trait_set(**{name: absolute})
+        make_directories_absolute(self._run)
         for name, placeholder in PLACES.items():
             if name in self._unknown_connections:
                 inputs.trait_set(**{name: placeholder})
-        if not any(explicit_value(inputs, name) for name in directories):
+        if not any(explicit_value(inputs, name) for name in DIRECTORIES):
             inputs.base_directory = self._run.directory
 
     def _manifest_directory(self, rules: Rules) -> str:
         """Return where the manifest will be written, in braces if only another node names it."""
-        if connections := self._unknown_connections.get(_MANIFEST):
+        if connections := self._unknown_connections.get(MANIFEST):
             return f"{{{connections[0].name}}}"
         return rules.manifest_directory.label if rules.manifest_directory else ""
 

@@ -30,6 +30,23 @@ _WRITE_NOTHING = (IdentityInterface, *FINDERS)
 class UnknownValueError(Exception):
     """A value is known only when a node has run."""
 
+    known_part: Any = Undefined
+    """The value with `Undefined` in place of what is not known, if some of it is known."""
+
+
+def is_complete(value: Any) -> bool:
+    """Return whether nothing in a value is `Undefined`."""
+    if isinstance(value, (list, tuple)):
+        return all(map(is_complete, value))
+    return bool(isdefined(value))
+
+
+def is_partly_known(value: Any) -> bool:
+    """Return whether anything in a value is not `Undefined`."""
+    if isinstance(value, (list, tuple)):
+        return any(map(is_partly_known, value))
+    return bool(isdefined(value))
+
 
 class FinishedResults:
     """The outputs of the nodes in an expanded graph, as far as they are known.
@@ -60,7 +77,7 @@ class FinishedResults:
             if finished.issuperset(self._graph.predecessors(node)):
                 node.input_source = self._input_source(node)
                 with suppress(Exception):  # nipype runs a node whose files cannot be read
-                    if _is_finished(node):
+                    if self._is_finished(node):
                         finished.add(node)
         return frozenset(finished)
 
@@ -123,12 +140,16 @@ class FinishedResults:
                     continue
                 try:
                     node.set_input(field, self.value(source, output))
-                except UnknownValueError:
-                    node.set_input(field, Undefined)  # a JoinNode needs some value for each item
+                except UnknownValueError as error:
+                    # Also if it is Undefined, because a JoinNode needs some value for each item.
+                    node.set_input(field, error.known_part)
                     unknown.add(joined_field(node, field))
         if isinstance(node, JoinNode):
             node._collate_join_field_inputs()
         return node.interface.inputs
+
+    def _is_finished(self, node: Node) -> bool:
+        return not node.overwrite and has_result(node)
 
     def _read(self, node: Node) -> Any:
         if node in self.finished:
@@ -159,8 +180,9 @@ def _result_file(node: Node) -> str:
     return os.path.join(node.output_dir(), f"result_{node.name}.pklz")
 
 
-def _is_finished(node: Node) -> bool:
-    if node.overwrite or not os.path.exists(_result_file(node)):
+def has_result(node: Node) -> bool:
+    """Return whether a node has finished with the inputs that it has now."""
+    if not os.path.exists(_result_file(node)):
         return False
     _, hash_value = node._get_hashval()
     return os.path.exists(os.path.join(node.output_dir(), f"_0x{hash_value}.json"))

@@ -30,6 +30,9 @@ class Connection:
     is_known: bool
     """Whether the value is known, because the node has finished; the sink has it then."""
 
+    is_partial: bool = False
+    """Whether part of a value that is not known is known, and set."""
+
     origins: frozenset[Origin] = frozenset()
     """Where the output will lie; empty if the value is known."""
 

@@ -1,0 +1,487 @@
+"""Salvage delivers what failed workflows have computed, and changes nothing else."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from nipype import Function, JoinNode, MapNode, Node, Workflow
+from nipype.interfaces import io as nipype_io
+from nipype.interfaces.utility import Merge
+
+from nipype_datasink import DataSink, SalvageError, SalvageReport, salvage
+from nipype_datasink.workflows.salvage import salvage_sinks
+from tests.conftest import contents, tree
+from tests.workflows.agreement import PLUGINS
+from tests.workflows.examples import subjects_node
+from tests.workflows.failing_study import (
+    LATE,
+    Files,
+    Lab,
+    assert_salvage_delivers_what_is_there,
+    in_list,
+    snapshot,
+)
+
+if TYPE_CHECKING:
+    from types_boto3_s3.service_resource import Bucket
+
+
+def files(directory: Path) -> Files:
+    return {name: data for name, data in tree(directory).items() if data is not None}
+
+
+@pytest.fixture
+def lab(workdir: Path) -> Lab:
+    return Lab(workdir)
+
+
+def run_and_fail(workflow: Workflow) -> None:
+    with pytest.raises(Exception, match=r"was to fail|raised|Error"):
+        workflow.run(plugin="Linear")
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_salvage_delivers_what_a_complete_run_does_less_what_it_names(
+    lab: Lab, plugin: str
+) -> None:
+    times: dict[str, tuple[int, ...]] = {}
+
+    def delivered() -> Files:
+        times.update({**snapshot(lab.out), **times})
+        return files(lab.out)
+
+    assert_salvage_delivers_what_is_there(
+        lab, lambda workflow: workflow.run(**PLUGINS[plugin]), delivered
+    )
+
+    now = snapshot(lab.out)
+    assert {path for path in now if now[path] != times[path]} <= {
+        path for path in now if Path(path).is_dir()
+    }
+
+
+def test_objects_are_sent_once(
+    workdir: Path, bucket: Bucket, endpoint: str, requests: Counter[str]
+) -> None:
+    lab = Lab(workdir, "s3://mybucket/out", s3_endpoint_url=endpoint)
+    counts: list[int] = []
+
+    def delivered() -> Files:
+        counts.append(requests["PutObject"])
+        return {name.removeprefix("out/"): data for name, data in contents(bucket).items()}
+
+    salvaged = assert_salvage_delivers_what_is_there(
+        lab, lambda workflow: workflow.run(plugin="Linear"), delivered
+    )
+
+    assert counts == [len(salvaged), len(salvaged) + len(LATE)]
+
+
+def two_branches(lab: Lab, sink: Node | None = None) -> Workflow:
+    """Return a workflow with a sink of two nodes, of which ``bad`` fails."""
+    workflow, sink = lab.workflow(), sink or lab.sink()
+    lab.fail("bad-x")
+    for name in ("good", "bad"):
+        node = lab.node(name)
+        node.inputs.label = "x"
+        workflow.connect(node, "out", sink, f"{name}.@out")
+    return workflow
+
+
+def salvaged(workflow: Workflow) -> SalvageReport:
+    """Salvage a workflow; check that nothing changes in the working directory."""
+    work = Path(workflow.base_dir)
+    before = snapshot(work)
+    report = salvage_sinks(workflow)
+    assert snapshot(work) == before
+    return report
+
+
+def missing(report: SalvageReport) -> list[str]:
+    return [str(each) for sink in report.sinks for each in sink.missing]
+
+
+@pytest.mark.parametrize("crash_format", ["txt", "pklz"])
+def test_newest_crash_file_of_the_node_is_named(lab: Lab, crash_format: str) -> None:
+    lab.crash_format = crash_format
+    workflow = two_branches(lab)
+    run_and_fail(workflow)
+    (older,) = (lab.directory / "crashes").iterdir()
+    run_and_fail(two_branches(lab))
+    (newer,) = set((lab.directory / "crashes").iterdir()) - {older}
+    older.rename(older.with_name(older.name.replace("crash-2", "crash-1")))
+    # A node of the same name in another workflow.
+    other = newer.name[: -len("00000.") - len(crash_format)] + f"fffff.{crash_format}"
+    newer.with_name(other).write_text("Working directory: /other\n")
+
+    (failed,) = salvaged(two_branches(lab)).failed
+
+    assert failed.crash_file == str(newer)
+
+
+def test_node_that_has_not_run_is_named_without_a_crash_file(lab: Lab) -> None:
+    workflow = two_branches(lab)
+    run_and_fail(workflow)
+    for path in (lab.directory / "crashes").iterdir():
+        path.unlink()
+    assert str(salvaged(two_branches(lab)).failed[0]) == "study/bad did not finish"
+    workflow = two_branches(lab)
+    new = lab.node("new")
+    workflow.connect(new, "out", workflow.get_node("datasink"), "new")
+    assert "study/new has not run" in str(salvaged(workflow))
+
+
+@pytest.mark.parametrize("rule", ["container", "base_directory", "substitutions"])
+def test_sink_with_rules_of_a_failed_node_is_not_salvaged(lab: Lab, rule: str) -> None:
+    workflow = two_branches(lab)
+    workflow.disconnect(workflow.get_node("bad"), "out", workflow.get_node("datasink"), "bad.@out")
+    workflow.connect(workflow.get_node("bad"), "out", workflow.get_node("datasink"), rule)
+    run_and_fail(workflow)
+
+    (sink,) = salvaged(workflow).sinks
+
+    assert sink.error == f"not salvaged, because {rule} cannot be known"
+    assert [each.field for each in sink.missing] == [rule]
+    assert not lab.out.exists()
+
+
+def test_sink_that_failed_alone_is_delivered_completely(lab: Lab) -> None:
+    workflow = two_branches(lab)
+    lab.fail()
+    lab.out.touch()  # where a directory is needed
+    run_and_fail(workflow)
+    lab.out.unlink()
+
+    report = salvage(two_branches(lab))
+
+    assert report.ok
+    assert str(report) == "study.datasink: 2 new\n1 sink: 1 complete now; 2 files delivered"
+    assert report.delivered == tuple(
+        str(lab.out / f"{name}/x_{name}.txt") for name in ("good", "bad")
+    )
+    assert set(files(lab.out)) == {"good/x_good.txt", "bad/x_bad.txt"}
+
+
+def test_failures_of_delivery_are_named(lab: Lab) -> None:
+    workflow = two_branches(lab)
+    lab.out.touch()
+    run_and_fail(workflow)
+
+    with pytest.raises(SalvageError) as caught:
+        salvage(workflow)
+
+    assert f"{lab.out} is not a directory" in str(caught.value)
+
+
+def test_nothing_is_removed_and_no_manifest_is_written(lab: Lab) -> None:
+    def build() -> Workflow:
+        workflow = two_branches(
+            lab, lab.sink(remove_dest_dir=True, sink_manifest_dir=f"{lab.directory}/m")
+        )
+        folder = Node(Function(function=write_folder, output_names=["out"]), name="folder")
+        workflow.connect(folder, "out", workflow.get_node("datasink"), "folder")
+        workflow.config["execution"]["datasink_manifest_dir"] = f"{lab.directory}/m"
+        return workflow
+
+    run_and_fail(build())
+    kept = lab.out / "folder/folder/kept"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+
+    salvaged(build())
+
+    assert set(files(lab.out)) == {"folder/folder/kept", "folder/folder/new", "good/x_good.txt"}
+    assert not (lab.directory / "m").exists()
+
+
+def write_folder() -> str:
+    from pathlib import Path
+
+    folder = Path("folder").resolve()
+    folder.mkdir()
+    (folder / "new").touch()
+    return str(folder)
+
+
+@pytest.mark.parametrize("mode", ["error", "skip"])
+def test_missing_sources_are_errors_unless_they_are_optional(lab: Lab, mode: str) -> None:
+    workflow = two_branches(lab, lab.sink(sink_missing=mode))
+    lab.fail()
+    workflow.get_node("datasink").inputs.none = "/none/a.nii"
+    lab.out.touch()
+    run_and_fail(workflow)
+    lab.out.unlink()
+
+    report = salvaged(workflow)
+
+    assert report.ok == (mode == "skip")
+    assert ("/none/a.nii" in str(report)) == (mode == "error")
+    assert len(files(lab.out)) == 2
+
+
+@pytest.mark.parametrize("base", [None, "results"])
+def test_sink_that_delivers_into_its_own_directory_is_not_salvaged(
+    lab: Lab, base: str | None
+) -> None:
+    interface = DataSink(base_directory=base) if base else DataSink()
+    sink = Node(interface, name="datasink")
+    run_and_fail(two_branches(lab, sink))
+
+    (done,) = salvaged(two_branches(lab, sink)).sinks
+
+    assert "is in the sink's own working directory" in done.error
+    assert not done.outcomes
+
+
+@pytest.mark.parametrize("is_configured", [False, True])
+def test_s3_copy_receives_the_same_files_once(
+    lab: Lab, bucket: Bucket, endpoint: str, requests: Counter[str], is_configured: bool
+) -> None:
+    def build() -> Workflow:
+        place = {} if is_configured else {"s3_copy": "s3://mybucket/copy"}
+        workflow = two_branches(lab, lab.sink(s3_endpoint_url=endpoint, **place))
+        if is_configured:
+            option = f"{lab.out}=s3://mybucket/copy"
+            workflow.config["execution"]["datasink_s3_copy"] = option
+        return workflow
+
+    def copied() -> Files:
+        return {name.removeprefix("copy/"): data for name, data in contents(bucket).items()}
+
+    run_and_fail(build())
+    assert not copied()
+
+    report = salvaged(build())
+
+    assert copied() == files(lab.out) == {"good/x_good.txt": b"good-x"}
+    assert report.delivered == (
+        str(lab.out / "good/x_good.txt"),
+        "s3://mybucket/copy/good/x_good.txt",
+    )
+    workflow = build()
+    lab.fail()
+    workflow.run(plugin="Linear")
+    assert set(copied()) == {"good/x_good.txt", "bad/x_bad.txt"}
+    assert requests["PutObject"] == len(copied())
+
+
+def first_of(paths: list[str]) -> str:
+    return paths[0]
+
+
+def refuse(path: str) -> str:
+    raise ValueError("this function fails")
+
+
+def test_functions_are_called_with_whole_values_only(lab: Lab) -> None:
+    def build() -> Workflow:
+        workflow, sink = lab.workflow(), lab.sink()
+        runs = lab.node("runs", MapNode, iterfield=["label"])
+        runs.inputs.label = ["a", "b"]
+        workflow.connect(runs, ("out", first_of), sink, "first")
+        workflow.connect(runs, "out", sink, "all")
+        good = lab.node("good")
+        good.inputs.label = "x"
+        workflow.connect(good, ("out", refuse), sink, "refused")
+        workflow.connect(good, ("out", in_list), sink, "listed")
+        return workflow
+
+    lab.fail("runs-b")
+    run_and_fail(build())
+
+    report = salvaged(build())
+
+    failed = "study/runs/mapflow/_runs1"
+    assert missing(report) == [
+        f"first <- runs.out, because of {failed}",
+        f"part of all <- runs.out, because of {failed}",
+        "refused <- good.out, because of function refuse failed: ValueError: this function fails",
+    ]
+    assert set(files(lab.out)) == {"all/_runs0/a_runs.txt", "listed/x_good.txt"}
+
+
+def test_map_node_of_finished_items_counts_as_finished(lab: Lab) -> None:
+    workflow, sink = lab.workflow(), lab.sink()
+    runs = lab.node("runs", MapNode, iterfield=["label"], nested=True)
+    runs.inputs.label = [["a", "b"], ["c"]]
+    workflow.connect(runs, ("out", first_of), sink, "first")
+    lab.out.touch()
+    run_and_fail(workflow)
+    lab.out.unlink()
+    (hash_file,) = (lab.work / "study/runs").glob("_0x*.json")
+    hash_file.unlink()
+
+    assert salvaged(workflow).ok
+    assert set(files(lab.out)) == {"first/_runs0/a_runs.txt", "first/_runs1/b_runs.txt"}
+
+
+def test_results_of_other_inputs_are_not_delivered(lab: Lab) -> None:
+    run_and_fail(two_branches(lab))
+    workflow = two_branches(lab)
+    workflow.get_node("good").inputs.label = "y"
+
+    report = salvaged(workflow)
+
+    assert len(missing(report)) == 2
+    assert report.delivered == ()
+
+
+def test_result_of_a_node_that_always_runs_counts(lab: Lab) -> None:
+    workflow = two_branches(lab)
+    workflow.get_node("good").overwrite = True
+    run_and_fail(workflow)
+
+    assert salvaged(workflow).delivered == (str(lab.out / "good/x_good.txt"),)
+
+
+def test_sink_without_known_items_is_not_salvaged(lab: Lab) -> None:
+    def build() -> Workflow:
+        sink = MapNode(
+            DataSink(infields=["x", "y"], base_directory=str(lab.out)),
+            iterfield=["x"],
+            name="datasink",
+        )
+        workflow = lab.workflow()
+        for name, field in (("bad", "x"), ("good", "y")):
+            node = lab.node(name)
+            node.inputs.label = "x"
+            workflow.connect(node, ("out", in_list) if field == "x" else "out", sink, field)
+        return workflow
+
+    lab.fail("bad-x")
+    run_and_fail(build())
+
+    (done,) = salvaged(build()).sinks
+
+    assert done.error == "not salvaged, because the number of its items is not known"
+    assert not lab.out.exists()
+
+
+def test_items_of_a_sink_that_finished_are_counted(lab: Lab) -> None:
+    sink = MapNode(
+        DataSink(infields=["x"], base_directory=str(lab.out)),
+        iterfield=["x", "container"],
+        name="s",
+    )
+    workflow = lab.workflow()
+    runs = lab.node("runs", MapNode, iterfield=["label"])
+    runs.inputs.label = sink.inputs.container = ["a", "b"]
+    workflow.connect(runs, "out", sink, "x")
+    lab.out.mkdir()
+    (lab.out / "b").touch()
+    run_and_fail(workflow)
+    (lab.out / "b").unlink()
+
+    report = salvaged(workflow)
+
+    assert str(report) == (
+        "study.s[_s1]: 1 new\n2 sinks: 1 finished before, 1 complete now; 1 file delivered"
+    )
+
+
+def test_join_node_delivers_the_items_that_are_known_in_order(lab: Lab) -> None:
+    def build() -> Workflow:
+        workflow, subjects, node = lab.workflow(), subjects_node(["c", "b", "a"]), lab.node("each")
+        sink = JoinNode(
+            DataSink(infields=["x"], base_directory=str(lab.out), parameterization=False),
+            joinsource="subjects",
+            joinfield=["x"],
+            name="datasink",
+        )
+        workflow.connect(subjects, "subject_id", node, "label")
+        workflow.connect(node, "out", sink, "x")
+        return workflow
+
+    lab.fail("each-b")
+    run_and_fail(build())
+
+    report = salvaged(build())
+
+    assert missing(report) == ["x <- each.out, because of study/_subject_id_b/each"]
+    assert report.delivered == tuple(str(lab.out / f"x/{name}_each.txt") for name in "ca")
+
+
+def test_merged_value_with_gaps_is_not_split_into_items(lab: Lab) -> None:
+    def build() -> Workflow:
+        workflow = two_branches(lab)
+        merged = Node(Merge(2), name="merged")
+        sink = MapNode(
+            DataSink(infields=["x"], base_directory=str(lab.out)),
+            iterfield=["x", "container"],
+            name="items",
+        )
+        sink.inputs.container = ["bad", "good"]
+        workflow.connect(workflow.get_node("bad"), "out", merged, "in1")
+        workflow.connect(workflow.get_node("good"), "out", merged, "in2")
+        workflow.connect(merged, "out", sink, "x")
+        return workflow
+
+    run_and_fail(build())
+
+    report = salvaged(build())
+
+    assert report.delivered == (str(lab.out / "good/x_good.txt"),)
+    assert {sink.sink for sink in report.sinks if sink.missing} == {
+        "study.items[_items0]",
+        "study.items[_items1]",
+        "study.datasink",
+    }
+
+
+def test_sink_of_nipypes_class_in_a_nested_workflow_is_salvaged(lab: Lab) -> None:
+    def build() -> Workflow:
+        outer, inner = lab.workflow(), Workflow(name="inner")
+        runs = lab.node("runs", MapNode, iterfield=["label"])
+        runs.inputs.label = ["a", "b"]
+        inner.add_nodes([runs])
+        sink = Node(nipype_io.DataSink(base_directory=str(lab.out)), name="datasink")
+        outer.connect(inner, "runs.out", sink, "x")
+        return outer
+
+    lab.fail("runs-a")
+    run_and_fail(build())
+
+    report = salvaged(build())
+
+    assert missing(report) == [
+        "part of x <- inner.runs.out, because of study/inner/runs/mapflow/_runs0"
+    ]
+    assert set(files(lab.out)) == {"x/_runs1/b_runs.txt"}
+
+
+def test_what_cannot_be_salvaged_is_said(lab: Lab) -> None:
+    workflow = two_branches(lab)
+    with pytest.raises(SalvageError, match="work/study does not exist"):
+        salvage(workflow)
+    workflow.base_dir = None
+    with pytest.raises(SalvageError, match="no base_dir"):
+        salvage(workflow)
+    with pytest.raises(SalvageError, match="this is a DataSink"):
+        salvage(DataSink())
+
+
+def test_report_and_error_can_be_sent_and_shown(lab: Lab) -> None:
+    run_and_fail(two_branches(lab))
+    with pytest.raises(SalvageError) as caught:
+        salvage(two_branches(lab))
+
+    error = pickle.loads(pickle.dumps(caught.value))
+
+    assert str(error).splitlines()[0] == str(error).splitlines()[-1]
+    report = error.report
+    assert str(report) == str(caught.value.report)
+    assert [outcome.transfer.destination for outcome in error.outcomes] == list(report.delivered)
+    assert "&lt;- bad.out" in report._repr_html_()
+    values: dict[str, Any] = json.loads(json.dumps(report.as_json()))
+    assert values["ok"] is False
+    assert values["failed"] == [
+        {"node": "study/bad", "crash_file": report.failed[0].crash_file, "has_run": True}
+    ]
+    (sink,) = values["sinks"]
+    assert sink["files"] == [{"destination": str(lab.out / "good/x_good.txt"), "status": "new"}]
+    assert [each["failed"] for each in sink["missing"]] == [["study/bad"]]
