@@ -12,8 +12,13 @@ from typing import Any
 
 import pytest
 
-from nipype_datasink.delivery.file_writer import by_turns
+from nipype_datasink.delivery.file_writer import FileWriter, by_turns
+from nipype_datasink.delivery.local import LocalTarget
 from nipype_datasink.delivery.outcome import Outcome, Status
+from nipype_datasink.delivery.progress import PhaseProgress, Progress, hidden_progress
+from nipype_datasink.delivery.progress_display import Hidden
+from nipype_datasink.delivery.progress_text import Phase
+from nipype_datasink.planning.location import LocalDirectory
 from nipype_datasink.planning.plan import FileTransfer
 from tests.caseless import ignore_case
 from tests.conftest import tree
@@ -275,6 +280,115 @@ def test_only_a_full_disk_stops_the_making_of_folders(
     assert statuses(outcomes) == [Status.FAILED, Status.FAILED, last]
     assert outcomes[0].cause is not None
     assert (workdir / "out/y").exists() is (last is Status.NEW)
+
+
+def test_a_file_whose_destination_cannot_be_looked_up_fails(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file(workdir / "a")
+    file(workdir / "out/x/a", b"old")
+    plan = plan_for(workdir, {"x": "a"})
+    lstat, failures = os.lstat, [failing(errno.EIO)]  # one look-up fails
+
+    def fail_once(path: str) -> os.stat_result:
+        status: os.stat_result = (failures.pop() if failures else lstat)(path)
+        return status
+
+    monkeypatch.setattr(os, "lstat", fail_once)
+    assert statuses(deliver(plan, workdir)) == [Status.FAILED]
+    assert (workdir / "out/x/a").read_bytes() == b"old"
+
+
+def test_a_folder_with_files_is_made_once(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file(workdir / "d/a")
+    plan = plan_for(workdir, {"x": "d"})
+    (workdir / "out/x").mkdir(parents=True)
+    made: list[str] = []
+    mkdir = os.mkdir
+
+    def record(path: str) -> None:
+        made.append(path)
+        mkdir(path)
+
+    monkeypatch.setattr(os, "mkdir", record)
+    assert statuses(deliver(plan, workdir)) == [Status.NEW]
+    assert made.count(f"{workdir}/out/x/d") == 1
+
+
+class _Recorded(Progress):
+    """A progress that keeps what it has shown: phases, and what they have counted."""
+
+    def __init__(self) -> None:
+        super().__init__(choose=Hidden)
+        self.phases: list[PhaseProgress] = []
+        self.counted: list[tuple[int, int]] = []
+
+    def enter(self, phase: PhaseProgress) -> PhaseProgress:
+        add = phase.add
+
+        def record(*, files: int = 0, size: int = 0) -> None:
+            self.counted.append((files, size))
+            add(files=files, size=size)
+
+        phase.add = record  # type: ignore[method-assign]
+        self.phases.append(phase)
+        return super().enter(phase)
+
+
+@pytest.mark.parametrize(
+    ("existing", "phase"),
+    [
+        ({}, Phase.COPYING),
+        ({"a": b"12"}, Phase.COMPARING_AND_COPYING),
+        ({"a": b"12", "b": b"34"}, Phase.COMPARING),
+        ({"a": b"12", "b": b"--"}, Phase.COMPARING_AND_COPYING),
+        ({"a": b"longer"}, Phase.COPYING),
+    ],
+)
+def test_the_phase_tells_whether_files_are_compared_or_copied(
+    existing: dict[str, bytes], phase: Phase, workdir: Path
+) -> None:
+    file(workdir / "a", b"12")
+    file(workdir / "b", b"34")
+    for name, content in existing.items():
+        file(workdir / "out/x" / name, content)
+    progress = _Recorded()
+    plan = plan_for(workdir, {"x": ["a", "b"]})
+    LocalTarget(LocalDirectory(f"{workdir}/out"), link=False).deliver(plan, progress)
+    assert phase in [each.phase for each in progress.phases]
+    counted = [(files, size) for files, size in progress.counted if size]
+    assert counted == [(0, 2)] * 2  # while the bytes are read, not at the end of the file
+
+
+def test_threads_let_the_progress_be_shown_and_are_cancelled_by_an_interrupt(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, size in {"small": 1, "large": 1 << 20}.items():
+        file(workdir / name, bytes(size))
+    waits: list[object] = []
+    interrupts: list[Any] = []
+
+    def record(function: Any, items: Any, **options: Any) -> list[Any]:
+        waits.append(options.get("on_wait"))
+        interrupts.append(options.get("on_interrupt"))
+        return [function(item) for item in items]
+
+    for name in ("adaptive_map", "parallel_map"):
+        monkeypatch.setattr(f"nipype_datasink.delivery.file_writer.{name}", record)
+    progress = hidden_progress()
+    plan = plan_for(workdir, {"x": ["small", "large"]})
+    writer = FileWriter(link=False, progress=progress)
+    writer.prepare_folders(plan.transfers)
+    left = writer.deliver_unread(plan.transfers)
+    writer.begin_copying(left)
+    writer.copy(left)
+    assert waits == [progress.show] * 4
+    copying = interrupts[-2:]
+    assert interrupts == [None, None, *copying]
+    for interrupt in copying:
+        interrupt()
+        assert writer._cancelled.is_set()
+        writer._cancelled.clear()
 
 
 def test_neighbours_are_in_different_folders() -> None:

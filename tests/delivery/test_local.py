@@ -434,6 +434,20 @@ def test_a_comparison_does_not_wait_for_a_hung_disk_after_an_interrupt(
     assert options == {"abandon": True}
 
 
+def test_a_time_limit_ends_the_making_of_directories(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workdir / "d").mkdir()
+    plan = plan_for(workdir, {"x": "d"})
+
+    def fail(_: str) -> None:
+        raise TimeoutError("a time limit of the user")
+
+    monkeypatch.setattr("nipype_datasink.delivery.local.make_directory", fail)
+    with pytest.raises(TimeoutError, match="of the user"):
+        deliver(plan, workdir)
+
+
 def test_a_check_says_that_hard_links_are_wanted(workdir: Path) -> None:
     options = CheckOptions(working_directory="/proc")
     location = LocalDirectory(str(workdir))
