@@ -633,5 +633,6 @@ def test_a_path_where_no_directory_can_be_made_is_an_error(workdir: Path) -> Non
     """Its system says "not found" again and again."""
     with pytest.raises(FileNotFoundError):
         make_directory("/proc/nowhere/out")
-    make_directory(str(workdir / "a" / "b"))
+    assert make_directory(str(workdir / "a" / "b")) is True
+    assert make_directory(str(workdir / "a" / "b")) is False
     assert (workdir / "a" / "b").is_dir()

@@ -17,7 +17,7 @@ from nipype_datasink.delivery.local import LocalTarget
 from nipype_datasink.delivery.outcome import Outcome, Status
 from nipype_datasink.delivery.progress import PhaseProgress, Progress, hidden_progress
 from nipype_datasink.delivery.progress_display import Hidden
-from nipype_datasink.delivery.progress_text import Phase
+from nipype_datasink.delivery.progress_text import Amount, Phase
 from nipype_datasink.planning.location import LocalDirectory
 from nipype_datasink.planning.plan import FileTransfer
 from tests.caseless import ignore_case
@@ -345,7 +345,7 @@ class _Recorded(Progress):
         ({"a": b"longer"}, Phase.COPYING),
     ],
 )
-def test_the_phase_tells_whether_files_are_compared_or_copied(
+def test_the_phases_tell_what_is_done_with_how_many_files(
     existing: dict[str, bytes], phase: Phase, workdir: Path
 ) -> None:
     file(workdir / "a", b"12")
@@ -355,9 +355,22 @@ def test_the_phase_tells_whether_files_are_compared_or_copied(
     progress = _Recorded()
     plan = plan_for(workdir, {"x": ["a", "b"]})
     LocalTarget(LocalDirectory(f"{workdir}/out"), link=False).deliver(plan, progress)
-    assert phase in [each.phase for each in progress.phases]
-    counted = [(files, size) for files, size in progress.counted if size]
-    assert counted == [(0, 2)] * 2  # while the bytes are read, not at the end of the file
+    assert [(each.phase, each.state(0).total) for each in progress.phases] == [
+        (Phase.LISTING, Amount(files=2)),
+        (phase, Amount(files=2, size=4)),
+        (Phase.REMOVING, Amount()),
+    ]
+    # Bytes are counted while they are read, not at the end of the file.
+    counted = sorted(each for each in progress.counted if any(each))
+    assert counted == [(0, 2), (0, 2), *[(1, 0)] * 4]
+
+
+def test_hard_links_are_a_phase_of_their_own(workdir: Path) -> None:
+    file(workdir / "a")
+    progress = _Recorded()
+    target = LocalTarget(LocalDirectory(f"{workdir}/out"), link=True)
+    target.deliver(plan_for(workdir, {"x": "a"}), progress)
+    assert progress.phases[0].phase is Phase.LINKING
 
 
 def test_threads_let_the_progress_be_shown_and_are_cancelled_by_an_interrupt(

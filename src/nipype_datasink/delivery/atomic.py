@@ -233,9 +233,7 @@ def make_directory(directory: str) -> bool:
     """
     missing = [directory]
     tried: set[str] = set()
-    made = False
     while missing:
-        made = False
         try:
             os.mkdir(missing[-1])
             made = True
@@ -249,6 +247,7 @@ def make_directory(directory: str) -> bool:
         except OSError as error:
             if is_time_limit(error) or not os.path.isdir(missing[-1]):
                 raise
+            made = False
         missing.pop()
     return made
 
