@@ -11,6 +11,7 @@ import pytest
 
 from nipype_datasink.planning.listings import find_directories
 from tests.caseless import ignore_case
+from tests.delivery.conftest import plan_for
 
 
 def _paths(folder: Path, count: int) -> list[str]:
@@ -25,6 +26,23 @@ def test_directories_are_found_but_not_links_to_them(count: int, workdir: Path) 
     Path(paths[2]).touch()
     (workdir / "other").mkdir()
     assert find_directories(paths) == {paths[0]}
+
+
+def test_an_interrupt_does_not_wait_for_a_hung_disk(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads that only read are left behind, both for sources and for destinations."""
+    options: list[dict[str, Any]] = []
+
+    def record(function: Any, items: Any, **given: Any) -> list[Any]:
+        options.append(given)
+        return [function(item) for item in items]
+
+    for name in ("listings", "validation"):
+        monkeypatch.setattr(f"nipype_datasink.planning.{name}.adaptive_map", record)
+    (workdir / "a").touch()
+    plan_for(workdir, {"x": "a"})
+    assert options == [{"abandon": True}] * 2
 
 
 def test_each_folder_is_looked_at(workdir: Path) -> None:

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nipype_datasink.errors import SettingsError
+from nipype_datasink.errors import DestinationError, SettingsError
+from nipype_datasink.planning.contents import scan
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
+from nipype_datasink.planning.plan import make_plan
 from nipype_datasink.planning.routing import (
     Rules,
     Substitutions,
@@ -19,6 +21,8 @@ from nipype_datasink.planning.routing import (
     relative_destination,
     route,
 )
+from nipype_datasink.planning.s3_copy import make_s3_copy
+from nipype_datasink.planning.sources import Source
 
 NAMES = st.text("abX_.-@ é", min_size=1, max_size=8).filter(lambda name: name not in (".", ".."))
 TEXTS = st.text("s3:/bucket.x", max_size=6)
@@ -275,3 +279,35 @@ def test_no_substitution_matches_the_result_of_a_change_to_the_bucket(kind: str)
 )
 def test_the_root_of_an_address_is_its_bucket(path: str, root: str) -> None:
     assert bucket_root(path) == root
+
+
+def test_an_s3_copy_has_the_path_that_rules_give_on_disk() -> None:
+    base = LocalDirectory("/data/out")
+    copy = make_s3_copy("s3://bucket/study", base, "sub-01")
+    assert copy
+    rules = Rules(
+        locations=(base.child("sub-01"), S3Prefix("else", ""), copy.location),
+        relative=posixpath.basename,
+        substitute=Substitutions(literal=(("/data/out/sub-01/x", "/data/out/s/y"),)).apply,
+        s3_copy=copy,
+    )
+    assert [route("/w/a", "x.@y", location, rules) for location in rules.locations] == [
+        "/data/out/s/y/a",
+        "s3://else/x/a",
+        "s3://bucket/study/s/y/a",
+    ]
+
+
+def test_a_destination_outside_the_base_directory_has_no_copy() -> None:
+    base = LocalDirectory("/data/out")
+    copy = make_s3_copy("s3://bucket/study", base, "")
+    assert copy
+    source = Source("x", "/proc/version")
+    rules = Rules(
+        locations=(copy.location,),
+        relative=posixpath.basename,
+        substitute=lambda path: path.replace("/out/", "/other/"),
+        s3_copy=copy,
+    )
+    with pytest.raises(DestinationError, match="x: '/data/other/x/version' is not below the base"):
+        make_plan([(source, scan(source))], rules)
