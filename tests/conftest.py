@@ -86,6 +86,15 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
     monkeypatch.setenv("NIPYPE_NO_ET", "1")
 
 
+@pytest.fixture(autouse=True)
+def configuration() -> Iterator[None]:
+    """Remove the options of this library that a test has set in nipype's configuration."""
+    yield
+    for option in list(config._sections["execution"]):
+        if option.startswith("datasink_"):
+            config._config.remove_option("execution", option)
+
+
 @pytest.fixture
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make an empty working directory and enter it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,15 +17,6 @@ if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
 
 SECTION = "execution"
-
-
-@pytest.fixture(autouse=True)
-def configuration() -> Iterator[None]:
-    """Remove the options that a test has set."""
-    yield
-    for option in list(config._sections[SECTION]):
-        if option.startswith("datasink_"):
-            config._config.remove_option(SECTION, option)
 
 
 def sink(**inputs: Any) -> DataSink:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,14 +25,6 @@ if TYPE_CHECKING:
 
 OPTION = ("execution", "datasink_s3_copy")
 KEYS = {"anat/a.txt": b"a", "qa/folder/b.txt": b"b", "qa/folder/deep/c.txt": b"c"}
-
-
-@pytest.fixture(autouse=True)
-def configuration() -> Iterator[None]:
-    """Remove the option that a test has set."""
-    yield
-    for option in (OPTION[1], "datasink_s3_endpoint_url"):
-        config._config.remove_option(OPTION[0], option)
 
 
 @pytest.fixture
