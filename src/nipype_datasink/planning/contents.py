@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from nipype_datasink.adaptive import adaptive_map
 from nipype_datasink.opening import open_regular
@@ -287,10 +288,8 @@ def same_bytes(path: str, other: str, on_read: Callable[[int], object] = lambda 
     """
     if os.path.samefile(path, other):
         return True
-    with (
-        open(path, "rb", opener=open_regular) as one,
-        open(other, "rb", opener=open_regular) as two,
-    ):
+    opened = partial(open, mode="rb", opener=open_regular)
+    with opened(path) as one, opened(other) as two:
         if os.fstat(one.fileno()).st_size != os.fstat(two.fileno()).st_size:
             return False
         while block := one.read(_BLOCK_BYTES):
