@@ -89,7 +89,9 @@ class Places:
         paths = {destination.removeprefix(f"{self.base}/") for destination in listed}
         assert paths <= there.keys(), "a manifest lists files that are missing"
         changed = {path for path in paths if there[path] != wanted[path]}
-        assert all(there[path] == new[path] for path in changed)
+        # SeaweedFS stores an empty object if a connection ends before the first byte of the body.
+        truncated = [b""] if self.endpoint else []
+        assert all(there[path] in [new[path], *truncated] for path in changed)
         report = self.verify()
         assert {path.removeprefix(f"{self.base}/") for path in report.changed} == changed
         assert not report.missing

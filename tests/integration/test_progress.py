@@ -19,8 +19,10 @@ SCRIPT = """
 import os, sys
 from nipype import Node, Workflow
 from nipype_datasink import DataSink
+from nipype_datasink import adaptive
 from nipype_datasink.delivery import progress, progress_display
 
+adaptive._WAITING_SECONDS = 60  # one thread, which shows each file
 progress._FIRST_SECONDS = 0
 progress_display.Bar.seconds = progress_display.LogLines.seconds = 0
 plugin, *names = sys.argv[1:]
