@@ -145,6 +145,20 @@ def test_each_change_on_disk_is_found(workdir: Path) -> None:
     assert not report.ok
 
 
+def test_a_rerun_restores_what_has_changed_or_is_missing(workdir: Path) -> None:
+    sources = deliver(workdir, files=3)
+    out = workdir / "out/x"
+    (out / "1.dat").write_bytes(b"--")
+    (out / "2.dat").unlink()
+    report = verify(f"{workdir}/m")
+    assert (len(report.changed), len(report.missing)) == (1, 1)
+    sink = DataSink(base_directory=f"{workdir}/out", sink_manifest_dir=f"{workdir}/m")
+    sink.inputs.x = list(map(str, sources))
+    sink.run()
+    report = verify(f"{workdir}/m")
+    assert (report.ok, report.recorded) == (True, 3)
+
+
 def test_a_report_is_text_html_and_json(workdir: Path) -> None:
     deliver(workdir, files=4)
     (workdir / "out/x/0.dat").unlink()

@@ -198,7 +198,7 @@ def _active_nodes() -> Iterator[Node]:
             yield node
 
 
-def state_of_item() -> dict[str, str]:
+def attributes_of_item() -> dict[str, str]:
     """Return the attribute that the sink of a MapNode's item needs besides those of the MapNode's.
 
     nipype copies the sink for each item, and runs the items as nodes below the directory of the

@@ -11,9 +11,9 @@ from nipype.interfaces import io as upstream
 from nipype_datasink.attributes import OutcomesAttribute, add_input_attributes, set_outcomes
 from nipype_datasink.configuration import (
     S3_INPUTS,
+    attributes_of_item,
     check_options,
     explicit_value,
-    state_of_item,
 )
 from nipype_datasink.errors import DataSinkError
 from nipype_datasink.inputs import (
@@ -103,7 +103,7 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy of this sink has, and what the copy for an item of a MapNode needs."""
-        return {**vars(self), **state_of_item()}
+        return {**vars(self), **attributes_of_item()}
 
     def plan(self) -> Plan:
         """Decide where everything goes. Nothing is written, and no request is sent to S3.

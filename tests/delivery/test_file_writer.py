@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from nipype_datasink.delivery.file_writer import FileWriter, by_turns
+from nipype_datasink.delivery.file_writer import FileWriter, spread_over_folders
 from nipype_datasink.delivery.local import LocalTarget
 from nipype_datasink.delivery.outcome import Outcome, Status
 from nipype_datasink.delivery.progress import PhaseProgress, Progress, hidden_progress
@@ -409,5 +409,5 @@ def test_neighbours_are_in_different_folders() -> None:
         return FileTransfer(source="/a", destination=path, size=0)
 
     paths = ["/x/1", "/x/2", "/x/3", "/y/1", "/z/1", "/z/2"]
-    ordered = [each.destination for each in by_turns(list(map(transfer, paths)))]
+    ordered = [each.destination for each in spread_over_folders(list(map(transfer, paths)))]
     assert ordered == ["/x/1", "/y/1", "/z/1", "/x/2", "/z/2", "/x/3"]

@@ -106,7 +106,7 @@ def test_a_link_below_the_base_directory_is_part_of_the_key(workdir: Path) -> No
 def test_the_container_of_a_copy(container: str, location: str, base: str) -> None:
     copy = copy_of(container=container)
     assert (copy.location.prefix, copy.base.prefix) == (location, base)
-    assert copy.address(f"{copy.copied}/x") == f"s3://bucket/{location}/x"
+    assert copy.address(f"{copy.local_location}/x") == f"s3://bucket/{location}/x"
 
 
 def test_a_copy_of_the_root_directory() -> None:

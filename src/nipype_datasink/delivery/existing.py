@@ -16,7 +16,7 @@ def new_or_replaced(existing: os.stat_result | None) -> Status:
 
 
 def lstat(path: str) -> os.stat_result | None:
-    """Return the status of a file or link; None if there is none."""
+    """Return the status of a file or link; None if nothing exists at `path`."""
     try:
         return os.lstat(path)
     except FileNotFoundError:

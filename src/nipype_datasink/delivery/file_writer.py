@@ -56,7 +56,7 @@ class FileWriter:
         # Pairs of folders between which no hard links are possible.
         self._different_disks: set[tuple[str, str]] = set()
         self._folder_errors: dict[str, Exception] = {}
-        self._may_exist: set[str] = set()  # destinations; of all others it is known
+        self._may_exist: set[str] = set()  # destinations; all others are known to be new
         self._fatal_error: Exception | None = None
         self._cancelled = threading.Event()
 
@@ -78,7 +78,7 @@ class FileWriter:
         phase = self._progress.begin(kind, Amount(files=len(transfers)))
 
         def deliver(transfer: FileTransfer) -> bool:
-            is_known = self._deliver_unread(transfer)
+            is_known = self._deliver_one_unread(transfer)
             phase.add(files=1)
             return is_known
 
@@ -114,7 +114,7 @@ class FileWriter:
         except (CollisionError, OSError) as error:
             self.outcomes[transfer] = Outcome.failure(transfer, error)
             return
-        if not self._deliver_unread(transfer):
+        if not self._deliver_one_unread(transfer):
             self._copy_one(transfer)
 
     def copy(self, transfers: Sequence[FileTransfer]) -> None:
@@ -136,9 +136,11 @@ class FileWriter:
             self._folder_errors[folder] = error
             return
         self.folders.add(folder)
-        self._may_exist.update(destinations if names is None else _found(destinations, names))
+        self._may_exist.update(
+            destinations if names is None else _possibly_existing(destinations, names)
+        )
 
-    def _deliver_unread(self, transfer: FileTransfer) -> bool:
+    def _deliver_one_unread(self, transfer: FileTransfer) -> bool:
         """Deliver a file if it need not be read; return whether its outcome is known."""
         if error := self._folder_errors.get(os.path.dirname(transfer.destination)):
             self._record_failure(transfer, error)
@@ -233,7 +235,7 @@ class FileWriter:
             self._fatal_error = error
 
 
-def by_turns(transfers: Sequence[FileTransfer]) -> list[FileTransfer]:
+def spread_over_folders(transfers: Sequence[FileTransfer]) -> list[FileTransfer]:
     """Order files so that neighbours are in different folders.
 
     Threads then write side by side: in one folder, only one file at a time is created or renamed.
@@ -252,7 +254,7 @@ def is_fatal(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in _FATAL_ERRORS
 
 
-def _found(destinations: Sequence[str], names: Collection[str]) -> list[str]:
+def _possibly_existing(destinations: Sequence[str], names: Collection[str]) -> list[str]:
     """Return the destinations that a folder with these names may find, in any spelling."""
     if not names:
         return []

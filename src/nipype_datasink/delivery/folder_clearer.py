@@ -29,8 +29,8 @@ class FirstRemoval:
         self.error: OSError | None = None
         """What the function has raised."""
 
-    def is_allowed(self) -> bool:
-        """Call the function, unless it was called; return whether it has raised no error."""
+    def prepare(self) -> bool:
+        """Call the function, if this is the first time; return whether files may be removed."""
         if before := self._before:
             self._before = None
             try:
@@ -142,7 +142,7 @@ class FolderClearer:
 
     def _remove(self, remove: Callable[..., None], path: str) -> None:
         directory, name = os.path.split(path)
-        if path in self._kept or directory in self._unlisted or not self._first.is_allowed():
+        if path in self._kept or directory in self._unlisted or not self._first.prepare():
             return
         try:
             remove(name, dir_fd=self._descriptor)

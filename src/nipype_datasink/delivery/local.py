@@ -12,7 +12,7 @@ from nipype_datasink.delivery.changes import Change
 from nipype_datasink.delivery.check_report import CheckOptions, PlaceReport
 from nipype_datasink.delivery.existing import is_source, lstat, may_equal
 from nipype_datasink.delivery.failure_report import Explanation
-from nipype_datasink.delivery.file_writer import FileWriter, by_turns, is_fatal
+from nipype_datasink.delivery.file_writer import FileWriter, is_fatal, spread_over_folders
 from nipype_datasink.delivery.local_check import check_directory
 from nipype_datasink.delivery.os_errors import explain_os_error
 from nipype_datasink.delivery.outcome import Outcome
@@ -57,7 +57,9 @@ class LocalTarget:
         similar = _similarly_named(transfers)
         writer = FileWriter(progress, link=self._link)
         writer.prepare_folders(transfers)
-        others = by_turns([transfer for transfer in transfers if transfer not in similar])
+        others = spread_over_folders(
+            [transfer for transfer in transfers if transfer not in similar]
+        )
         remaining = writer.deliver_unread(others)
         writer.begin_copying([*remaining, *similar])
         writer.copy(remaining)

@@ -78,7 +78,7 @@ class Bar:
         numbers = describe_progress(state).replace(" of ", "/").replace("about ", "")
         phase = phase_now(state).value
         room = _columns() - len(numbers) - len(phase) - len(": : 100%|| ") - _MIN_BAR_COLUMNS
-        bar.set_description_str(f"{_last(state.place, room)}: {phase}", refresh=False)
+        bar.set_description_str(f"{_last_characters(state.place, room)}: {phase}", refresh=False)
         bar.bar_format = f"{{l_bar}}{{bar}}| {numbers}" if bar.total else f"{{desc}}: {numbers}"
         bar.refresh()
 
@@ -112,10 +112,10 @@ def _make_bar() -> Any:
             monitor_interval = 0  # tqdm's own thread would stay until the process ends
 
         # With a delay, however short, nothing is shown before the first update.
-        return QuietBar(leave=False, delay=1e-9, **_size_of_unknown_terminal())
+        return QuietBar(leave=False, delay=1e-9, **_fallback_size())
 
 
-def _size_of_unknown_terminal() -> dict[str, int]:
+def _fallback_size() -> dict[str, int]:
     """Return a size for tqdm if the terminal says that it has no columns or no rows.
 
     Pseudo-terminals begin so, as in `script`, containers and some CI systems. There tqdm shows
@@ -152,12 +152,12 @@ def _columns() -> int:
         return 1000
 
 
-def _last(text: str, most: int) -> str:
+def _last_characters(text: str, most: int) -> str:
     """Return a text, or its last characters if it has more than `most`.
 
     Examples
     --------
-    >>> _last("s3://lab/many", 20), _last("s3://laboratory/study/many", 10)
+    >>> _last_characters("s3://lab/many", 20), _last_characters("s3://laboratory/study/many", 10)
     ('s3://lab/many', '…tudy/many')
     """
     most = max(most, 10)

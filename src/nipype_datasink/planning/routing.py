@@ -223,7 +223,7 @@ def route(source: str, field: str, location: Location, rules: Rules) -> str:
     's3://bucket/out/sub001/motion/a.par'
     """
     if rules.s3_copy and location == rules.s3_copy.location:
-        return rules.s3_copy.address(route(source, field, rules.s3_copy.copied, rules))
+        return rules.s3_copy.address(route(source, field, rules.s3_copy.local_location, rules))
     destination = str(location)
     for part in field.split("."):
         if part and not part.startswith("@"):

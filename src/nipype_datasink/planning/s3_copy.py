@@ -44,17 +44,17 @@ class S3Copy:
     disk, and rules that contain the base directory have the same effect on the copy.
     """
 
-    copied: LocalDirectory
+    local_location: LocalDirectory
     """Base directory on disk, with container."""
 
     location: S3Prefix
-    """Copy of `copied`."""
+    """Copy of `local_location`."""
 
-    directory: LocalDirectory
-    """Base directory without container, or `copied` if the container leads out of it."""
+    local_base: LocalDirectory
+    """Base directory without container, or `local_location` if the container leads out of it."""
 
     base: S3Prefix
-    """Copy of `directory`. The whole copy lies below it."""
+    """Copy of `local_base`. The whole copy lies below it."""
 
     def in_bucket(self, bucket: object) -> S3Copy:
         """Return this copy in an injected bucket; see `S3Prefix.in_bucket`."""
@@ -69,11 +69,11 @@ class S3Copy:
         DestinationError
             If the destination is not below the base directory.
         """
-        relative = os.path.relpath(path, self.directory.path)
+        relative = os.path.relpath(path, self.local_base.path)
         if _leads_out(relative):
             # A rule may write the base directory in another way, through a link.
             with suppress(ValueError):  # no file can have this name
-                relative = os.path.relpath(_real_path(path), os.path.realpath(self.directory.path))
+                relative = os.path.relpath(_real_path(path), os.path.realpath(self.local_base.path))
         if _leads_out(relative):
             raise DestinationError(
                 f"{path!r} is not below the base directory, and {self.base.label} is the S3 copy "
@@ -125,7 +125,7 @@ def make_s3_copy(
     if prefix is None:
         return None
     location = prefix.child(os.path.relpath(copied.path, directory.path))
-    return S3Copy(copied=copied, location=location, directory=directory, base=prefix)
+    return S3Copy(local_location=copied, location=location, local_base=directory, base=prefix)
 
 
 def _find_prefix(directory: LocalDirectory, written: Sequence[CopiedDirectory]) -> S3Prefix | None:

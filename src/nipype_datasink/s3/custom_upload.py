@@ -18,7 +18,7 @@ from nipype_datasink.s3.comparison import digest_from_etag, matches
 _logger = logging.getLogger("nipype.interface")
 
 
-def send_simply(
+def send_one_by_one(
     hook: Callable[[Any, str, str], object] | None,
     bucket: Any,
     plan: Plan,

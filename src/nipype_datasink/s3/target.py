@@ -34,7 +34,7 @@ from nipype_datasink.s3.check import check_prefix
 from nipype_datasink.s3.choice import choose_transport, close_idle_connections
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.concurrency import CRT_REQUESTS, ConcurrencyEstimator
-from nipype_datasink.s3.custom_upload import send_simply
+from nipype_datasink.s3.custom_upload import send_one_by_one
 from nipype_datasink.s3.deletion import delete, keys_to_delete
 from nipype_datasink.s3.descriptors import reserved_requests
 from nipype_datasink.s3.errors import (
@@ -192,7 +192,7 @@ class S3Target:
         if is_boto3_resource(bucket) and not self._hook:
             return self._deliver_to_boto3_bucket(bucket, plan, progress)
         phase = progress.begin(Phase.SENDING, amount_of(plan.transfers))
-        return send_simply(self._hook, bucket, plan, self._upload_args, phase)
+        return send_one_by_one(self._hook, bucket, plan, self._upload_args, phase)
 
     def _deliver_to_boto3_bucket(
         self, boto3_bucket: Bucket, plan: Plan, progress: Progress
