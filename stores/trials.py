@@ -53,7 +53,8 @@ def _deliveries(name: str, sizes: Sequence[int]) -> Callable[[Visit], Iterator[V
             return
         yield _resent(visit, container, files, changed=0)
         path = files[-1]
-        path.write_bytes(path.read_bytes()[:-1] + os.urandom(1))
+        *start, last = path.read_bytes()
+        path.write_bytes(bytes([*start, last ^ 1]))
         yield _resent(visit, container, files, changed=1)
 
     return run

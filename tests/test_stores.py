@@ -55,8 +55,7 @@ def test_trials_that_work_with_moto_succeed(row: str, visit: Visit) -> None:
     found = ALL[row].verdicts(visit)
 
     assert tuple(found) == ALL[row].rows
-    assert [verdict.note for verdict in found.values()] == [""] * len(found)
-    assert all(verdict.good for verdict in found.values())
+    assert [verdict for verdict in found.values() if verdict.note or not verdict.good] == []
 
 
 def test_rejected_names_are_reported(visit: Visit) -> None:
