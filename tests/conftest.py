@@ -158,7 +158,7 @@ def as_user(user: int) -> Iterator[None]:
 
 @pytest.fixture
 def requests(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Count the requests of botocore and the files that awscrt sends, by operation."""
+    """Count the requests of botocore, and the files and requests of awscrt, by operation."""
     from awscrt.s3 import S3Client
     from botocore.client import BaseClient
 
@@ -172,7 +172,7 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     send = S3Client.make_request
 
     def count_file(self: Any, **kwargs: Any) -> Any:
-        counts["PutObject"] += 1
+        counts[kwargs.get("operation_name") or "PutObject"] += 1
         return send(self, **kwargs)
 
     monkeypatch.setattr(BaseClient, "_make_request", count)

@@ -66,11 +66,15 @@ class BucketClient:
         """Names of the upload arguments that unchanged objects may not have."""
         return [name for name in self.upload_args if name.startswith(_NOT_COMPARED)]
 
-    def head(self, key: str, **extra: Any) -> Mapping[str, Any]:
-        """Return the response to HeadObject, including checksums."""
-        return self.client.head_object(
-            Bucket=self.name, Key=key, ChecksumMode="ENABLED", **self.request_args, **extra
-        )
+    def head(self, key: str, *, part_number: int | None = None) -> Mapping[str, Any]:
+        """Return the response to HeadObject, including checksums, for an object or one part."""
+        part: dict[str, Any] = {} if part_number is None else {"PartNumber": part_number}
+        return self.client.head_object(Key=key, **self.head_args, **part)
+
+    @property
+    def head_args(self) -> dict[str, Any]:
+        """What all HeadObject requests have in common."""
+        return {"Bucket": self.name, "ChecksumMode": "ENABLED", **self.request_args}
 
     def read(self, key: str) -> Mapping[str, Any]:
         """Return the response to GetObject; its ``Body`` must be closed."""

@@ -10,6 +10,7 @@ from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
+from nipype_datasink.s3.head_requests import ClassicHeadSender
 from nipype_datasink.s3.unchanged import BucketContents, compare_with_bucket
 
 
@@ -29,6 +30,7 @@ def find_changes(
         estimator=ConcurrencyEstimator(),
         breaker=CircuitBreaker(),
         progress=hidden_progress(),
+        open_heads=lambda _: ClassicHeadSender(bucket),
     )
     return {transfer: _change(transfer, contents) for transfer in transfers}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from botocore.utils import get_environ_proxies
@@ -14,18 +15,22 @@ from nipype_datasink.s3 import has_crt
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.classic import ClassicTransport
 from nipype_datasink.s3.client import session_of
-from nipype_datasink.s3.concurrency import ConcurrencyEstimator
-from nipype_datasink.s3.crt.request import RequestTemplate, make_template
+from nipype_datasink.s3.concurrency import CRT_REQUESTS, ConcurrencyEstimator
+from nipype_datasink.s3.crt.request import RequestTemplate, make_head_template, make_template
 from nipype_datasink.s3.descriptors import are_descriptors_scarce
 from nipype_datasink.s3.dialect import dialect_of
+from nipype_datasink.s3.head_requests import ClassicHeadSender, HeadSender
 from nipype_datasink.s3.mocking import is_mocked
 from nipype_datasink.s3.transport import Transport
 
 if TYPE_CHECKING:
     import boto3.session
+    from awscrt.s3 import S3Client as CrtClient
 
 _logger = logging.getLogger("nipype.interface")
 
+# Fewer HeadObject requests take boto3 less time than it takes to start the runtime.
+_MIN_CRT_HEADS = 16
 _CRT_CHECKSUMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")
 
 
@@ -93,32 +98,86 @@ def choose_transport(
     return transport or ClassicTransport(bucket, estimator=estimator, phase=phase)
 
 
+def choose_head_sender(
+    wanted: str, bucket: BucketClient, keys: Sequence[str], *, estimator: ConcurrencyEstimator
+) -> HeadSender:
+    """Return what sends HeadObject requests; it has sent the first of them ahead.
+
+    The AWS Common Runtime is used where it would also send files, and where there are enough
+    requests. boto3 sends them where the runtime cannot, also if the user wants ``crt``.
+
+    Parameters
+    ----------
+    wanted
+        As for `choose_transport`.
+    bucket
+        The bucket that holds the objects.
+    keys
+        Keys whose responses will be needed, in this order.
+    estimator
+        Estimates the number of concurrent requests.
+    """
+    sender: HeadSender | None = None
+    if wanted != "classic" and len(keys) >= _MIN_CRT_HEADS and dialect_of(bucket).works_with_crt:
+        try:
+            sender = _make_crt_head_sender(bucket, estimator)
+        except CrtUnavailable as reason:
+            _logger.debug("%s: boto3 sends HeadObject requests: %s", bucket.name, reason)
+    sender = sender or ClassicHeadSender(bucket)
+    sender.send_ahead(keys)
+    return sender
+
+
+def _make_crt_head_sender(
+    bucket: BucketClient, estimator: ConcurrencyEstimator
+) -> HeadSender | None:
+    connection = _connect(bucket, make_head_template, estimator.limit)
+    if connection is None:
+        return None
+    from nipype_datasink.s3.crt.head_requests import CrtHeadSender
+
+    return CrtHeadSender(bucket, *connection, requests=estimator.estimate(CRT_REQUESTS))
+
+
 def _make_crt_transport(
     bucket: BucketClient, estimator: ConcurrencyEstimator, phase: PhaseProgress
 ) -> Transport | None:
-    """Return None if only the fork of this process keeps the runtime from sending.
+    connection = _connect(bucket, make_template, estimator.limit)
+    if connection is None:
+        return None
+    from nipype_datasink.s3.crt.transport import CrtTransport
 
-    That is no reason to fail even if the user wants ``crt``: nipype's MultiProc plugin may fork.
+    return CrtTransport(bucket, *connection, estimator=estimator, phase=phase)
+
+
+def _connect(
+    bucket: BucketClient,
+    make: Callable[[BucketClient], RequestTemplate],
+    concurrency: int | None,
+) -> tuple[CrtClient, RequestTemplate] | None:
+    """Return the runtime's client and a template of requests to a bucket.
+
+    Return None if only the fork of this process keeps the runtime from sending. That is no reason
+    to fail even if the user wants ``crt``: nipype's MultiProc plugin may fork.
     """
     session = _find_session(bucket)
     # Only here, as awscrt is an optional dependency.
     from nipype_datasink.s3.crt.client import crt_client, started_before_fork
-    from nipype_datasink.s3.crt.transport import CrtTransport
 
-    template = make_template(bucket)
+    template = make(bucket)
     _check_template(template)
     if (bucket.client.meta.config.s3 or {}).get("payload_signing_enabled"):  # type: ignore[attr-defined]
         raise CrtUnavailable("it does not sign bodies, as payload_signing_enabled asks")
     if started_before_fork():
         _logger.info(
-            "%s: boto3 sends the files, as the parent process uses the AWS CRT", bucket.name
+            "%s: boto3 sends the requests, as the parent process uses the AWS CRT", bucket.name
         )
         return None
     try:
-        client = crt_client(bucket.client, session, template, concurrency=estimator.limit)
+        client = crt_client(bucket.client, session, template, concurrency=concurrency)
     except Exception as error:  # it raises RuntimeError, for example without descriptors or threads
         raise CrtUnavailable(f"its client cannot be made: {error}") from error
-    return CrtTransport(bucket, client, template, estimator=estimator, phase=phase)
+    return client, template
 
 
 def close_idle_connections() -> None:

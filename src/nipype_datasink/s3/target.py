@@ -31,18 +31,13 @@ from nipype_datasink.s3.boto3_bucket import is_boto3_resource, is_signed, secret
 from nipype_datasink.s3.bucket_client import BucketClient, check_opened_bucket
 from nipype_datasink.s3.changes import find_changes
 from nipype_datasink.s3.check import check_prefix
-from nipype_datasink.s3.choice import choose_transport, close_idle_connections
+from nipype_datasink.s3.choice import choose_head_sender, choose_transport, close_idle_connections
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.concurrency import CRT_REQUESTS, ConcurrencyEstimator
 from nipype_datasink.s3.custom_upload import send_one_by_one
 from nipype_datasink.s3.deletion import delete, keys_to_delete
 from nipype_datasink.s3.descriptors import reserved_requests
-from nipype_datasink.s3.errors import (
-    S3ClientError,
-    code_of,
-    concerns_bucket,
-    explain,
-)
+from nipype_datasink.s3.errors import S3ClientError, code_of, concerns_bucket, explain
 from nipype_datasink.s3.own_thread import run_in_own_thread
 from nipype_datasink.s3.redaction import redact
 from nipype_datasink.s3.sent_again import describe_sent_again
@@ -214,6 +209,7 @@ class S3Target:
     ) -> list[Outcome]:
         """Send the files that are not in the bucket; delete objects only if all have arrived."""
         breaker = CircuitBreaker()
+        open_heads = partial(choose_head_sender, self._transfer_client, bucket, estimator=estimator)
         with with_known_sizes(plan.transfers) as files:
 
             def inspect(_: None) -> tuple[list[str], BucketContents]:
@@ -224,6 +220,7 @@ class S3Target:
                     estimator=estimator,
                     breaker=breaker,
                     progress=progress,
+                    open_heads=open_heads,
                 )
 
             try:

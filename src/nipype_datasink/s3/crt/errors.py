@@ -48,7 +48,7 @@ def is_cancellation(error: Exception) -> bool:
     return _name(error) == "AWS_ERROR_S3_CANCELED"
 
 
-def translate_error(error: Exception, client: S3Client) -> Exception:
+def translate_error(error: Exception, client: S3Client, operation: str = "PutObject") -> Exception:
     """Return the error that boto3 would have raised.
 
     Parameters
@@ -57,18 +57,20 @@ def translate_error(error: Exception, client: S3Client) -> Exception:
         Raised by the runtime.
     client
         boto3's client, which would have sent the request.
+    operation
+        Name of the request, where the runtime does not tell it.
     """
     if _name(error) == "AWS_ERROR_S3_MISSING_UPLOAD_ID":
         return DialectError("the store's response to CreateMultipartUpload has no upload id")
     try:
-        return _translate(error, client)
+        return _translate(error, client, operation)
     except Exception as failure:  # noqa: BLE001 - a strange response must not end other uploads
         return S3Error(f"the AWS Common Runtime: {error} ({failure!r})")
 
 
-def _translate(error: Exception, client: S3Client) -> Exception:
+def _translate(error: Exception, client: S3Client, operation: str) -> Exception:
     if isinstance(error, S3ResponseError):
-        return _from_response(error, client)
+        return _from_response(error, client, operation)
     name, endpoint = _name(error), client.meta.endpoint_url
     if name in _S3_ERRORS:
         code, status = _S3_ERRORS[name]
@@ -76,7 +78,7 @@ def _translate(error: Exception, client: S3Client) -> Exception:
             "Error": {"Code": code, "Message": str(error)},
             "ResponseMetadata": {"HTTPStatusCode": status},
         }
-        return _client_error(parsed, "PutObject", client)
+        return _client_error(parsed, operation, client)
     if name.startswith(_NO_CONNECTION):
         return EndpointConnectionError(endpoint_url=endpoint, error=str(error))
     if name.startswith("AWS_IO_TLS"):
@@ -90,8 +92,8 @@ def _name(error: Exception) -> str:
     return str(getattr(error, "name", ""))
 
 
-def _from_response(error: S3ResponseError, client: S3Client) -> Exception:
-    operation, status = error.operation_name or "PutObject", error.status_code
+def _from_response(error: S3ResponseError, client: S3Client, operation: str) -> Exception:
+    operation, status = error.operation_name or operation, error.status_code
     body = error.body or b""
     if status < _FIRST_ERROR_STATUS and not _ERROR_DOCUMENT.search(body):
         return DialectError(f"the response to {operation} has status {status}, S3's has 200")

@@ -1,4 +1,4 @@
-"""Let botocore make one PutObject request, as a template for all others of a sink.
+"""Let botocore make one request, as a template for all others of a sink.
 
 botocore takes most of a millisecond to make a request. The AWS Common Runtime only needs one of
 them, which is never sent: endpoint, addressing style, headers, region and checksum are then the
@@ -69,23 +69,19 @@ class RequestTemplate:
         return self.base + quote(key, safe="/~")
 
 
-class _Probe(io.BytesIO):
-    """Body of the request that is never sent; it receives the request."""
+class _Interceptor:
+    """Keeps the request that a client makes, and lets it send none."""
 
     request: Mapping[str, Any]
 
-
-def _intercept(params: Mapping[str, Any], **_: Any) -> tuple[Any, dict[str, Any]] | None:
-    """Give a probe its request; botocore then takes the result as the response."""
-    probe = params.get("body")
-    if not isinstance(probe, _Probe):
-        return None
-    probe.request = params
-    return SimpleNamespace(status_code=200), {}
+    def intercept(self, params: Mapping[str, Any], **_: Any) -> tuple[Any, dict[str, Any]]:
+        """Store a request; botocore takes the result as the response."""
+        self.request = params
+        return SimpleNamespace(status_code=200), {}
 
 
 def make_template(bucket: BucketClient) -> RequestTemplate:
-    """Return the template of requests to a bucket.
+    """Return the template of PutObject requests to a bucket.
 
     Parameters
     ----------
@@ -97,10 +93,27 @@ def make_template(bucket: BucketClient) -> RequestTemplate:
     botocore.exceptions.BotoCoreError
         If PutObject has no such argument as one of the upload arguments.
     """
-    probe = _Probe()
-    client = _intercepted(bucket.client)
-    client.put_object(Bucket=bucket.name, Key=_KEY, Body=probe, **bucket.upload_args)
-    request, context = probe.request, probe.request["context"]
+    interceptor = _Interceptor()
+    client = _intercepted(bucket.client, interceptor)
+    client.put_object(Bucket=bucket.name, Key=_KEY, Body=io.BytesIO(), **bucket.upload_args)
+    return _template_of(interceptor.request, bucket.client)
+
+
+def make_head_template(bucket: BucketClient) -> RequestTemplate:
+    """Return the template of HeadObject requests to a bucket; errors are those of `make_template`.
+
+    Parameters
+    ----------
+    bucket
+        The bucket that holds the objects.
+    """
+    interceptor = _Interceptor()
+    _intercepted(bucket.client, interceptor).head_object(Key=_KEY, **bucket.head_args)
+    return _template_of(interceptor.request, bucket.client)
+
+
+def _template_of(request: Mapping[str, Any], client: S3Client) -> RequestTemplate:
+    context = request["context"]
     address = urlsplit(request["url"])
     checksum: dict[str, str] | None = (context.get("checksum") or {}).get("request_algorithm")
     signing = context.get("signing", {})
@@ -111,21 +124,21 @@ def make_template(bucket: BucketClient) -> RequestTemplate:
         headers=(("Host", address.netloc), *_common_headers(request["headers"])),
         authentication=str(context.get("auth_type")),
         service=signing.get("signing_name", "s3"),
-        region=signing.get("region") or bucket.client.meta.region_name,
+        region=signing.get("region") or client.meta.region_name,
         checksum_algorithm=checksum["algorithm"].upper() if checksum else None,
         checksum_in_trailer=checksum is not None and checksum["in"] == "trailer",
     )
 
 
-def _intercepted(client: S3Client) -> S3Client:
-    """Return a copy of a client that sends no probe.
+def _intercepted(client: S3Client, interceptor: _Interceptor) -> S3Client:
+    """Return a copy of a client that sends nothing.
 
     The handler is registered with the copy only: botocore caches handlers, and another thread that
     sends a request at this moment could put an old list of them back into the client's cache.
     """
     events = copy(client.meta.events)
     # Last: the handlers before it may still change the request, or respond themselves.
-    events.register_last("before-call", _intercept)  # type: ignore[arg-type]
+    events.register_last("before-call", interceptor.intercept)  # type: ignore[arg-type]
     intercepted: S3Client = shallow_copy(client)
     meta = shallow_copy(client.meta)
     meta.events, intercepted.meta = events, meta

@@ -19,9 +19,10 @@ from nipype_datasink.delivery.progress import PhaseProgress
 from nipype_datasink.opening import open_regular
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
-from nipype_datasink.s3.comparison import CHECKSUMS, PART_BYTES, part_size_for
+from nipype_datasink.s3.comparison import PART_BYTES, part_size_for
 from nipype_datasink.s3.content_type import content_type_of
 from nipype_datasink.s3.crt.request import RequestTemplate
+from nipype_datasink.s3.crt.response import fields_of
 from nipype_datasink.s3.dialect import Dialect, dialect_of
 from nipype_datasink.s3.transport import FileVersion, file_version
 from nipype_datasink.s3.upload_response import UploadResponse
@@ -29,13 +30,6 @@ from nipype_datasink.s3.upload_response import UploadResponse
 if TYPE_CHECKING:
     from awscrt.s3 import S3Client as CrtClient
 
-# boto3's names of headers in responses.
-_FIELDS = {
-    "etag": "ETag",
-    "x-amz-server-side-encryption": "ServerSideEncryption",
-    "x-amz-checksum-type": "ChecksumType",
-    **{f"x-amz-checksum-{name.lower()}": f"Checksum{name}" for name in CHECKSUMS},
-}
 _MAX_OPENING_SECONDS = 2.0
 
 
@@ -78,7 +72,7 @@ class Upload:
     @property
     def response(self) -> UploadResponse:
         """Response to PutObject, or of a file in parts to CompleteMultipartUpload."""
-        fields = {_FIELDS[name]: self.headers[name] for name in _FIELDS if name in self.headers}
+        fields = fields_of(self.headers)
         if self.version[0] > PART_BYTES:  # the runtime puts the ETag of the body into the headers
             return UploadResponse.from_complete_multipart_upload(fields)
         return UploadResponse.from_put_object(fields, self.headers, self.status)
