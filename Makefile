@@ -153,6 +153,6 @@ build/s3rver/stamp:
 
 build/bench/nulls3: $(wildcard benchmarks/nulls3/*)
 	@mkdir -p $(@D)
-	@echo '#include <openssl/evp.h>' | gcc -E - >/dev/null 2>&1 \
+	@echo '#include <openssl/ssl.h>' | gcc -E - >/dev/null 2>&1 \
 	  || { echo "make bench needs gcc and OpenSSL's headers (Debian: gcc libc6-dev libssl-dev)"; exit 1; }
-	gcc -std=c11 -O2 -Wall -Wextra -o $@ $(filter %.c,$^) -lcrypto -lpthread
+	gcc -std=c11 -O2 -Wall -Wextra -o $@ $(filter %.c,$^) -lssl -lcrypto -lpthread

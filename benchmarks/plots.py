@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.measurements import Summary
 from benchmarks.report import best_peer
 from benchmarks.results import Results
-from benchmarks.rows import Row, Upload
+from benchmarks.row import Row, Upload
 from benchmarks.tools import NIPYPE
 
 _SIZE = 16 << 10  # bytes
@@ -44,7 +44,7 @@ def _is_plain(row: Row) -> bool:
     return (
         isinstance(row, Upload)
         and row.sources.size == _SIZE
-        and not (row.rtt or row.existing_objects or row.sent_before_by)
+        and not (row.rtt or row.tls or row.existing_objects or row.sent_before_by)
     )
 
 

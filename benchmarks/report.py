@@ -7,7 +7,7 @@ from itertools import groupby
 
 from benchmarks.measurements import Summary
 from benchmarks.results import Results
-from benchmarks.rows import Row
+from benchmarks.row import Row
 from benchmarks.tools import NIPYPE, THIS_LIBRARY
 
 _SENDING = ("PutObject", "UploadPart")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.measurements import Measurement, Summary, summarise
-from benchmarks.rows import Row
+from benchmarks.row import Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,90 +1,32 @@
-"""Rows of the benchmark: each is one task that several tools do in turn."""
+"""The rows of the benchmark."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from benchmarks.row import Copy, Row, Upload
 from benchmarks.sources import Sources
 from benchmarks.tools import NIPYPE
 
 _KIB, _MIB = 1 << 10, 1 << 20
 _PYTHON = (NIPYPE, "boto3 in threads")
-_PEERS = ("awscli", "rclone", "s5cmd", "obstore")
+_OBSTORE = ("obstore asyncio", "obstore threads")
+_PEERS = ("awscli", "rclone", "s5cmd", *_OBSTORE)
 _OURS = ("classic", "crt")
 _SLOW_RTT_MS = 20  # from this round-trip time on, nipype runs once
 _MANY_FILES = 10_000  # from this number on, the slower tools run once
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One task."""
-
-    name: str
-    """Name for ``--only``."""
-
-    group: str
-    """Heading of its table."""
-
-    sources: Sources
-    """Files to sink."""
-
-    tools: tuple[str, ...]
-    """Tools in the order in which they run."""
-
-    once: tuple[str, ...] = ()
-    """Tools that run in the first round only."""
-
-    def __str__(self) -> str:
-        return str(self.sources)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload(Row):
-    """Files that go to S3."""
-
-    rtt: int = 0
-    """Round-trip time in ms."""
-
-    existing_objects: int = 0
-    """Number of objects that the prefix contains before the run."""
-
-    encrypt: bool = False
-    """Whether to request server-side encryption."""
-
-    sent_before_by: str = ""
-    """Tool that sends the files before the run, which then finds them unchanged; ``self``
-    means that each tool sends them itself."""
-
-    def __str__(self) -> str:
-        parts = [
-            str(self.sources),
-            f"{self.rtt} ms round trip" if self.rtt else "",
-            "unchanged" if self.sent_before_by else "",
-            "encrypted" if self.encrypt else "",
-            f"{self.existing_objects:,} other objects" if self.existing_objects else "",
-        ]
-        return ", ".join(filter(None, parts))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copy(Row):
-    """Files that go to a directory."""
-
-    to_other_file_system: bool = False
-    """To another file system, instead of the same."""
-
-    rerun: bool = False
-    """They are there already."""
-
-    def __str__(self) -> str:
-        where = "other file system" if self.to_other_file_system else "same file system"
-        return f"{self.sources}, {where}{', rerun' if self.rerun else ''}"
-
-
 def rows(rtts: Sequence[int]) -> list[Row]:
     """Return every row, for these round-trip times in ms."""
-    return [*_uploads(rtts), *_reruns(), *_many_existing_objects(), *_scaling(), *_copies(_SIZES)]
+    return [
+        *_uploads(rtts),
+        *_tls_uploads(rtts),
+        *_reruns(),
+        *_many_existing_objects(),
+        *_scaling(),
+        *_copies(_SIZES),
+    ]
 
 
 def quick_rows() -> list[Row]:
@@ -93,7 +35,7 @@ def quick_rows() -> list[Row]:
     group = "Quick"
     return [
         Upload(name="quick", group=group, sources=few, tools=(*_PYTHON, *_OURS)),
-        Upload(name="quick-parts", group=group, sources=parts, tools=("classic", "crt")),
+        Upload(name="quick-parts", group=group, sources=parts, tools=_OURS, tls=True, second=True),
         Upload(
             name="quick-rerun",
             group=group,
@@ -136,6 +78,33 @@ def _uploads(rtts: Sequence[int]) -> list[Row]:
         for name, extra in {"medium": (), "large": ("boto3 upload_file",)}.items()
     ]
     return [*small, *large]
+
+
+def _tls_uploads(rtts: Sequence[int]) -> list[Row]:
+    return [
+        Upload(
+            name=f"tls-{size}-{rtt}ms{'-second' if second else ''}",
+            group="TLS",
+            sources=_SIZES[size],
+            tools=_tls_tools(size, rtt, second=second),
+            tls=True,
+            rtt=rtt,
+            second=second,
+        )
+        for size in _SIZES
+        for rtt in rtts
+        for second in (False, True)
+    ]
+
+
+def _tls_tools(size: str, rtt: int, *, second: bool) -> tuple[str, ...]:
+    """Return the tools that matter: without TLS the others are several times slower as well."""
+    if second:  # programs send only once
+        return (*_OBSTORE, "crt") if size == "large" else (*_OBSTORE, *_OURS)
+    if size != "small":
+        return ("s5cmd", *_OBSTORE, *_OURS)
+    slow = (NIPYPE,) if rtt < _SLOW_RTT_MS else ()
+    return (*slow, "boto3 in threads", "rclone", "s5cmd", *_OBSTORE, *_OURS)
 
 
 def _reruns() -> list[Row]:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from benchmarks.certificate import make_certificate
 from benchmarks.correctness import check_copy, check_upload
 from benchmarks.measurements import Measurement, measured
-from benchmarks.rows import Copy, Row, Upload
+from benchmarks.row import Copy, Row, Upload
 from benchmarks.server import BUCKET, Server, running
 from benchmarks.timed import Job
 from benchmarks.tools import is_installed, make_home, run
@@ -53,7 +54,8 @@ class Runner:
     def _destination(self, row: Row, source: Path) -> Iterator[_Destination]:
         home = make_home(self.workspace)
         if isinstance(row, Upload):
-            with running(self.server, row.rtt) as server:
+            certificate = make_certificate(self.workspace / "certificate") if row.tls else None
+            with running(self.server, row.rtt, certificate) as server:
                 yield _Bucket(row, source, home, server)
         elif isinstance(row, Copy):
             directory = (
@@ -84,6 +86,8 @@ class _Bucket:
         usage = run(self._job(tool, prefix, rerun=bool(self.row.sent_before_by)), self.home)
         cpu, requests = self.server.cpu - cpu, self.server.take_counts()
         check_upload(self._client(), self.source, prefix, self.row.existing_objects)
+        if self.row.second:  # most of it was for the first sink
+            cpu = 0.0
         return replace(measured(self.row.name, tool, usage), server_cpu=cpu, requests=requests)
 
     def _prepare(self, tool: str, prefix: str) -> None:
@@ -101,8 +105,12 @@ class _Bucket:
             source=str(self.source),
             destination=f"s3://{BUCKET}/{prefix}",
             endpoint=self.server.endpoint,
+            ca=self.server.ca,
+            requests=self.row.requests,
+            threads=self.row.threads,
             encrypt=self.row.encrypt,
             rerun=rerun,
+            before=f"s3://{BUCKET}/first/{prefix}" if self.row.second else "",
         )
 
     def _client(self) -> Any:
@@ -114,6 +122,7 @@ class _Bucket:
             region_name="us-east-1",
             aws_access_key_id="bench",
             aws_secret_access_key="bench",
+            verify=self.server.ca or None,
         )
 
 

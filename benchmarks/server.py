@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import Request, urlopen
+
+from benchmarks.certificate import Certificate
 
 BUCKET = "bench"
 
@@ -25,6 +28,9 @@ class Server:
 
     pid: int
     """Process ID."""
+
+    ca: str = ""
+    """File of the certificate that clients must trust, if the server speaks TLS."""
 
     @property
     def cpu(self) -> float:
@@ -42,13 +48,17 @@ class Server:
         self._ask(f"fill?prefix={BUCKET}/{prefix}&count={count}", method="POST")
 
     def _ask(self, what: str, *, method: str) -> bytes:
-        with urlopen(Request(f"{self.endpoint}/-/{what}", method=method)) as response:
+        trust = ssl.create_default_context(cafile=self.ca) if self.ca else None
+        request = Request(f"{self.endpoint}/-/{what}", method=method)
+        with urlopen(request, context=trust) as response:
             body: bytes = response.read()
         return body
 
 
 @contextmanager
-def running(program: Path, rtt: int = 0) -> Iterator[Server]:
+def running(
+    program: Path, rtt: int = 0, certificate: Certificate | None = None
+) -> Iterator[Server]:
     """Run the server until the block is left; it ends when its standard input is closed.
 
     Parameters
@@ -57,14 +67,22 @@ def running(program: Path, rtt: int = 0) -> Iterator[Server]:
         The compiled server.
     rtt
         Round-trip time in ms.
+    certificate
+        Makes the server speak TLS.
     """
+    command: list[str | Path] = [program, "--rtt", str(rtt)]
+    if certificate:
+        command += ["--certificate", certificate.certificate, "--key", certificate.key]
     with subprocess.Popen(
-        [program, "--rtt", str(rtt)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdin
         assert process.stdout
         port = process.stdout.readline().strip()
         try:
-            yield Server(f"http://127.0.0.1:{port}", process.pid)
+            if certificate:
+                yield Server(f"https://127.0.0.1:{port}", process.pid, str(certificate.ca))
+            else:
+                yield Server(f"http://127.0.0.1:{port}", process.pid)
         finally:
             process.stdin.close()

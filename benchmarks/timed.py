@@ -11,12 +11,13 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 _THREADS = 32  # for boto3; more threads do not help because of the GIL
-_CONCURRENT_REQUESTS = 256  # of obstore; s5cmd uses the same number
 _MULTIPART_BYTES = 8 << 20  # bytes; from here on boto3 sends parts
 
 
@@ -39,8 +40,21 @@ class Job:
     encrypt: bool = False
     """Whether to request server-side encryption."""
 
+    ca: str = ""
+    """File of the certificate that the store's is signed with, if it speaks TLS."""
+
+    requests: int = 256
+    """Number of concurrent requests of peers that let it be set."""
+
+    threads: int = 32
+    """Number of threads of obstore."""
+
     rerun: bool = False
     """Whether the files are already at the destination."""
+
+    before: str = ""
+    """Another destination, to which the same process sends the files first, without being
+    measured."""
 
     command: tuple[str, ...] = ()
     """Command line, if the tool is a program."""
@@ -102,10 +116,9 @@ def _run_of(sink: Any, job: Job) -> Action:
 
 def boto3_threads(job: Job) -> Action:
     import boto3.s3.transfer
-    from botocore.config import Config
 
     def act() -> None:
-        client = boto3.client("s3", config=Config(max_pool_connections=_THREADS))
+        client = _boto3_client()
         absent = _absent(client, job) if job.rerun else job.files
 
         def send(path: str) -> None:
@@ -117,6 +130,14 @@ def boto3_threads(job: Job) -> Action:
             list(pool.map(send, absent))
 
     return act
+
+
+@cache
+def _boto3_client() -> Any:
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client("s3", config=Config(max_pool_connections=_THREADS))
 
 
 def _absent(client: Any, job: Job) -> list[str]:
@@ -159,35 +180,54 @@ def crc64nvme(job: Job) -> Action:
     return act
 
 
-def obstore(job: Job) -> Action:
+def obstore_asyncio(job: Job) -> Action:
     import asyncio
 
     import obstore
-    from obstore.store import S3Store
 
     async def send_all() -> None:
-        store = S3Store(
-            job.bucket,
-            endpoint=job.endpoint,
-            unsigned_payload=True,
-            client_options={"allow_http": True},
-        )
-        limit = asyncio.Semaphore(_CONCURRENT_REQUESTS)
+        store = _obstore_store(job.bucket, job.endpoint, job.ca)
+        limit = asyncio.Semaphore(job.requests)
 
         async def send(path: str) -> None:
             async with limit:
-                body = Path(path)
-                small = body.stat().st_size < _MULTIPART_BYTES
-                await obstore.put_async(
-                    store,
-                    job.key(path),
-                    body.read_bytes() if small else body,
-                    use_multipart=not small,
-                )
+                body, in_parts = _obstore_body(path)
+                await obstore.put_async(store, job.key(path), body, use_multipart=in_parts)
 
         await asyncio.gather(*map(send, job.files))
 
     return lambda: asyncio.run(send_all())
+
+
+def obstore_threads(job: Job) -> Action:
+    import obstore
+
+    def act() -> None:
+        store = _obstore_store(job.bucket, job.endpoint, job.ca)
+
+        def send(path: str) -> None:
+            body, in_parts = _obstore_body(path)
+            obstore.put(store, job.key(path), body, use_multipart=in_parts)
+
+        with ThreadPoolExecutor(job.threads) as pool:
+            list(pool.map(send, job.files))
+
+    return act
+
+
+@cache  # a second run in the same process uses the connections of the first
+def _obstore_store(bucket: str, endpoint: str, ca: str) -> Any:
+    from obstore.store import S3Store
+
+    options: Any = {"root_certificate": Path(ca).read_text()} if ca else {"allow_http": True}
+    return S3Store(bucket, endpoint=endpoint, unsigned_payload=True, client_options=options)
+
+
+def _obstore_body(path: str) -> tuple[bytes | Path, bool]:
+    """Return what obstore sends, and whether in parts: small files as bytes, which is faster."""
+    body = Path(path)
+    in_parts = body.stat().st_size >= _MULTIPART_BYTES
+    return (body if in_parts else body.read_bytes()), in_parts
 
 
 def measure(act: Action) -> dict[str, float]:
@@ -235,13 +275,22 @@ TOOLS: dict[str, Callable[[Job], Action]] = {
     "boto3 in threads": boto3_threads,
     "boto3 upload_file": boto3_upload_file,
     "crc64nvme": crc64nvme,
-    "obstore": obstore,
+    "obstore asyncio": obstore_asyncio,
+    "obstore threads": obstore_threads,
 }
+
+
+def _reset_counts(endpoint: str) -> None:
+    with urlopen(Request(f"{endpoint}/-/reset", method="POST")):
+        pass
 
 
 def main() -> None:
     job = Job(**json.loads(sys.argv[1]))
     command = tuple(job.command)
+    if job.before:
+        TOOLS[job.tool](replace(job, destination=job.before))()
+        _reset_counts(job.endpoint)
     result = measure_command(command) if command else measure(TOOLS[job.tool](job))
     print(f"\n{json.dumps(result)}", flush=True)
     os._exit(0)  # obstore's threads sometimes abort a process that ends normally

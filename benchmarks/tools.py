@@ -41,7 +41,7 @@ def _rclone(job: Job) -> tuple[str, ...]:
     words = (
         "copy --config= --s3-provider=Other --s3-list-version=2 --s3-env-auth --s3-no-head "
         "--s3-no-check-bucket --s3-chunk-size=8M --s3-upload-concurrency=8 "
-        f"--transfers=256 --checkers=256 --s3-endpoint={job.endpoint}"
+        f"--transfers={job.requests} --checkers=256 --s3-endpoint={job.endpoint}"
     )
     how = ("--checksum", "--no-update-modtime") if job.rerun else ("--no-check-dest",)
     return (str(PEERS / "rclone"), *words.split(), *how, job.source, f":s3:{job.destination[5:]}")
@@ -49,7 +49,7 @@ def _rclone(job: Job) -> tuple[str, ...]:
 
 def _s5cmd(job: Job) -> tuple[str, ...]:
     how = "sync" if job.rerun else "cp"
-    words = ("--log=error", f"--endpoint-url={job.endpoint}", how)
+    words = ("--log=error", f"--endpoint-url={job.endpoint}", f"--numworkers={job.requests}", how)
     return (str(PEERS / "s5cmd"), *words, f"{job.source}/", f"{job.destination}/")
 
 
@@ -64,7 +64,8 @@ TOOLS: Mapping[str, Tool] = {
     "awscli": Tool(command=_awscli, program=PEERS / "aws"),
     "rclone": Tool(command=_rclone, program=PEERS / "rclone"),
     "s5cmd": Tool(command=_s5cmd, program=PEERS / "s5cmd"),
-    "obstore": Tool(program=PEERS / "python"),
+    "obstore asyncio": Tool(program=PEERS / "python"),
+    "obstore threads": Tool(program=PEERS / "python"),
     "cp -r": Tool(command=_cp, program=Path("/bin/cp")),
     "classic": Tool(),
     "crt": Tool(),
@@ -111,7 +112,7 @@ def run(job: Job, home: Path) -> dict[str, float]:
         job = replace(job, command=tool.command(job))
     else:
         python = tool.program
-    return call(python, "benchmarks.timed", json.dumps(asdict(job)), job.endpoint, home)
+    return call(python, "benchmarks.timed", json.dumps(asdict(job)), job.endpoint, home, job.ca)
 
 
 def make_home(workspace: Path) -> Path:
@@ -122,12 +123,14 @@ def make_home(workspace: Path) -> Path:
     return workspace / "home"
 
 
-def call(python: Path, module: str, argument: str, endpoint: str, home: Path) -> dict[str, float]:
+def call(
+    python: Path, module: str, argument: str, endpoint: str, home: Path, ca: str = ""
+) -> dict[str, float]:
     """Run a module of this package in a new process; return the JSON in its last line."""
     done = subprocess.run(
         [python, "-m", module, argument],
         cwd=ROOT,
-        env=_environment(endpoint, home),
+        env=_environment(endpoint, home, ca),
         capture_output=True,
         text=True,
         check=False,
@@ -138,8 +141,11 @@ def call(python: Path, module: str, argument: str, endpoint: str, home: Path) ->
     return result
 
 
-def _environment(endpoint: str, home: Path) -> dict[str, str]:
+def _environment(endpoint: str, home: Path, ca: str) -> dict[str, str]:
+    # SSL_CERT_FILE is for programs in Go and for Python's own ssl.
+    trust = {"AWS_CA_BUNDLE": ca, "SSL_CERT_FILE": ca} if ca else {}
     return {
+        **trust,
         "HOME": str(home),
         "PATH": os.environ["PATH"],
         "AWS_ACCESS_KEY_ID": "bench",

@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -20,6 +22,7 @@ from urllib.request import Request, urlopen
 import boto3
 import pytest
 
+from benchmarks.certificate import Certificate, make_certificate
 from benchmarks.correctness import check_copy, check_upload
 from benchmarks.measurements import Measurement, summarise
 from benchmarks.report import best_peer
@@ -41,9 +44,9 @@ pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("nulls3") / "nulls3"
     sources = map(str, SOURCES)
-    command = ["gcc", "-std=c11", "-o", str(path), *sources, "-lcrypto", "-lpthread"]
+    command = ["gcc", "-std=c11", "-o", str(path), *sources, "-lssl", "-lcrypto", "-lpthread"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "openssl/evp.h" in done.stderr:
+    if "openssl/" in done.stderr:
         pytest.skip("needs OpenSSL's headers")
     assert not done.returncode, done.stderr
     return path
@@ -157,6 +160,72 @@ def test_round_trip_times_are_added_to_connections_and_responses(program: Path) 
 
     assert usage[0] >= 0.08
     assert usage[1] >= 0.04
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.mark.parametrize(
+    ("version", "trips", "resumed_trips"),
+    [(ssl.TLSVersion.TLSv1_3, 2, 2), (ssl.TLSVersion.TLSv1_2, 3, 2)],
+    ids=["1.3", "1.2"],
+)
+def test_tls_costs_the_round_trips_of_its_handshake(
+    program: Path,
+    certificate: Certificate,
+    version: ssl.TLSVersion,
+    trips: int,
+    resumed_trips: int,
+) -> None:
+    rtt = 40
+    context = ssl.create_default_context(cafile=str(certificate.ca))
+    context.minimum_version = context.maximum_version = version
+    session, usage = None, []
+    with running(program, rtt=rtt, certificate=certificate) as server:
+        port = int(server.endpoint.rpartition(":")[2])
+        for _ in range(2):
+            begin = time.monotonic()
+            with (
+                socket.create_connection(("127.0.0.1", port)) as plain,
+                context.wrap_socket(plain, server_hostname="127.0.0.1", session=session) as tls,
+            ):
+                connected = time.monotonic()
+                tls.sendall(b"HEAD /bench HTTP/1.1\r\n\r\n")
+                assert tls.recv(1 << 16).startswith(b"HTTP/1.1 200")
+                usage.append((connected - begin, time.monotonic() - connected))
+                assert tls.session_reused == (session is not None)
+                session = tls.session
+
+    for (connecting, answering), wanted in zip(usage, (trips, resumed_trips), strict=True):
+        assert wanted * rtt / 1000 <= connecting
+        assert rtt / 1000 <= answering
+
+
+def test_files_arrive_over_tls_as_boto3_sends_them(
+    program: Path, certificate: Certificate, tmp_path: Path
+) -> None:
+    (path := tmp_path / "file").write_bytes(b"x" * MIB + b"end")
+    with running(program, certificate=certificate) as server:
+        client = boto3.client(
+            "s3",
+            endpoint_url=server.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+            verify=server.ca,
+        )
+        client.upload_file(str(path), BUCKET, "file")  # in chunks of AWS, in chunks of HTTP
+        client.put_object(Bucket=BUCKET, Key="again", Body=path.read_bytes())
+
+        heads = [
+            client.head_object(Bucket=BUCKET, Key=key, ChecksumMode="ENABLED")
+            for key in ("file", "again")
+        ]
+        assert server.take_counts() == {"PutObject": 2, "HeadObject": 2}
+    assert {head["ETag"] for head in heads} == {f'"{hashlib.md5(path.read_bytes()).hexdigest()}"'}
+    assert len({head["ChecksumCRC32"] for head in heads}) == 1
 
 
 @pytest.mark.parametrize("wrong", ["missing", "more", "size", "bytes"])

@@ -3,6 +3,19 @@
 
 #include <sys/socket.h>
 
+static ssize_t receive_from_chunks(struct connection *from, char *bytes, size_t size);
+
+static ssize_t receive_some(struct connection *from, char *bytes, size_t size) {
+    if (from->chunks) return receive_from_chunks(from, bytes, size);
+    if (from->tls) return SSL_read(from->tls, bytes, (int)size);
+    return recv(from->socket, bytes, size, 0);
+}
+
+static ssize_t transmit_some(struct connection *to, const char *bytes, size_t size) {
+    if (to->tls) return SSL_write(to->tls, bytes, (int)(size < BUFFER ? size : BUFFER));
+    return send(to->socket, bytes, size, MSG_NOSIGNAL);
+}
+
 static bool receive(struct connection *from) {
     if (from->begin == from->end) from->begin = from->end = 0;
     if (from->end == BUFFER) {
@@ -10,14 +23,14 @@ static bool receive(struct connection *from) {
         memmove(from->buffer, from->buffer + from->begin, from->end - from->begin);
         from->end -= from->begin, from->begin = 0;
     }
-    ssize_t size = recv(from->socket, from->buffer + from->end, BUFFER - from->end, 0);
+    ssize_t size = receive_some(from, from->buffer + from->end, BUFFER - from->end);
     if (size > 0) from->end += (size_t)size;
     return size > 0;
 }
 
-bool transmit(int socket, const char *bytes, size_t size) {
+bool transmit(struct connection *to, const char *bytes, size_t size) {
     while (size) {
-        ssize_t sent = send(socket, bytes, size, MSG_NOSIGNAL);
+        ssize_t sent = transmit_some(to, bytes, size);
         if (sent <= 0) return false;
         bytes += sent, size -= (size_t)sent;
     }
@@ -36,6 +49,25 @@ static char *read_line(struct connection *from) {
         }
         if (!receive(from)) return NULL;
     }
+}
+
+/* Receive what is in the chunks of `Transfer-Encoding: chunked`; return 0 after the last one. */
+static ssize_t receive_from_chunks(struct connection *from, char *bytes, size_t size) {
+    struct connection *outer = from->chunks;
+    if (!from->chunk_left) {
+        char *line = read_line(outer);
+        if (line && !*line) line = read_line(outer); /* the end of the chunk before */
+        if (!line) return -1;
+        from->chunk_left = strtoul(line, NULL, 16);
+        if (!from->chunk_left) return read_line(outer) ? 0 : -1;
+    }
+    if (outer->begin == outer->end && !receive(outer)) return -1;
+    size_t here = outer->end - outer->begin;
+    if (here > from->chunk_left) here = from->chunk_left;
+    if (here > size) here = size;
+    memcpy(bytes, outer->buffer + outer->begin, here);
+    outer->begin += here, from->chunk_left -= here;
+    return (ssize_t)here;
 }
 
 static bool read_bytes(struct connection *from, size_t size, EVP_MD_CTX *md5, struct text *kept) {
@@ -64,7 +96,7 @@ static void read_header(struct request *request, char *line) {
     if (!strcasecmp(line, "content-length"))
         request->length = strtoul(value, NULL, 10);
     else if (!strcasecmp(line, "transfer-encoding"))
-        request->chunked = true;
+        request->chunked = !strcasecmp(value, "chunked");
     else if (!strcasecmp(line, "x-amz-content-sha256"))
         request->aws_chunked |= !strncmp(value, "STREAMING-", 10);
     else if (!strcasecmp(line, "content-encoding"))
@@ -97,7 +129,7 @@ bool read_head(struct connection *from, struct request *request) {
     return line != NULL;
 }
 
-/* Read a body in chunks, each with its size before it, and the trailers after the last. */
+/* Read a body in chunks of AWS, each with its size before it, and the trailers after the last. */
 static bool read_chunks(struct connection *from, struct request *request, EVP_MD_CTX *md5) {
     char *line;
     request->length = 0;
@@ -112,17 +144,32 @@ static bool read_chunks(struct connection *from, struct request *request, EVP_MD
     return line != NULL;
 }
 
+static bool read_any_body(struct connection *from, struct request *request, EVP_MD_CTX *md5) {
+    struct text *kept = strcmp(request->method, "POST") ? NULL : &request->body;
+    return request->aws_chunked ? read_chunks(from, request, md5)
+                                : read_bytes(from, request->length, md5, kept);
+}
+
+/* Read a body in chunks of HTTP. In each, as boto3 sends them over TLS, are chunks of AWS. */
+static bool read_http_chunks(struct connection *from, struct request *request, EVP_MD_CTX *md5) {
+    struct connection *body = need(malloc(sizeof *body));
+    body->chunks = from;
+    body->begin = body->end = body->chunk_left = 0;
+    bool success = request->aws_chunked && read_any_body(body, request, md5);
+    success = success && receive_from_chunks(body, body->buffer, 1) == 0;
+    free(body);
+    return success;
+}
+
 bool read_body(struct connection *from, struct request *request, EVP_MD_CTX *md5) {
     EVP_DigestInit_ex(md5, EVP_md5(), NULL);
-    struct text *kept = strcmp(request->method, "POST") ? NULL : &request->body;
-    if (request->aws_chunked ? !read_chunks(from, request, md5)
-                             : !read_bytes(from, request->length, md5, kept))
-        return false;
+    if (!(request->chunked ? read_http_chunks : read_any_body)(from, request, md5)) return false;
     EVP_DigestFinal_ex(md5, request->md5, NULL);
     return true;
 }
 
-bool transmit_reply(int socket, const struct request *request, const struct reply *reply) {
+bool transmit_reply(struct connection *to, const struct request *request,
+                    const struct reply *reply) {
     struct text all = {0};
     bool is_head = !strcmp(request->method, "HEAD");
     size_t length = reply->length ? reply->length : reply->body.size;
@@ -133,7 +180,7 @@ bool transmit_reply(int socket, const struct request *request, const struct repl
     if (reply->status != 204) add(&all, "Content-Length: %zu\r\n", length);
     add_string(&all, "\r\n");
     if (!is_head) add_bytes(&all, reply->body.data, reply->body.size);
-    bool sent = transmit(socket, all.data, all.size);
+    bool sent = transmit(to, all.data, all.size);
     free(all.data);
     return sent;
 }

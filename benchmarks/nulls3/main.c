@@ -1,31 +1,35 @@
 /* A null S3 server: it speaks S3 and keeps everything but the bytes, so that the
    client is what takes the time.
 
-   usage: nulls3 [--port N] [--rtt MS]     It prints its port, and ends when its stdin does.
+   usage: nulls3 [--port N] [--rtt MS] [--certificate FILE --key FILE]
+   It prints its port, and ends when its stdin does. With a certificate it speaks TLS.
 
    - ETags are real: MD5 of the decoded body, and of the parts' MD5s for multipart uploads.
    - Signatures and checksums are not verified. The checksum that a client states, in a header or
      in an aws-chunked trailer, is returned in later responses. Of a multipart upload the
      CRC64NVME of the whole is put together from those of the parts.
    - CompleteMultipartUpload takes all parts that were sent, whatever its body lists.
-   - --rtt adds a round trip to a new connection (the handshake), one before "100 Continue" and one
-     before each answer; bandwidth and windows are not simulated.
+   - --rtt adds the round trips for which a client on a network waits: one for a new connection
+     (TCP's handshake), one more for TLS 1.3 and two for TLS 1.2 (see tls.c), one before
+     "100 Continue" and one before each answer. Bandwidth and windows are not simulated.
    - GET /-/counts answers the number of requests by operation, POST /-/reset sets them to zero, and
-     POST /-/fill?prefix=BUCKET/FOLDER/&count=N makes N empty objects. None of these is delayed.
+     POST /-/fill?prefix=BUCKET/FOLDER/&count=N makes N empty objects. None of these is
+     delayed, apart from the handshake of TLS.
 */
 #include "nulls3.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 static long rtt_ms;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the store */
 
-static void pause_ms(long ms) {
-    if (ms > 0) nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
+void wait_round_trip(void) {
+    if (rtt_ms > 0) nanosleep(&(struct timespec){rtt_ms / 1000, rtt_ms % 1000 * 1000000}, NULL);
 }
 
 /* Serve one request; return whether the connection goes on. */
@@ -34,20 +38,19 @@ static bool serve(struct connection *with, EVP_MD_CTX *md5, bool is_new) {
     struct reply reply = {.status = 200};
     if (!read_head(with, &request)) return false;
     bool is_control = !strncmp(request.name, "-/", 2);
-    long rtt = is_control ? 0 : rtt_ms;
-    if (is_new) pause_ms(rtt);
+    if (is_new && !is_control) wait_round_trip();
     if (request.expects) {
-        pause_ms(rtt);
-        if (!transmit(with->socket, "HTTP/1.1 100 Continue\r\n\r\n", 25)) return false;
+        wait_round_trip();
+        if (!transmit(with, "HTTP/1.1 100 Continue\r\n\r\n", 25)) return false;
     }
-    bool goes_on = !request.chunked && read_body(with, &request, md5);
-    if (goes_on || request.chunked) {
+    bool goes_on = read_body(with, &request, md5);
+    if (goes_on) {
         if (request.body.data) add_bytes(&request.body, "", 1);
-        pause_ms(rtt);
+        if (!is_control) wait_round_trip();
         pthread_mutex_lock(&lock);
         (is_control ? control : answer)(&request, &reply);
         pthread_mutex_unlock(&lock);
-        goes_on &= transmit_reply(with->socket, &request, &reply) && !request.closes;
+        goes_on = transmit_reply(with, &request, &reply) && !request.closes;
     }
     free(request.body.data), free(reply.headers.data), free(reply.body.data);
     return goes_on;
@@ -56,8 +59,11 @@ static bool serve(struct connection *with, EVP_MD_CTX *md5, bool is_new) {
 static void *converse(void *argument) {
     struct connection *with = argument;
     EVP_MD_CTX *md5 = EVP_MD_CTX_new();
-    for (bool is_new = true; serve(with, md5, is_new); is_new = false) continue;
+    bool is_new = !uses_tls(); /* with TLS, the handshake has waited for TCP's */
+    if (shake_hands(with))
+        for (; serve(with, md5, is_new); is_new = false) continue;
     EVP_MD_CTX_free(md5);
+    end_tls(with);
     close(with->socket);
     free(with);
     return NULL;
@@ -88,11 +94,16 @@ static int listen_on(int port) {
 }
 
 int main(int count, char **arguments) {
+    const char *certificate = NULL, *key = NULL;
     int port = 0;
     for (int i = 1; i + 1 < count; i += 2) {
         if (!strcmp(arguments[i], "--port")) port = atoi(arguments[i + 1]);
         if (!strcmp(arguments[i], "--rtt")) rtt_ms = atol(arguments[i + 1]);
+        if (!strcmp(arguments[i], "--certificate")) certificate = arguments[i + 1];
+        if (!strcmp(arguments[i], "--key")) key = arguments[i + 1];
     }
+    if (certificate && key) use_tls(certificate, key);
+    signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to sockets that the client has closed */
     int listener = listen_on(port);
     pthread_t thread;
     pthread_attr_t detached;
@@ -106,6 +117,7 @@ int main(int count, char **arguments) {
         setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
         struct connection *with = need(malloc(sizeof *with));
         with->socket = client;
+        with->tls = NULL, with->chunks = NULL;
         with->begin = with->end = 0;
         if (pthread_create(&thread, &detached, converse, with)) {
             close(client);

@@ -3,6 +3,7 @@
 
 #define _GNU_SOURCE
 #include <openssl/evp.h>
+#include <openssl/ssl.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -50,6 +51,9 @@ struct upload {
 
 struct connection {
     int socket;
+    SSL *tls; /* NULL where the connection is plain */
+    struct connection *chunks; /* where the bytes come from, in chunks of HTTP; else NULL */
+    size_t chunk_left;
     size_t begin, end;
     char buffer[BUFFER + 1];
 };
@@ -92,12 +96,22 @@ void drop_upload(long id);
 void set_hex(char *out, const unsigned char *digest);
 
 /* http.c */
-bool transmit(int socket, const char *bytes, size_t size);
+bool transmit(struct connection *to, const char *bytes, size_t size);
 bool read_head(struct connection *from, struct request *request);
 bool read_body(struct connection *from, struct request *request, EVP_MD_CTX *md5);
-bool transmit_reply(int socket, const struct request *request, const struct reply *reply);
+bool transmit_reply(struct connection *to, const struct request *request,
+                    const struct reply *reply);
 bool query_value(const struct request *request, const char *name, char *value);
 long query_number(const struct request *request, const char *name, long otherwise);
+
+/* tls.c */
+void use_tls(const char *certificate, const char *key);
+bool uses_tls(void);
+bool shake_hands(struct connection *with);
+void end_tls(struct connection *with);
+
+/* main.c */
+void wait_round_trip(void);
 
 /* operations.c */
 void answer(struct request *request, struct reply *reply);

@@ -215,7 +215,7 @@ static struct operation {
 static bool fits(const struct operation *operation, const struct request *request) {
     char value[PARAMETER];
     return !operation->method ||
-           (!strcmp(request->method, operation->method) && !request->chunked &&
+           (!strcmp(request->method, operation->method) &&
             operation->on_object == (*request->key != 0) &&
             (!operation->parameter || query_value(request, operation->parameter, value)));
 }
