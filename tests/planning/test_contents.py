@@ -6,6 +6,7 @@ import inspect
 import os
 import socket
 import sys
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -253,8 +254,24 @@ def test_hard_links_to_one_file_are_not_read(
 ) -> None:
     (tmp_path / "1").write_bytes(b"x")
     os.link(tmp_path / "1", tmp_path / "2")
-    monkeypatch.setattr("builtins.open", lambda *_: pytest.fail("was opened"))
+    monkeypatch.setattr("nipype_datasink.planning.contents._read", lambda *_: pytest.fail("read"))
     assert same_bytes(str(tmp_path / "1"), str(tmp_path / "2"))
+
+
+def test_a_file_is_read_to_its_end_in_any_number_of_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SlowFile(FileIO):
+        def read(self, size: int = -1) -> bytes:
+            return super().read(min(size, 2))
+
+    monkeypatch.setattr("nipype_datasink.planning.contents.FileIO", SlowFile)
+    for name, data in [("1", b"abcde"), ("2", b"abcde"), ("3", b"abcdx")]:
+        (tmp_path / name).write_bytes(data)
+    counts: list[int] = []
+    assert same_bytes(str(tmp_path / "1"), str(tmp_path / "2"), counts.append)
+    assert counts == [5]
+    assert not same_bytes(str(tmp_path / "1"), str(tmp_path / "3"))
 
 
 def test_directories_may_have_more_levels_than_nested_calls(tmp_path: Path) -> None:

@@ -184,6 +184,11 @@ def test_destination_names_the_injected_bucket(tmp_path: Path) -> None:
     assert delivery.transfers[0].key == "p/x/a"
 
 
+@pytest.mark.parametrize(("path", "folder"), [("/o/x/a", "/o/x"), ("/a", "/")])
+def test_a_file_has_a_folder(path: str, folder: str) -> None:
+    assert FileTransfer(source="/a", destination=path, size=0).folder == folder
+
+
 def test_equal_destinations_are_transferred_once(tmp_path: Path) -> None:
     paths = [file(tmp_path / name / "f") for name in "ab"]
     middle = file(tmp_path / "g", b"12")

@@ -5,14 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
-from nipype_datasink.delivery.outcome import Status
 from nipype_datasink.planning.places import same_place
 from nipype_datasink.planning.plan import FileTransfer, resolve_parent
-
-
-def new_or_replaced(existing: os.stat_result | None) -> Status:
-    """Return the status of a file that was written; `existing` is what was there."""
-    return Status.REPLACED if existing else Status.NEW
 
 
 def lstat(path: str) -> os.stat_result | None:

@@ -11,7 +11,7 @@ from operator import itemgetter
 
 from nipype_datasink.adaptive import adaptive_map
 from nipype_datasink.delivery.atomic import copy, hard_link, prepare_directory
-from nipype_datasink.delivery.existing import is_source, lstat, may_equal, new_or_replaced
+from nipype_datasink.delivery.existing import is_source, lstat, may_equal
 from nipype_datasink.delivery.outcome import Outcome, Status
 from nipype_datasink.delivery.progress import FileProgress, Progress, amount_of
 from nipype_datasink.delivery.progress_text import Amount, Phase
@@ -52,7 +52,8 @@ class FileWriter:
         self._progress = progress
         self._phase = progress.prepare(Phase.COPYING)
         self._link = link
-        self._of_same_size: list[FileTransfer] = []  # files to compare
+        # What the first look has found at destinations, to be compared or replaced.
+        self._existing: dict[str, os.stat_result] = {}
         # Pairs of folders between which no hard links are possible.
         self._different_disks: set[tuple[str, str]] = set()
         self._folder_errors: dict[str, Exception] = {}
@@ -68,8 +69,7 @@ class FileWriter:
         """
         by_folder: dict[str, list[str]] = {}
         for transfer in transfers:
-            folder = os.path.dirname(transfer.destination)
-            by_folder.setdefault(folder, []).append(transfer.destination)
+            by_folder.setdefault(transfer.folder, []).append(transfer.destination)
         adaptive_map(self._prepare_folder, list(by_folder.items()), on_wait=self._progress.show)
 
     def deliver_unread(self, transfers: Sequence[FileTransfer]) -> list[FileTransfer]:
@@ -87,8 +87,9 @@ class FileWriter:
 
     def begin_copying(self, transfers: Sequence[FileTransfer]) -> None:
         """Begin to compare or copy files."""
-        kind = Phase.COMPARING_AND_COPYING if self._of_same_size else Phase.COPYING
-        if len(self._of_same_size) == len(transfers):
+        compared = sum(self._may_be_equal(transfer) for transfer in transfers)
+        kind = Phase.COMPARING_AND_COPYING if compared else Phase.COPYING
+        if compared == len(transfers):
             kind = Phase.COMPARING
         self._phase = self._progress.begin(kind, amount_of(transfers))
 
@@ -142,16 +143,20 @@ class FileWriter:
 
     def _deliver_one_unread(self, transfer: FileTransfer) -> bool:
         """Deliver a file if it need not be read; return whether its outcome is known."""
-        if error := self._folder_errors.get(os.path.dirname(transfer.destination)):
+        if error := self._folder_errors.get(transfer.folder):
             self._record_failure(transfer, error)
-        elif self._fatal_error is None:
-            try:
-                if outcome := self._link_unread(transfer):
-                    self.outcomes[transfer] = outcome
-                    self._progress.add_arrived(transfer.size)
-            except Exception as error:  # noqa: BLE001 - recorded as the outcome of this file
-                self._record_failure(transfer, error)
-        return transfer in self.outcomes
+            return True
+        if self._fatal_error:
+            return False
+        try:
+            outcome = self._link_unread(transfer)
+        except Exception as error:  # noqa: BLE001 - recorded as the outcome of this file
+            self._record_failure(transfer, error)
+            return True
+        if outcome:
+            self.outcomes[transfer] = outcome
+            self._progress.add_arrived(transfer.size)
+        return outcome is not None
 
     def _would_replace(self, transfer: FileTransfer, other: FileTransfer) -> bool:
         return (
@@ -160,27 +165,27 @@ class FileWriter:
             and not same_bytes(transfer.source, other.source)
         )
 
-    def _existing(self, transfer: FileTransfer) -> os.stat_result | None:
-        """Return the status of what is at the destination of a file."""
-        return lstat(transfer.destination) if transfer.destination in self._may_exist else None
+    def _may_be_equal(self, transfer: FileTransfer) -> bool:
+        existing = self._existing.get(transfer.destination)
+        return existing is not None and may_equal(existing, transfer)
 
     def _link_unread(self, transfer: FileTransfer) -> Outcome | None:
         """Make a hard link, or find the source itself at its destination; None if neither."""
         source, destination = transfer.source, transfer.destination
-        existing = self._existing(transfer)
-        if existing and is_source(existing, destination, source):
+        existing = lstat(destination) if destination in self._may_exist else None
+        if existing is None:
+            return self._hard_link(transfer)
+        if is_source(existing, destination, source):
             return Outcome(transfer=transfer, status=Status.UNCHANGED)
-        if existing and may_equal(existing, transfer):
-            self._of_same_size.append(transfer)
-            return None
-        return self._hard_link(transfer, existing)
+        self._existing[destination] = existing
+        return None if may_equal(existing, transfer) else self._hard_link(transfer)
 
-    def _hard_link(self, transfer: FileTransfer, existing: os.stat_result | None) -> Outcome | None:
+    def _hard_link(self, transfer: FileTransfer) -> Outcome | None:
         """Make a hard link; return None where that is not asked for, or not possible."""
         if not (self._link and transfer.linkable):
             return None
         source, destination = transfer.source, transfer.destination
-        folders = os.path.dirname(source), os.path.dirname(destination)
+        folders = os.path.dirname(source), transfer.folder
         if folders in self._different_disks:
             return None
         try:
@@ -193,7 +198,7 @@ class FileWriter:
             return None
         if not linked:
             return None
-        return Outcome(transfer=transfer, status=new_or_replaced(existing), linked=True)
+        return Outcome(transfer=transfer, status=self._new_or_replaced(transfer), linked=True)
 
     def _copy_one(self, transfer: FileTransfer) -> None:
         if self._fatal_error:
@@ -213,16 +218,18 @@ class FileWriter:
 
     def _copy_if_different(self, transfer: FileTransfer, file: FileProgress) -> Outcome:
         source, destination = transfer.source, transfer.destination
-        existing = self._existing(transfer)
-        if existing and may_equal(existing, transfer):
-            if same_bytes(source, destination, file.add_bytes):
+        if self._may_be_equal(transfer):
+            if _same_bytes_if_there(source, destination, file):
                 return Outcome(transfer=transfer, status=Status.UNCHANGED)
             file.restart()
             self._phase.phase = Phase.COMPARING_AND_COPYING
-            if linked := self._hard_link(transfer, existing):
+            if linked := self._hard_link(transfer):
                 return linked
         copy(source, destination, self._cancelled, file.add_bytes)
-        return Outcome(transfer=transfer, status=new_or_replaced(existing))
+        return Outcome(transfer=transfer, status=self._new_or_replaced(transfer))
+
+    def _new_or_replaced(self, transfer: FileTransfer) -> Status:
+        return Status.REPLACED if transfer.destination in self._existing else Status.NEW
 
     def _record_failure(self, transfer: FileTransfer, error: Exception) -> None:
         self._note_error(error)
@@ -235,6 +242,13 @@ class FileWriter:
             self._fatal_error = error
 
 
+def _same_bytes_if_there(source: str, destination: str, file: FileProgress) -> bool:
+    try:
+        return same_bytes(source, destination, file.add_bytes)
+    except FileNotFoundError:  # removed by another process; `copy` reports a source that is gone
+        return False
+
+
 def spread_over_folders(transfers: Sequence[FileTransfer]) -> list[FileTransfer]:
     """Order files so that neighbours are in different folders.
 
@@ -243,9 +257,8 @@ def spread_over_folders(transfers: Sequence[FileTransfer]) -> list[FileTransfer]
     counts: Counter[str] = Counter()
     turns: list[tuple[int, FileTransfer]] = []
     for transfer in transfers:
-        folder = os.path.dirname(transfer.destination)
-        turns.append((counts[folder], transfer))
-        counts[folder] += 1
+        turns.append((counts[transfer.folder], transfer))
+        counts[transfer.folder] += 1
     return [transfer for _, transfer in sorted(turns, key=itemgetter(0))]
 
 
@@ -258,5 +271,9 @@ def _possibly_existing(destinations: Sequence[str], names: Collection[str]) -> l
     """Return the destinations that a folder with these names may find, in any spelling."""
     if not names:
         return []
+    exact = set(names)
+    found = [path for path in destinations if os.path.basename(path) in exact]
+    if len(found) == len(destinations):
+        return found
     spellings = {normalize_name(name) for name in names}
     return [path for path in destinations if normalize_name(os.path.basename(path)) in spellings]

@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from io import FileIO
 
 from nipype_datasink.adaptive import adaptive_map
 from nipype_datasink.opening import open_regular
@@ -286,15 +286,25 @@ def same_bytes(path: str, other: str, on_read: Callable[[int], object] = lambda 
     on_read
         Called with each number of bytes that was read and is equal.
     """
-    if os.path.samefile(path, other):
-        return True
-    opened = partial(open, mode="rb", opener=open_regular)
-    with opened(path) as one, opened(other) as two:
-        if os.fstat(one.fileno()).st_size != os.fstat(two.fileno()).st_size:
+    with FileIO(path, opener=open_regular) as one, FileIO(other, opener=open_regular) as two:
+        status, other_status = os.fstat(one.fileno()), os.fstat(two.fileno())
+        if os.path.samestat(status, other_status):
+            return True
+        if status.st_size != other_status.st_size:
             return False
-        while block := one.read(_BLOCK_BYTES):
+        # To make a block takes longer than to read a small file.
+        count = min(_BLOCK_BYTES, status.st_size + 1)
+        while block := _read(one, count):
             raise_if_cancelled()
-            if block != two.read(_BLOCK_BYTES):
+            if block != _read(two, count):
                 return False
             on_read(len(block))
-        return not two.read(1)
+        return not _read(two, 1)
+
+
+def _read(file: FileIO, count: int) -> bytes:
+    """Read so many bytes, or all up to the end; one call may return less (read(2))."""
+    data = file.read(count)
+    while 0 < len(data) < count and (more := file.read(count - len(data))):
+        data += more
+    return data

@@ -28,8 +28,10 @@ def _directories_in(item: tuple[str, list[str]]) -> list[str]:
     folder, paths = item
     if len(paths) > _FEW_PATHS:
         # The file system may find a directory under another spelling of its name.
-        names = {normalize_name(os.path.basename(path)) for path in paths}
-        listed = _list_directories(folder, names)
+        spellings = {normalize_name(os.path.basename(path)) for path in paths}
+        listed = _list_directories(folder, spellings)
+        if listed == set():
+            return []
         if listed is not None:
             paths = [path for path in paths if normalize_name(os.path.basename(path)) in listed]
     return [path for path in paths if _is_directory(path)]

@@ -158,7 +158,7 @@ def _check_obstacles(deliveries: Sequence[Delivery]) -> None:
                         "a substitution"
                     )
                 )
-            needed.setdefault(os.path.dirname(path), delivery)
+            needed.setdefault(transfer.folder, delivery)
     missing: set[str] = set()
     for directory, delivery in needed.items():
         if found := _obstacle(directory, missing):
