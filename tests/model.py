@@ -72,6 +72,9 @@ class Expected:
     skipped: set[str] = field(default_factory=set)
     """Where missing sources would have gone."""
 
+    perhaps: set[str] = field(default_factory=set)
+    """Files that may be no part of the run, because their sources go during it."""
+
     refusals: set[type[Exception]] = field(default_factory=set)
     """Errors, of which one is raised before anything is written."""
 

@@ -165,7 +165,7 @@ SEEDS = {
         },
     ),
     "objects of one size count as equal": Seed(
-        "BucketMachine", {"s3.unchanged._compare_digests": _always(None)}
+        "BucketMachine", {"s3.file_comparison.FileComparison._compare_digests": _always(None)}
     ),
     "objects beside a folder are deleted": Seed(
         "BucketMachine", {"s3.deletion.list_keys": _list_neighbours}

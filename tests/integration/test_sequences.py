@@ -6,6 +6,7 @@ from operator import itemgetter
 
 import pytest
 from hypothesis import Phase
+from hypothesis.errors import Flaky
 
 from tests import fuse
 from tests.integration.conftest import Count, Record
@@ -75,5 +76,6 @@ def test_seeded_faults_are_found(
     if machine is FoldingMachine and (why := fuse.unavailable_reason()):
         pytest.skip(why)
     plant(SEEDS[name], monkeypatch)
-    with pytest.raises(AssertionError):
+    # Some faults end a sequence in another way when Hypothesis repeats it.
+    with pytest.raises((AssertionError, Flaky)):
         explore(machine, 5_000, derandomize=True, phases=[Phase.generate])

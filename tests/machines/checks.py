@@ -99,6 +99,7 @@ def mixed(want: Expected, then: Expected, after: Files) -> Expected:
     removed |= then.removed & (want.files.keys() - files.keys())
     return Expected(
         files=files,
+        perhaps=want.files.keys() - then.files.keys(),
         removed=removed - files.keys(),
         missing=want.missing or then.missing,
         removed_folders=want.removed_folders | then.removed_folders,

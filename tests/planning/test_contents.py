@@ -262,8 +262,8 @@ def test_a_file_is_read_to_its_end_in_any_number_of_calls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class SlowFile(FileIO):
-        def read(self, size: int = -1) -> bytes:
-            return super().read(min(size, 2))
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(2)
 
     monkeypatch.setattr("nipype_datasink.planning.contents.FileIO", SlowFile)
     for name, data in [("1", b"abcde"), ("2", b"abcde"), ("3", b"abcdx")]:
