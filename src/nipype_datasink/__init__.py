@@ -36,7 +36,11 @@ if TYPE_CHECKING:
     from nipype_datasink.workflows.plan import WorkflowPlan, plan
     from nipype_datasink.workflows.prediction import Prediction, SinkPlan
     from nipype_datasink.workflows.salvage import salvage
-    from nipype_datasink.workflows.salvage_report import MissingInput, SalvagedSink, SalvageReport
+    from nipype_datasink.workflows.salvage_report import (
+        SalvagedSink,
+        SalvageReport,
+        UndeliveredInput,
+    )
 
 __version__ = "0.1.0"
 
@@ -57,7 +61,6 @@ __all__ = [
     "FileTransfer",
     "LateCollisionError",
     "ManifestError",
-    "MissingInput",
     "MissingSourceError",
     "Outcome",
     "Outcomes",
@@ -72,6 +75,7 @@ __all__ = [
     "SinkPlan",
     "SourceError",
     "Status",
+    "UndeliveredInput",
     "VerifyReport",
     "WorkflowPlan",
     "check",
@@ -85,11 +89,11 @@ __all__ = [
 _IMPORTED_WHEN_USED = {
     "Clash": "clashes",
     "FailedNode": "failed_nodes",
-    "MissingInput": "salvage_report",
     "Prediction": "prediction",
     "SalvageReport": "salvage_report",
     "SalvagedSink": "salvage_report",
     "SinkPlan": "prediction",
+    "UndeliveredInput": "salvage_report",
     "WorkflowPlan": "plan",
     "check": "check",
     "plan": "plan",

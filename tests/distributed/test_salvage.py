@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import tree
-from tests.workflows.failing_study import Lab, assert_salvage_delivers_what_is_there
+from tests.workflows.failing_study import StudyDirectory, assert_salvage_delivers_what_is_there
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
 
 def test_salvage_delivers_what_jobs_have_computed(workdir: Path) -> None:
-    lab = Lab(workdir, "")
+    study = StudyDirectory(workdir, "")
 
     def delivered() -> Mapping[str, bytes]:
-        return {name: data for name, data in tree(lab.out).items() if data is not None}
+        return {name: data for name, data in tree(study.out).items() if data is not None}
 
     assert_salvage_delivers_what_is_there(
-        lab, lambda workflow: workflow.run(plugin="SLURM"), delivered
+        study, lambda workflow: workflow.run(plugin="SLURM"), delivered
     )

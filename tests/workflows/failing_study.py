@@ -15,14 +15,14 @@ from nipype_datasink import DataSink, SalvageError, salvage
 from tests.workflows.examples import SUBJECTS, subjects_node
 
 
-def compute(name: str, label: str, lab: str) -> str:
+def compute(name: str, label: str, directory: str) -> str:
     """Write a file, or fail if `name` and `label` are in the list of what is to fail."""
     import uuid
     from pathlib import Path
 
     step = f"{name}-{label}"
-    Path(lab, "ran", f"{step}.{uuid.uuid4().hex}").touch()
-    if step in Path(lab, "failing").read_text().split():
+    Path(directory, "ran", f"{step}.{uuid.uuid4().hex}").touch()
+    if step in Path(directory, "failing").read_text().split():
         raise RuntimeError(f"{step} was to fail")
     path = Path(f"{label}_{name}.txt").resolve()
     path.write_text(step)
@@ -46,7 +46,7 @@ def in_list(path: str) -> list[str]:
     return [path]
 
 
-class Lab:
+class StudyDirectory:
     """A directory of a study: its working directory, its outputs, and what is to fail.
 
     Parameters
@@ -80,14 +80,14 @@ class Lab:
     def node(self, name: str, kind: type[Node] = Node, **arguments: Any) -> Node:
         """Return a node of the study."""
         node = kind(Function(function=compute, output_names=["out"]), name=name, **arguments)
-        node.inputs.trait_set(name=name, lab=str(self.directory))
+        node.inputs.trait_set(name=name, directory=str(self.directory))
         return node
 
     def sink(self, name: str = "datasink", **inputs: Any) -> Node:
         """Return a node with a sink."""
         return Node(DataSink(**{**self._inputs, **inputs}), name=name)
 
-    def workflow(self) -> Workflow:
+    def empty_workflow(self) -> Workflow:
         """Return an empty workflow."""
         workflow = Workflow(name="study", base_dir=str(self.work))
         workflow.config["execution"] = {
@@ -98,9 +98,9 @@ class Lab:
         }
         return workflow
 
-    def study(self) -> Workflow:
+    def branched_workflow(self) -> Workflow:
         """Return a study with three branches, iterables, a MapNode, JoinNodes and four sinks."""
-        workflow, subjects, sink = self.workflow(), subjects_node(), self.sink()
+        workflow, subjects, sink = self.empty_workflow(), subjects_node(), self.sink()
         branches = [self.node(name) for name in ("anat", "func", "qa")]
         anat, func, _ = branches
         runs = self.node("runs", MapNode, iterfield=["label"])
@@ -184,40 +184,40 @@ def snapshot(directory: Path) -> dict[str, tuple[int, ...]]:
 
 
 def assert_salvage_delivers_what_is_there(
-    lab: Lab, run: Callable[[Workflow], object], delivered: Callable[[], Files]
+    study: StudyDirectory, run: Callable[[Workflow], object], delivered: Callable[[], Files]
 ) -> Files:
     """Let two steps fail, salvage, and compare with a complete run; return what was salvaged.
 
     Parameters
     ----------
-    lab
+    study
         Directory of the study.
     run
         Runs a workflow.
     delivered
         Returns what the sinks have delivered, by the path below their base directory.
     """
-    lab.fail(*FAILING)
+    study.fail(*FAILING)
     with pytest.raises(Exception, match=r"was to fail|raised"):
-        run(lab.study())
-    assert lab.executions() == STEPS
-    before = snapshot(lab.directory)
+        run(study.branched_workflow())
+    assert study.executions() == STEPS
+    before = snapshot(study.directory)
     with pytest.raises(SalvageError) as caught:
-        salvage(lab.study())
-    out = f"{lab.out}"
+        salvage(study.branched_workflow())
+    out = f"{study.out}"
     after = {
-        path: state for path, state in snapshot(lab.directory).items() if not path.startswith(out)
+        path: state for path, state in snapshot(study.directory).items() if not path.startswith(out)
     }
     assert after == {path: state for path, state in before.items() if not path.startswith(out)}
     salvaged = delivered()
     assert_names_what_failed(caught.value)
-    lab.fail()
-    run(lab.study())
+    study.fail()
+    run(study.branched_workflow())
     complete = delivered()
-    assert lab.executions() == Counter(FAILING)
+    assert study.executions() == Counter(FAILING)
     assert salvaged == {name: data for name, data in complete.items() if name not in LATE}
     assert set(complete) > LATE
-    assert not salvage(lab.study()).sinks
+    assert not salvage(study.branched_workflow()).sinks
     return salvaged
 
 
@@ -228,7 +228,7 @@ def assert_names_what_failed(error: SalvageError) -> None:
     named = {
         (sink.sink, each.field, each.is_partial, failed.node)
         for sink in report.sinks
-        for each in sink.missing
+        for each in sink.undelivered
         for failed in each.failed
     }
     assert named == NAMED

@@ -21,7 +21,7 @@ from tests.workflows.examples import subjects_node
 from tests.workflows.failing_study import (
     LATE,
     Files,
-    Lab,
+    StudyDirectory,
     assert_salvage_delivers_what_is_there,
     in_list,
     snapshot,
@@ -36,8 +36,8 @@ def files(directory: Path) -> Files:
 
 
 @pytest.fixture
-def lab(workdir: Path) -> Lab:
-    return Lab(workdir)
+def study(workdir: Path) -> StudyDirectory:
+    return StudyDirectory(workdir)
 
 
 def run_and_fail(workflow: Workflow) -> None:
@@ -47,19 +47,19 @@ def run_and_fail(workflow: Workflow) -> None:
 
 @pytest.mark.parametrize("plugin", PLUGINS)
 def test_salvage_delivers_what_a_complete_run_does_less_what_it_names(
-    lab: Lab, plugin: str
+    study: StudyDirectory, plugin: str
 ) -> None:
     times: dict[str, tuple[int, ...]] = {}
 
     def delivered() -> Files:
-        times.update({**snapshot(lab.out), **times})
-        return files(lab.out)
+        times.update({**snapshot(study.out), **times})
+        return files(study.out)
 
     assert_salvage_delivers_what_is_there(
-        lab, lambda workflow: workflow.run(**PLUGINS[plugin]), delivered
+        study, lambda workflow: workflow.run(**PLUGINS[plugin]), delivered
     )
 
-    now = snapshot(lab.out)
+    now = snapshot(study.out)
     assert {path for path in now if now[path] != times[path]} <= {
         path for path in now if Path(path).is_dir()
     }
@@ -68,7 +68,7 @@ def test_salvage_delivers_what_a_complete_run_does_less_what_it_names(
 def test_objects_are_sent_once(
     workdir: Path, bucket: Bucket, endpoint: str, requests: Counter[str]
 ) -> None:
-    lab = Lab(workdir, "s3://mybucket/out", s3_endpoint_url=endpoint)
+    study = StudyDirectory(workdir, "s3://mybucket/out", s3_endpoint_url=endpoint)
     counts: list[int] = []
 
     def delivered() -> Files:
@@ -76,18 +76,18 @@ def test_objects_are_sent_once(
         return {name.removeprefix("out/"): data for name, data in contents(bucket).items()}
 
     salvaged = assert_salvage_delivers_what_is_there(
-        lab, lambda workflow: workflow.run(plugin="Linear"), delivered
+        study, lambda workflow: workflow.run(plugin="Linear"), delivered
     )
 
     assert counts == [len(salvaged), len(salvaged) + len(LATE)]
 
 
-def two_branches(lab: Lab, sink: Node | None = None) -> Workflow:
+def two_branches(study: StudyDirectory, sink: Node | None = None) -> Workflow:
     """Return a workflow with a sink of two nodes, of which ``bad`` fails."""
-    workflow, sink = lab.workflow(), sink or lab.sink()
-    lab.fail("bad-x")
+    workflow, sink = study.empty_workflow(), sink or study.sink()
+    study.fail("bad-x")
     for name in ("good", "bad"):
-        node = lab.node(name)
+        node = study.node(name)
         node.inputs.label = "x"
         workflow.connect(node, "out", sink, f"{name}.@out")
     return workflow
@@ -102,43 +102,43 @@ def salvaged(workflow: Workflow) -> SalvageReport:
     return report
 
 
-def missing(report: SalvageReport) -> list[str]:
-    return [str(each) for sink in report.sinks for each in sink.missing]
+def undelivered(report: SalvageReport) -> list[str]:
+    return [str(each) for sink in report.sinks for each in sink.undelivered]
 
 
 @pytest.mark.parametrize("crash_format", ["txt", "pklz"])
-def test_newest_crash_file_of_the_node_is_named(lab: Lab, crash_format: str) -> None:
-    lab.crash_format = crash_format
-    workflow = two_branches(lab)
+def test_newest_crash_file_of_the_node_is_named(study: StudyDirectory, crash_format: str) -> None:
+    study.crash_format = crash_format
+    workflow = two_branches(study)
     run_and_fail(workflow)
-    (older,) = (lab.directory / "crashes").iterdir()
-    run_and_fail(two_branches(lab))
-    (newer,) = set((lab.directory / "crashes").iterdir()) - {older}
+    (older,) = (study.directory / "crashes").iterdir()
+    run_and_fail(two_branches(study))
+    (newer,) = set((study.directory / "crashes").iterdir()) - {older}
     older.rename(older.with_name(older.name.replace("crash-2", "crash-1")))
     # A node of the same name in another workflow.
     other = newer.name[: -len("00000.") - len(crash_format)] + f"fffff.{crash_format}"
     newer.with_name(other).write_text("Working directory: /other\n")
 
-    (failed,) = salvaged(two_branches(lab)).failed
+    (failed,) = salvaged(two_branches(study)).failed
 
     assert failed.crash_file == str(newer)
 
 
-def test_node_that_has_not_run_is_named_without_a_crash_file(lab: Lab) -> None:
-    workflow = two_branches(lab)
+def test_node_that_has_not_run_is_named_without_a_crash_file(study: StudyDirectory) -> None:
+    workflow = two_branches(study)
     run_and_fail(workflow)
-    for path in (lab.directory / "crashes").iterdir():
+    for path in (study.directory / "crashes").iterdir():
         path.unlink()
-    assert str(salvaged(two_branches(lab)).failed[0]) == "study/bad did not finish"
-    workflow = two_branches(lab)
-    new = lab.node("new")
+    assert str(salvaged(two_branches(study)).failed[0]) == "study/bad did not finish"
+    workflow = two_branches(study)
+    new = study.node("new")
     workflow.connect(new, "out", workflow.get_node("datasink"), "new")
     assert "study/new has not run" in str(salvaged(workflow))
 
 
 @pytest.mark.parametrize("rule", ["container", "base_directory", "substitutions"])
-def test_sink_with_rules_of_a_failed_node_is_not_salvaged(lab: Lab, rule: str) -> None:
-    workflow = two_branches(lab)
+def test_sink_with_rules_of_a_failed_node_is_not_salvaged(study: StudyDirectory, rule: str) -> None:
+    workflow = two_branches(study)
     workflow.disconnect(workflow.get_node("bad"), "out", workflow.get_node("datasink"), "bad.@out")
     workflow.connect(workflow.get_node("bad"), "out", workflow.get_node("datasink"), rule)
     run_and_fail(workflow)
@@ -146,57 +146,57 @@ def test_sink_with_rules_of_a_failed_node_is_not_salvaged(lab: Lab, rule: str) -
     (sink,) = salvaged(workflow).sinks
 
     assert sink.error == f"not salvaged, because {rule} cannot be known"
-    assert [each.field for each in sink.missing] == [rule]
-    assert not lab.out.exists()
+    assert [each.field for each in sink.undelivered] == [rule]
+    assert not study.out.exists()
 
 
-def test_sink_that_failed_alone_is_delivered_completely(lab: Lab) -> None:
-    workflow = two_branches(lab)
-    lab.fail()
-    lab.out.touch()  # where a directory is needed
+def test_sink_that_failed_alone_is_delivered_completely(study: StudyDirectory) -> None:
+    workflow = two_branches(study)
+    study.fail()
+    study.out.touch()  # where a directory is needed
     run_and_fail(workflow)
-    lab.out.unlink()
+    study.out.unlink()
 
-    report = salvage(two_branches(lab))
+    report = salvage(two_branches(study))
 
     assert report.ok
     assert str(report) == "study.datasink: 2 new\n1 sink: 1 complete now; 2 files delivered"
     assert report.delivered == tuple(
-        str(lab.out / f"{name}/x_{name}.txt") for name in ("good", "bad")
+        str(study.out / f"{name}/x_{name}.txt") for name in ("good", "bad")
     )
-    assert set(files(lab.out)) == {"good/x_good.txt", "bad/x_bad.txt"}
+    assert set(files(study.out)) == {"good/x_good.txt", "bad/x_bad.txt"}
 
 
-def test_failures_of_delivery_are_named(lab: Lab) -> None:
-    workflow = two_branches(lab)
-    lab.out.touch()
+def test_failures_of_delivery_are_named(study: StudyDirectory) -> None:
+    workflow = two_branches(study)
+    study.out.touch()
     run_and_fail(workflow)
 
     with pytest.raises(SalvageError) as caught:
         salvage(workflow)
 
-    assert f"{lab.out} is not a directory" in str(caught.value)
+    assert f"{study.out} is not a directory" in str(caught.value)
 
 
-def test_nothing_is_removed_and_no_manifest_is_written(lab: Lab) -> None:
+def test_nothing_is_removed_and_no_manifest_is_written(study: StudyDirectory) -> None:
     def build() -> Workflow:
         workflow = two_branches(
-            lab, lab.sink(remove_dest_dir=True, sink_manifest_dir=f"{lab.directory}/m")
+            study, study.sink(remove_dest_dir=True, sink_manifest_dir=f"{study.directory}/m")
         )
         folder = Node(Function(function=write_folder, output_names=["out"]), name="folder")
         workflow.connect(folder, "out", workflow.get_node("datasink"), "folder")
-        workflow.config["execution"]["datasink_manifest_dir"] = f"{lab.directory}/m"
+        workflow.config["execution"]["datasink_manifest_dir"] = f"{study.directory}/m"
         return workflow
 
     run_and_fail(build())
-    kept = lab.out / "folder/folder/kept"
+    kept = study.out / "folder/folder/kept"
     kept.parent.mkdir(parents=True)
     kept.touch()
 
     salvaged(build())
 
-    assert set(files(lab.out)) == {"folder/folder/kept", "folder/folder/new", "good/x_good.txt"}
-    assert not (lab.directory / "m").exists()
+    assert set(files(study.out)) == {"folder/folder/kept", "folder/folder/new", "good/x_good.txt"}
+    assert not (study.directory / "m").exists()
 
 
 def write_folder() -> str:
@@ -209,30 +209,32 @@ def write_folder() -> str:
 
 
 @pytest.mark.parametrize("mode", ["error", "skip"])
-def test_missing_sources_are_errors_unless_they_are_optional(lab: Lab, mode: str) -> None:
-    workflow = two_branches(lab, lab.sink(sink_missing=mode))
-    lab.fail()
+def test_missing_sources_are_errors_unless_they_are_optional(
+    study: StudyDirectory, mode: str
+) -> None:
+    workflow = two_branches(study, study.sink(sink_missing=mode))
+    study.fail()
     workflow.get_node("datasink").inputs.none = "/none/a.nii"
-    lab.out.touch()
+    study.out.touch()
     run_and_fail(workflow)
-    lab.out.unlink()
+    study.out.unlink()
 
     report = salvaged(workflow)
 
     assert report.ok == (mode == "skip")
     assert ("/none/a.nii" in str(report)) == (mode == "error")
-    assert len(files(lab.out)) == 2
+    assert len(files(study.out)) == 2
 
 
 @pytest.mark.parametrize("base", [None, "results"])
 def test_sink_that_delivers_into_its_own_directory_is_not_salvaged(
-    lab: Lab, base: str | None
+    study: StudyDirectory, base: str | None
 ) -> None:
     interface = DataSink(base_directory=base) if base else DataSink()
     sink = Node(interface, name="datasink")
-    run_and_fail(two_branches(lab, sink))
+    run_and_fail(two_branches(study, sink))
 
-    (done,) = salvaged(two_branches(lab, sink)).sinks
+    (done,) = salvaged(two_branches(study, sink)).sinks
 
     assert "is in the sink's own working directory" in done.error
     assert not done.outcomes
@@ -240,13 +242,17 @@ def test_sink_that_delivers_into_its_own_directory_is_not_salvaged(
 
 @pytest.mark.parametrize("is_configured", [False, True])
 def test_s3_copy_receives_the_same_files_once(
-    lab: Lab, bucket: Bucket, endpoint: str, requests: Counter[str], is_configured: bool
+    study: StudyDirectory,
+    bucket: Bucket,
+    endpoint: str,
+    requests: Counter[str],
+    is_configured: bool,
 ) -> None:
     def build() -> Workflow:
         place = {} if is_configured else {"s3_copy": "s3://mybucket/copy"}
-        workflow = two_branches(lab, lab.sink(s3_endpoint_url=endpoint, **place))
+        workflow = two_branches(study, study.sink(s3_endpoint_url=endpoint, **place))
         if is_configured:
-            option = f"{lab.out}=s3://mybucket/copy"
+            option = f"{study.out}=s3://mybucket/copy"
             workflow.config["execution"]["datasink_s3_copy"] = option
         return workflow
 
@@ -258,13 +264,13 @@ def test_s3_copy_receives_the_same_files_once(
 
     report = salvaged(build())
 
-    assert copied() == files(lab.out) == {"good/x_good.txt": b"good-x"}
+    assert copied() == files(study.out) == {"good/x_good.txt": b"good-x"}
     assert report.delivered == (
-        str(lab.out / "good/x_good.txt"),
+        str(study.out / "good/x_good.txt"),
         "s3://mybucket/copy/good/x_good.txt",
     )
     workflow = build()
-    lab.fail()
+    study.fail()
     workflow.run(plugin="Linear")
     assert set(copied()) == {"good/x_good.txt", "bad/x_bad.txt"}
     assert requests["PutObject"] == len(copied())
@@ -278,104 +284,104 @@ def refuse(path: str) -> str:
     raise ValueError("this function fails")
 
 
-def test_functions_are_called_with_whole_values_only(lab: Lab) -> None:
+def test_functions_are_called_with_whole_values_only(study: StudyDirectory) -> None:
     def build() -> Workflow:
-        workflow, sink = lab.workflow(), lab.sink()
-        runs = lab.node("runs", MapNode, iterfield=["label"])
+        workflow, sink = study.empty_workflow(), study.sink()
+        runs = study.node("runs", MapNode, iterfield=["label"])
         runs.inputs.label = ["a", "b"]
         workflow.connect(runs, ("out", first_of), sink, "first")
         workflow.connect(runs, "out", sink, "all")
-        good = lab.node("good")
+        good = study.node("good")
         good.inputs.label = "x"
         workflow.connect(good, ("out", refuse), sink, "refused")
         workflow.connect(good, ("out", in_list), sink, "listed")
         return workflow
 
-    lab.fail("runs-b")
+    study.fail("runs-b")
     run_and_fail(build())
 
     report = salvaged(build())
 
     failed = "study/runs/mapflow/_runs1"
-    assert missing(report) == [
+    assert undelivered(report) == [
         f"first <- runs.out, because of {failed}",
         f"part of all <- runs.out, because of {failed}",
         "refused <- good.out, because of function refuse failed: ValueError: this function fails",
     ]
-    assert set(files(lab.out)) == {"all/_runs0/a_runs.txt", "listed/x_good.txt"}
+    assert set(files(study.out)) == {"all/_runs0/a_runs.txt", "listed/x_good.txt"}
 
 
-def test_map_node_of_finished_items_counts_as_finished(lab: Lab) -> None:
-    workflow, sink = lab.workflow(), lab.sink()
-    runs = lab.node("runs", MapNode, iterfield=["label"], nested=True)
+def test_map_node_of_finished_items_counts_as_finished(study: StudyDirectory) -> None:
+    workflow, sink = study.empty_workflow(), study.sink()
+    runs = study.node("runs", MapNode, iterfield=["label"], nested=True)
     runs.inputs.label = [["a", "b"], ["c"]]
     workflow.connect(runs, ("out", first_of), sink, "first")
-    lab.out.touch()
+    study.out.touch()
     run_and_fail(workflow)
-    lab.out.unlink()
-    (hash_file,) = (lab.work / "study/runs").glob("_0x*.json")
+    study.out.unlink()
+    (hash_file,) = (study.work / "study/runs").glob("_0x*.json")
     hash_file.unlink()
 
     assert salvaged(workflow).ok
-    assert set(files(lab.out)) == {"first/_runs0/a_runs.txt", "first/_runs1/b_runs.txt"}
+    assert set(files(study.out)) == {"first/_runs0/a_runs.txt", "first/_runs1/b_runs.txt"}
 
 
-def test_results_of_other_inputs_are_not_delivered(lab: Lab) -> None:
-    run_and_fail(two_branches(lab))
-    workflow = two_branches(lab)
+def test_results_of_other_inputs_are_not_delivered(study: StudyDirectory) -> None:
+    run_and_fail(two_branches(study))
+    workflow = two_branches(study)
     workflow.get_node("good").inputs.label = "y"
 
     report = salvaged(workflow)
 
-    assert len(missing(report)) == 2
+    assert len(undelivered(report)) == 2
     assert report.delivered == ()
 
 
-def test_result_of_a_node_that_always_runs_counts(lab: Lab) -> None:
-    workflow = two_branches(lab)
+def test_result_of_a_node_that_always_runs_counts(study: StudyDirectory) -> None:
+    workflow = two_branches(study)
     workflow.get_node("good").overwrite = True
     run_and_fail(workflow)
 
-    assert salvaged(workflow).delivered == (str(lab.out / "good/x_good.txt"),)
+    assert salvaged(workflow).delivered == (str(study.out / "good/x_good.txt"),)
 
 
-def test_sink_without_known_items_is_not_salvaged(lab: Lab) -> None:
+def test_sink_without_known_items_is_not_salvaged(study: StudyDirectory) -> None:
     def build() -> Workflow:
         sink = MapNode(
-            DataSink(infields=["x", "y"], base_directory=str(lab.out)),
+            DataSink(infields=["x", "y"], base_directory=str(study.out)),
             iterfield=["x"],
             name="datasink",
         )
-        workflow = lab.workflow()
+        workflow = study.empty_workflow()
         for name, field in (("bad", "x"), ("good", "y")):
-            node = lab.node(name)
+            node = study.node(name)
             node.inputs.label = "x"
             workflow.connect(node, ("out", in_list) if field == "x" else "out", sink, field)
         return workflow
 
-    lab.fail("bad-x")
+    study.fail("bad-x")
     run_and_fail(build())
 
     (done,) = salvaged(build()).sinks
 
     assert done.error == "not salvaged, because the number of its items is not known"
-    assert not lab.out.exists()
+    assert not study.out.exists()
 
 
-def test_items_of_a_sink_that_finished_are_counted(lab: Lab) -> None:
+def test_items_of_a_sink_that_finished_are_counted(study: StudyDirectory) -> None:
     sink = MapNode(
-        DataSink(infields=["x"], base_directory=str(lab.out)),
+        DataSink(infields=["x"], base_directory=str(study.out)),
         iterfield=["x", "container"],
         name="s",
     )
-    workflow = lab.workflow()
-    runs = lab.node("runs", MapNode, iterfield=["label"])
+    workflow = study.empty_workflow()
+    runs = study.node("runs", MapNode, iterfield=["label"])
     runs.inputs.label = sink.inputs.container = ["a", "b"]
     workflow.connect(runs, "out", sink, "x")
-    lab.out.mkdir()
-    (lab.out / "b").touch()
+    study.out.mkdir()
+    (study.out / "b").touch()
     run_and_fail(workflow)
-    (lab.out / "b").unlink()
+    (study.out / "b").unlink()
 
     report = salvaged(workflow)
 
@@ -384,11 +390,15 @@ def test_items_of_a_sink_that_finished_are_counted(lab: Lab) -> None:
     )
 
 
-def test_join_node_delivers_the_items_that_are_known_in_order(lab: Lab) -> None:
+def test_join_node_delivers_the_items_that_are_known_in_order(study: StudyDirectory) -> None:
     def build() -> Workflow:
-        workflow, subjects, node = lab.workflow(), subjects_node(["c", "b", "a"]), lab.node("each")
+        workflow, subjects, node = (
+            study.empty_workflow(),
+            subjects_node(["c", "b", "a"]),
+            study.node("each"),
+        )
         sink = JoinNode(
-            DataSink(infields=["x"], base_directory=str(lab.out), parameterization=False),
+            DataSink(infields=["x"], base_directory=str(study.out), parameterization=False),
             joinsource="subjects",
             joinfield=["x"],
             name="datasink",
@@ -397,21 +407,21 @@ def test_join_node_delivers_the_items_that_are_known_in_order(lab: Lab) -> None:
         workflow.connect(node, "out", sink, "x")
         return workflow
 
-    lab.fail("each-b")
+    study.fail("each-b")
     run_and_fail(build())
 
     report = salvaged(build())
 
-    assert missing(report) == ["x <- each.out, because of study/_subject_id_b/each"]
-    assert report.delivered == tuple(str(lab.out / f"x/{name}_each.txt") for name in "ca")
+    assert undelivered(report) == ["x <- each.out, because of study/_subject_id_b/each"]
+    assert report.delivered == tuple(str(study.out / f"x/{name}_each.txt") for name in "ca")
 
 
-def test_merged_value_with_gaps_is_not_split_into_items(lab: Lab) -> None:
+def test_merged_value_with_gaps_is_not_split_into_items(study: StudyDirectory) -> None:
     def build() -> Workflow:
-        workflow = two_branches(lab)
+        workflow = two_branches(study)
         merged = Node(Merge(2), name="merged")
         sink = MapNode(
-            DataSink(infields=["x"], base_directory=str(lab.out)),
+            DataSink(infields=["x"], base_directory=str(study.out)),
             iterfield=["x", "container"],
             name="items",
         )
@@ -425,37 +435,37 @@ def test_merged_value_with_gaps_is_not_split_into_items(lab: Lab) -> None:
 
     report = salvaged(build())
 
-    assert report.delivered == (str(lab.out / "good/x_good.txt"),)
-    assert {sink.sink for sink in report.sinks if sink.missing} == {
+    assert report.delivered == (str(study.out / "good/x_good.txt"),)
+    assert {sink.sink for sink in report.sinks if sink.undelivered} == {
         "study.items[_items0]",
         "study.items[_items1]",
         "study.datasink",
     }
 
 
-def test_sink_of_nipypes_class_in_a_nested_workflow_is_salvaged(lab: Lab) -> None:
+def test_sink_of_nipypes_class_in_a_nested_workflow_is_salvaged(study: StudyDirectory) -> None:
     def build() -> Workflow:
-        outer, inner = lab.workflow(), Workflow(name="inner")
-        runs = lab.node("runs", MapNode, iterfield=["label"])
+        outer, inner = study.empty_workflow(), Workflow(name="inner")
+        runs = study.node("runs", MapNode, iterfield=["label"])
         runs.inputs.label = ["a", "b"]
         inner.add_nodes([runs])
-        sink = Node(nipype_io.DataSink(base_directory=str(lab.out)), name="datasink")
+        sink = Node(nipype_io.DataSink(base_directory=str(study.out)), name="datasink")
         outer.connect(inner, "runs.out", sink, "x")
         return outer
 
-    lab.fail("runs-a")
+    study.fail("runs-a")
     run_and_fail(build())
 
     report = salvaged(build())
 
-    assert missing(report) == [
+    assert undelivered(report) == [
         "part of x <- inner.runs.out, because of study/inner/runs/mapflow/_runs0"
     ]
-    assert set(files(lab.out)) == {"x/_runs1/b_runs.txt"}
+    assert set(files(study.out)) == {"x/_runs1/b_runs.txt"}
 
 
-def test_what_cannot_be_salvaged_is_said(lab: Lab) -> None:
-    workflow = two_branches(lab)
+def test_what_cannot_be_salvaged_is_said(study: StudyDirectory) -> None:
+    workflow = two_branches(study)
     with pytest.raises(SalvageError, match="work/study does not exist"):
         salvage(workflow)
     workflow.base_dir = None
@@ -465,10 +475,10 @@ def test_what_cannot_be_salvaged_is_said(lab: Lab) -> None:
         salvage(DataSink())
 
 
-def test_report_and_error_can_be_sent_and_shown(lab: Lab) -> None:
-    run_and_fail(two_branches(lab))
+def test_report_and_error_can_be_sent_and_shown(study: StudyDirectory) -> None:
+    run_and_fail(two_branches(study))
     with pytest.raises(SalvageError) as caught:
-        salvage(two_branches(lab))
+        salvage(two_branches(study))
 
     error = pickle.loads(pickle.dumps(caught.value))
 
@@ -483,5 +493,5 @@ def test_report_and_error_can_be_sent_and_shown(lab: Lab) -> None:
         {"node": "study/bad", "crash_file": report.failed[0].crash_file, "has_run": True}
     ]
     (sink,) = values["sinks"]
-    assert sink["files"] == [{"destination": str(lab.out / "good/x_good.txt"), "status": "new"}]
-    assert [each["failed"] for each in sink["missing"]] == [["study/bad"]]
+    assert sink["files"] == [{"destination": str(study.out / "good/x_good.txt"), "status": "new"}]
+    assert [each["failed"] for each in sink["undelivered"]] == [["study/bad"]]

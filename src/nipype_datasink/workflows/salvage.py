@@ -26,7 +26,7 @@ from nipype_datasink.workflows.own_directories import (
 )
 from nipype_datasink.workflows.partial_results import PartialResults
 from nipype_datasink.workflows.results import is_complete, is_partly_known
-from nipype_datasink.workflows.salvage_report import MissingInput, SalvagedSink, SalvageReport
+from nipype_datasink.workflows.salvage_report import SalvagedSink, SalvageReport, UndeliveredInput
 from nipype_datasink.workflows.sink_run import Connection, SinkRun
 
 
@@ -106,17 +106,17 @@ def _has_finished(run: SinkRun) -> bool:
 
 def _salvage(run: SinkRun) -> SalvagedSink:
     """Deliver what is known of the inputs of one run of a sink."""
-    missing = tuple(_missing_inputs(run))
-    if obstacle := _obstacle(run, missing):
-        return SalvagedSink(sink=str(run), missing=missing, error=obstacle)
+    undelivered = tuple(_undelivered_inputs(run))
+    if obstacle := _obstacle(run, undelivered):
+        return SalvagedSink(sink=str(run), undelivered=undelivered, error=obstacle)
     error, outcomes = _deliver(run)
-    return SalvagedSink(sink=str(run), outcomes=outcomes, missing=missing, error=error)
+    return SalvagedSink(sink=str(run), outcomes=outcomes, undelivered=undelivered, error=error)
 
 
-def _obstacle(run: SinkRun, missing: Sequence[MissingInput]) -> str:
+def _obstacle(run: SinkRun, undelivered: Sequence[UndeliveredInput]) -> str:
     """Return why a sink cannot be salvaged, although some of its inputs may be known."""
     rules = sorted(
-        {each.field for each in missing}.intersection(known_inputs(run.interface.inputs))
+        {each.field for each in undelivered}.intersection(known_inputs(run.interface.inputs))
     )
     if rules:  # other values might mix the files of different subjects
         return f"not salvaged, because {' and '.join(rules)} cannot be known"
@@ -125,7 +125,7 @@ def _obstacle(run: SinkRun, missing: Sequence[MissingInput]) -> str:
     return f"not salvaged: {run.node_error}" if run.node_error else ""
 
 
-def _missing_inputs(run: SinkRun) -> Iterator[MissingInput]:
+def _undelivered_inputs(run: SinkRun) -> Iterator[UndeliveredInput]:
     for field, connections in run.unknown.items():
         value = getattr(run.interface.inputs, field, Undefined)
         is_of_item = (
@@ -135,7 +135,7 @@ def _missing_inputs(run: SinkRun) -> Iterator[MissingInput]:
             for connection in connections:
                 if not connection.is_known:
                     is_partial = is_partly_known(value) if is_of_item else connection.is_partial
-                    yield MissingInput(
+                    yield UndeliveredInput(
                         field=field,
                         output=connection.name,
                         is_partial=is_partial,

@@ -13,7 +13,7 @@ from nipype_datasink.workflows.failed_nodes import FailedNode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MissingInput:
+class UndeliveredInput:
     """An input of a sink that has no value, or only part of it, because a node has no result."""
 
     field: str
@@ -47,7 +47,7 @@ class SalvagedSink:
     outcomes: Outcomes = field(default_factory=Outcomes)
     """Result for each file."""
 
-    missing: tuple[MissingInput, ...] = ()
+    undelivered: tuple[UndeliveredInput, ...] = ()
     """Inputs that are not delivered, or not all of it."""
 
     error: str = ""
@@ -56,7 +56,7 @@ class SalvagedSink:
     @property
     def ok(self) -> bool:
         """Whether everything that the sink would deliver is delivered."""
-        return not (self.missing or self.error)
+        return not (self.undelivered or self.error)
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of a report."""
@@ -66,7 +66,7 @@ class SalvagedSink:
             yield escaped(f"  ERROR {first}")
             # The message of a delivery repeats its first line at the end.
             yield from (escaped(f"    {line}") for line in others if line != first)
-        yield from (f"  not delivered: {each}" for each in self.missing)
+        yield from (f"  not delivered: {each}" for each in self.undelivered)
 
     def as_json(self) -> dict[str, Any]:
         """Return the value for `json.dumps`."""
@@ -76,7 +76,7 @@ class SalvagedSink:
                 {"destination": each.transfer.destination, "status": each.status.value}
                 for each in self.outcomes
             ],
-            "missing": [
+            "undelivered": [
                 {
                     "field": each.field,
                     "output": each.output,
@@ -84,7 +84,7 @@ class SalvagedSink:
                     "failed": [node.node for node in each.failed],
                     "error": each.error,
                 }
-                for each in self.missing
+                for each in self.undelivered
             ],
             "error": self.error,
         }
@@ -115,7 +115,7 @@ class SalvageReport(ShownAsText):
     @property
     def failed(self) -> tuple[FailedNode, ...]:
         """Nodes because of which outputs are not delivered, each once."""
-        every = (node for sink in self.sinks for each in sink.missing for node in each.failed)
+        every = (node for sink in self.sinks for each in sink.undelivered for node in each.failed)
         return tuple(dict.fromkeys(every))
 
     def __str__(self) -> str:
