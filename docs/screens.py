@@ -26,6 +26,7 @@ NAMES = (
     "docs/start.md",
     "docs/preview.md",
     "docs/after-the-run.md",
+    "docs/salvage.md",
     "docs/s3-copy.md",
 )
 PAGES = [ROOT / name for name in NAMES]
