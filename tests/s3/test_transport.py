@@ -12,6 +12,7 @@ from dataclasses import replace
 from hashlib import md5
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 from awscrt.s3 import S3Client as CrtClient
@@ -26,11 +27,17 @@ from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.choice import choose_transport
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.client import ClientOptions, open_bucket
-from nipype_datasink.s3.comparison import PART_BYTES
+from nipype_datasink.s3.comparison import (
+    PART_BYTES,
+    ExpectedDigest,
+    compare_digests,
+    digest_of_parts,
+)
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from nipype_datasink.s3.transport import Transport
 from tests.conftest import contents
 from tests.s3.conftest import counting, sent, transfer_of
+from tests.s3.faulty_store import crc64_of_kept, etag
 from tests.s3.scripted_store import ConcurrentRequests, Reply, Request, Script, error_reply
 
 if TYPE_CHECKING:
@@ -259,6 +266,40 @@ def test_a_file_in_parts_is_verified_by_the_etag_of_head_object(
     etag = f'"{md5(parts).hexdigest()}-2"'
     script.answer("HeadObject", Reply(body="x" * LARGE, headers={"ETag": etag}))
     assert sent(send(make(script.url), transfer_of(tmp_path / "file", content)))
+
+
+@pytest.mark.parametrize("states_checksum", [False, True], ids=["no checksum", "checksum"])
+def test_the_md5_of_parts_is_computed_while_they_are_sent(
+    tmp_path: Path,
+    script: Script,
+    make: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    states_checksum: bool,
+) -> None:
+    """Only where the store is not sent a checksum, which it would state; and only once."""
+    computed = threading.Event()
+    before_the_end: list[bool] = []
+
+    def compute(*args: Any, **kwargs: Any) -> ExpectedDigest:
+        digest = digest_of_parts(*args, **kwargs)
+        computed.set()
+        return digest
+
+    def complete(_: Request) -> None:
+        before_the_end.append(computed.wait(0 if states_checksum else 10))
+
+    if states_checksum:
+        monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_supported")
+    monkeypatch.setattr("nipype_datasink.s3.part_digests.digest_of_parts", compute)
+    compare = mock.Mock(wraps=compare_digests)
+    monkeypatch.setattr("nipype_datasink.s3.part_digests.compare_digests", compare)
+    content = bytes(LARGE)
+    headers = {"ETag": etag(content), **(crc64_of_kept(b"", content) if states_checksum else {})}
+    script.rule("CompleteMultipartUpload", complete)
+    script.answer("HeadObject", Reply(body="x" * LARGE, headers=headers))
+    assert sent(send(make(script.url), transfer_of(tmp_path / "file", content)))
+    assert before_the_end == [not states_checksum]
+    assert compare.call_count == states_checksum
 
 
 @pytest.mark.parametrize("operation", ["PutObject", "CreateMultipartUpload", "UploadPart"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,13 @@ from hypothesis import strategies as st
 from nipype_datasink import FileTransfer, S3Error
 from nipype_datasink.s3 import comparison, verification
 from nipype_datasink.s3.bucket_client import BucketClient
-from nipype_datasink.s3.comparison import PART_BYTES, digests_from_response
+from nipype_datasink.s3.comparison import (
+    PART_BYTES,
+    ExpectedDigest,
+    digest_from_etag,
+    digests_from_response,
+)
+from nipype_datasink.s3.part_digests import PartDigests
 from nipype_datasink.s3.upload_response import UploadResponse
 from nipype_datasink.s3.verification import (
     DigestSelector,
@@ -157,6 +164,19 @@ def test_digests_of_parts_are_compared_with_the_file(
     assert compare_response(answer, large, len(LARGE), selector=DigestSelector()) is verdict
 
 
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [({"ETag": etag(LARGE)}, EQUAL), ({"ETag": f'"{"0" * 32}-2"'}, ETAG_DIFFERS)],
+)
+def test_a_digest_that_was_computed_while_parts_were_sent_is_used(
+    answer: dict[str, str], verdict: Verdict
+) -> None:
+    computed = digest_from_etag(etag(LARGE))
+    selector = DigestSelector()
+    found = compare_response(answer, "/none", len(LARGE), selector=selector, computed=computed)
+    assert found is verdict
+
+
 def test_an_etag_of_parts_is_unknown_for_a_file_sent_whole(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content := bytes(PART_BYTES))
     answer = {"ETag": f'"{"0" * 32}-1"'}
@@ -268,10 +288,12 @@ def test_a_response_from_s3_has_an_etag_and_no_body(
 class Verification:
     """Uploads to a store with a fault, each verified as in one run."""
 
-    def __init__(self, fault: Fault, **upload_args: str) -> None:
+    def __init__(
+        self, fault: Fault, digests: PartDigests | None = None, **upload_args: str
+    ) -> None:
         self.client = FaultyStoreClient(fault)
         bucket: Any = BucketClient(client=self.client, name="mybucket", upload_args=upload_args)  # type: ignore[arg-type]
-        self._verifier = UploadVerifier(bucket)
+        self._verifier = UploadVerifier(bucket, digests or PartDigests(is_needed=False))
 
     def __call__(self, path: str, key: str = "key") -> bool:
         size = Path(path).stat().st_size
@@ -315,6 +337,54 @@ def test_the_size_decides_whether_the_object_is_looked_up(in_parts: str) -> None
     os.truncate(in_parts, comparison.PART_BYTES)
     assert verify(in_parts)
     assert verify.requests("HeadObject") == 1
+
+
+class RecordingDigests(PartDigests):
+    """Notes whose digests are taken, and which digests were needed."""
+
+    def __init__(self, computed: ExpectedDigest | None) -> None:
+        super().__init__(is_needed=False)
+        self.computed = computed
+        self.taken: list[FileTransfer] = []
+        self.needed: list[list[str]] = []
+
+    def take(self, transfer: FileTransfer) -> ExpectedDigest | None:
+        self.taken.append(transfer)
+        return self.computed
+
+    def record(self, needed: Sequence[ExpectedDigest]) -> None:
+        self.needed.append([digest.name for digest in needed])
+
+
+def test_the_digest_of_the_file_is_taken(in_parts: str) -> None:
+    digests = RecordingDigests(digest_from_etag(f'"{"0" * 32}-2"'))
+    verify = Verification(Fault(read=DENIED), digests)
+    assert not verify(in_parts)  # by the wrong digest: that of the file would be equal
+    (transfer,) = digests.taken
+    assert transfer.source == in_parts
+
+
+@pytest.mark.parametrize(
+    ("fault", "needed"),
+    [
+        (Fault(), ["ETag"]),
+        (Fault(etag=opaque), []),
+        (Fault(checksums=crc64_of_kept), ["CRC64NVME"]),
+        (Fault(etag=not_md5), []),
+    ],
+)
+def test_what_a_large_file_needs_is_recorded(
+    in_parts: str, fault: Fault, needed: list[str]
+) -> None:
+    digests = RecordingDigests(None)
+    verify = Verification(fault, digests)
+    for _ in range(2):
+        verify(in_parts)
+    assert digests.needed[-1] == needed
+    count = len(digests.needed)
+    os.truncate(in_parts, comparison.PART_BYTES)
+    verify(in_parts)
+    assert len(digests.needed) == count
 
 
 def test_a_response_without_a_length_is_accepted(

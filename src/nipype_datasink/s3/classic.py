@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any
 
 from boto3.s3.transfer import TransferConfig
@@ -25,6 +25,7 @@ from nipype_datasink.s3.concurrency import CLASSIC_REQUESTS, MAX_CLASSIC_PARTS, 
 from nipype_datasink.s3.content_md5 import DigestingClient
 from nipype_datasink.s3.content_type import content_type_of
 from nipype_datasink.s3.dialect import dialect_of
+from nipype_datasink.s3.part_digests import PartDigests
 from nipype_datasink.s3.transport import (
     FileVersion,
     cancelled,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from s3transfer.futures import TransferFuture
 
     _StartedUpload = tuple[FileTransfer, FileVersion, TransferFuture, "_Subscriber"]
+
+_DIGESTING_THREADS = 2  # more would take processor time from s3transfer's threads
 
 
 class ClassicTransport:
@@ -63,7 +66,8 @@ class ClassicTransport:
         self._client: Any = DigestingClient(bucket.client) if needs_md5 else bucket.client
         self._estimator = estimator
         self._phase = phase
-        self._verifier = UploadVerifier(bucket)
+        self._part_digests = PartDigests.for_uploads_to(bucket)
+        self._verifier = UploadVerifier(bucket, self._part_digests)
 
     def send(self, transfers: Sequence[FileTransfer], breaker: CircuitBreaker) -> list[Outcome]:
         """Send files; return the outcome of each, in the order of `transfers`."""
@@ -107,32 +111,50 @@ class ClassicTransport:
         )
         # After an interrupt, the manager's exit cancels the uploads and aborts their parts.
         client, pool = _RecordingClient(self._client), Pool
-        with TransferManager(client, config, executor_cls=pool) as manager:  # type: ignore[arg-type]
-            started, outcomes = self._start(manager, transfers, breaker)
-            sent = []
-            for transfer, before, future, subscriber in started:
-                try:
-                    wait_for_result(subscriber.done)
-                    future.result()
-                except CancelledError:
-                    outcomes[transfer] = cancelled(transfer)
-                except Exception as error:  # noqa: BLE001
-                    breaker.record_failure(error)
-                    outcomes[transfer] = Outcome.failure(transfer, error)
-                    if breaker.is_open:
-                        _cancel(started)
-                else:
-                    breaker.record_success()
-                    sent.append((transfer, before, subscriber.progress))
-        responses = client.responses
-        for outcome in parallel_map(
-            lambda item: self._verify(*item, responses), sent, threads=requests
-        ):
-            outcomes[outcome.transfer] = outcome
+        with Pool(_DIGESTING_THREADS) as digesting:
+            with TransferManager(client, config, executor_cls=pool) as manager:  # type: ignore[arg-type]
+                started, outcomes = self._start(manager, transfers, breaker, digesting)
+                sent = []
+                for transfer, before, future, subscriber in started:
+                    if outcome := self._wait(transfer, future, subscriber, breaker):
+                        outcomes[transfer] = outcome
+                        self._part_digests.abandon(transfer)
+                        if breaker.is_open:
+                            _cancel(started)
+                    else:
+                        sent.append((transfer, before, subscriber.progress))
+            responses = client.responses
+            for outcome in parallel_map(
+                lambda item: self._verify(*item, responses), sent, threads=requests
+            ):
+                outcomes[outcome.transfer] = outcome
         return outcomes
 
+    def _wait(
+        self,
+        transfer: FileTransfer,
+        future: TransferFuture,
+        subscriber: _Subscriber,
+        breaker: CircuitBreaker,
+    ) -> Outcome | None:
+        """Wait until a file is sent; return the outcome if that failed."""
+        try:
+            wait_for_result(subscriber.done)
+            future.result()
+        except CancelledError:
+            return cancelled(transfer)
+        except Exception as error:  # noqa: BLE001
+            breaker.record_failure(error)
+            return Outcome.failure(transfer, error)
+        breaker.record_success()
+        return None
+
     def _start(
-        self, manager: TransferManager, transfers: Sequence[FileTransfer], breaker: CircuitBreaker
+        self,
+        manager: TransferManager,
+        transfers: Sequence[FileTransfer],
+        breaker: CircuitBreaker,
+        digesting: Executor,
     ) -> tuple[list[_StartedUpload], dict[FileTransfer, Outcome]]:
         started: list[_StartedUpload] = []
         outcomes: dict[FileTransfer, Outcome] = {}
@@ -154,6 +176,7 @@ class ClassicTransport:
                 outcomes[transfer] = Outcome.failure(transfer, error)
                 continue
             started.append((transfer, before, future, subscriber))
+            self._part_digests.begin(transfer, before[0], digesting)
         return started, outcomes
 
     def _verify(
@@ -171,6 +194,8 @@ class ClassicTransport:
             verified = self._verifier.verify(transfer, before[0], response)
         except Exception as error:  # noqa: BLE001
             return Outcome.failure(transfer, error)
+        finally:
+            self._part_digests.abandon(transfer)
         progress.finish()
         return sent_outcome(transfer, before[0], response, verified=verified)
 

@@ -227,6 +227,28 @@ def compare_digests(
     ]
 
 
+def digest_of_parts(
+    path: str, part_size: int, *, on_read: Callable[[int], object]
+) -> ExpectedDigest:
+    """Return the MD5 that an ETag states where the file at `path` was sent in parts.
+
+    Parameters
+    ----------
+    path
+        File to be read.
+    part_size
+        In bytes.
+    on_read
+        Called with each number of bytes that was read.
+    """
+    whole, part_count = _md5(), 0
+    with FileIO(path, opener=open_regular) as file:
+        while _hash_block(file, [part := _md5()], part_size, on_read):
+            whole.update(part.digest())
+            part_count += 1
+    return ExpectedDigest("ETag", _md5, whole.digest(), part_count)
+
+
 def _hash_block(
     file: FileIO, hashes: Sequence[_Hash], size: int | None, on_read: Callable[[int], object]
 ) -> int:

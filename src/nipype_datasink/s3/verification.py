@@ -29,6 +29,7 @@ from nipype_datasink.s3.comparison import (
     part_size_for,
 )
 from nipype_datasink.s3.errors import DENIED, code_of
+from nipype_datasink.s3.part_digests import PartDigests, compare_with_computed
 from nipype_datasink.s3.readback import equals_file
 from nipype_datasink.s3.upload_response import UploadResponse
 
@@ -102,6 +103,7 @@ def compare_response(
     *,
     selector: DigestSelector,
     use_etags: bool = True,
+    computed: ExpectedDigest | None = None,
 ) -> Verdict:
     """Compare the file at `path` with the digests in a response.
 
@@ -117,11 +119,13 @@ def compare_response(
         Selects which of the digests are compared.
     use_etags
         Whether the store's ETags are digests.
+    computed
+        Digest of the file's parts, if it was computed while they were sent.
     """
     stated = [digest for digest in digests_from_response(response) if _is_usable(digest, size)]
     counted = [digest for digest in stated if use_etags or digest.name != "ETag"]
     expected = selector.select(counted, size)
-    equal = compare_digests(expected, path, part_size_for(size)) if expected else []
+    equal = compare_with_computed(expected, path, part_size_for(size), computed)
     differ = [digest.name for digest, is_equal in zip(expected, equal, strict=True) if not is_equal]
     if differ:
         return Verdict.ETAG_DIFFERS if differ == ["ETag"] else Verdict.CHECKSUM_DIFFERS
@@ -147,10 +151,13 @@ class UploadVerifier:
     ----------
     bucket
         Where the files were sent.
+    part_digests
+        Digests that are computed while files are sent.
     """
 
-    def __init__(self, bucket: BucketClient) -> None:
+    def __init__(self, bucket: BucketClient, part_digests: PartDigests) -> None:
         self._bucket = bucket
+        self._part_digests = part_digests
         self._selector = DigestSelector()
         # The lock guards what is known of this store's ETags. A thread holds it while it reads an
         # object back, so that the others wait for the result and do not read objects themselves.
@@ -193,10 +200,7 @@ class UploadVerifier:
         return self._check_digests(transfer, size, head, is_from_s3=response.is_from_s3)
 
     def _head(self, transfer: FileTransfer) -> Mapping[str, Any] | None:
-        """Return the response to HeadObject; None where it is denied or fails.
-
-        botocore has retried it by then. The upload itself has succeeded all the same.
-        """
+        """Return the response to HeadObject; None where it is denied, or fails after retries."""
         try:
             return self._bucket.head(transfer.key)
         except (ClientError, BotoCoreError) as error:
@@ -231,9 +235,18 @@ class UploadVerifier:
     def _compare(self, transfer: FileTransfer, size: int, fields: Mapping[str, object]) -> Verdict:
         if self._bucket.encryption and not fields.get("ServerSideEncryption"):
             self._warn_of_missing_encryption()
-        return compare_response(
-            fields, transfer.source, size, selector=self._selector, use_etags=self._use_etags
+        verdict = compare_response(
+            fields,
+            transfer.source,
+            size,
+            selector=self._selector,
+            use_etags=self._use_etags,
+            computed=self._part_digests.take(transfer),
         )
+        if size > PART_BYTES:
+            needed = self._selector.select(digests_from_response(fields), size)
+            self._part_digests.record(needed if self._use_etags else ())
+        return verdict
 
     def _warn_of_missing_encryption(self) -> None:
         if not self._has_warned:  # without the lock: at worst two threads warn at the same time

@@ -26,6 +26,7 @@ from nipype_datasink.s3.comparison import PART_BYTES
 from nipype_datasink.s3.crt.errors import is_cancellation
 from nipype_datasink.s3.crt.throttling import Throttle
 from nipype_datasink.s3.crt.upload import Upload, Uploader
+from nipype_datasink.s3.part_digests import PartDigests
 from nipype_datasink.s3.transport import cancelled
 
 _TOO_MANY_REQUESTS = 429
@@ -77,9 +78,11 @@ class Scheduler:
         Records successes and failures.
     pool
         Verifies large files: for these, requests and reading the file take long.
+    part_digests
+        Digests that the pool computes while large files are sent.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         uploader: Uploader,
         *,
@@ -88,6 +91,7 @@ class Scheduler:
         limits: Limits,
         breaker: CircuitBreaker,
         pool: Executor,
+        part_digests: PartDigests,
     ) -> None:
         self._uploader = uploader
         self._verify = verify
@@ -95,6 +99,7 @@ class Scheduler:
         self._limits = limits
         self._breaker = breaker
         self._pool = pool
+        self._part_digests = part_digests
         self._throttle = Throttle(limits.attempts)
         # Uploads that have ended; None stands for an interrupt.
         self._ended: SimpleQueue[Upload | None] = SimpleQueue()
@@ -177,6 +182,7 @@ class Scheduler:
             return
         self._under_way[transfer] = upload
         self._count(transfer, 1)
+        self._part_digests.begin(transfer, upload.version[0], self._pool)
 
     def _count(self, transfer: FileTransfer, sign: int) -> None:
         requests, size = self._limits.load_of(transfer)
@@ -193,6 +199,8 @@ class Scheduler:
         upload.close()
         del self._under_way[transfer]
         self._count(transfer, -1)
+        if upload.error:
+            self._part_digests.abandon(transfer)
         if upload.error is None:
             self._breaker.record_success()
             self._outcomes[transfer] = self._verified(upload)

@@ -17,13 +17,14 @@ from nipype_datasink.s3.crt.request import RequestTemplate
 from nipype_datasink.s3.crt.scheduler import Limits, Scheduler
 from nipype_datasink.s3.crt.throttling import max_attempts
 from nipype_datasink.s3.crt.upload import Upload, Uploader
+from nipype_datasink.s3.part_digests import PartDigests
 from nipype_datasink.s3.transport import check_unchanged, sent_outcome
 from nipype_datasink.s3.verification import UploadVerifier
 
 if TYPE_CHECKING:
     from awscrt.s3 import S3Client as CrtClient
 
-_VERIFYING_THREADS = 2
+_VERIFYING_THREADS = 2  # as large files are sent two at a time
 
 
 class CrtTransport:
@@ -55,7 +56,8 @@ class CrtTransport:
         self._bucket = bucket
         self._estimator = estimator
         self._uploader = Uploader(bucket, client, template, phase)
-        self._verifier = UploadVerifier(bucket)
+        self._part_digests = PartDigests.for_uploads_to(bucket)
+        self._verifier = UploadVerifier(bucket, self._part_digests)
 
     def send(self, transfers: Sequence[FileTransfer], breaker: CircuitBreaker) -> list[Outcome]:
         """Send files; return the outcome of each, in the order of `transfers`."""
@@ -72,6 +74,7 @@ class CrtTransport:
                 limits=limits,
                 breaker=breaker,
                 pool=pool,
+                part_digests=self._part_digests,
             )
             # In a thread of its own: Python raises KeyboardInterrupt in the main thread, between
             # any two instructions. There it could come after an upload has started and before the
@@ -94,5 +97,7 @@ class CrtTransport:
             verified = self._verifier.verify(transfer, size, response)
         except Exception as error:  # noqa: BLE001 - no error of one file may end the others
             return Outcome.failure(transfer, error)
+        finally:
+            self._part_digests.abandon(transfer)
         upload.progress.finish()
         return sent_outcome(transfer, size, response, verified=verified)
