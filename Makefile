@@ -103,7 +103,7 @@ mutants: $(VENV)/mutants.stamp ## Change the code on purpose; fail if the tests 
 	@tr '\r' '\n' < mutants.log | tail -n 2
 	$(VENV)/bin/python -m tests.mutants
 
-bench: build/bench/nulls3 $(VENV)/bench.stamp $(VENV)-peers/stamp ## Compare the speed with nipype and other programs (20 minutes)
+bench: build/bench/nulls3 build/bench/slowdisk $(VENV)/bench.stamp $(VENV)-peers/stamp ## Compare the speed with nipype and other programs (20 minutes)
 	$(VENV)/bin/python -m benchmarks $(ARGS)
 
 ceph: ## Install Ceph's S3 gateway with apt-get if possible; does not start it
@@ -156,3 +156,9 @@ build/bench/nulls3: $(wildcard benchmarks/nulls3/*)
 	@echo '#include <openssl/ssl.h>' | gcc -E - >/dev/null 2>&1 \
 	  || { echo "make bench needs gcc and OpenSSL's headers (Debian: gcc libc6-dev libssl-dev)"; exit 1; }
 	gcc -std=c11 -O2 -Wall -Wextra -o $@ $(filter %.c,$^) -lssl -lcrypto -lpthread
+
+build/bench/slowdisk: benchmarks/slowdisk.c
+	@mkdir -p $(@D)
+	@printf '#define FUSE_USE_VERSION 312\n#include <fuse3/fuse.h>\n' | gcc -D_FILE_OFFSET_BITS=64 -E - >/dev/null 2>&1 \
+	  || { echo "make bench needs gcc and FUSE 3 with its headers (Debian: gcc libc6-dev fuse3 libfuse3-dev)"; exit 1; }
+	gcc -std=c11 -O2 -Wall -Wextra -D_FILE_OFFSET_BITS=64 -o $@ $< -lfuse3 -lpthread

@@ -17,6 +17,7 @@ from benchmarks.report import markdown
 from benchmarks.results import Results
 from benchmarks.rows import quick_rows, rows
 from benchmarks.runner import Runner
+from benchmarks.slow_disk import unavailable_reason
 from benchmarks.tools import BUILD, ROOT, is_installed
 
 
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             workspace=options.workspace,
             other_file_system=Path(other_file_system),
             server=options.server,
+            slow_disk=options.slow_disk,
             rounds=options.rounds,
         )
         try:
@@ -45,6 +47,8 @@ def _measure(runner: Runner, options: argparse.Namespace) -> Results:
         raise SystemExit(f"no row has the name {options.only!r}; choose from {', '.join(names)}")
     tools = {tool for row in chosen for tool in row.tools}
     absent = sorted(tool for tool in tools if not is_installed(tool))
+    if reason := unavailable_reason(options.slow_disk):
+        absent.append(f"slow disk ({reason})")
     measurements = []
     for row in chosen:
         print(f"{time.monotonic() - begin:5.0f} s  {row.group}: {row}", flush=True)
@@ -89,6 +93,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="measure a few small rows, as a test")
     parser.add_argument("--server", type=Path, default=BUILD / "nulls3", help="compiled server")
+    parser.add_argument(
+        "--slow-disk", type=Path, default=BUILD / "slowdisk", help="compiled file system"
+    )
     parser.add_argument(
         "--workspace", type=Path, default=BUILD / "workspace", help="for files; removed at the end"
     )

@@ -39,12 +39,21 @@ def check_upload(client: Any, source: Path, prefix: str, others: int = 0) -> Non
 
 def check_copy(source: Path, destination: Path) -> None:
     """Compare two directories, byte by byte."""
-    names = sorted(os.listdir(source))
-    _check(names == sorted(os.listdir(destination)), f"{destination}: other names")
+    names = _files(source)
+    _check(names == _files(destination), f"{destination}: other names")
     for name in names:
         one, other = source / name, destination / name
         same = one.samefile(other) or cmp(one, other, shallow=False)
         _check(same, f"{other} has other bytes")
+
+
+def _files(directory: Path) -> list[str]:
+    """Return the paths of all files below a directory, relative to it."""
+    return sorted(
+        os.path.relpath(os.path.join(folder, name), directory)
+        for folder, _, names in os.walk(directory)
+        for name in names
+    )
 
 
 def _part_size(client: Any, key: str, etag: str) -> int:

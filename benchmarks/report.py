@@ -7,7 +7,7 @@ from itertools import groupby
 
 from benchmarks.measurements import Summary
 from benchmarks.results import Results
-from benchmarks.row import Row
+from benchmarks.row import Copy, Row
 from benchmarks.tools import NIPYPE, THIS_LIBRARY
 
 _SENDING = ("PutObject", "UploadPart")
@@ -60,14 +60,13 @@ def _tables(results: Results) -> Iterator[str]:
             share = max((one.server_share for one in summaries.values()), default=0)
             if share:
                 yield from (f"The server used at most {share:.2f} of a core.", "")
+            yield from _requests_per_file(row, summaries)
 
 
 def _lines(row: Row, summaries: Mapping[str, Summary]) -> Iterator[tuple[str, ...]]:
     nipype, peer = summaries.get(NIPYPE), best_peer(summaries)
     size = row.sources.count * row.sources.size / 1e6
     for tool, one in summaries.items():
-        requests = sum(one.requests.values())
-        sending = sum(one.requests.get(name, 0) for name in _SENDING)
         yield (
             _name(tool),
             f"{one.seconds:.3f}",
@@ -76,10 +75,33 @@ def _lines(row: Row, summaries: Mapping[str, Summary]) -> Iterator[tuple[str, ..
             f"{size / one.seconds:,.0f}",
             f"{one.cpu:.2f}",
             f"{one.memory:.0f}",
-            f"{requests:,} ({sending:,})" if requests else "",
+            _requests(row, one.requests),
             f"{nipype.seconds / one.seconds:.1f}" if nipype else "",
             f"{one.seconds / peer:.2f}" if peer else "",
         )
+
+
+def _requests(row: Row, requests: Mapping[str, int]) -> str:
+    if not requests:
+        return ""
+    total = f"{sum(requests.values()):,}"
+    if isinstance(row, Copy):
+        return total
+    return f"{total} ({sum(requests.get(name, 0) for name in _SENDING):,})"
+
+
+def _requests_per_file(row: Row, summaries: Mapping[str, Summary]) -> Iterator[str]:
+    """Return a table of the requests to a slow disk, by kind; nothing for other rows."""
+    counts = {tool: one.requests for tool, one in summaries.items() if one.requests}
+    if not counts or not isinstance(row, Copy):
+        return
+    kinds = list(dict.fromkeys(kind for requests in counts.values() for kind in requests))
+    yield from ("Requests for each file:", "")
+    lines = []
+    for tool, requests in counts.items():
+        numbers = [sum(requests.values()), *(requests.get(kind, 0) for kind in kinds)]
+        lines.append((_name(tool), *(f"{number / row.sources.count:.2f}" for number in numbers)))
+    yield from _table(("", "all", *kinds), lines)
 
 
 def _overheads(overheads: Mapping[str, float]) -> Iterator[str]:

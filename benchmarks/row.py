@@ -79,9 +79,18 @@ class Copy(Row):
     to_other_file_system: bool = False
     """To another file system, instead of the same."""
 
+    to_slow_disk: bool = False
+    """To a disk on which each request takes a millisecond."""
+
+    from_slow_disk: bool = False
+    """The sources are on that disk, too."""
+
     rerun: bool = False
     """They are there already."""
 
     def __str__(self) -> str:
-        where = "other file system" if self.to_other_file_system else "same file system"
+        if self.to_slow_disk:
+            where = "within the slow disk" if self.from_slow_disk else "to the slow disk"
+        else:
+            where = "other file system" if self.to_other_file_system else "same file system"
         return f"{self.sources}, {where}{', rerun' if self.rerun else ''}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from benchmarks.row import Copy, Row, Upload
 from benchmarks.sources import Sources
@@ -26,6 +27,7 @@ def rows(rtts: Sequence[int]) -> list[Row]:
         *_many_existing_objects(),
         *_scaling(),
         *_copies(_SIZES),
+        *_slow_copies(),
     ]
 
 
@@ -46,6 +48,15 @@ def quick_rows() -> list[Row]:
             existing_objects=20,
         ),
         Copy(name="quick-local", group=group, sources=few, tools=(NIPYPE, "local", "cp -r")),
+        Copy(
+            name="quick-disk",
+            group=group,
+            sources=Sources(4, _KIB, folders=2),
+            tools=("local",),
+            to_slow_disk=True,
+            from_slow_disk=True,
+            rerun=True,
+        ),
     ]
 
 
@@ -173,5 +184,24 @@ def _copies(sizes: dict[str, Sources]) -> list[Row]:
         )
         for disk in ("same", "other")
         for name, sources in sizes.items()
+        for rerun in (False, True)
+    ]
+
+
+def _slow_copies() -> list[Row]:
+    one, many = _SIZES["small"], replace(_SIZES["small"], folders=100)
+    return [
+        Copy(
+            name=f"disk-{name}{'-both' if both else ''}{'-rerun' if rerun else ''}",
+            group="Network disk",
+            sources=sources,
+            tools=(NIPYPE, "cp -r", "local"),
+            to_slow_disk=True,
+            from_slow_disk=both,
+            rerun=rerun,
+            once=(NIPYPE,),
+        )
+        for name, sources in {"folder": one, "folders": many}.items()
+        for both in (False, True)
         for rerun in (False, True)
     ]

@@ -11,10 +11,11 @@ from typing import Any, Protocol
 
 from benchmarks.certificate import make_certificate
 from benchmarks.correctness import check_copy, check_upload
+from benchmarks.job import Job
 from benchmarks.measurements import Measurement, measured
 from benchmarks.row import Copy, Row, Upload
 from benchmarks.server import BUCKET, Server, running
-from benchmarks.timed import Job
+from benchmarks.slow_disk import SlowDisk, mounted, unavailable_reason
 from benchmarks.tools import is_installed, make_home, run
 
 
@@ -35,6 +36,9 @@ class Runner:
     server: Path
     """The compiled server."""
 
+    slow_disk: Path
+    """The compiled file system."""
+
     rounds: int
     """Number of runs of each tool."""
 
@@ -43,6 +47,8 @@ class Runner:
 
         A wrong result ends the benchmark.
         """
+        if isinstance(row, Copy) and row.to_slow_disk and unavailable_reason(self.slow_disk):
+            return
         source = row.sources.make(self.workspace / "sources")
         with self._destination(row, source) as destination_runner:
             for turn in range(self.rounds):
@@ -57,6 +63,12 @@ class Runner:
             certificate = make_certificate(self.workspace / "certificate") if row.tls else None
             with running(self.server, row.rtt, certificate) as server:
                 yield _Bucket(row, source, home, server)
+        elif isinstance(row, Copy) and row.to_slow_disk:
+            with mounted(self.slow_disk, self.other_file_system / "disk") as disk:
+                try:
+                    yield _Disk(row, _place_sources(row, source, disk), home, disk)
+                finally:
+                    shutil.rmtree(disk.real)
         elif isinstance(row, Copy):
             directory = (
                 self.other_file_system if row.to_other_file_system else self.workspace
@@ -146,6 +158,43 @@ class _Directory:
         usage = run(job, self.home)
         check_copy(self.source, destination)
         return measured(self.row.name, tool, usage)
+
+
+@dataclass(slots=True)
+class _Disk:
+    """A slow disk, as the destination of copies. Each run starts with cold caches."""
+
+    row: Copy
+    source: Path
+    home: Path
+    disk: SlowDisk
+
+    def run(self, tool: str, turn: int) -> Measurement:
+        name = _slug(tool) + ("" if self.row.rerun else f"-{turn}")
+        mounted_source = str(self.source)
+        if self.row.from_slow_disk:
+            mounted_source = str(self.disk.mount / self.source.relative_to(self.disk.real))
+        job = Job(
+            tool=tool,
+            source=mounted_source,
+            listed=str(self.source),
+            destination=str(self.disk.mount / name),
+        )
+        if turn == 0 or not self.row.rerun:
+            (self.disk.real / name).mkdir()
+            if self.row.rerun:
+                run(job, self.home)
+        self.disk.forget_attributes()
+        self.disk.take_counts()
+        usage = run(job, self.home)
+        requests = self.disk.take_counts()
+        check_copy(self.source, self.disk.real / name)
+        return replace(measured(self.row.name, tool, usage), requests=requests)
+
+
+def _place_sources(row: Copy, source: Path, disk: SlowDisk) -> Path:
+    """Copy the sources to the slow disk if the row wants it; return their path on a fast one."""
+    return shutil.copytree(source, disk.real / "sources") if row.from_slow_disk else source
 
 
 def _slug(tool: str) -> str:

@@ -19,20 +19,27 @@ class Sources:
     size: int
     """Bytes of each file."""
 
+    folders: int = 0
+    """Number of folders that hold the files; 0 means that they are all in the directory itself."""
+
     def __str__(self) -> str:
         unit, name = (1 << 20, "MiB") if self.size >= 1 << 20 else (1 << 10, "KiB")
-        return f"{self.count:,} x {self.size / unit:g} {name}"
+        where = f" in {self.folders} folders" if self.folders else ""
+        return f"{self.count:,} x {self.size / unit:g} {name}{where}"
 
     def make(self, workspace: Path) -> Path:
         """Return a directory with these files; create missing files."""
-        directory = workspace / f"{self.count}x{self.size}"
-        directory.mkdir(parents=True, exist_ok=True)
+        directory = workspace / f"{self.count}x{self.size}x{self.folders}"
         for index in range(self.count):
-            path = directory / f"sub-{index:05}_bold.nii.gz"
+            path = directory / self._folder(index) / f"sub-{index:05}_bold.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists() or path.stat().st_size != self.size:
                 _fill(path, self.size)
         os.sync()  # so that no tool runs while the system writes these files
         return directory
+
+    def _folder(self, index: int) -> str:
+        return f"folder_{index % self.folders:03}" if self.folders else ""
 
 
 def _fill(path: Path, size: int) -> None:

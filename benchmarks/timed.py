@@ -11,67 +11,16 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+from benchmarks.job import Job
+
 _THREADS = 32  # for boto3; more threads do not help because of the GIL
 _MULTIPART_BYTES = 8 << 20  # bytes; from here on boto3 sends parts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """Task of a tool."""
-
-    tool: str
-    """Name of the tool."""
-
-    source: str
-    """Directory that contains only the files."""
-
-    destination: str
-    """Directory, or ``s3://bucket/prefix``."""
-
-    endpoint: str = ""
-    """Address of the store."""
-
-    encrypt: bool = False
-    """Whether to request server-side encryption."""
-
-    ca: str = ""
-    """File of the certificate that the store's is signed with, if it speaks TLS."""
-
-    requests: int = 256
-    """Number of concurrent requests of peers that let it be set."""
-
-    threads: int = 32
-    """Number of threads of obstore."""
-
-    rerun: bool = False
-    """Whether the files are already at the destination."""
-
-    before: str = ""
-    """Another destination, to which the same process sends the files first, without being
-    measured."""
-
-    command: tuple[str, ...] = ()
-    """Command line, if the tool is a program."""
-
-    @property
-    def files(self) -> list[str]:
-        """Paths of the files, in order."""
-        return sorted(entry.path for entry in os.scandir(self.source))
-
-    @property
-    def bucket(self) -> str:
-        """Name of the bucket."""
-        return self.destination.split("/")[2]
-
-    def key(self, path: str) -> str:
-        """Return the key for a file."""
-        return f"{self.destination.split('/', 3)[3]}/{os.path.basename(path)}"
 
 
 Action = Callable[[], object]
@@ -109,7 +58,8 @@ def _this_library(job: Job, transport: str) -> Action:
 def _run_of(sink: Any, job: Job) -> Action:
     sink.inputs.base_directory = job.destination
     sink.inputs.encrypt_bucket_keys = job.encrypt
-    setattr(sink.inputs, "@all", job.files)
+    for folder, files in job.folders.items():
+        setattr(sink.inputs, folder or "@all", files)
     run: Action = sink.run
     return run
 

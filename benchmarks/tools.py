@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from benchmarks.timed import Job
+from benchmarks.job import Job
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "bench"

@@ -27,6 +27,7 @@ from benchmarks.correctness import check_copy, check_upload
 from benchmarks.measurements import Measurement, summarise
 from benchmarks.report import best_peer
 from benchmarks.server import BUCKET, Server, running
+from benchmarks.slow_disk import mounted, unavailable_reason
 from benchmarks.sources import Sources
 from tests.stores import ACCESS_KEY, SECRET_KEY
 
@@ -49,6 +50,16 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if "openssl/" in done.stderr:
         pytest.skip("needs OpenSSL's headers")
     assert not done.returncode, done.stderr
+    return path
+
+
+@pytest.fixture(scope="module")
+def slow_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("slowdisk") / "slowdisk"
+    command = ["gcc", "-std=c11", "-D_FILE_OFFSET_BITS=64", "-o", str(path)]
+    command += [str(ROOT / "benchmarks" / "slowdisk.c"), "-lfuse3", "-lpthread"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert not done.returncode or "fuse3/fuse.h" in done.stderr, done.stderr
     return path
 
 
@@ -228,6 +239,28 @@ def test_files_arrive_over_tls_as_boto3_sends_them(
     assert len({head["ChecksumCRC32"] for head in heads}) == 1
 
 
+def test_requests_to_a_slow_disk_are_counted_and_wait(slow_disk: Path, tmp_path: Path) -> None:
+    if reason := unavailable_reason(slow_disk):
+        pytest.skip(reason)
+    milliseconds = 40
+    with mounted(slow_disk, tmp_path, milliseconds * 1000) as disk:
+        disk.take_counts()
+        begin = time.monotonic()
+        (disk.mount / "a").write_bytes(b"x")
+        written = time.monotonic() - begin
+        counts = disk.take_counts()
+        (disk.mount / "a").rename(disk.mount / "b")
+        (disk.mount / "folder").mkdir()
+
+        assert counts.pop("getattr") >= 1  # of the mount point, too, if nobody has looked at it
+        assert counts == {"create": 1, "write": 1, "flush": 1}
+        assert written >= 3 * milliseconds / 1000  # no such name, create, flush
+        assert disk.take_counts()["rename"] == 1
+        assert disk.take_counts() == {}
+        assert (disk.real / "b").read_bytes() == b"x"
+    assert not os.path.ismount(disk.mount)
+
+
 @pytest.mark.parametrize("wrong", ["missing", "more", "size", "bytes"])
 def test_wrong_upload_ends_the_benchmark(wrong: str, client: S3Client, tmp_path: Path) -> None:
     source = Sources(2, 3).make(tmp_path)
@@ -278,9 +311,10 @@ def test_summary_has_medians_and_best_peer_is_neither_nipype_nor_this_library() 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not find_spec("matplotlib"), reason="needs matplotlib")
-def test_benchmark_runs_and_writes_its_page(program: Path, tmp_path: Path) -> None:
+def test_benchmark_runs_and_writes_its_page(program: Path, slow_disk: Path, tmp_path: Path) -> None:
     output, workspace = tmp_path / "output", tmp_path / "workspace"
-    options = ["--quick", "--rounds=1", f"--server={program}", f"--workspace={workspace}"]
+    options = ["--quick", "--rounds=1", f"--server={program}", f"--slow-disk={slow_disk}"]
+    options.append(f"--workspace={workspace}")
 
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", *options, f"--output={output}"],
@@ -297,6 +331,9 @@ def test_benchmark_runs_and_writes_its_page(program: Path, tmp_path: Path) -> No
     page = (output / "results.md").read_text()
     measured = {(one["row"], one["tool"]) for one in results["measurements"]}
     assert {("quick", "nipype"), ("quick", "classic"), ("quick-local", "local")} <= measured
+    if not unavailable_reason(slow_disk):
+        assert ("quick-disk", "local") in measured
+        assert "Requests for each file" in page
     assert all(title in page for title in results["rows"].values())
     assert all(destination_runner in page for destination_runner in results["profile"])
     assert (output / "ratios.svg").stat().st_size
