@@ -25,6 +25,7 @@ from nipype_datasink.s3.concurrency import CLASSIC_REQUESTS
 from nipype_datasink.s3.credentials import AccessKey
 from nipype_datasink.s3.deletion import send_content_md5
 from nipype_datasink.s3.endpoint import parse_endpoint
+from nipype_datasink.s3.latency import record_answers
 from nipype_datasink.s3.mocking import is_mocked
 from nipype_datasink.s3.redirects import limit_redirects
 from nipype_datasink.s3.session import start_session
@@ -176,6 +177,7 @@ def _make_resource(options: ClientOptions) -> S3ServiceResource:
     client.meta.events.unregister("before-call.s3", add_expect_header)
     send_content_md5(client.meta.events)
     limit_redirects(client.meta.events, ".HeadBucket")
+    record_answers(client)
     _sessions[client] = session
     return resource
 

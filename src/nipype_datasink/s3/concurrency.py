@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
+
+from nipype_datasink.s3.latency import idle_seconds, recorded_answers
 
 
 class RequestProfile(NamedTuple):
@@ -54,11 +55,14 @@ class ConcurrencyEstimator:
 
     @contextmanager
     def measure_latency(self) -> Iterator[None]:
-        """Measure how long this thread waits, and does not compute, during a request."""
-        begin, cpu_begin = time.perf_counter(), time.thread_time()
-        yield
-        elapsed, cpu = time.perf_counter() - begin, time.thread_time() - cpu_begin
-        self._latency_seconds = elapsed - cpu
+        """Measure how long this thread waits, and does not compute, during requests.
+
+        Of several answers the fastest counts. If no answer is recorded, all the time counts.
+        """
+        begin = idle_seconds()
+        with recorded_answers() as answers:
+            yield
+        self._latency_seconds = min(answers, default=idle_seconds() - begin)
 
     def estimate(self, profile: RequestProfile) -> int:
         """Return how many concurrent requests keep one processor busy.
@@ -69,4 +73,4 @@ class ConcurrencyEstimator:
             return self.limit
         cpu_seconds, minimum, maximum = profile
         wanted = 1 + self._latency_seconds / cpu_seconds
-        return int(min(self.affordable, max(minimum, min(maximum, wanted))))
+        return round(min(self.affordable, max(minimum, min(maximum, wanted))))
