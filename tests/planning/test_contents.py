@@ -8,6 +8,7 @@ import socket
 import sys
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -214,6 +215,23 @@ def test_an_unreadable_directory_is_named(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(os, "scandir", deny)
     assert problems(tmp_path) == [f"x: {tmp_path} cannot be accessed: Permission denied"]
+
+
+def test_a_directory_that_goes_while_it_is_looked_at_is_missing_not_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "folder"
+    path.mkdir()
+    scandir = os.scandir
+
+    def remove_and_list(directory: str) -> Any:
+        os.rmdir(directory)
+        return scandir(directory)
+
+    monkeypatch.setattr(os, "scandir", remove_and_list)
+    contents = look(path)
+    assert contents.problems == (Problem("x", str(path), "does not exist", True),)
+    assert not contents.exists
 
 
 @pytest.mark.parametrize("function", ["lstat", "scandir"])

@@ -19,7 +19,6 @@ from nipype_datasink.signals import is_time_limit
 _COMPANIONS = ((".hdr", ".img", ".mat"), (".nii", ".mat"), (".BRIK", ".HEAD"))
 _WITH_COMPANIONS = tuple(extension for group in _COMPANIONS for extension in group)
 _DOUBLE_EXTENSIONS = (".nii.gz", ".tar.gz", ".niml.dset")
-
 _BLOCK_BYTES = 1 << 18
 
 # Errors of `os.stat` where no file exists: also for a loop of links and a name that is too long.
@@ -216,12 +215,13 @@ class _Walk:
             else:
                 self._found.append(entry)
         found = adaptive_map(self._examine, self._found, abandon=True)
+        problems = tuple(item for item in found if isinstance(item, Problem))
         return SourceContents(
-            is_directory=True,
+            is_directory=self._top not in [each.value for each in problems],  # it may have gone
             files=tuple(item for item in found if isinstance(item, SourceFile)),
             directories=tuple(self._directories),
             real_directories=tuple(dict.fromkeys(self._real)),
-            problems=tuple(item for item in found if isinstance(item, Problem)),
+            problems=problems,
         )
 
     def _examine(self, item: _Entry | Problem) -> SourceFile | Problem:
