@@ -245,6 +245,15 @@ def test_folders_are_cleared_if_nothing_is_missing() -> None:
     assert target.plans == [Plan((folder,))]
 
 
+def test_no_folder_is_cleared_after_a_failure_in_another_place() -> None:
+    folders = [replace(delivery(each, "a"), cleared_folder="a") for each in (DISK, BUCKET)]
+    disk = Fake(DISK, Status.FAILED, cause=OSError("disk full"))
+    bucket = Fake(BUCKET, Status.SENT)
+    with pytest.raises(DeliveryError):
+        deliver(Plan(tuple(folders)), [disk, bucket])
+    assert [item.cleared_folder for item in bucket.plans[0].deliveries] == [None]
+
+
 def test_nothing_tried_concerns_empty_folders_that_would_be_cleared_too() -> None:
     cause = OSError("no bucket")
     empty = replace(delivery(DISK, "d"), transfers=())

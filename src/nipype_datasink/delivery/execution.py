@@ -84,7 +84,8 @@ def deliver(
     plan
         A valid plan.
     targets
-        In the order in which they deliver. A failure in one does not stop the next.
+        In the order in which they deliver. A failure in one does not stop the next, but nothing is
+        removed after it.
     list_directory
         Directory for a list of what was not delivered, if there is anything.
     progress
@@ -106,7 +107,8 @@ def deliver(
     complete: list[str] = []
     with graceful_shutdown(), shown_progress(progress) as shown:
         for target in targets:
-            done = _deliver_part(plan.for_location(target.location), target, shown)
+            part = plan.for_location(target.location)
+            done = _deliver_part(part.without_removals() if failed else part, target, shown)
             outcomes += done
             if not all(outcome.status.arrived for outcome in done):
                 failed.insert(0, (target, _examine(target, done)))  # that of S3 comes first
