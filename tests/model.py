@@ -2,8 +2,8 @@
 
 This is the contract in a form that a program can check. It follows the documentation, not the code,
 and imports nothing of it but the errors. Paths of sources are relative to the working directory.
-Destinations begin with the name of a place: ``base`` (``base_directory``) or ``copy``
-(``local_copy``).
+Destinations begin with the name of a place: ``base`` (``base_directory``), ``copy``
+(``local_copy``) or ``s3`` (``s3_copy``).
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ class Sink:
     parameterization: bool = True
     remove_dest_dir: bool = False
     local_copy: bool = False
+    s3_copy: bool = False
     hard_links: bool = False
     skip_missing: bool = False
-    manifests: str = ""  # "base" (in that directory), "beside" or none
+    manifests: str = ""  # "base" or "s3" (in that place), "beside" or none
     encrypt: bool = False
     transport: str = "classic"
 
@@ -47,12 +48,15 @@ class Sink:
 
     @property
     def places(self) -> list[str]:
-        return ["base", "copy"] if self.local_copy else ["base"]
+        return ["base", *["copy"] * self.local_copy, *["s3"] * self.s3_copy]
 
 
 @dataclass
 class Expected:
     """What a run does if nothing disturbs it."""
+
+    places: list[str] = field(default_factory=list)
+    """Where it delivers, one place after the other: a bucket is the last."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     """What it delivers."""
@@ -115,7 +119,8 @@ def expected(
     has_folders
         Whether a place has directories; a bucket has none.
     """
-    run, made, cleared = Expected(), set[str](), set[str]()
+    in_order = sorted(sink.places, key=has_folders, reverse=True)
+    run, made, cleared = Expected(in_order), set[str](), set[str]()
     given = [(name, leaf) for name, value in sink.fields.items() for leaf in leaves(value)]
     for name, source in given:
         found = find(sources, source)
@@ -125,7 +130,7 @@ def expected(
         run.skipped |= {same(path) for path in skipped(sink, name, source, found)}
         for place in sink.places if found.exists else ():
             top = destination(sink, place, name, source)
-            run.out_file.append(top)
+            run.out_file += [top] if place != "s3" else []
             if found.is_folder:
                 made |= {same(top), *(same(f"{top}/{folder}") for folder in found.folders)}
                 cleared |= {same(top)} if sink.remove_dest_dir else set()
@@ -173,7 +178,9 @@ def above(path: str) -> Iterator[str]:
 
 
 def destination(sink: Sink, place: str, name: str, source: str) -> str:
-    """Return the destination of a source."""
+    """Return the destination of a source; rules see that on disk, not that of its copy in S3."""
+    if place == "s3":
+        return place + destination(sink, "base", name, source).removeprefix("base")
     folders = [part for part in name.split(".") if part and not part.startswith("@")]
     inside = posixpath.dirname(source)
     if sink.strip_dir:

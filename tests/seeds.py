@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nipype_datasink import Status, manifests
+from nipype_datasink import Status, manifests, sink_delivery
 from nipype_datasink.delivery import execution, local, removal
 from nipype_datasink.delivery.digests import digests_of
 from nipype_datasink.delivery.manifest_rows import Circumstances, make_rows
@@ -96,6 +96,18 @@ def _withdraw_first(plan: Any, base: str, *, before: Callable[[], object]) -> An
     return _remove_others(plan, base)
 
 
+def _bucket_first(*args: Any) -> Any:
+    return _targets_of(*args)[::-1]
+
+
+def _forget_missing_after_failures(failed: Any, missing: Any, *args: Any) -> Any:
+    return _make_error(failed, () if failed else missing, *args)
+
+
+def _route_to_address(source: str, field: str, location: Any, rules: Any) -> str:
+    return _route(source, field, location, replace(rules, s3_copy=None))
+
+
 def _always(result: object) -> Callable[..., Any]:
     return lambda *_args, **_kwargs: result
 
@@ -106,6 +118,8 @@ _remove_others = removal.remove_others
 _deliver = local.LocalTarget.deliver
 _apply = routing.Substitutions.apply
 _make_error = execution._make_error
+_route = routing.route
+_targets_of = sink_delivery.targets_of
 _list_keys = listing.list_keys
 
 SEEDS = {
@@ -175,5 +189,14 @@ SEEDS = {
     ),
     "objects that are not encrypted count as unchanged": Seed(
         "BucketMachine", {"s3.bucket_client.BucketClient.encryption": property(_always(None))}
+    ),
+    "the copy in S3 is sent before the tree on disk is complete": Seed(
+        "S3CopyMachine", {"sink_delivery.targets_of": _bucket_first}
+    ),
+    "a failure of the copy in S3 hides that a source is missing": Seed(
+        "S3CopyMachine", {"delivery.execution._make_error": _forget_missing_after_failures}
+    ),
+    "rules see the address of the copy in S3": Seed(
+        "S3CopyMachine", {"planning.plan.route": _route_to_address}
     ),
 }

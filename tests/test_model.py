@@ -17,14 +17,15 @@ from tests.machines.bucket import BucketMachine
 from tests.machines.directory import DirectoryMachine
 from tests.machines.exploration import drawn, explore, plant
 from tests.machines.folding import FoldingMachine
+from tests.machines.s3_copy import S3CopyMachine
 from tests.seeds import SEEDS
 
 
 @pytest.mark.no_cover  # other tests cover the same code, and measuring takes a third of the time
 @pytest.mark.parametrize(
     ("machine", "sequences"),
-    [(DirectoryMachine, 40), (FoldingMachine, 2), (BucketMachine, 6)],
-    ids=["directory", "ignored case", "bucket"],
+    [(DirectoryMachine, 40), (FoldingMachine, 2), (BucketMachine, 6), (S3CopyMachine, 2)],
+    ids=["directory", "ignored case", "bucket", "S3 copy"],
 )
 def test_sequences_end_as_the_model_says(
     machine: type[DirectoryMachine], sequences: int, monkeypatch: pytest.MonkeyPatch
@@ -54,4 +55,4 @@ def test_a_counterexample_is_printed_as_a_script(
         with pytest.raises(AssertionError, match="what is missing was not"):
             exec("".join(program[1:]), names)
     finally:
-        shutil.rmtree(names["state"].root)
+        shutil.rmtree(names["state"].root, ignore_errors=True)

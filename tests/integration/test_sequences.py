@@ -14,9 +14,12 @@ from tests.machines.bucket import BucketMachine
 from tests.machines.directory import DirectoryMachine
 from tests.machines.exploration import drawn, explore, plant
 from tests.machines.folding import FoldingMachine
+from tests.machines.s3_copy import S3CopyMachine
 from tests.seeds import SEEDS
 
-MACHINES = {each.__name__: each for each in (DirectoryMachine, FoldingMachine, BucketMachine)}
+# Sequences of everyday runs.
+FEW = {DirectoryMachine: 50, FoldingMachine: 5, BucketMachine: 8, S3CopyMachine: 5}
+MACHINES = {each.__name__: each for each in FEW}
 
 # Sequences of one part, and the number of parts; each has other sequences.
 PARTS = {
@@ -24,8 +27,9 @@ PARTS = {
     "a directory that ignores case": (FoldingMachine, 200, 1),
     "moto": (BucketMachine, 500, 10),
     "the store": (BucketMachine, 500, 2),
+    "a directory with a copy in moto": (S3CopyMachine, 500, 2),
+    "a directory with a copy in the store": (S3CopyMachine, 200, 1),
 }
-FEW = {DirectoryMachine: 50, FoldingMachine: 5, BucketMachine: 8}  # sequences of everyday runs
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -52,7 +56,7 @@ def test_many_sequences_end_as_the_model_says(
     machine, many, _ = PARTS[where]
     if machine is FoldingMachine and (why := fuse.unavailable_reason()):
         pytest.skip(why)
-    if where == "the store":
+    if where.endswith("the store"):
         monkeypatch.setattr(BucketMachine, "store", endpoint)
     sequences = count(many, FEW[machine])
     # Where CI is set, Hypothesis would draw the same sequences in each part.

@@ -23,7 +23,7 @@ from tests.machines.checks import Ended, Seen
 from tests.machines.directory import DirectoryMachine
 from tests.machines.moments import Calls, Moment, is_killed
 from tests.machines.objects import BUCKET, MotoObjects, Objects, StoreObjects, moto_in_process
-from tests.model import Expected, Sink
+from tests.model import Expected, Files, Sink
 
 # Faults after which no request waits: a client that has no response waits for minutes.
 FAULTS = [kind.name for kind in Fault if kind is not Fault.TRICKLE]
@@ -33,6 +33,7 @@ class BucketMachine(DirectoryMachine):
     """Sinks into a bucket, with their copies on disk."""
 
     large: ClassVar[bytes] = bytes(8 << 20) + b"large"  # sent in two parts
+    in_bucket: ClassVar[str] = "base"  # place
     prefixes = itertools.count()
     store: ClassVar[str] = ""  # address; that of moto, started here, if it is empty
     objects: ClassVar[Objects]
@@ -68,9 +69,9 @@ class BucketMachine(DirectoryMachine):
 
     # Destinations.
 
-    @staticmethod
-    def has_folders(place: str) -> bool:
-        return place != "base"
+    @classmethod
+    def has_folders(cls, place: str) -> bool:
+        return place != cls.in_bucket
 
     def is_key(self, path: str) -> bool:
         return not self.has_folders(path.split("/", maxsplit=1)[0])
@@ -152,6 +153,14 @@ class BucketMachine(DirectoryMachine):
         uploads = self.uploads() - before
         assert not uploads, f"multipart uploads remain: {uploads}"
 
+    def may_have_manifest(
+        self, sink: Sink, want: Expected, before: Seen, after: Seen, ended: Ended
+    ) -> bool:
+        """Return whether the store has taken a manifest though the run has ended with an error."""
+        arrived = all(status.arrived for status in ended.statuses.values())
+        in_bucket = self.is_key(manifests.PLACES.get(sink.manifests, ""))
+        return in_bucket and arrived and self.manifests.has_new(sink, want, before, after)
+
     def may_stay(self, sink: Sink, path: str, before: Seen) -> bool:
         return not sink.encrypt or not self.is_key(path)
 
@@ -191,8 +200,21 @@ class BucketMachine(DirectoryMachine):
         self.counts["sink_over_fault"] += 1
         most = 100 if lasting else 1
         faults = Faults(kinds=(Fault[kind],), only=only, after=after, most=most, pause=0.01)
-        super().run(sink or self.last, self.faulty(faults))
+        sink, before = sink or self.last, self.look()
+        want = self.expected(sink, before)
+        super().run(sink, self.faulty(faults))
         self.abort_uploads()  # a fault may also be the response to the library's own abort
+        self.check_disk(sink, want, before.files)
+
+    def check_disk(self, sink: Sink, want: Expected, before: Files) -> None:
+        """Check that the tree on disk is complete, whatever has happened in the bucket."""
+        wanted = before if want.refusals else want.after(before)
+        after = self.look().files
+        # Nothing is removed if the manifest is in the bucket and cannot be withdrawn.
+        may_stay = want.removed if self.is_key(manifests.PLACES.get(sink.manifests, "")) else ()
+        for path in {*wanted, *after} - {*may_stay}:
+            same = after.get(path) == wanted.get(path)
+            assert same or self.is_key(path), f"{path!r} depends on the bucket"
 
     @contextmanager
     def faulty(self, faults: Faults) -> Iterator[Calls]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise, takewhile
 from typing import Any
 
 from nipype_datasink import DataSinkError, DeliveryError, MissingSourceError, Status
@@ -81,6 +82,8 @@ def check_disturbed(
         raise AssertionError(f"unexpected error: {error!r}") from error
     check_error(sink, want, before, after, error)
     if isinstance(error, DeliveryError):
+        never_there = first.skipped & second.skipped
+        assert error.missing or sink.skip_missing or not never_there, "what is missing is not named"
         # Whether these are part of the plan depends on when a source was read.
         unsure = first.files.keys() - second.files.keys()
         unsure = {path for path in unsure if after.get(path) == before.get(path)}
@@ -98,6 +101,7 @@ def mixed(want: Expected, then: Expected, after: Files) -> Expected:
                 files[path] = then.files[path]
     removed |= then.removed & (want.files.keys() - files.keys())
     return Expected(
+        places=want.places,
         files=files,
         perhaps=want.files.keys() - then.files.keys(),
         removed=removed - files.keys(),
@@ -144,18 +148,32 @@ def check_outcomes(
 
 
 def check_killed(want: Expected, before: Files, after: Files) -> None:
-    """Check what exists after a run that was killed: each file is the old or the new one."""
+    """Check what exists after a run that was killed: each file is the old or the new one.
+
+    If a place has changed, those before it are complete.
+    """
     assert after == before or not want.refusals, "it should have been rejected"
     for path, new in want.files.items():
         assert after.get(path) in (before.get(path), new), f"{path!r} is {_short(after, path)}"
+    changed = {path.split("/")[0] for path in want.files if after.get(path) != before.get(path)}
+    for earlier, place in pairwise(want.places):
+        if place in changed:
+            wanted = below(earlier, want.after(before))
+            assert_same(below(earlier, after), wanted, f"when files arrive in {place!r}")
     arrived = {path for path in want.files if after.get(path) == want.files[path]}
     check_others(before, after, removable(want, arrived), want.files.keys())
 
 
 def removable(want: Expected, arrived: set[str]) -> set[str]:
-    """Return what may be removed: only from places to which everything was delivered."""
+    """Return what may be removed: from places before the first that is incomplete."""
     incomplete = {path.split("/")[0] for path in want.files.keys() - arrived}
-    return {path for path in want.removed if path.split("/")[0] not in incomplete}
+    complete = {*takewhile(lambda place: place not in incomplete, want.places)}
+    return {path for path in want.removed if path.split("/")[0] in complete}
+
+
+def below(place: str, files: Files) -> Files:
+    """Return the files of one place."""
+    return {path: data for path, data in files.items() if path.startswith(f"{place}/")}
 
 
 def check_others(

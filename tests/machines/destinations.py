@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
+from typing import ClassVar
 
 from tests.machines import manifests, values
 from tests.machines.checks import Seen
 from tests.machines.disk import make, read_tree, remove
-from tests.model import above
+from tests.model import Expected, Sink, above
+
+_OLD_SECONDS = 2 * 24 * 60 * 60  # older than temporary files that a run leaves alone
 
 
 class Destinations:
-    """Files below the base directory and the local copy, by paths that begin with the place."""
+    """Files below the base directory and its copies, by paths that begin with the place."""
 
     out: Path
+    old: ClassVar = values.OLD
 
     def address(self, path: str) -> str:
         """Return a destination as `out_file` has it."""
         return f"{self.out}/{path}"
 
     def path_of(self, address: str) -> str:
-        place = next(each for each in ("base", "copy") if address.startswith(self.address(each)))
+        places = ("base", "copy", "s3")
+        place = next(each for each in places if address.startswith(self.address(each)))
         return place + address.removeprefix(self.address(place))
 
     def look(self) -> Seen:
@@ -44,8 +51,19 @@ class Destinations:
             make(self.out / path, data)
 
     def put_old(self) -> None:
-        for path in values.OLD:
+        for path in self.old:
             self.put(path, b"old")
+
+    def clean_up(self, litter: set[str], want: Expected, sink: Sink) -> None:
+        """Make temporary files old; remove those that the next run will not find."""
+        fails = want.refusals or (want.missing and not sink.skip_missing)
+        old = time.time() - _OLD_SECONDS
+        for path in litter:
+            is_manifest = path.rpartition("/")[0] in manifests.PLACES.values()
+            if want.refusals or (fails and is_manifest):
+                remove(self.out / path)
+            else:
+                os.utime(self.out / path, (old, old))
 
     @staticmethod
     def same(path: str) -> str:

@@ -55,7 +55,7 @@ NAMES = ["anat", "func.mean", "@flat", "anat.@x", "T1w"]
 # Where sinks go, or near it: what is there at first, and where strangers write later.
 OLD = ["base/anat/d/old", "base/anat/links/old", "base/T1w/d/old", "base/func/mean/links/old"]
 OLD += ["base/d/old", "base/anat/d.old", "base/anat/a.txt"]
-PLACES = [*OLD, "base/anat", "base/anat/d/x", "base/anat/pair.hdr", "base/c/anat/a.txt"]
+PATHS = [*OLD, "base/anat", "base/anat/d/x", "base/anat/pair.hdr", "base/c/anat/a.txt"]
 # No part of a base directory: substitutions change whole paths.
 LITERAL = [("_run_", "run-"), ("/anat/", "/T1w/"), ("a.txt", "e/a"), ("pair", "T1"), ("links", "L")]
 REGULAR = [(r"_run_(\d)", r"r\1"), (r"/([^/]+)\.txt$", r"/\1/text"), ("/c/", "/"), ("//+", "/")]
@@ -102,7 +102,12 @@ CHANGES = st.fixed_dictionaries(
         "transport": TRANSPORTS,
     },
 )
-LAST_OR = SINKS | SINKS | st.none()
+
+# What rules draw: each class of machines has its own values.
+OWN_SINKS = st.runner().flatmap(lambda machine: machine.sinks)
+OWN_CHANGES = st.runner().flatmap(lambda machine: machine.changes)
+OWN_PATHS = st.runner().flatmap(lambda machine: st.sampled_from(machine.paths))
+LAST_OR = OWN_SINKS | OWN_SINKS | st.none()
 
 # A function that the library calls, or any of a group, and the number of calls before.
 _FUNCTIONS = [name for names in GROUPS.values() for name in names]
