@@ -38,11 +38,12 @@ def test_an_interrupt_does_not_wait_for_a_hung_disk(
         options.append(given)
         return [function(item) for item in items]
 
-    for name in ("listings", "validation"):
+    for name in ("listings", "places", "validation"):
         monkeypatch.setattr(f"nipype_datasink.planning.{name}.adaptive_map", record)
     (workdir / "a").touch()
     plan_for(workdir, {"x": "a"})
-    assert options == [{"abandon": True}] * 2
+    assert len(options) > 3
+    assert options == [{"abandon": True}] * len(options)
 
 
 def test_each_folder_is_looked_at(workdir: Path) -> None:

@@ -587,6 +587,24 @@ def test_time_limit_ends_a_comparison(workdir: Path, monkeypatch: pytest.MonkeyP
         plan_for({"x": ["1/a", "2/a"]}, out(workdir))
 
 
+def test_what_a_folder_that_does_not_exist_would_hold_is_not_looked_up(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(9):
+        file(workdir / f"in/{number}/a")
+    looked_up: list[str] = []
+    lexists = os.path.lexists
+
+    def record(path: str) -> bool:
+        looked_up.append(path)
+        return lexists(path)
+
+    monkeypatch.setattr(os.path, "lexists", record)
+    plan_for({"x": [f"in/{number}" for number in range(9)]}, out(workdir))
+    assert looked_up.count(f"{workdir}/out/x/0") == 1
+    assert looked_up.count(f"{workdir}/out/x/8") == 0
+
+
 def test_relative_paths_are_below_the_directory_of_the_node(workdir: Path) -> None:
     source = file(workdir / "node/a.txt")
     rules = Rules(

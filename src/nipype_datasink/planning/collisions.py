@@ -89,9 +89,9 @@ def _check_sources_stay(
 ) -> None:
     """Check that no source is the destination of another file."""
     real_directory = RealPathCache()
-    for destination, transfer in transfers.items():
-        if not os.path.isabs(destination):  # S3
-            continue
+    on_disk = {path: item for path, item in transfers.items() if path.startswith("/")}
+    real_directory.look_up(os.path.dirname(item.source) for item in on_disk.values())
+    for transfer in on_disk.values():
         paths = [resolve_parent(transfer.source, real_directory)]
         if transfer.source in links:
             paths += _link_targets(paths[0], real_directory)

@@ -14,6 +14,9 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import Generic, TypeVar
 
+from nipype_datasink.adaptive import adaptive_map
+from nipype_datasink.signals import is_time_limit
+
 _Value = TypeVar("_Value")
 
 _TO_ASCII_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
@@ -185,10 +188,22 @@ class RealPathCache:
             self._real[path] = self._resolve(parent, os.path.join(parent, name))
         return self._real[path]
 
+    def look_up(self, paths: Iterable[str]) -> None:
+        """Resolve many absolute paths, in threads where the disk is slow."""
+        levels: dict[int, list[str]] = {}
+        for path in with_ancestors({*paths} - self._real.keys()):
+            if os.path.normpath(path) == path:
+                levels.setdefault(path.count("/"), []).append(path)
+        for level in sorted(levels):  # parents first
+            adaptive_map(self, levels[level], abandon=True)
+
     def _resolve(self, directory: str, path: str) -> str:
         if directory not in self._missing:  # nothing exists in a missing directory
-            with suppress(OSError):
+            try:
                 return os.path.realpath(path) if stat.S_ISLNK(os.lstat(path).st_mode) else path
+            except OSError as error:
+                if is_time_limit(error):
+                    raise
         self._missing.add(path)
         return path
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from nipype_datasink.display import ShownAsText, counted, escaped, listed
 from nipype_datasink.errors import DestinationError
 from nipype_datasink.planning.contents import SourceContents, split_extension
-from nipype_datasink.planning.location import LocalDirectory, Location
+from nipype_datasink.planning.location import LocalDirectory, Location, is_encodable
 from nipype_datasink.planning.path_limits import PathLimits
 from nipype_datasink.planning.places import RealPathCache
 from nipype_datasink.planning.routing import Rules, route
@@ -161,13 +161,25 @@ def make_plan(sources: Sequence[tuple[Source, SourceContents]], rules: Rules) ->
         Naming every destination that cannot be a file name or the key of an S3 object.
     """
     resolver = _Resolver()
-    deliveries: list[Delivery] = []
+    routed: list[tuple[Source, SourceContents, Location, str]] = []
     for source, contents in sources:
+        path = f"{source.path}/" if contents.is_directory else source.path
         for location in rules.locations:
             try:
-                deliveries.append(_make_delivery(source, contents, location, rules, resolver))
+                destination = route(path, source.field, location, rules)
             except DestinationError as error:  # it has no S3 copy
                 resolver.errors.append(f"{source.field}: {error}")
+            else:
+                routed.append((source, contents, location, destination))
+    resolver.look_up(
+        {
+            folder
+            for _, contents, location, destination in routed
+            if isinstance(location, LocalDirectory)
+            for folder in (posixpath.dirname(destination), *_folders(contents, destination))
+        }
+    )
+    deliveries = [_make_delivery(*each, rules, resolver) for each in routed]
     if resolver.errors:
         errors = list(dict.fromkeys(resolver.errors))
         title = f"nothing was written, because {len(errors):,} destinations are not possible"
@@ -180,11 +192,10 @@ def _make_delivery(
     source: Source,
     contents: SourceContents,
     location: Location,
+    destination: str,
     rules: Rules,
     resolver: _Resolver,
 ) -> Delivery:
-    path = f"{source.path}/" if contents.is_directory else source.path
-    destination = route(path, source.field, location, rules)
     resolve = partial(resolver.resolve, source.field, location)
     folders = tuple(map(resolve, _folders(contents, destination)))
     return Delivery(
@@ -216,6 +227,11 @@ class _Resolver:
         # Links may change between two plans, so every plan has its own caches.
         self._real_directory = RealPathCache()
         self._limits = PathLimits()
+
+    def look_up(self, folders: Collection[str]) -> None:
+        """Find the links in folders on disk, several at a time."""
+        valid = (each for each in folders if "\0" not in each and is_encodable(each))
+        self._real_directory.look_up(each for each in valid if each.startswith("/"))
 
     def report(self, field: str, location: Location, destination: str) -> str:
         """Return a destination as ``out_file`` reports it; empty text if it cannot exist."""

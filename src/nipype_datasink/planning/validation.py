@@ -6,8 +6,9 @@ The functions here read the disk, and write nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from nipype_datasink.adaptive import adaptive_map
 from nipype_datasink.display import escaped, listed
@@ -77,8 +78,10 @@ def make_valid_plan(
 def _check_plan(plan: Plan, sources: Sequence[tuple[Source, SourceContents]]) -> None:
     contents_by_path = {source.path: contents for source, contents in sources}
     on_disk = [item for item in plan.deliveries if isinstance(item.location, LocalDirectory)]
+    real_directory = RealPathCache()
+    real_directory.look_up(folder for delivery in on_disk for folder in delivery.directories)
     for delivery in on_disk:
-        _check_recursion(delivery, contents_by_path[delivery.source])
+        _check_recursion(delivery, contents_by_path[delivery.source], real_directory)
     _check_obstacles(on_disk)
     _check_removals(plan)
     links = {file.path for _, contents in sources for file in contents.files if file.is_link}
@@ -121,9 +124,11 @@ def _with_hint(problem: Problem, inputs: Collection[str]) -> Problem:
     )
 
 
-def _check_recursion(delivery: Delivery, contents: SourceContents) -> None:
+def _check_recursion(
+    delivery: Delivery, contents: SourceContents, real_directory: Callable[[str], str]
+) -> None:
     """Raise an error if a directory would be written into itself; onto itself is allowed."""
-    folders = list(map(RealPathCache(), delivery.directories))
+    folders = list(map(real_directory, delivery.directories))
     if not folders or same_place(folders[0], os.path.realpath(delivery.source)):
         return
     sources = PathMap((directory, directory) for directory in contents.real_directories)
@@ -159,9 +164,10 @@ def _check_obstacles(deliveries: Sequence[Delivery]) -> None:
                     )
                 )
             needed.setdefault(transfer.folder, delivery)
-    missing: set[str] = set()
-    for directory, delivery in needed.items():
-        if found := _obstacle(directory, missing):
+    find_obstacle = partial(_obstacle, missing=set())
+    obstacles = adaptive_map(find_obstacle, list(needed), abandon=True)
+    for (directory, delivery), found in zip(needed.items(), obstacles, strict=True):
+        if found:
             raise DestinationError(
                 escaped(
                     f"{delivery.field}: {delivery.destination} needs the directory {directory}, "
@@ -175,6 +181,9 @@ def _obstacle(directory: str, missing: set[str]) -> str | None:
 
     Directories that can be created are added to `missing`, so that their parents are checked once.
     """
+    if os.path.dirname(directory) in missing:
+        missing.add(directory)
+        return None
     path = directory
     found: list[str] = []
     # Not above the root, which is its own parent: `lexists` also returns False after an error.
