@@ -20,6 +20,7 @@ from botocore.handlers import add_expect_header
 from nipype_datasink.display import escaped
 from nipype_datasink.errors import S3Error
 from nipype_datasink.planning.addresses import check_no_password, remove_passwords
+from nipype_datasink.s3 import silence
 from nipype_datasink.s3.boto3_bucket import is_signed
 from nipype_datasink.s3.concurrency import CLASSIC_REQUESTS
 from nipype_datasink.s3.credentials import AccessKey
@@ -178,6 +179,7 @@ def _make_resource(options: ClientOptions) -> S3ServiceResource:
     send_content_md5(client.meta.events)
     limit_redirects(client.meta.events, ".HeadBucket")
     record_answers(client)
+    silence.stop_retries_if_silent(client.meta.events)
     _sessions[client] = session
     return resource
 
@@ -185,6 +187,8 @@ def _make_resource(options: ClientOptions) -> S3ServiceResource:
 def _client_config(session: boto3.session.Session, options: ClientOptions) -> Config:
     settings: dict[str, Any] = {
         "max_pool_connections": options.concurrency or CLASSIC_REQUESTS.maximum,
+        "connect_timeout": silence.RESPONSE_SECONDS,
+        "read_timeout": silence.RESPONSE_SECONDS,
         # botocore composes its default anew for each request, which takes a third of the CPU of a
         # small one.
         "user_agent": f"nipype-datasink Boto3/{boto3.__version__}",

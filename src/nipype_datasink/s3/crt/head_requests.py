@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from awscrt.http import HttpHeaders, HttpRequest
 from awscrt.s3 import S3RequestType
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from nipype_datasink.parallel import wait_for_result
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.crt.errors import translate_error
 from nipype_datasink.s3.crt.request import RequestTemplate
 from nipype_datasink.s3.crt.response import fields_of
+from nipype_datasink.s3.silence import SilenceWatch
 
 if TYPE_CHECKING:
     from awscrt.s3 import S3Client as CrtClient
@@ -89,6 +90,8 @@ class CrtHeadSender:
         """Return the response to HeadObject; see `HeadSender`."""
         try:
             return self._response(key, part_number)
+        except ReadTimeoutError:
+            raise
         except Exception as error:  # noqa: BLE001 - the runtime raises builtins of many kinds
             translated = translate_error(error, self._bucket.client, _OPERATION)
         if _is_final(translated):
@@ -107,7 +110,8 @@ class CrtHeadSender:
         sent = self._take(key) if part_number is None else None
         sent = sent or self._start(key, part_number)
         try:
-            headers = wait_for_result(sent.headers)
+            watch = SilenceWatch(self._template.address)
+            headers = wait_for_result(sent.headers, on_wait=watch.check)
         finally:
             # The request refers to its callbacks and they to it. Without this line, both would stay
             # until the garbage collector finds the cycle.

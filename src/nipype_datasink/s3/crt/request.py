@@ -64,6 +64,11 @@ class RequestTemplate:
     checksum_in_trailer: bool
     """Whether the checksum follows the body."""
 
+    @property
+    def address(self) -> str:
+        """Scheme, host and port."""
+        return f"{self.scheme}://{self.host}"
+
     def path(self, key: str) -> str:
         """Return the percent-encoded path of an object."""
         return self.base + quote(key, safe="/~")

@@ -18,9 +18,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
+from botocore.exceptions import ReadTimeoutError
+
 from nipype_datasink.delivery.outcome import Outcome, Status
 from nipype_datasink.parallel import WorkCancelled
 from nipype_datasink.planning.plan import FileTransfer
+from nipype_datasink.s3 import silence
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.comparison import PART_BYTES
 from nipype_datasink.s3.crt.errors import is_cancellation
@@ -149,7 +152,7 @@ class Scheduler:
         interrupt: WorkCancelled | None = None
         while self._under_way:
             try:
-                self._settle(self._ended.get())
+                self._settle_next()
             except WorkCancelled as error:
                 interrupt = error
                 self.cancel()
@@ -159,7 +162,7 @@ class Scheduler:
     def _wait_for_room(self, transfer: FileTransfer) -> None:
         """Wait until the limits allow another file. A file alone may always be sent."""
         while self._under_way and not self._has_room(transfer):
-            self._settle(self._ended.get())
+            self._settle_next()
         while self._throttle.pause and not self._breaker.is_open:
             with suppress(Empty):
                 self._settle(self._ended.get(timeout=self._throttle.pause))
@@ -188,6 +191,30 @@ class Scheduler:
         requests, size = self._limits.load_of(transfer)
         self._requests += sign * requests
         self._bytes += sign * size
+
+    def _settle_next(self) -> None:
+        """Wait for the end of an upload, or give up where the store does not respond any more."""
+        try:
+            ended = self._ended.get(timeout=silence.RESPONSE_SECONDS)
+        except Empty:
+            # Large files may take longer in a slow network, where the store still answers.
+            if silence.is_silent(self._uploader.address):
+                self._give_up()
+        else:
+            self._settle(ended)
+
+    def _give_up(self) -> None:
+        """Let all uploads under way fail, and do not wait for them.
+
+        The runtime cannot abort uploads of parts where nobody answers, so their parts may remain.
+        """
+        error = ReadTimeoutError(endpoint_url=self._uploader.address)
+        self._breaker.record_failure(error)
+        for transfer, upload in self._under_way.items():
+            upload.cancel()
+            self._part_digests.abandon(transfer)
+            self._outcomes[transfer] = Outcome.failure(transfer, error)
+        self._under_way = {}
 
     def _settle(self, upload: Upload | None) -> None:
         """Note the outcome of an upload that has ended; after an interrupt, cancel the others."""

@@ -139,6 +139,7 @@ class Uploader:
         template: RequestTemplate,
         phase: PhaseProgress,
     ) -> None:
+        self.address = template.address
         self._client = client
         self._template = template
         self._phase = phase
