@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 from unittest.mock import MagicMock
 
 import pytest
@@ -463,11 +464,14 @@ def test_a_host_name_that_does_not_exist(credentials: None) -> None:
 
 def test_a_store_that_does_not_respond(credentials: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "READ_SECONDS", 0.2)
+    another_request = mock.Mock(return_value=True)
+    monkeypatch.setattr("nipype_datasink.s3.silence.is_silent", another_request)
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
         report = sink_of(f"http://127.0.0.1:{server.getsockname()[1]}").check()
     assert failed(report).startswith("endpoint: no response within 0.2 seconds")
+    assert not another_request.called
 
 
 @pytest.mark.parametrize("operation", ["ListObjectsV2", *UPLOAD])

@@ -147,8 +147,10 @@ def digests_from_response(response: Mapping[str, object]) -> list[ExpectedDigest
 
 
 def _digest_from_checksum(response: Mapping[str, object], name: str) -> ExpectedDigest | None:
+    if not (stated := response.get(f"Checksum{name}")):
+        return None  # without a search: most responses state one checksum at most
     make_hash = CHECKSUMS[name]
-    match = _CHECKSUM.fullmatch(str(response.get(f"Checksum{name}")))
+    match = _CHECKSUM.fullmatch(str(stated))
     if match is None or (make_hash in _NEED_AWSCRT and not has_crt()):
         return None
     part_count = int(match["parts"]) if match["parts"] else None

@@ -13,6 +13,7 @@ from botocore.parsers import ResponseParserError
 from urllib3.util.timeout import Timeout
 
 from nipype_datasink.errors import S3Error
+from nipype_datasink.s3 import silence
 from nipype_datasink.s3.boto3_bucket import copy_client
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.listing import read_listing
@@ -65,6 +66,7 @@ class Probe:
         events = self._client.meta.events
         limit_redirects(events, "")
         events.unregister("needs-retry.s3", unique_id="retry-config-s3")
+        silence.allow_retries_if_silent(events)  # its small request would take longer than these
         events.register("needs-retry.s3", self._decide_retry)
         events.register("before-send.s3", self._count)
         events.register("response-received.s3", self._read_headers)

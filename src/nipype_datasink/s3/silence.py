@@ -97,6 +97,11 @@ def stop_retries_if_silent(events: Any) -> None:
     events.register_first("needs-retry.s3", _raise_if_silent)
 
 
+def allow_retries_if_silent(events: Any) -> None:
+    """Undo `stop_retries_if_silent`, if it was called."""
+    events.unregister("needs-retry.s3", _raise_if_silent)
+
+
 def _raise_if_silent(
     request_dict: dict[str, Any], caught_exception: Exception | None, **_: Any
 ) -> None:
