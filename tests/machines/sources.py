@@ -45,10 +45,10 @@ class Sources:
         if entry is not None:
             self.entries[name] = self._large if entry == values.SOURCES[values.LARGE] else entry
             # Another thread of the run may read the source: it must not find it half written.
-            new, path = self._root / ".new", self._root / name
+            new, place = self._root / ".new", self._root / name
             make(new, self._on_disk(self.entries[name]))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            new.rename(path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            new.rename(place)
             if self.entries[name] is self._large:
                 self._large_version = self._version(name)
         for folder in above(name):
