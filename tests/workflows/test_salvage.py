@@ -14,6 +14,7 @@ from nipype.interfaces import io as nipype_io
 from nipype.interfaces.utility import Merge
 
 from nipype_datasink import DataSink, SalvageError, SalvageReport, salvage
+from nipype_datasink.workflows import crash_files
 from nipype_datasink.workflows.salvage import salvage_sinks
 from tests.conftest import contents, tree
 from tests.workflows.agreement import PLUGINS
@@ -326,7 +327,10 @@ def test_map_node_of_finished_items_counts_as_finished(study: StudyDirectory) ->
     assert set(files(study.out)) == {"first/_runs0/a_runs.txt", "first/_runs1/b_runs.txt"}
 
 
-def test_results_of_other_inputs_are_not_delivered(study: StudyDirectory) -> None:
+def test_results_of_other_inputs_are_not_delivered_and_named_so(study: StudyDirectory) -> None:
+    workflow = two_branches(study)
+    study.fail("good-x", "bad-x")
+    run_and_fail(workflow)  # its crash file is older than the result
     run_and_fail(two_branches(study))
     workflow = two_branches(study)
     workflow.get_node("good").inputs.label = "y"
@@ -335,6 +339,44 @@ def test_results_of_other_inputs_are_not_delivered(study: StudyDirectory) -> Non
 
     assert len(undelivered(report)) == 2
     assert report.delivered == ()
+    assert str(report.failed[0]) == (
+        "study/good finished, but with other inputs than it has now, or its result cannot be read"
+    )
+
+
+def test_each_crash_file_is_read_once(
+    study: StudyDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"subject_{number}" for number in range(6)]
+
+    def build() -> Workflow:
+        workflow, merged = study.empty_workflow(), Node(Merge(len(names)), name="merged")
+        for number, name in enumerate(names, start=1):
+            each, bad = Workflow(name=name), study.node("bad")
+            bad.inputs.label = "x"
+            each.add_nodes([bad])
+            workflow.connect(each, "bad.out", merged, f"in{number}")
+        for name in ("first", "second"):
+            workflow.connect(merged, "out", study.sink(name), "all")
+        return workflow
+
+    study.fail("bad-x")
+    run_and_fail(build())
+    read: list[str] = []
+    read_file = crash_files._read_node_directory
+
+    def count(path: str) -> str:
+        read.append(path)
+        return read_file(path)
+
+    monkeypatch.setattr(crash_files, "_read_node_directory", count)
+
+    report = salvaged(build())
+
+    assert sorted(read) == sorted(map(str, (study.directory / "crashes").iterdir()))
+    assert {failed.crash_file for failed in report.failed} == set(read)
+    shown = ", ".join(f"study/{name}/bad" for name in names[:4])
+    assert undelivered(report) == [f"all <- merged.out, because of {shown}, 2 more"] * 2
 
 
 def test_result_of_a_node_that_always_runs_counts(study: StudyDirectory) -> None:
@@ -490,7 +532,12 @@ def test_report_and_error_can_be_sent_and_shown(study: StudyDirectory) -> None:
     values: dict[str, Any] = json.loads(json.dumps(report.as_json()))
     assert values["ok"] is False
     assert values["failed"] == [
-        {"node": "study/bad", "crash_file": report.failed[0].crash_file, "has_run": True}
+        {
+            "node": "study/bad",
+            "crash_file": report.failed[0].crash_file,
+            "has_run": True,
+            "has_finished": False,
+        }
     ]
     (sink,) = values["sinks"]
     assert sink["files"] == [{"destination": str(study.out / "good/x_good.txt"), "status": "new"}]

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
+from glob import escape, iglob
 
 from nipype.pipeline.engine import MapNode, Node
-from nipype.utils.filemanip import loadpkl
 
 from nipype_datasink.configuration import node_directory
 from nipype_datasink.display import escaped
@@ -30,7 +26,16 @@ class FailedNode:
     has_run: bool = False
     """Whether its directory exists."""
 
+    has_finished: bool = False
+    """Whether it has finished, but with other inputs than it has now, or its result cannot be
+    read. An older crash file is not named then."""
+
     def __str__(self) -> str:
+        if self.has_finished:
+            return escaped(
+                f"{self.node} finished, but with other inputs than it has now, or its result "
+                "cannot be read"
+            )
         if self.crash_file:
             return escaped(f"{self.node} failed: {self.crash_file}")
         return escaped(f"{self.node} {'did not finish' if self.has_run else 'has not run'}")
@@ -57,52 +62,28 @@ def failed_nodes(
         items = results.unfinished_items(each) if isinstance(each, MapNode) else []
         if item is not None and each is node:
             items = [one for one in items if one.name == f"_{node.name}{item}"]
-        found += [_describe(one, each) for one in items] or [_describe(each, each)]
+        found += [_describe(one, each, results) for one in items or [each]]
     return found
 
 
-def _describe(node: Node, whole: Node) -> FailedNode:
+def _describe(node: Node, whole: Node, results: PartialResults) -> FailedNode:
     """Describe a node, or an item of the MapNode `whole`.
 
     Where the items run one after the other, only the MapNode has a crash file.
     """
     directory = node.output_dir()
     inside = os.path.relpath(directory, whole.output_dir())
+    has_finished = _has_finished(directory)
+    newest = results.crash_files.newest
     return FailedNode(
         node=os.path.normpath(os.path.join(node_directory(whole), inside)),
-        crash_file=_crash_file(node) or (_crash_file(whole) if whole is not node else ""),
+        crash_file="" if has_finished else newest(node) or newest(whole),
         has_run=os.path.isdir(directory),
+        has_finished=has_finished,
     )
 
 
-_MAX_READ = 100  # crash files with the name of a node; those of its other runs have it, too
-_TIME = r"\d{8}-\d{6}"
-_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-
-
-def _crash_file(node: Node) -> str:
-    """Return the newest crash file of a node; empty text if there is none."""
-    directory = os.path.abspath(node.config["execution"].get("crashdump_dir", os.getcwd()))
-    for name in islice(_names(directory, node._id), _MAX_READ):
-        path = os.path.join(directory, name)
-        with suppress(Exception):  # it may be damaged, or of another version
-            if _directory_of(path) == node.output_dir():
-                return path
-    return ""
-
-
-def _names(directory: str, node_id: str) -> Iterator[str]:
-    """Yield names of crash files, the newest first (`report_crash` in nipype/pipeline/plugins)."""
-    pattern = re.compile(rf"crash-({_TIME})-.*-{re.escape(node_id)}-{_UUID}\.(txt|pklz)")
-    with suppress(OSError):
-        matches = filter(None, map(pattern.fullmatch, os.listdir(directory)))
-        yield from (each[0] for each in sorted(matches, key=lambda each: each[1], reverse=True))
-
-
-def _directory_of(path: str) -> str:
-    """Return the directory of the node that a crash file is about."""
-    if path.endswith(".pklz"):
-        return str(loadpkl(path)["node"].output_dir())
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        found = re.search(r"^Working directory: (.*)$", file.read(), re.MULTILINE)
-    return found[1] if found else ""
+def _has_finished(directory: str) -> bool:
+    """Return whether a node has finished with any inputs; nipype then removes ``_unfinished``."""
+    names = iglob(os.path.join(escape(directory), "_0x*.json"))
+    return any(not name.endswith("_unfinished.json") for name in names)

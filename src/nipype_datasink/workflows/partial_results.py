@@ -12,6 +12,7 @@ from nipype.pipeline.engine import MapNode, Node
 from nipype.utils.filemanip import ensure_list
 from nipype.utils.misc import unflatten
 
+from nipype_datasink.workflows.crash_files import CrashFiles
 from nipype_datasink.workflows.origins import depends_on
 from nipype_datasink.workflows.results import (
     FinishedResults,
@@ -32,6 +33,7 @@ class PartialResults(FinishedResults):
 
     def __init__(self, graph: Any) -> None:
         super().__init__(graph)
+        self.crash_files = CrashFiles()
         self._items: dict[MapNode, list[_Item]] = {}
 
     def value(self, node: Node, output: Output) -> Any:

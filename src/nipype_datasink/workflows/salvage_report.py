@@ -11,6 +11,8 @@ from nipype_datasink.display import ShownAsText, counted, describe_counts, escap
 from nipype_datasink.errors import SalvageError
 from nipype_datasink.workflows.failed_nodes import FailedNode
 
+_MAX_SHOWN = 4  # nodes for one input; all are listed below
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndeliveredInput:
@@ -33,7 +35,10 @@ class UndeliveredInput:
 
     def __str__(self) -> str:
         part = "part of " if self.is_partial else ""
-        cause = self.error or ", ".join(node.node for node in self.failed)
+        nodes = [node.node for node in self.failed]
+        if len(nodes) > _MAX_SHOWN:
+            nodes[_MAX_SHOWN:] = [f"{len(nodes) - _MAX_SHOWN} more"]
+        cause = self.error or ", ".join(nodes)
         return escaped(f"{part}{self.field} <- {self.output}, because of {cause}")
 
 
@@ -142,7 +147,12 @@ class SalvageReport(ShownAsText):
             "finished": self.finished,
             "sinks": [sink.as_json() for sink in self.sinks],
             "failed": [
-                {"node": each.node, "crash_file": each.crash_file, "has_run": each.has_run}
+                {
+                    "node": each.node,
+                    "crash_file": each.crash_file,
+                    "has_run": each.has_run,
+                    "has_finished": each.has_finished,
+                }
                 for each in self.failed
             ],
         }
