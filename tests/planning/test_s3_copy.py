@@ -172,6 +172,20 @@ def test_directories_are_identified_without_links(workdir: Path) -> None:
         assert copy.address(f"{workdir}/{base}/a") == "s3://bucket/p/sub/out/a"
 
 
+def test_a_link_that_leads_out_of_a_directory_is_in_it_as_it_is_written(workdir: Path) -> None:
+    (workdir / "real").mkdir()
+    (workdir / "scratch").mkdir()
+    (workdir / "link").symlink_to("real")
+    (workdir / "real/sub").symlink_to("../scratch")
+    base = f"{workdir}/link/sub/out"
+    text = f"{workdir}/link=s3://bucket/p"
+    copy = copy_of(base, "c", list(parse_copied_directories(text, "x")))
+    assert copy.address(f"{base}/c/a") == "s3://bucket/p/sub/out/c/a"
+    text += f"\n{workdir}/scratch=s3://bucket/other"
+    copy = copy_of(base, "", list(parse_copied_directories(text, "x")))
+    assert copy.address(f"{base}/a") == "s3://bucket/other/out/a"
+
+
 # What users write.
 
 

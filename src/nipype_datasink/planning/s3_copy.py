@@ -130,10 +130,12 @@ def make_s3_copy(
 
 def _find_prefix(directory: LocalDirectory, written: Sequence[CopiedDirectory]) -> S3Prefix | None:
     prefixes = PathMap((each.directory, each.prefix) for each in written)
-    path = os.path.realpath(directory.path)
-    for outer in (path, *ancestors(path), "/"):
-        if prefix := prefixes.find(outer):
-            return prefix.child(os.path.relpath(path, outer))
+    real = os.path.realpath(directory.path)
+    # Then as it is written: a link in a copied directory may lead out of it.
+    for path in dict.fromkeys((real, directory.path)):
+        for outer in (path, *ancestors(path), "/"):
+            if prefix := prefixes.find(outer if path == real else os.path.realpath(outer)):
+                return prefix.child(os.path.relpath(path, outer))
     return None
 
 
