@@ -13,6 +13,8 @@ from botocore.exceptions import BotoCoreError
 from botocore.session import Session, get_session
 from botocore.utils import parse_timestamp
 
+from nipype_datasink.s3.available_services import list_services_lazily
+
 _logger = logging.getLogger("nipype.interface")
 
 _PROFILE_VARIABLES = ("AWS_DEFAULT_PROFILE", "AWS_PROFILE")  # botocore looks in this order
@@ -31,6 +33,7 @@ def start_session(**settings: Any) -> boto3.session.Session:
     # what a run costs in which all files are unchanged.
     parsers = session.get_component("response_parser_factory")
     parsers.set_parser_defaults(timestamp_parser=read_timestamp)
+    list_services_lazily(session.get_component("data_loader"))
     return boto3.session.Session(botocore_session=session, **settings)
 
 
