@@ -255,7 +255,17 @@ def test_an_s3_copy_that_a_node_will_return_is_in_braces(workdir: Path) -> None:
     sink = Node(DataSink(base_directory=f"{workdir}/out", x=__file__), name="sink")
     workflow = Workflow(name="study", base_dir=str(workdir / "work"))
     workflow.connect(made, "place", sink, "s3_copy")
-    assert f"sink -> {workdir}/out, copy in {{made.place}}" in str(plan(workflow))
+    sink.inputs.container = "sub-01"
+    workflow.connect(made, "rules", sink, "y")
+    shown = plan(workflow, compare=True)
+    assert f"sink -> {workdir}/out, copy in {{made.place}}" in str(shown)
+    name = Path(__file__).name
+    places = (f"{workdir}/out", "{made.place}")
+    assert shown.destinations == tuple(
+        f"{place}/sub-01/{path}" for path in (f"x/{name}", "y/{made.rules}") for place in places
+    )
+    assert (shown.clashes, shown.possible) == ((), ())
+
     (report,) = check(workflow).places
     assert report.not_known == ("s3_copy (made.place)",)
 

@@ -99,6 +99,42 @@ def test_plan_compares_with_what_is_there(pipeline: Path, run_command: RunPython
     assert f"{there}  (unchanged)" in done.stdout
 
 
+@pytest.mark.parametrize("command", ["plan", "check"])
+def test_a_copy_in_s3_is_shown_before_the_run(
+    command: str,
+    pipeline: Path,
+    bucket: Bucket,
+    endpoint: str,
+    run_command: RunPython,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+
+    copied = ["--s3-copy", "out=s3://mybucket/p"]
+
+    done = run_command(command, *copied, "pipeline.py", f"{pipeline.parent}/out/a")
+
+    assert done.returncode == 0, done.stderr
+    found = [line.strip() for line in done.stdout.splitlines() if line.strip().startswith("s3://")]
+    shown = ["given/pipeline.py", "made/{node.out}"]
+    expected = {"plan": [f"s3://mybucket/p/a/{each}" for each in shown]}
+    assert found == expected.get(command, ["s3://mybucket/p/a"])
+    assert contents(bucket) == {}
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "check", "salvage"])
+def test_a_copy_that_is_not_in_s3_is_incorrect_use(command: str, pipeline: Path) -> None:
+    done = CliRunner().invoke(main, [command, "--s3-copy", "out=/copy", str(pipeline)])
+    assert done.exit_code == 2
+    assert "--s3-copy: 'out=/copy' is not valid; write 'DIR=s3://bucket/prefix'" in done.output
+
+
+def test_check_of_a_place_makes_no_copy(workdir: Path) -> None:
+    done = check("--s3-copy", "out=s3://mybucket/p", f"{workdir}/")
+    assert done.exit_code == 2
+    assert f"--s3-copy: only with a program, and '{workdir}/' is a place" in done.output
+
+
 def test_plan_exits_with_1_if_destinations_clash(pipeline: Path, run_command: RunPython) -> None:
     text = PIPELINE.replace("os.path.abspath(__file__)", 'os.path.abspath(f"{number}/given.txt")')
     pipeline.write_text(text)

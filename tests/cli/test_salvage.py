@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import tree
+from tests.conftest import contents, tree
 from tests.forks import RunPython
+
+if TYPE_CHECKING:
+    from types_boto3_s3.service_resource import Bucket
 
 PIPELINE = """
 import os
@@ -66,6 +70,16 @@ def test_what_is_there_is_delivered_and_the_rest_is_named(
         _STOPPED,
     ]
     assert set(tree(workdir / "out")) == {"anat", "anat/anat.txt"}
+
+
+def test_what_is_there_is_copied_to_s3(
+    run_command: RunPython, bucket: Bucket, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    done = run_command("salvage", "--s3-copy", "out=s3://mybucket/p", "pipeline.py")
+    assert done.returncode == 1
+    assert "study.datasink: 2 new" in done.stdout
+    assert contents(bucket) == {"p/anat/anat.txt": b"anat"}
 
 
 def test_json_is_one_document_and_complete_sinks_exit_with_0(

@@ -12,7 +12,12 @@ from typing import Any
 import click
 
 from nipype_datasink.cli.examination import examine_program, json_option, report
-from nipype_datasink.cli.programs import ProgramCommand, program_argument
+from nipype_datasink.cli.programs import (
+    ProgramCommand,
+    configure_copies,
+    program_argument,
+    s3_copy_option,
+)
 from nipype_datasink.delivery.check_report import COLUMNS, CheckReport
 from nipype_datasink.workflows.first_run import Report
 from nipype_datasink.workflows.program import ProgramError
@@ -54,9 +59,17 @@ class _CheckCommand(ProgramCommand):
     is_flag=True,
     help="Write an object to S3, and delete it. Otherwise an upload is begun and aborted.",
 )
+@s3_copy_option
 @json_option
 @program_argument
-def check(*, write_object: bool, as_json: bool, words: tuple[str, ...], **options: Any) -> None:
+def check(
+    *,
+    write_object: bool,
+    as_json: bool,
+    copies: tuple[str, ...],
+    words: tuple[str, ...],
+    **options: Any,
+) -> None:
     """Check whether the places of a pipeline will accept its files.
 
     TARGET is an s3:// address, a directory (which need not exist, but write './name' then), the
@@ -70,12 +83,15 @@ def check(*, write_object: bool, as_json: bool, words: tuple[str, ...], **option
     given = {name: value for name, value in options.items() if value}
     target, *others = words
     if _is_place(target):
+        if copies:
+            raise click.UsageError(f"--s3-copy: only with a program, and {target!r} is a place")
         _check_arguments(target, others, given, write_object=write_object)
         found = _check_place(target, given, write_object=write_object, as_json=as_json)
         click.echo(found.text or f"Error: {found.error}", err=bool(found.error))
         click.get_current_context().exit(found.exit_code)
     if given:
         raise click.UsageError(f"{_names(given)}: only with an address; a sink has inputs for this")
+    configure_copies(copies)
     examine = partial(_check_pipeline, write_object=write_object, as_json=as_json)
     try:
         examine_program(words, examine, as_json=as_json)

@@ -8,7 +8,12 @@ from typing import Any
 import click
 
 from nipype_datasink.cli.examination import examine_program, json_option, report
-from nipype_datasink.cli.programs import ProgramCommand, program_argument
+from nipype_datasink.cli.programs import (
+    ProgramCommand,
+    configure_copies,
+    program_argument,
+    s3_copy_option,
+)
 from nipype_datasink.workflows.first_run import Report
 
 
@@ -19,9 +24,10 @@ from nipype_datasink.workflows.first_run import Report
     help="Also show which files are new, replaced or unchanged, and which rules match nothing. "
     "This reads what is there, on disk or in S3.",
 )
+@s3_copy_option
 @json_option
 @program_argument
-def plan(*, compare: bool, as_json: bool, words: tuple[str, ...]) -> None:
+def plan(*, compare: bool, as_json: bool, copies: tuple[str, ...], words: tuple[str, ...]) -> None:
     """Show where a pipeline will write its outputs, without running it.
 
     TARGET is the path of a script, '-m MODULE', or the name of an installed Python program. It
@@ -31,6 +37,7 @@ def plan(*, compare: bool, as_json: bool, words: tuple[str, ...]) -> None:
     Names in {braces} are known when the node has run. The exit code is 1 if different files would
     have the same destination or if a sink would fail, and 2 if the command is used incorrectly.
     """
+    configure_copies(copies)
     examine_program(words, partial(_plan, compare=compare, as_json=as_json), as_json=as_json)
 
 

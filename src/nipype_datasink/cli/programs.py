@@ -58,6 +58,15 @@ program_argument = click.argument(
     "words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="TARGET [ARGS]..."
 )
 
+s3_copy_option = click.option(
+    "--s3-copy",
+    "copies",
+    multiple=True,
+    metavar="DIR=s3://BUCKET/PREFIX",
+    help="Also copy to S3 what sinks deliver to the directory DIR: DIR/folder/file goes to "
+    "PREFIX/folder/file. Repeat it for other directories; the innermost one counts.",
+)
+
 
 @click.command(cls=ProgramCommand)
 @click.option(
@@ -66,14 +75,7 @@ program_argument = click.argument(
     help="What sinks do if sources do not exist: fail after everything else is delivered, or only "
     "log a warning. A value that the pipeline sets itself takes precedence.",
 )
-@click.option(
-    "--s3-copy",
-    "copies",
-    multiple=True,
-    metavar="DIR=s3://BUCKET/PREFIX",
-    help="Also copy to S3 what sinks deliver to the directory DIR: DIR/folder/file goes to "
-    "PREFIX/folder/file. Repeat it for other directories; the innermost one counts.",
-)
+@s3_copy_option
 @program_argument
 def run(*, missing: str | None, copies: tuple[str, ...], words: tuple[str, ...]) -> None:
     """Run a pipeline with this DataSink instead of nipype's.
@@ -87,23 +89,22 @@ def run(*, missing: str | None, copies: tuple[str, ...], words: tuple[str, ...])
     """
     from nipype_datasink.configuration import configure
 
-    copied = _copied_directories(copies)
+    configure_copies(copies)
     program = find_program(words)
     if missing:
         configure("sink_missing", missing)
-    if copied:
-        configure("s3_copy", copied)
     run_program(program)
 
 
-def _copied_directories(copies: Sequence[str]) -> str:
-    """Return the values of ``--s3-copy`` as the configuration holds them: with absolute paths.
+def configure_copies(copies: Sequence[str]) -> None:
+    """Set the values of ``--s3-copy`` in nipype's configuration, with absolute paths.
 
     Raises
     ------
     UsageError
         If one of them is not valid.
     """
+    from nipype_datasink.configuration import configure
     from nipype_datasink.planning.s3_copy import parse_copied_directories
 
     try:
@@ -112,4 +113,5 @@ def _copied_directories(copies: Sequence[str]) -> str:
         )
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
-    return "\n".join(map(str, found))
+    if found:
+        configure("s3_copy", "\n".join(map(str, found)))

@@ -8,14 +8,20 @@ from typing import Any
 import click
 
 from nipype_datasink.cli.examination import examine_program, json_option, report
-from nipype_datasink.cli.programs import ProgramCommand, program_argument
+from nipype_datasink.cli.programs import (
+    ProgramCommand,
+    configure_copies,
+    program_argument,
+    s3_copy_option,
+)
 from nipype_datasink.workflows.first_run import Report
 
 
 @click.command(cls=ProgramCommand)
+@s3_copy_option
 @json_option
 @program_argument
-def salvage(*, as_json: bool, words: tuple[str, ...]) -> None:
+def salvage(*, as_json: bool, copies: tuple[str, ...], words: tuple[str, ...]) -> None:
     """Deliver what a pipeline has computed before it failed.
 
     TARGET is the path of a script, '-m MODULE', or the name of an installed Python program. It
@@ -26,6 +32,7 @@ def salvage(*, as_json: bool, words: tuple[str, ...]) -> None:
     the rest. The exit code is 1 if anything could not be delivered, and 2 if the command is used
     incorrectly.
     """
+    configure_copies(copies)
     examine_program(words, partial(_salvage, as_json=as_json), as_json=as_json)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from nipype_datasink.delivery.changes import Change
 from nipype_datasink.display import describe_counts
@@ -73,6 +73,34 @@ class Prediction:
         return describe_changes(self.changes)
 
 
+def with_unknown_copy(
+    predictions: Iterable[Prediction], base: str, copy: str
+) -> Iterator[Prediction]:
+    """Yield predictions and, after each that lies below the base directory, that of its S3 copy.
+
+    Parameters
+    ----------
+    predictions
+        Of a sink on disk.
+    base
+        Base directory, without container.
+    copy
+        Name of the output that will tell the address of the copy, in braces.
+    """
+    root = base.rstrip("/")
+    for each in predictions:
+        yield each
+        if each.destination.startswith(f"{root}/") and not each.is_copy:
+            yield replace(
+                each,
+                destination=copy + each.destination.removeprefix(root),
+                is_known=False,
+                is_copy=True,
+                transfers=(),
+                possible_destinations=frozenset(),
+            )
+
+
 def count_changes(changes: Iterable[Change]) -> dict[str, int]:
     """Return how often each change occurs, by a key for JSON; others are left out."""
     counts = Counter(changes)
@@ -129,12 +157,15 @@ class SinkPlan:
 
     @property
     def is_known(self) -> bool:
-        """Whether every destination is known."""
-        return not self.error and all(each.is_known for each in self.predictions)
+        """Whether every destination below the base directory is known."""
+        return not self.error and not self._has_unknown
+
+    @property
+    def _has_unknown(self) -> bool:
+        return any(not (each.is_known or each.is_copy) for each in self.predictions)
 
     @property
     def renames_unknown(self) -> bool:
         """Whether rules will apply to names that are not known yet."""
         rules = substitutions_of(self.run.interface.inputs)
-        has_unknown = any(not each.is_known for each in self.predictions)
-        return has_unknown and bool(rules.literal or rules.regular)
+        return self._has_unknown and bool(rules.literal or rules.regular)

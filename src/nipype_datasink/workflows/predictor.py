@@ -24,7 +24,7 @@ from nipype_datasink.workflows.own_directories import (
 )
 from nipype_datasink.workflows.partial_substitutions import apply_to_examples, apply_to_known
 from nipype_datasink.workflows.placeholders import NAME, TREE, is_complete, show
-from nipype_datasink.workflows.prediction import Prediction, SinkPlan
+from nipype_datasink.workflows.prediction import Prediction, SinkPlan, with_unknown_copy
 from nipype_datasink.workflows.sink_run import Connection, SinkRun
 from nipype_datasink.workflows.unknown_inputs import PLACES, ShownDestination, UnknownInputs
 
@@ -70,17 +70,20 @@ class _Predictor:
         settings, base = self._sink._read_settings()
         fields = fields_of(self._sink.inputs)
         known, ignored, error = self._known(fields, rules)
+        bases = [show(each.label, self._unknown_inputs.places) for each in settings.bases(base)]
+        predictions = [
+            prediction
+            for field in fields
+            for prediction in [*known.get(field, ()), *self._unknown(field, rules)]
+        ]
+        if connections := self._unknown_connections.get("s3_copy"):
+            copy = f"{{{connections[0].name}}}"
+            predictions = list(with_unknown_copy(predictions, bases[0], copy))
+            bases.append(copy)
         return SinkPlan(
             run=self._run,
-            bases=(
-                *(show(each.label, self._unknown_inputs.places) for each in settings.bases(base)),
-                *(f"{{{each.name}}}" for each in self._unknown_connections.get("s3_copy", ())[:1]),
-            ),
-            predictions=tuple(
-                prediction
-                for field in fields
-                for prediction in [*known.get(field, ()), *self._unknown(field, rules)]
-            ),
+            bases=tuple(bases),
+            predictions=tuple(predictions),
             ignored=ignored,
             missing=tuple(self._missing.values()),
             skips_missing=settings.sink_missing == "skip",
