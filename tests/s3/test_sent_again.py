@@ -81,7 +81,7 @@ def test_objects_without_a_digest_are_named(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    module = "nipype_datasink.s3.unchanged"
+    module = "nipype_datasink.s3.file_comparison"
     monkeypatch.setattr(f"{module}.digest_from_etag", lambda _: None)
     monkeypatch.setattr(f"{module}.digests_from_response", lambda _: [])
     with caplog.at_level(logging.INFO):
