@@ -15,6 +15,10 @@ _OBSTORE = ("obstore asyncio", "obstore threads")
 _PEERS = ("awscli", "rclone", "s5cmd", *_OBSTORE)
 _OURS = ("classic", "crt")
 _SLOW_RTT_MS = 20  # from this round-trip time on, nipype runs once
+# With TLS, each connection costs a handshake, so fewer of them are faster. obstore's numbers of
+# threads are by round-trip time in ms, from the longest.
+_TLS_REQUESTS = 128
+_TLS_THREADS = ((50, 128), (20, 64), (0, 32))
 _MANY_FILES = 10_000  # from this number on, the slower tools run once
 
 
@@ -101,6 +105,8 @@ def _tls_uploads(rtts: Sequence[int]) -> list[Row]:
             tls=True,
             rtt=rtt,
             second=second,
+            requests=_TLS_REQUESTS,
+            threads=next(number for least, number in _TLS_THREADS if rtt >= least),
         )
         for size in _SIZES
         for rtt in rtts
