@@ -19,6 +19,7 @@ from nipype_datasink.delivery.outcome import Outcome
 from nipype_datasink.delivery.outcomes import Outcomes
 from nipype_datasink.planning import contents, routing, validation
 from nipype_datasink.s3 import listing
+from nipype_datasink.workflows import results, salvage
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,14 @@ def _route_to_address(source: str, field: str, location: Any, rules: Any) -> str
     return _route(source, field, location, replace(rules, s3_copy=None))
 
 
+def _has_any_result(node: Any) -> bool:
+    return os.path.exists(results._result_file(node))
+
+
+def _wholly_undelivered(run: Any) -> Iterator[Any]:
+    return (each for each in _undelivered_inputs(run) if not each.is_partial)
+
+
 def _always(result: object) -> Callable[..., Any]:
     return lambda *_args, **_kwargs: result
 
@@ -121,6 +130,7 @@ _make_error = execution._make_error
 _route = routing.route
 _targets_of = sink_delivery.targets_of
 _list_keys = listing.list_keys
+_undelivered_inputs = salvage._undelivered_inputs
 
 SEEDS = {
     "missing sources are not named": Seed(
@@ -198,5 +208,14 @@ SEEDS = {
     ),
     "rules see the address of the copy in S3": Seed(
         "S3CopyMachine", {"planning.plan.route": _route_to_address}
+    ),
+    "results of other inputs are salvaged": Seed(
+        "SalvageMachine", {"workflows.partial_results.has_result": _has_any_result}
+    ),
+    "inputs that are delivered in part are not named": Seed(
+        "SalvageMachine", {"workflows.salvage._undelivered_inputs": _wholly_undelivered}
+    ),
+    "sinks are salvaged though their container is not known": Seed(
+        "SalvageMachine", {"workflows.salvage._obstacle": _always("")}
     ),
 }

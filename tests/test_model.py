@@ -15,20 +15,27 @@ from hypothesis import Phase
 from tests import fuse
 from tests.machines.bucket import BucketMachine
 from tests.machines.directory import DirectoryMachine
-from tests.machines.exploration import drawn, explore, plant
+from tests.machines.exploration import Machine, drawn, explore, plant
 from tests.machines.folding import FoldingMachine
 from tests.machines.s3_copy import S3CopyMachine
+from tests.machines.salvage import SalvageMachine
 from tests.seeds import SEEDS
 
 
 @pytest.mark.no_cover  # other tests cover the same code, and measuring takes a third of the time
 @pytest.mark.parametrize(
     ("machine", "sequences"),
-    [(DirectoryMachine, 40), (FoldingMachine, 2), (BucketMachine, 6), (S3CopyMachine, 2)],
-    ids=["directory", "ignored case", "bucket", "S3 copy"],
+    [
+        (DirectoryMachine, 40),
+        (FoldingMachine, 2),
+        (BucketMachine, 6),
+        (S3CopyMachine, 2),
+        (SalvageMachine, 3),
+    ],
+    ids=["directory", "ignored case", "bucket", "S3 copy", "salvage"],
 )
 def test_sequences_end_as_the_model_says(
-    machine: type[DirectoryMachine], sequences: int, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, sequences: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if machine is FoldingMachine and (why := fuse.unavailable_reason()):
         pytest.skip(why)

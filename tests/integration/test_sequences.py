@@ -12,23 +12,31 @@ from tests import fuse
 from tests.integration.conftest import Count, Record
 from tests.machines.bucket import BucketMachine
 from tests.machines.directory import DirectoryMachine
-from tests.machines.exploration import drawn, explore, plant
+from tests.machines.exploration import Machine, drawn, explore, plant
 from tests.machines.folding import FoldingMachine
 from tests.machines.s3_copy import S3CopyMachine
+from tests.machines.salvage import SalvageMachine
 from tests.seeds import SEEDS
 
 # Sequences of everyday runs.
-FEW = {DirectoryMachine: 50, FoldingMachine: 5, BucketMachine: 8, S3CopyMachine: 5}
+FEW: dict[Machine, int] = {
+    DirectoryMachine: 50,
+    FoldingMachine: 5,
+    BucketMachine: 8,
+    S3CopyMachine: 5,
+    SalvageMachine: 10,
+}
 MACHINES = {each.__name__: each for each in FEW}
 
 # Sequences of one part, and the number of parts; each has other sequences.
-PARTS = {
+PARTS: dict[str, tuple[Machine, int, int]] = {
     "a directory": (DirectoryMachine, 500, 10),
     "a directory that ignores case": (FoldingMachine, 200, 1),
     "moto": (BucketMachine, 500, 10),
     "the store": (BucketMachine, 500, 2),
     "a directory with a copy in moto": (S3CopyMachine, 500, 2),
     "a directory with a copy in the store": (S3CopyMachine, 200, 1),
+    "a workflow that is salvaged": (SalvageMachine, 200, 1),
 }
 
 

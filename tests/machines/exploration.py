@@ -14,13 +14,16 @@ from hypothesis.stateful import run_state_machine_as_test
 from nipype import config
 
 from tests.machines.directory import DirectoryMachine
+from tests.machines.salvage import SalvageMachine
 from tests.seeds import Seed
+
+Machine = type[DirectoryMachine] | type[SalvageMachine]
 
 STEPS = 10
 _HARD_LINKS = ("execution", "try_hard_link_datasink")
 
 
-def explore(machine: type[DirectoryMachine], sequences: int, **more: Any) -> Counter[str]:
+def explore(machine: Machine, sequences: int, **more: Any) -> Counter[str]:
     """Run random sequences of `STEPS` steps; return how often each rule was drawn."""
     machine.counts.clear()
     chosen = settings(
@@ -47,7 +50,7 @@ def explore(machine: type[DirectoryMachine], sequences: int, **more: Any) -> Cou
     return +machine.counts
 
 
-def drawn(machine: type[DirectoryMachine]) -> dict[str, int]:
+def drawn(machine: Machine) -> dict[str, int]:
     """Return how often each rule was drawn in the last exploration."""
     return {name: machine.counts[name] for name, _ in inspect.getmembers(machine, _is_rule)}
 
@@ -63,7 +66,7 @@ def plant(seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"nipype_datasink.{path}", replacement, raising=raising)
 
 
-def script(machine: type[DirectoryMachine], error: BaseException) -> str:
+def script(machine: Machine, error: BaseException) -> str:
     """Return a program that does what a failed sequence did."""
     notes = "\n".join(getattr(error, "__notes__", []))
     begin, end = "state = ", "state.teardown()"
@@ -72,6 +75,7 @@ def script(machine: type[DirectoryMachine], error: BaseException) -> str:
         "# Run it with: PYTHONPATH=. python SCRIPT\n"
         f"from {machine.__module__} import {machine.__name__}\n"
         "from tests.model import Sink\n"
+        "from tests.salvage_model import Pipeline, SinkNode, Step\n"
         "from tests.source_model import Kind, Link\n\n"
         f"with {machine.__name__}.prepared():\n{textwrap.indent(steps, '    ')}\n"
     )

@@ -77,6 +77,12 @@ class StudyDirectory:
             path.unlink()
         return Counter(path.name.partition(".")[0] for path in paths)
 
+    def beside_outputs(self) -> dict[str, tuple[int, ...]]:
+        """Return what changes if anything is written, but to the outputs."""
+        out = f"{self.out}"
+        found = snapshot(self.directory)
+        return {path: state for path, state in found.items() if not path.startswith(out)}
+
     def node(self, name: str, kind: type[Node] = Node, **arguments: Any) -> Node:
         """Return a node of the study."""
         node = kind(Function(function=compute, output_names=["out"]), name=name, **arguments)
@@ -201,14 +207,10 @@ def assert_salvage_delivers_what_is_there(
     with pytest.raises(Exception, match=r"was to fail|raised"):
         run(study.branched_workflow())
     assert study.executions() == STEPS
-    before = snapshot(study.directory)
+    before = study.beside_outputs()
     with pytest.raises(SalvageError) as caught:
         salvage(study.branched_workflow())
-    out = f"{study.out}"
-    after = {
-        path: state for path, state in snapshot(study.directory).items() if not path.startswith(out)
-    }
-    assert after == {path: state for path, state in before.items() if not path.startswith(out)}
+    assert study.beside_outputs() == before
     salvaged = delivered()
     assert_names_what_failed(caught.value)
     study.fail()
