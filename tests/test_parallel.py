@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from nipype_datasink.parallel import Pool, WorkCancelled, parallel_map, raise_if_cancelled
-from nipype_datasink.planning.contents import same_bytes
+from nipype_datasink.planning.byte_comparison import same_bytes
 from nipype_datasink.s3.comparison import ExpectedDigest, matches
 
 
@@ -283,7 +283,7 @@ def test_an_error_cancels_calls_that_a_pool_has_not_begun() -> None:
 @pytest.mark.parametrize(
     ("module", "read"),
     [
-        ("planning.contents", lambda path: same_bytes(path, f"{path}.twin")),
+        ("planning.byte_comparison", lambda path: same_bytes(path, f"{path}.twin")),
         (
             "s3.comparison",
             lambda path: matches(ExpectedDigest("ETag", hashlib.sha256, b"", None), path),

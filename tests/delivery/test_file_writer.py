@@ -18,7 +18,7 @@ from nipype_datasink.delivery.outcome import Outcome, Status
 from nipype_datasink.delivery.progress import PhaseProgress, Progress, hidden_progress
 from nipype_datasink.delivery.progress_display import Hidden
 from nipype_datasink.delivery.progress_text import Amount, Phase
-from nipype_datasink.planning.contents import same_bytes
+from nipype_datasink.planning.byte_comparison import same_bytes
 from nipype_datasink.planning.location import LocalDirectory
 from nipype_datasink.planning.plan import FileTransfer
 from tests.caseless import ignore_case

@@ -17,8 +17,8 @@ from nipype_datasink.delivery.progress import FileProgress, Progress, amount_of
 from nipype_datasink.delivery.progress_text import Amount, Phase
 from nipype_datasink.errors import CollisionError
 from nipype_datasink.parallel import parallel_map
+from nipype_datasink.planning.byte_comparison import same_bytes
 from nipype_datasink.planning.collisions import describe_collision
-from nipype_datasink.planning.contents import same_bytes
 from nipype_datasink.planning.places import normalize_name, same_place
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.signals import is_time_limit

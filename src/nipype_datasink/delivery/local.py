@@ -20,7 +20,7 @@ from nipype_datasink.delivery.progress import Progress
 from nipype_datasink.delivery.progress_text import Phase
 from nipype_datasink.delivery.removal import remove_others
 from nipype_datasink.errors import CollisionError, DeliveryError, LateCollisionError
-from nipype_datasink.planning.contents import same_bytes
+from nipype_datasink.planning.byte_comparison import same_bytes
 from nipype_datasink.planning.location import LocalDirectory
 from nipype_datasink.planning.places import group_similar_names
 from nipype_datasink.planning.plan import FileTransfer, Plan

@@ -8,7 +8,7 @@ from itertools import combinations
 
 from nipype_datasink.display import escaped
 from nipype_datasink.errors import CollisionError, SourceError
-from nipype_datasink.planning.contents import same_bytes
+from nipype_datasink.planning.byte_comparison import same_bytes
 from nipype_datasink.planning.places import (
     PathMap,
     RealPathCache,

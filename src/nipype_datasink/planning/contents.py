@@ -5,13 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from io import FileIO
 
 from nipype_datasink.adaptive import adaptive_map
-from nipype_datasink.opening import open_regular
-from nipype_datasink.parallel import raise_if_cancelled
 from nipype_datasink.planning.sources import Problem, Source
 from nipype_datasink.signals import is_time_limit
 
@@ -19,8 +16,6 @@ from nipype_datasink.signals import is_time_limit
 _COMPANIONS = ((".hdr", ".img", ".mat"), (".nii", ".mat"), (".BRIK", ".HEAD"))
 _WITH_COMPANIONS = tuple(extension for group in _COMPANIONS for extension in group)
 _DOUBLE_EXTENSIONS = (".nii.gz", ".tar.gz", ".niml.dset")
-_BLOCK_BYTES = 1 << 18
-
 # Errors of `os.stat` where no file exists: also for a loop of links and a name that is too long.
 _NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
@@ -274,37 +269,3 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
         if is_time_limit(error):
             raise
         return False
-
-
-def same_bytes(path: str, other: str, on_read: Callable[[int], object] = lambda _: None) -> bool:
-    """Return whether two files have the same bytes. Their times do not matter.
-
-    Parameters
-    ----------
-    path, other
-        The files.
-    on_read
-        Called with each number of bytes that was read and is equal.
-    """
-    with FileIO(path, opener=open_regular) as one, FileIO(other, opener=open_regular) as two:
-        status, other_status = os.fstat(one.fileno()), os.fstat(two.fileno())
-        if os.path.samestat(status, other_status):
-            return True
-        if status.st_size != other_status.st_size:
-            return False
-        # To make a block takes longer than to read a small file.
-        count = min(_BLOCK_BYTES, status.st_size + 1)
-        while block := _read(one, count):
-            raise_if_cancelled()
-            if block != _read(two, count):
-                return False
-            on_read(len(block))
-        return not _read(two, 1)
-
-
-def _read(file: FileIO, count: int) -> bytes:
-    """Read so many bytes, or all up to the end; one call may return less (read(2))."""
-    data = file.read(count)
-    while 0 < len(data) < count and (more := file.read(count - len(data))):
-        data += more
-    return data

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nipype_datasink.display import escaped
-from nipype_datasink.planning.contents import same_bytes
+from nipype_datasink.planning.byte_comparison import same_bytes
 from nipype_datasink.planning.places import RealPathCache
 from nipype_datasink.planning.plan import resolve_parent
 from nipype_datasink.workflows.prediction import SinkPlan
