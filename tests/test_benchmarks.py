@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import os
 import shutil
 import socket
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
@@ -29,13 +25,13 @@ from benchmarks.report import best_peer
 from benchmarks.server import BUCKET, Server, running
 from benchmarks.slow_disk import mounted, unavailable_reason
 from benchmarks.sources import Sources
+from tests.native import compile_null_server, compile_slow_disk
 from tests.stores import ACCESS_KEY, SECRET_KEY
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
 ROOT = Path(__file__).parents[1]
-SOURCES = sorted((ROOT / "benchmarks" / "nulls3").glob("*.c"))
 MIB = 1 << 20
 
 pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
@@ -43,24 +39,12 @@ pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("nulls3") / "nulls3"
-    sources = map(str, SOURCES)
-    command = ["gcc", "-std=c11", "-o", str(path), *sources, "-lssl", "-lcrypto", "-lpthread"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "openssl/" in done.stderr:
-        pytest.skip("needs OpenSSL's headers")
-    assert not done.returncode, done.stderr
-    return path
+    return compile_null_server(tmp_path_factory.mktemp("nulls3"))
 
 
 @pytest.fixture(scope="module")
 def slow_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("slowdisk") / "slowdisk"
-    command = ["gcc", "-std=c11", "-D_FILE_OFFSET_BITS=64", "-o", str(path)]
-    command += [str(ROOT / "benchmarks" / "slowdisk.c"), "-lfuse3", "-lpthread"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert not done.returncode or "fuse3/fuse.h" in done.stderr, done.stderr
-    return path
+    return compile_slow_disk(tmp_path_factory.mktemp("slowdisk"))
 
 
 @pytest.fixture
@@ -307,37 +291,3 @@ def test_summary_has_medians_and_best_peer_is_neither_nipype_nor_this_library() 
     assert summaries["nipype"].memory == 9.0
     assert best_peer(summaries) == 3.0
     assert best_peer({"nipype": summaries["nipype"], "crt": summaries["crt"]}) is None
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not find_spec("matplotlib"), reason="needs matplotlib")
-def test_benchmark_runs_and_writes_its_page(program: Path, slow_disk: Path, tmp_path: Path) -> None:
-    output, workspace = tmp_path / "output", tmp_path / "workspace"
-    options = ["--quick", "--rounds=1", f"--server={program}", f"--slow-disk={slow_disk}"]
-    options.append(f"--workspace={workspace}")
-
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *options, f"--output={output}"],
-        cwd=ROOT,
-        # Coverage would be measured in each process of the benchmark.
-        env={name: os.environ[name] for name in os.environ if not name.startswith("COVERAGE_")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert not done.returncode, done.stdout + done.stderr
-    results = json.loads((output / "results.json").read_text())
-    page = (output / "results.md").read_text()
-    measured = {(one["row"], one["tool"]) for one in results["measurements"]}
-    assert {("quick", "nipype"), ("quick", "classic"), ("quick-local", "local")} <= measured
-    if not unavailable_reason(slow_disk):
-        assert ("quick-disk", "local") in measured
-        assert "Requests for each file" in page
-    assert all(title in page for title in results["rows"].values())
-    assert all(destination_runner in page for destination_runner in results["profile"])
-    assert (output / "ratios.svg").stat().st_size
-    assert not workspace.exists()
-    again = [one for one in results["measurements"] if one["row"] == "quick-rerun"]
-    assert again
-    assert all("PutObject" not in one["requests"] for one in again)

@@ -26,9 +26,9 @@ from tests.seeds import SEEDS
 @pytest.mark.parametrize(
     ("machine", "sequences"),
     [
-        (DirectoryMachine, 40),
+        (DirectoryMachine, 25),
         (FoldingMachine, 2),
-        (BucketMachine, 6),
+        (BucketMachine, 4),
         (S3CopyMachine, 2),
         (SalvageMachine, 3),
     ],

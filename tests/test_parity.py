@@ -782,7 +782,7 @@ def test_random_cases_match_nipype(
     root: Path, caplog: pytest.LogCaptureFixture, pytestconfig: pytest.Config
 ) -> None:
     caplog.set_level("WARNING", "nipype.interface")
-    number = 1500 if pytestconfig.getoption("--soak") else 200
+    number = 1500 if pytestconfig.getoption("--soak") else 140
     counts: Counter[str] = Counter()
 
     @settings(

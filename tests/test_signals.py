@@ -427,7 +427,7 @@ def test_a_time_limit_while_sources_are_compared_ends_the_delivery(
 ) -> None:
     signal.signal(signal.SIGALRM, no_time)
     monkeypatch.setattr(
-        "nipype_datasink.planning.contents.raise_if_cancelled",
+        "nipype_datasink.planning.byte_comparison.raise_if_cancelled",
         lambda: signal.raise_signal(signal.SIGALRM),
     )
     for name in "ab":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from nipype import logging
@@ -97,7 +98,13 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
             enable_pickling(value)
         elif isinstance(value, Iterator) and not hasattr(value, "read"):
             value = list(value)  # an iterator can be read once, but a plan and a run both read it
-        super().__setattr__(key, value)
+        kind: Any = type(self)
+        if key in self._outputs or key not in _class_inputs(kind):
+            super().__setattr__(key, value)
+            return
+        # As nipype's `__setattr__`, which lists all inputs before it sets one. That would take most
+        # of the time in which nipype copies the sinks of a large workflow.
+        super(upstream.DataSinkInputSpec, self).__setattr__(key, value)
 
     @classmethod
     def _normalized(cls, name: str, value: Any) -> Any:
@@ -170,6 +177,12 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
         if objekt is self.bucket and isdefined(objekt):
             objekt = describe_bucket(objekt)
         return super()._get_sorteddict(objekt, *args, **kwargs)
+
+
+@cache
+def _class_inputs(kind: Any) -> frozenset[str]:
+    """Return the inputs that all objects of a class have."""
+    return frozenset(kind.class_trait_names(transient=lambda value: value is not True))
 
 
 def _path_as_text(value: str | os.PathLike[Any]) -> str:

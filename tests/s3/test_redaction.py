@@ -70,7 +70,7 @@ def test_other_text_is_not_changed() -> None:
 
 
 @pytest.mark.no_cover  # the table of encodings covers the same code
-@settings(max_examples=40)  # each compiles long regular expressions
+@settings(max_examples=20)  # each compiles long regular expressions
 @given(st.text(min_size=6, max_size=20), st.sampled_from(sorted(FORMS)))
 def test_any_secret_is_found_in_any_encoding(secret: str, form: str) -> None:
     if form.startswith(("json, n", "url", "form")):

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from click.testing import CliRunner
 
-from nipype_datasink.cli import main
 from tests.conftest import contents
-from tests.readback import SCRIPT, run_readback
+from tests.readback import run_readback
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
@@ -31,15 +29,3 @@ def test_tree_on_disk_equals_that_of_nipype_and_the_keys_equal_it(
 
     # The base directory of all sinks is "mytool", not "group".
     assert contents(bucket) == {f"50%/{name}": data for name, data in expected.items()}
-
-
-def test_a_copy_that_is_not_valid_is_incorrect_use(workdir: Path) -> None:
-    (workdir / "script.py").write_text(SCRIPT)
-    for value, expected in (
-        ("derivatives", "--s3-copy: 'derivatives' is not valid; write 'DIR=s3://bucket/prefix'"),
-        ("derivatives=s3://x", "--s3-copy: 'x' is not a valid bucket name"),
-    ):
-        done = CliRunner().invoke(main, ["run", "--s3-copy", value, "script.py", "out"])
-        assert done.exit_code == 2
-        assert expected in " ".join(done.output.split())
-    assert [path.name for path in workdir.iterdir()] == ["script.py"]
