@@ -86,6 +86,25 @@ def test_nothing_is_looked_up_in_a_folder_that_other_files_are_in(
     assert calls["lstat"] < 10
 
 
+def test_nothing_is_looked_up_in_a_folder_without_the_files(
+    workdir: Path, calls: Counter[str]
+) -> None:
+    names = _many(workdir)
+    file(workdir / "out/x/other")
+    plan = plan_for(workdir, {"x": names})
+    calls.clear()
+    assert statuses(deliver(plan, workdir)) == [Status.NEW] * 30
+    assert calls["lstat"] < 10
+
+
+def test_a_hard_link_replaces_a_file_of_another_size(workdir: Path) -> None:
+    source = file(workdir / "a")
+    place = file(workdir / "out/x/a", b"longer")
+    (outcome,) = deliver(plan_for(workdir, {"x": "a"}), workdir, link=True)
+    assert (outcome.status, outcome.linked) == (Status.REPLACED, True)
+    assert place.samefile(source)
+
+
 def test_an_unchanged_file_takes_few_calls(workdir: Path, calls: Counter[str]) -> None:
     names = _many(workdir)
     deliver_fields(workdir, x=names)

@@ -591,7 +591,7 @@ def test_what_a_folder_that_does_not_exist_would_hold_is_not_looked_up(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(9):
-        file(workdir / f"in/{number}/a")
+        file(workdir / f"in/{number}/sub/a")
     looked_up: list[str] = []
     lexists = os.path.lexists
 
@@ -602,7 +602,7 @@ def test_what_a_folder_that_does_not_exist_would_hold_is_not_looked_up(
     monkeypatch.setattr(os.path, "lexists", record)
     plan_for({"x": [f"in/{number}" for number in range(9)]}, out(workdir))
     assert looked_up.count(f"{workdir}/out/x/0") == 1
-    assert looked_up.count(f"{workdir}/out/x/8") == 0
+    assert not [path for path in looked_up if path.startswith(f"{workdir}/out/x/8")]
 
 
 def test_relative_paths_are_below_the_directory_of_the_node(workdir: Path) -> None:

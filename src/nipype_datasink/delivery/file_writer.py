@@ -146,7 +146,7 @@ class FileWriter:
         if error := self._folder_errors.get(transfer.folder):
             self._record_failure(transfer, error)
             return True
-        if self._fatal_error:
+        if self._fatal_error is not None:
             return False
         try:
             outcome = self._link_unread(transfer)
