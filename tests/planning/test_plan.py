@@ -10,6 +10,7 @@ import pytest
 from nipype_datasink.errors import DestinationError
 from nipype_datasink.planning.contents import scan
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
+from nipype_datasink.planning.places import RealPathCache
 from nipype_datasink.planning.plan import (
     Delivery,
     FileTransfer,
@@ -291,6 +292,22 @@ def test_all_invalid_destinations_are_in_one_error(tmp_path: Path) -> None:
         "x: 's3://b/../up' leaves its bucket by '..'",
         f"x: '/o/{'n' * 256}' contains the name '{'n' * 256}' of 256 bytes",
     ]
+
+
+@pytest.mark.parametrize("folder", ["\0", "\ud800"], ids=["NUL", "surrogate"])
+def test_folder_that_cannot_exist_is_an_error(folder: str, tmp_path: Path) -> None:
+    with pytest.raises(DestinationError, match="contains a"):
+        plan_for([file(tmp_path / "a")], LocalDirectory("/o"), rules=(("/x/", f"/{folder}/"),))
+
+
+def test_folders_on_disk_are_looked_up_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str] = []
+    monkeypatch.setattr(RealPathCache, "look_up", lambda _, paths: given.extend(paths))
+    file(tmp_path / "d/e/a")
+    plan_for([tmp_path / "d", file(tmp_path / "b")], LocalDirectory("/o"), S3Prefix("b"))
+    assert sorted(given) == ["/o/x", "/o/x/d", "/o/x/d/e"]
 
 
 def test_links_are_read_again_for_every_plan(tmp_path: Path) -> None:
