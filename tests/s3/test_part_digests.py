@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import Future
 from pathlib import Path
@@ -111,6 +112,12 @@ def test_a_file_that_cannot_be_read_has_no_digest(tmp_path: Path) -> None:
     with Pool(1) as pool:
         digests.begin(transfer, SIZE, pool)
         assert digests.take(transfer) is None
+
+
+def test_a_named_pipe_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="not a regular file"):
+        comparison.digest_of_parts(str(tmp_path / "pipe"), PART_BYTES, on_read=print)
 
 
 @pytest.mark.parametrize("content", [LARGE, other_than(LARGE)], ids=["the file", "other bytes"])

@@ -201,6 +201,8 @@ class RealPathCache:
         if directory not in self._missing:  # nothing exists in a missing directory
             try:
                 return os.path.realpath(path) if stat.S_ISLNK(os.lstat(path).st_mode) else path
+            except ValueError:
+                pass  # no file can have such a name
             except OSError as error:
                 if is_time_limit(error):
                     raise

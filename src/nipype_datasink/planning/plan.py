@@ -11,7 +11,7 @@ from functools import partial
 from nipype_datasink.display import ShownAsText, counted, escaped, listed
 from nipype_datasink.errors import DestinationError
 from nipype_datasink.planning.contents import SourceContents, split_extension
-from nipype_datasink.planning.location import LocalDirectory, Location, is_encodable
+from nipype_datasink.planning.location import LocalDirectory, Location
 from nipype_datasink.planning.path_limits import PathLimits
 from nipype_datasink.planning.places import RealPathCache
 from nipype_datasink.planning.routing import Rules, route
@@ -230,8 +230,7 @@ class _Resolver:
 
     def look_up(self, folders: Collection[str]) -> None:
         """Find the links in folders on disk, several at a time."""
-        valid = (each for each in folders if "\0" not in each and is_encodable(each))
-        self._real_directory.look_up(each for each in valid if each.startswith("/"))
+        self._real_directory.look_up(folder for folder in folders if folder.startswith("/"))
 
     def report(self, field: str, location: Location, destination: str) -> str:
         """Return a destination as ``out_file`` reports it; empty text if it cannot exist."""
