@@ -77,7 +77,13 @@ def test_plan_of_the_demo_agrees_with_its_run(
     assert not (computed / "work").exists()
     results.rename(computed / "work")
 
-    graph = workflow.run(**PLUGINS[plugin])
+    arguments = PLUGINS[plugin]
+    if plugin == "multiproc" and container == "set":
+        # The sinks of both subjects have some of their destinations in common, so that each may
+        # find the other's object after its upload: they must not run at the same time.
+        arguments = {**arguments, "plugin_args": {"n_procs": 1}}
+
+    graph = workflow.run(**arguments)
 
     assert_predicts(planned, graph)
     assert planned.ok
