@@ -1,8 +1,8 @@
 """Let botocore look for the models of S3 only, instead of those of all services.
 
 Whenever botocore loads a model, it first lists the services that it has models of, to see whether
-the wanted one is among them. That takes a thousand listings of directories, which are a large part
-of the time to make a client, and seconds where Python is installed on a network disk.
+the wanted one is among them. That takes a thousand listings of directories, each of which waits for
+the server where Python is installed on a network disk.
 """
 
 from __future__ import annotations
