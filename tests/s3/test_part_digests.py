@@ -6,6 +6,7 @@ import os
 import threading
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -74,6 +75,39 @@ def test_what_was_needed_before_is_computed(
     digests.record(digests_from_response(response))
     digests.begin(transfer, SIZE, pool)
     assert pool.calls == is_needed
+
+
+@pytest.mark.parametrize("uploads", [1, 3])
+def test_only_the_first_file_is_read_where_a_checksum_will_be_enough(
+    transfer: FileTransfer, uploads: int
+) -> None:
+    digests, pool = PartDigests(is_needed=True, only_first=True), Recorder()
+    for _ in range(uploads):
+        digests.begin(transfer, SIZE, pool)
+    assert pool.calls == 1
+
+
+@pytest.mark.parametrize("args", [{}, {"only_first": True}], ids=["all", "only the first"])
+def test_every_file_is_read_where_each_needs_its_etag(
+    transfer: FileTransfer, args: dict[str, bool]
+) -> None:
+    digests, pool = PartDigests(is_needed=True, **args), Recorder()
+    digests.record(digests_from_response({"ETag": etag(LARGE)}))
+    for _ in range(3):
+        digests.begin(transfer, SIZE, pool)
+    assert pool.calls == 3
+
+
+@pytest.mark.parametrize("sends", [True, False])
+@pytest.mark.parametrize("encryption", [None, "AES256", "aws:kms"])
+def test_what_is_probably_needed(
+    transfer: FileTransfer, sends: bool, encryption: str | None
+) -> None:
+    bucket: Any = SimpleNamespace(sends_checksums=sends, encryption=encryption)
+    digests, pool = PartDigests.for_uploads_to(bucket), Recorder()
+    for _ in range(3):
+        digests.begin(transfer, SIZE, pool)
+    assert pool.calls == (0 if encryption == "aws:kms" else 1 if sends else 3)
 
 
 def test_the_file_of_an_upload_that_failed_is_not_read_to_its_end(

@@ -17,10 +17,11 @@ from nipype_datasink.s3.comparison import (
     digests_from_response,
     known_part_size,
 )
+from nipype_datasink.s3.digest_selection import DigestSelector
 from nipype_datasink.s3.head_requests import HeadSender
 from nipype_datasink.s3.listing import StoredObject
 from nipype_datasink.s3.sent_again import Mismatch
-from nipype_datasink.s3.verification import DigestSelector, has_same_bytes
+from nipype_datasink.s3.verification import has_same_bytes
 
 
 def needs_head_first(transfer: FileTransfer, stored: StoredObject, encryption: str | None) -> bool:
@@ -99,10 +100,10 @@ class FileComparison:
             digests = [listed]
         elif listed in digests and differs:
             return differs  # it was just compared
-        digests = self._selector.select(digests, transfer.size)
-        differs = self._compare_digests(transfer, digests, on_read)
-        if not differs:
-            self._selector.record_match(digests)
+        with self._selector.selected(digests, transfer.size) as expected:
+            differs = self._compare_digests(transfer, expected, on_read)
+            if not differs:
+                self._selector.record_match(expected)
         return differs
 
     def _compare_digests(

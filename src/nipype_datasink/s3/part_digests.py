@@ -45,12 +45,15 @@ class PartDigests:
     ----------
     is_needed
         Whether large files will probably be verified by their ETags.
+    only_first
+        Whether this probably holds for the first of them only.
     """
 
-    def __init__(self, *, is_needed: bool) -> None:
+    def __init__(self, *, is_needed: bool, only_first: bool = False) -> None:
         # The verification of each file tells whether this is right. Its threads set it without a
         # lock, as it only decides when the MD5 is computed.
         self._is_needed = is_needed
+        self._only_first = only_first
         # Each key is added by the thread that starts uploads, and removed once.
         self._readings: dict[FileTransfer, _Reading] = {}
 
@@ -58,14 +61,15 @@ class PartDigests:
     def for_uploads_to(cls, bucket: BucketClient) -> PartDigests:
         """Return those of files that are sent to a bucket.
 
-        A store that is sent checksums usually states one of all bytes, and then no MD5 is needed.
-        With KMS an ETag is not an MD5.
+        A store that is sent checksums usually states one of all bytes. Once both were right, no
+        further MD5 is needed. With KMS an ETag is not an MD5.
         """
         is_kms = str(bucket.encryption).startswith("aws:kms")
-        return cls(is_needed=not (bucket.sends_checksums or is_kms))
+        return cls(is_needed=not is_kms, only_first=bucket.sends_checksums)
 
     def record(self, needed: Sequence[ExpectedDigest]) -> None:
-        """Record which digests of a large file were needed to verify it."""
+        """Record which digests a large file needs, as the verification of a file has shown."""
+        self._only_first = False
         self._is_needed = any(digest.name == "ETag" for digest in needed)
 
     def begin(self, transfer: FileTransfer, size: int, pool: Executor) -> None:
@@ -82,6 +86,7 @@ class PartDigests:
         """
         if size <= PART_BYTES or not self._is_needed:
             return
+        self._is_needed = not self._only_first
         reading = self._readings[transfer] = _Reading()
         reading.digest = pool.submit(
             digest_of_parts, transfer.source, part_size_for(size), on_read=reading.check

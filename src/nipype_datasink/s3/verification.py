@@ -28,6 +28,7 @@ from nipype_datasink.s3.comparison import (
     known_part_size,
     part_size_for,
 )
+from nipype_datasink.s3.digest_selection import DigestSelector
 from nipype_datasink.s3.errors import DENIED, code_of
 from nipype_datasink.s3.part_digests import PartDigests, compare_with_computed
 from nipype_datasink.s3.readback import equals_file
@@ -48,39 +49,6 @@ class Verdict(Enum):
     UNKNOWN = "there is no usable digest"
     ETAG_DIFFERS = "only the ETag differs"
     CHECKSUM_DIFFERS = "a checksum differs"
-
-
-class DigestSelector:
-    """Select which digests of a store's objects must be compared; for any thread.
-
-    Once a store's ETag and its checksum of all bytes were both right, the checksum is enough for
-    large files: an MD5 takes four times as long. For small files both must be right every time,
-    because a store may simply repeat the checksum that it was sent.
-    """
-
-    def __init__(self) -> None:
-        # It only changes from False to True, so threads need no lock for it.
-        self._checksum_is_enough = False
-
-    def select(self, digests: Sequence[ExpectedDigest], size: int) -> list[ExpectedDigest]:
-        """Return those of `digests` that a file of `size` bytes must have."""
-        checksums = [digest for digest in digests if digest.name != "ETag"]
-        is_large = size > PART_BYTES
-        if self._checksum_is_enough and is_large and any(map(_covers_all_bytes, checksums)):
-            return checksums
-        return list(digests)
-
-    def record_match(self, digests: Sequence[ExpectedDigest]) -> None:
-        """Record that a file has all of these digests."""
-        if any(digest.name == "ETag" for digest in digests) and any(
-            map(_covers_all_bytes, digests)
-        ):
-            self._checksum_is_enough = True
-
-
-def _covers_all_bytes(digest: ExpectedDigest) -> bool:
-    """Return whether a digest is a strong checksum of the whole object, and not of its parts."""
-    return digest.name != "ETag" and digest.is_strong and digest.part_count is None
 
 
 def has_same_bytes(
@@ -124,12 +92,13 @@ def compare_response(
     """
     stated = [digest for digest in digests_from_response(response) if _is_usable(digest, size)]
     counted = [digest for digest in stated if use_etags or digest.name != "ETag"]
-    expected = selector.select(counted, size)
-    equal = compare_with_computed(expected, path, part_size_for(size), computed)
+    with selector.selected(counted, size) as expected:
+        equal = compare_with_computed(expected, path, part_size_for(size), computed)
+        if all(equal):
+            selector.record_match(expected)
     differ = [digest.name for digest, is_equal in zip(expected, equal, strict=True) if not is_equal]
     if differ:
         return Verdict.ETAG_DIFFERS if differ == ["ETag"] else Verdict.CHECKSUM_DIFFERS
-    selector.record_match(expected)
     is_verified = any(digest.is_strong for digest in expected)
     return Verdict.EQUAL if is_verified else Verdict.UNKNOWN
 
@@ -243,9 +212,8 @@ class UploadVerifier:
             use_etags=self._use_etags,
             computed=self._part_digests.take(transfer),
         )
-        if size > PART_BYTES:
-            needed = self._selector.select(digests_from_response(fields), size)
-            self._part_digests.record(needed if self._use_etags else ())
+        needed = self._selector.select_for_large(digests_from_response(fields))
+        self._part_digests.record(needed if self._use_etags else ())
         return verdict
 
     def _warn_of_missing_encryption(self) -> None:
