@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from nipype_datasink.s3 import choice
 from nipype_datasink.s3.bucket_client import BucketClient
-from nipype_datasink.s3.choice import choose_head_sender
+from nipype_datasink.s3.choice import open_head_sender
 from nipype_datasink.s3.client import ClientOptions, open_bucket
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from nipype_datasink.s3.crt.head_requests import CrtHeadSender
@@ -49,7 +49,7 @@ def open_heads(script: Script, credentials: None, transfer_client: str) -> Open:
     """Return a function that opens a sender for keys."""
 
     def sender(*keys: str, limit: int | None = None, address: str = "", **args: Any) -> HeadSender:
-        return choose_head_sender(
+        return open_head_sender(
             transfer_client,
             bucket_at(address or script.url, concurrency=limit, **args),
             keys or ("key",),
@@ -199,7 +199,7 @@ def test_keys_that_were_not_announced_are_asked_for(script: Script, open_heads: 
 def check_kind(kind: type, wanted: str, bucket: BucketClient, keys: int) -> None:
     names = [f"k{number}" for number in range(keys)]
     with_limit = ConcurrencyEstimator(1)
-    assert type(choose_head_sender(wanted, bucket, names, estimator=with_limit)) is kind
+    assert type(open_head_sender(wanted, bucket, names, estimator=with_limit)) is kind
 
 
 def test_the_runtime_sends_many_requests(

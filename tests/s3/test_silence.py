@@ -15,7 +15,7 @@ from botocore.exceptions import ReadTimeoutError
 from nipype_datasink import DataSink, FileTransfer, Outcome, S3Error, Status
 from nipype_datasink.s3 import silence
 from nipype_datasink.s3.bucket_client import BucketClient
-from nipype_datasink.s3.choice import choose_head_sender, choose_transport
+from nipype_datasink.s3.choice import choose_transport, open_head_sender
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.client import ClientOptions, forget_clients, open_bucket
 from nipype_datasink.s3.comparison import PART_BYTES
@@ -127,7 +127,7 @@ def test_a_slow_response_is_waited_for(
 def test_a_silent_store_is_given_up_while_files_are_compared(
     silent: SilentStore, transfer_client: str
 ) -> None:
-    sender = choose_head_sender(
+    sender = open_head_sender(
         transfer_client, bucket_at(silent.url), ["key"], estimator=ConcurrencyEstimator(1)
     )
     with pytest.raises(ReadTimeoutError):
@@ -145,7 +145,7 @@ def test_a_slow_response_to_head_object_is_waited_for(
         return Reply(headers={"ETag": '"opaque"'})
 
     script.rule("HeadObject", delay, ending="key")
-    sender = choose_head_sender(
+    sender = open_head_sender(
         transfer_client, bucket_at(script.url), ["key"], estimator=ConcurrencyEstimator(1)
     )
     assert sender.head("key")["ETag"] == '"opaque"'

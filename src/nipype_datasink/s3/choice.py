@@ -98,10 +98,10 @@ def choose_transport(
     return transport or ClassicTransport(bucket, estimator=estimator, phase=phase)
 
 
-def choose_head_sender(
+def open_head_sender(
     wanted: str, bucket: BucketClient, keys: Sequence[str], *, estimator: ConcurrencyEstimator
 ) -> HeadSender:
-    """Return what sends HeadObject requests; it has sent the first of them ahead.
+    """Return what sends HeadObject requests, after it has sent the first of them ahead.
 
     The AWS Common Runtime is used where it would also send files, and where there are enough
     requests. boto3 sends them where the runtime cannot, also if the user wants ``crt``.
@@ -131,26 +131,26 @@ def choose_head_sender(
 def _make_crt_head_sender(
     bucket: BucketClient, estimator: ConcurrencyEstimator
 ) -> HeadSender | None:
-    connection = _connect(bucket, make_head_template, estimator.limit)
-    if connection is None:
+    runtime = _client_and_template(bucket, make_head_template, estimator.limit)
+    if runtime is None:
         return None
     from nipype_datasink.s3.crt.head_requests import CrtHeadSender
 
-    return CrtHeadSender(bucket, *connection, requests=estimator.estimate(CRT_REQUESTS))
+    return CrtHeadSender(bucket, *runtime, requests=estimator.estimate(CRT_REQUESTS))
 
 
 def _make_crt_transport(
     bucket: BucketClient, estimator: ConcurrencyEstimator, phase: PhaseProgress
 ) -> Transport | None:
-    connection = _connect(bucket, make_template, estimator.limit)
-    if connection is None:
+    runtime = _client_and_template(bucket, make_template, estimator.limit)
+    if runtime is None:
         return None
     from nipype_datasink.s3.crt.transport import CrtTransport
 
-    return CrtTransport(bucket, *connection, estimator=estimator, phase=phase)
+    return CrtTransport(bucket, *runtime, estimator=estimator, phase=phase)
 
 
-def _connect(
+def _client_and_template(
     bucket: BucketClient,
     make: Callable[[BucketClient], RequestTemplate],
     concurrency: int | None,

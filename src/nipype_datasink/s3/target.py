@@ -31,7 +31,7 @@ from nipype_datasink.s3.boto3_bucket import is_boto3_resource, is_signed, secret
 from nipype_datasink.s3.bucket_client import BucketClient, check_opened_bucket
 from nipype_datasink.s3.changes import find_changes
 from nipype_datasink.s3.check import check_prefix
-from nipype_datasink.s3.choice import choose_head_sender, choose_transport, close_idle_connections
+from nipype_datasink.s3.choice import choose_transport, close_idle_connections, open_head_sender
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.concurrency import CRT_REQUESTS, ConcurrencyEstimator
 from nipype_datasink.s3.custom_upload import send_one_by_one
@@ -209,7 +209,7 @@ class S3Target:
     ) -> list[Outcome]:
         """Send the files that are not in the bucket; delete objects only if all have arrived."""
         breaker = CircuitBreaker()
-        open_heads = partial(choose_head_sender, self._transfer_client, bucket, estimator=estimator)
+        open_heads = partial(open_head_sender, self._transfer_client, bucket, estimator=estimator)
         with with_known_sizes(plan.transfers) as files:
 
             def inspect(_: None) -> tuple[list[str], BucketContents]:
