@@ -14,7 +14,11 @@ from nipype_datasink import DataSink, FileTransfer, Outcome, Outcomes, Status, e
 from nipype_datasink.errors import DataSinkError, DeliveryError, S3Error
 from nipype_datasink.s3.errors import S3ClientError
 
-CLASSES = [each for each in vars(errors).values() if isinstance(each, type)]
+CLASSES = [
+    each
+    for each in vars(errors).values()
+    if isinstance(each, type) and issubclass(each, DataSinkError)
+]
 
 
 @pytest.mark.parametrize(
@@ -53,6 +57,15 @@ def test_error_keeps_its_message_when_pickled(kind: type[Exception]) -> None:
 def test_every_error_is_public(kind: type[Exception]) -> None:
     assert getattr(nipype_datasink, kind.__name__) is kind
     assert kind.__name__ in nipype_datasink.__all__
+
+
+def test_an_original_that_cannot_be_pickled_is_kept_as_text() -> None:
+    error = errors.with_original(S3Error("a"), RuntimeError("open", open))
+    assert type(error.original) is RuntimeError
+    error = errors.with_original(S3Error("a"), RuntimeError("cannot be pickled", lambda: None))
+    assert type(error.original) is DeliveryError
+    assert str(error.original).startswith("RuntimeError: ('cannot be pickled'")
+    assert str(pickle.loads(pickle.dumps(error)).original) == str(error.original)
 
 
 def test_s3_client_error_is_a_boto3_error_and_can_be_pickled() -> None:

@@ -226,8 +226,11 @@ def test_other_files_are_no_manifests(workdir: Path) -> None:
         verify(workdir)
     with pytest.raises(ManifestError, match=r"participants.tsv: it is not a manifest"):
         verify("participants.tsv")
-    with pytest.raises(ManifestError, match=r"/none cannot be read: No such file"):
+    with pytest.raises(ManifestError, match=r"/none cannot be read: No such file") as caught:
         verify("/none")
+    assert isinstance(caught.value.original, FileNotFoundError)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
     with pytest.raises(SettingsError, match="unknown scheme"):
         verify("gs://b/m")
 
@@ -313,8 +316,12 @@ def row(destination: str, etag: str) -> ManifestRow:
 
 def test_a_bucket_that_cannot_be_listed_is_an_error(store: Bucket, workdir: Path) -> None:
     (workdir / "manifest.tsv").write_text(to_text([row("s3://nosuchbucket/x", "")]))
-    with pytest.raises(S3Error, match=r"bucket does not exist.*objects cannot be verified"):
+    message = r"bucket does not exist.*objects cannot be verified"
+    with pytest.raises(S3Error, match=message) as caught:
         verify("manifest.tsv")
+    assert type(caught.value.original).__name__ == "NoSuchBucket"
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
     with pytest.raises(S3Error, match=r"bucket does not exist.*manifests cannot be read"):
         verify("s3://nosuchbucket/m")
     with pytest.raises(ManifestError, match="s3://mybucket/none holds no manifest"):

@@ -202,9 +202,23 @@ def failing(*_: object, **__: object) -> None:
 def test_a_manifest_that_cannot_be_written_is_an_error_after_the_delivery(workdir: Path) -> None:
     file(workdir / "m")
     message = r"all files were delivered, but not the manifest /.*/m/datasink-"
-    with pytest.raises(DeliveryError, match=message):
+    with pytest.raises(DeliveryError, match=message) as caught:
         sink({"x": file(workdir / "a")}).run()
     assert (workdir / "out/x/a").exists()
+    assert isinstance(caught.value.original, FileExistsError)
+    assert caught.value.__context__ is None
+
+
+def test_a_manifest_that_cannot_be_prepared_is_an_error_after_the_delivery(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.TemporaryDirectory", failing)
+    with pytest.raises(DeliveryError, match=r"not the manifest .* No space left") as caught:
+        sink({"x": file(workdir / "a")}).run()
+    assert [outcome.status.value for outcome in caught.value.outcomes] == ["new"]
+    assert isinstance(caught.value.original, OSError)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
 
 
 def test_no_manifest_lists_a_file_that_is_gone_when_the_run_is_killed(workdir: Path) -> None:

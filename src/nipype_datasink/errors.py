@@ -7,7 +7,8 @@ parent process (and nipype's crash file) unchanged.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+import pickle
+from typing import TYPE_CHECKING, TypeVar
 
 from nipype_datasink.short_traceback import short_traceback, wants_short_traceback
 
@@ -93,3 +94,27 @@ class SalvageError(DataSinkError, RuntimeError):
 
     report: SalvageReport | None = None
     """What was delivered and what was not; None if nothing could be tried."""
+
+
+_Error = TypeVar("_Error", bound=DataSinkError)
+
+
+def with_original(error: _Error, original: Exception | None) -> _Error:
+    """Return an error with the one that has caused it in its attribute ``original``.
+
+    Raise it with ``from None``: the long traceback of another library would come before the message
+    that names cause and cure.
+    """
+    error.original = original and picklable(original)
+    return error
+
+
+def picklable(error: Exception) -> Exception:
+    """Return an error, or its text in a `DeliveryError` where it cannot be pickled."""
+    text = "(the error has no text)"
+    try:
+        text = str(error)
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001 - an exception class of other code
+        return DeliveryError(f"{type(error).__name__}: {text}")
+    return error

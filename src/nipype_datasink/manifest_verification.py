@@ -12,7 +12,7 @@ from nipype_datasink.configuration import S3_INPUTS
 from nipype_datasink.delivery.manifest import MISSING, ManifestRow, from_text, is_manifest_name
 from nipype_datasink.delivery.recorded_files import compare_files
 from nipype_datasink.delivery.verify_report import Finding, VerifyReport
-from nipype_datasink.errors import ManifestError
+from nipype_datasink.errors import ManifestError, with_original
 from nipype_datasink.inputs import DataSinkInputSpec
 from nipype_datasink.planning.addresses import parse_location
 from nipype_datasink.planning.location import S3Prefix
@@ -100,7 +100,7 @@ def _rows(name: str, content: bytes) -> list[ManifestRow]:
     try:
         return from_text(content.decode("utf-8", "surrogateescape"))
     except ManifestError as error:
-        raise ManifestError(f"{name}: {error}") from error
+        raise ManifestError(f"{name}: {error}") from None
 
 
 def verify_manifests(
@@ -125,7 +125,8 @@ def _read_files(path: str) -> list[tuple[str, bytes]]:
         return [(each, Path(each).read_bytes()) for each in paths]
     except OSError as error:
         name = error.filename or path
-        raise ManifestError(f"{name} cannot be read: {error.strerror}") from error
+        message = f"{name} cannot be read: {error.strerror}"
+        raise with_original(ManifestError(message), error) from None
 
 
 def _manifests_in(directory: str) -> list[str]:

@@ -16,7 +16,7 @@ from nipype_datasink.delivery.manifest import ManifestRow, manifest_name, to_tex
 from nipype_datasink.delivery.manifest_rows import Circumstances, MissingFile, make_rows
 from nipype_datasink.delivery.outcomes import Outcomes
 from nipype_datasink.delivery.progress import Progress
-from nipype_datasink.errors import DeliveryError
+from nipype_datasink.errors import DeliveryError, with_original
 from nipype_datasink.inputs import fields_of
 from nipype_datasink.planning.contents import companion_paths, split_extension
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
@@ -81,12 +81,12 @@ class ManifestFile:
         except OSError as error:
             if is_time_limit(error):
                 raise
-            raise DeliveryError(self._message(str(error))) from error
+            raise with_original(DeliveryError(self._message(str(error))), error) from None
         causes = [outcome.cause for outcome in outcomes if outcome.cause]
         if not all(outcome.status.arrived for outcome in outcomes):
             explanation = self._target.explain(causes)
             message = f"{explanation.text}; {self._message(*map(str, causes))}"
-            raise self._target.error(message, explanation.cause)
+            raise with_original(self._target.error(message, explanation.cause), explanation.cause)
 
     def _plan(self, source: str, size: int) -> Plan:
         transfer = FileTransfer(source=source, destination=self.destination, size=size)

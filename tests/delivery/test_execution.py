@@ -156,6 +156,7 @@ def test_an_error_has_the_outcome_of_every_file_and_its_cause() -> None:
     assert str(caught.value).startswith("/copy: explained: full\n")
     assert [item.status for item in caught.value.outcomes] == statuses
     assert caught.value.original is cause
+    assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
 
 
@@ -380,7 +381,9 @@ def test_a_bug_in_a_target_without_files_is_a_delivery_error() -> None:
     with pytest.raises(DeliveryError) as caught:
         deliver(Plan(()), [Broken(DISK, cause=fault)])
     assert str(caught.value) == "/copy: NameError: x"
-    assert caught.value.__cause__ is fault
+    assert caught.value.original is fault
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
 
 
 def test_an_error_that_cannot_be_pickled_is_kept_as_text() -> None:

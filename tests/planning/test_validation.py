@@ -556,6 +556,9 @@ def test_source_that_disappears_before_the_comparison_is_an_error(
     assert str(caught.value) == (
         f"nothing was written: {gone} cannot be read: No such file or directory"
     )
+    assert isinstance(caught.value.original, FileNotFoundError)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
 
 
 def test_source_that_cannot_be_compared_is_an_error(

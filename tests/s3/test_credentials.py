@@ -438,7 +438,9 @@ def test_the_error_for_an_unreadable_file_gives_the_reason_and_what_to_do() -> N
     assert message.endswith(
         "the file that AWS gave you, or leave it unset to use the environment or a profile"
     )
-    assert isinstance(caught.value.__cause__, FileNotFoundError)
+    assert isinstance(caught.value.original, FileNotFoundError)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
 
 
 def test_the_error_for_a_file_without_keys_names_the_file(tmp_path: Path) -> None:

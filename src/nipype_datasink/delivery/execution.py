@@ -19,7 +19,7 @@ from nipype_datasink.delivery.outcome import Outcome, Status, not_arrived
 from nipype_datasink.delivery.outcomes import Outcomes, bytes_written, describe_statuses
 from nipype_datasink.delivery.progress import Progress, shown_progress
 from nipype_datasink.display import escaped, format_bytes
-from nipype_datasink.errors import DataSinkError, DeliveryError, MissingSourceError
+from nipype_datasink.errors import DataSinkError, DeliveryError, MissingSourceError, with_original
 from nipype_datasink.planning.location import Location, S3Prefix
 from nipype_datasink.planning.plan import Plan
 from nipype_datasink.planning.sources import Problem
@@ -132,9 +132,8 @@ def _deliver_part(part: Plan, target: Target, progress: Progress) -> list[Outcom
         # The state of these files is not known. The outcomes of other targets must not be lost.
         done = not_arrived(part, error, Status.FAILED)
         if not done:
-            raise DeliveryError(
-                f"{target.location.label}: {type(error).__name__}: {error}"
-            ) from error
+            message = f"{target.location.label}: {type(error).__name__}: {error}"
+            raise with_original(DeliveryError(message), error) from None
     progress.hide()
     _log(target.location, done, time.monotonic() - begin)
     return done
@@ -166,8 +165,8 @@ def _make_error(
     else:
         message = describe_failure([place for _, place in failed], missing, context)
         target, place = failed[0]
-        error = target.error(message, place.explanation.cause)
-        error.original = place.explanation.cause
+        cause = place.explanation.cause
+        error = with_original(target.error(message, cause), cause)
     error.outcomes = Outcomes(outcomes)
     error.missing = tuple(missing)
     return error

@@ -110,7 +110,7 @@ def _row(names: Sequence[str], line: str, number: int) -> ManifestRow:
         size = int(texts["size"]) if texts["size"] else None
         return ManifestRow(size=size, verified=texts["verified"] == "true", **others)
     except ValueError as error:
-        raise ManifestError(f"its line {number} is not a row of a manifest: {error}") from error
+        raise ManifestError(f"its line {number} is not a row of a manifest: {error}") from None
 
 
 def _text_of_value(value: object) -> str:

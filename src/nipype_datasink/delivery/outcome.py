@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
 import traceback
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from nipype_datasink.errors import DeliveryError
+from nipype_datasink.errors import picklable
 from nipype_datasink.planning.plan import FileTransfer, Plan
 from nipype_datasink.signals import error_from_signal_handler
 
@@ -94,18 +93,7 @@ class Outcome:
             traceback.clear_frames(link.__traceback__)
             seen.append(link)
             link = link.__cause__ or link.__context__
-        return cls(transfer=transfer, status=status, cause=_picklable(error))
-
-
-def _picklable(error: Exception) -> Exception:
-    """Return an error, or its text in a `DeliveryError` where it cannot be pickled."""
-    text = "(the error has no text)"
-    try:
-        text = str(error)
-        pickle.loads(pickle.dumps(error))
-    except Exception:  # noqa: BLE001 - an exception class of other code
-        return DeliveryError(f"{type(error).__name__}: {text}")
-    return error
+        return cls(transfer=transfer, status=status, cause=picklable(error))
 
 
 def not_tried(plan: Plan, cause: Exception) -> list[Outcome]:

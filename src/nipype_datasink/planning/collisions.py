@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import combinations
 
 from nipype_datasink.display import escaped
-from nipype_datasink.errors import CollisionError, SourceError
+from nipype_datasink.errors import CollisionError, SourceError, with_original
 from nipype_datasink.planning.byte_comparison import same_bytes
 from nipype_datasink.planning.places import (
     PathMap,
@@ -111,9 +111,8 @@ def _same_bytes(source: str, other: str) -> bool:
         if is_time_limit(error):
             raise
         path = error.filename or source
-        raise SourceError(
-            escaped(f"nothing was written: {path} cannot be read: {error.strerror}")
-        ) from error
+        message = escaped(f"nothing was written: {path} cannot be read: {error.strerror}")
+        raise with_original(SourceError(message), error) from None
 
 
 def _link_targets(path: str, real_directory: Callable[[str], str]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nipype_datasink.errors import CredentialsError
+from nipype_datasink.errors import CredentialsError, with_original
 from nipype_datasink.planning.addresses import expand_home
 
 _MAX_FILE_BYTES = 1 << 20  # a larger file is something else, and is not read into memory
@@ -86,10 +86,11 @@ def read_credentials(path: str) -> AccessKey:
             content = file.read(_MAX_FILE_BYTES)
     except OSError as error:
         hint = f" (tried {absolute!r}; {_RELATIVE_HINT})" if expanded != absolute else ""
-        raise CredentialsError(
+        message = (
             f"creds_path {path!r} cannot be read: {error.strerror}{hint}. Set it to the file that "
             "AWS gave you, or leave it unset to use the environment or a profile"
-        ) from error
+        )
+        raise with_original(CredentialsError(message), error) from None
     try:
         return parse_credentials(content)
     except CredentialsError as error:

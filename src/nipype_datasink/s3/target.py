@@ -22,7 +22,7 @@ from nipype_datasink.delivery.outcome import Outcome, Status, not_tried
 from nipype_datasink.delivery.progress import Progress, amount_of
 from nipype_datasink.delivery.progress_text import Amount, Phase
 from nipype_datasink.delivery.setting_names import rename
-from nipype_datasink.errors import DeliveryError, S3Error
+from nipype_datasink.errors import DeliveryError, S3Error, with_original
 from nipype_datasink.planning.location import S3Prefix
 from nipype_datasink.planning.plan import FileTransfer, Plan
 from nipype_datasink.s3.access import AccessSettings
@@ -147,7 +147,7 @@ class S3Target:
         except _STORE_ERRORS as error:
             redact(error, self._secrets)
             message = f"{self.explain([error]).text}; {message}"
-            raise self.error(message, error) from error
+            raise with_original(self.error(message, error), error) from None
 
     def explain(self, causes: Sequence[Exception], /) -> Explanation:
         """Return why files were not delivered, and how the bucket was reached."""
