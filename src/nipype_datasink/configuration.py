@@ -18,7 +18,7 @@ from nipype.pipeline.engine import MapNode, Node, nodes
 from nipype.utils.misc import str2bool
 
 from nipype_datasink.errors import SettingsError
-from nipype_datasink.planning.s3_copy import parse_copied_directories
+from nipype_datasink.planning.s3_copy import CopiedDirectory, parse_copied_directories
 
 _logger = logging.getLogger("nipype.interface")
 
@@ -100,6 +100,28 @@ def read_options(inputs: Any, names: Iterable[str]) -> dict[str, Any]:
     return values
 
 
+def copied_directories(inputs: Any = None) -> tuple[CopiedDirectory, ...]:
+    """Return the directories whose contents nipype's configuration copies to S3.
+
+    Parameters
+    ----------
+    inputs
+        Inputs of a sink; None reads the global configuration only.
+
+    Raises
+    ------
+    SettingsError
+        If the option is not valid.
+    """
+    node_options = {} if inputs is None else _node_options(inputs)
+    return _parse_copied_directories(_option_text(option_name(S3_COPY), node_options))
+
+
+def _parse_copied_directories(text: str) -> tuple[CopiedDirectory, ...]:
+    where = f"nipype's configuration, section [{SECTION}]: {option_name(S3_COPY)}"
+    return parse_copied_directories("" if text == "None" else text, where)
+
+
 def _option_text(option: str, node_options: Mapping[str, Any]) -> str:
     try:
         text = config.get(SECTION, option, "")
@@ -116,8 +138,7 @@ def _option_text(option: str, node_options: Mapping[str, Any]) -> str:
 
 def _parse_option(inputs: Any, name: str, text: str) -> Any:
     if name == S3_COPY:
-        where = f"nipype's configuration, section [{SECTION}]: {option_name(name)}"
-        return parse_copied_directories(text, where)
+        return _parse_copied_directories(text)
     try:
         return _convert(inputs.trait(name).trait_type, text)
     except ValueError as error:

@@ -154,7 +154,8 @@ def test_the_innermost_directory_decides(
     assert copy_of(base, container, written[::-1]) == copy
 
 
-@pytest.mark.parametrize(("base", "container"), [("/dat", ""), ("/", "data"), ("/data", "/x")])
+# The last: a container in the base directory does not decide.
+@pytest.mark.parametrize(("base", "container"), [("/dat", ""), ("/data", "/x"), ("/", "data")])
 def test_other_directories_have_no_copy(base: str, container: str) -> None:
     assert make_s3_copy([directory("/data", "p")], LocalDirectory(base), container) is None
 
@@ -224,6 +225,47 @@ def test_what_is_not_valid_is_an_error(text: str, expected: str) -> None:
     assert expected in str(caught.value)
     assert "--s3-copy" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("directory", "prefix", "other", "other_prefix"),
+    [
+        ("/a", "p", "/b", "p"),
+        ("/a", "", "/b", "x/y"),
+        ("/a", "p", "/b", "p/x"),
+        ("/a", "p", "/a/x", "p"),
+        ("/a", "p", "/a/x", "p/y"),
+        ("/a", "p/x", "/a/x", "p"),
+    ],
+)
+def test_directories_that_share_keys_are_an_error(
+    directory: str, prefix: str, other: str, other_prefix: str
+) -> None:
+    lines = [f"{directory}=s3://bucket/{prefix}", f"{other}=s3://bucket/{other_prefix}"]
+    inner = max(prefix, other_prefix, key=len)
+    for text in ("\n".join(lines), "\n".join(lines[::-1])):
+        with pytest.raises(SettingsError) as caught:
+            parse_copied_directories(text, "--s3-copy")
+        message = str(caught.value)
+        assert message.startswith("--s3-copy: files of ")
+        assert repr(directory) in message
+        assert repr(other) in message
+        assert f"could replace each other in s3://bucket/{inner}; write another" in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/a=s3://bucket/p\n/b=s3://other/p",
+        "/a=s3://bucket/p\n/b=s3://bucket/p-1",
+        "/a=s3://bucket/p\n/a/x=s3://bucket/q",
+        # Each file has one key, with the second line or without it.
+        "/a=s3://bucket/p\n/a/x/y=s3://bucket/p/x/y",
+        "/=s3://bucket\n/x=s3://bucket/x",
+    ],
+)
+def test_directories_with_different_keys_are_valid(text: str) -> None:
+    assert len(parse_copied_directories(text, "x")) == 2
 
 
 def test_a_directory_may_be_repeated() -> None:

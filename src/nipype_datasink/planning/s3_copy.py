@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import permutations
 
 from nipype_datasink.errors import DestinationError, SettingsError
 from nipype_datasink.planning.addresses import (
@@ -17,7 +18,7 @@ from nipype_datasink.planning.addresses import (
     remove_passwords,
 )
 from nipype_datasink.planning.location import LocalDirectory, S3Prefix
-from nipype_datasink.planning.places import PathMap, ancestors
+from nipype_datasink.planning.places import PathMap, ancestors, same_place
 
 _DIRECTORY_AND_PREFIX = re.compile("(?P<directory>.+?)=(?P<prefix>s3://.*)", re.IGNORECASE)
 
@@ -114,29 +115,51 @@ def make_s3_copy(
         If the address is not one in S3.
     """
     copied = base.child(container)
-    is_below = f"{copied}/".startswith(f"{base.path.rstrip('/')}/")
-    directory = base if is_below else copied
+    directory = directory_to_copy(base, container)
     if isinstance(written, str):
         prefix: S3Prefix | None = parse_prefix(written, "s3_copy")
-        if prefix and not is_below:
+        if prefix and directory != base:
             prefix = prefix.child(container)
     else:
-        prefix = _find_prefix(directory, written)
+        prefixes = (each.prefix.child(relative) for each, relative in _outer(directory, written))
+        prefix = next(prefixes, None)
     if prefix is None:
         return None
     location = prefix.child(os.path.relpath(copied.path, directory.path))
     return S3Copy(local_location=copied, location=location, local_base=directory, base=prefix)
 
 
-def _find_prefix(directory: LocalDirectory, written: Sequence[CopiedDirectory]) -> S3Prefix | None:
-    prefixes = PathMap((each.directory, each.prefix) for each in written)
+def directory_to_copy(base: LocalDirectory, container: str) -> LocalDirectory:
+    """Return the directory that decides whether there is a copy.
+
+    It is the base directory, or, if the container leads out of it, the directory of the container.
+    """
+    copied = base.child(container)
+    is_below = f"{copied}/".startswith(f"{base.path.rstrip('/')}/")
+    return base if is_below else copied
+
+
+def find_copied(
+    directory: LocalDirectory, written: Sequence[CopiedDirectory]
+) -> list[CopiedDirectory]:
+    """Return the copied directories that are or contain a directory."""
+    return [copied for copied, _ in _outer(directory, written)]
+
+
+def _outer(
+    directory: LocalDirectory, written: Sequence[CopiedDirectory]
+) -> Iterator[tuple[CopiedDirectory, str]]:
+    """Yield each copied directory that contains a directory, and the relative path in it.
+
+    The innermost is the first.
+    """
+    copied = PathMap((each.directory, each) for each in written)
     real = os.path.realpath(directory.path)
     # Then as it is written: a link in a copied directory may lead out of it.
     for path in dict.fromkeys((real, directory.path)):
         for outer in (path, *ancestors(path), "/"):
-            if prefix := prefixes.find(outer if path == real else os.path.realpath(outer)):
-                return prefix.child(os.path.relpath(path, outer))
-    return None
+            if found := copied.find(outer if path == real else os.path.realpath(outer)):
+                yield found, os.path.relpath(path, outer)
 
 
 def parse_prefix(address: str, name: str) -> S3Prefix:
@@ -180,7 +203,8 @@ def parse_copied_directories(
     Raises
     ------
     SettingsError
-        If a line has another form, a directory is not absolute, or two lines name one directory.
+        If a line has another form, a directory is not absolute, two lines name one directory, or
+        two directories share keys, so that their files could replace each other.
     """
     found: PathMap[CopiedDirectory] = PathMap()
     copies: list[CopiedDirectory] = []
@@ -194,7 +218,23 @@ def parse_copied_directories(
             )
         found.add(copy.directory, copy)
         copies.append(copy)
+    _check_keys_differ(copies, name)
     return tuple(copies)
+
+
+def _check_keys_differ(copies: Sequence[CopiedDirectory], name: str) -> None:
+    """Check that no two files in the copied directories have one key."""
+    for copy, other in permutations(copies, 2):
+        relative = os.path.relpath(f"/{other.prefix.prefix}", f"/{copy.prefix.prefix}")
+        if copy.prefix.bucket != other.prefix.bucket or _leads_out(relative):
+            continue
+        # A directory in another may have the key that it has without an option of its own.
+        inside = os.path.normpath(os.path.join(copy.directory, relative))
+        if not same_place(inside, other.directory):
+            raise SettingsError(
+                f"{name}: files of {copy.directory!r} and {other.directory!r} could replace each "
+                f"other in {other.prefix}; write another prefix for one of them"
+            )
 
 
 def _parse_line(line: str, name: str, working_directory: str | None) -> CopiedDirectory:
