@@ -148,6 +148,7 @@ def test_no_secret_is_left_behind(
 ) -> None:
     planted = Planted()
     sink = DataSink(base_directory="s3://mybucket", s3_endpoint_url=spoiled.address)
+    sink.inputs.sink_manifest_dir = str(workdir / "manifests")
     way(planted, sink, monkeypatch)
     spoiled.set(Faults(expires_after=0) if fails else Faults())
     (workdir / "a").write_text("a")
@@ -164,6 +165,8 @@ def test_no_secret_is_left_behind(
     else:
         assert places == []
     assert bool(list(workdir.glob("crash/*.pklz"))) is fails
+    assert bool(list(workdir.glob("manifests/*.tsv"))) is not fails
+    assert (workdir / "workflow/sink/not_delivered.tsv").exists() is fails
     assert (workdir / "workflow/sink/result_sink.pklz").exists()
     assert not any(planted.found_in(text) for text in said(sink, node, caplog))
 
