@@ -95,3 +95,9 @@ def test_plan_logs_nothing_and_run_logs_each_substitution_once(
     sink.run()
     lines = [item.getMessage() for item in caplog.records if "sub: " in item.getMessage()]
     assert lines == [f"sub: {workdir}/out/x/a -> {workdir}/out/x/b"]
+
+
+def test_many_files_have_a_short_repr(workdir: Path) -> None:
+    sources = [unsafe_file(workdir / name) for name in "abc"]
+    sink = make_sink(workdir / "out", **dict(zip("xyz", sources, strict=True)))
+    assert repr(sink.plan()) == "<Plan: 3 files, 3 bytes>"

@@ -13,9 +13,13 @@ BINARY: Units = (1024, ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB"))
 
 
 class ShownAsText:
-    """A value that notebooks show as `print` does."""
+    """A value that notebooks show as `print` does; the last line of its text is a summary."""
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        # Notebooks store this beside the HTML, and show it for each frame in `%xmode Verbose`.
+        return f"<{type(self).__name__}: {str(self).splitlines()[-1]}>"
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"

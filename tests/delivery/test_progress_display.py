@@ -107,6 +107,17 @@ def test_a_bar_without_a_total_shows_numbers(monkeypatch: pytest.MonkeyPatch) ->
     assert terminal.lines[-1] == "s3://lab/many: listing: 5 s"
 
 
+def test_a_bar_follows_phases_with_and_without_a_total(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch)
+    bar = Bar()
+    unknown = replace(STATE, done=Amount(), total=Amount())
+    fewer = replace(STATE, done=Amount(files=1), total=Amount(files=2))
+    for state, shown in [(STATE, "20%|"), (unknown, "5 s"), (fewer, "50%|"), (STATE, "20%|")]:
+        bar.show(state)
+        assert shown in terminal.lines[-1]
+    bar.close()
+
+
 def test_a_bar_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = use_terminal(monkeypatch)
     bar = Bar()
@@ -203,7 +214,7 @@ def test_a_time_limit_that_ends_while_a_bar_is_made_is_not_lost(
     monkeypatch: pytest.MonkeyPatch, time_limit: type[Exception]
 ) -> None:
     use_terminal(monkeypatch)
-    monkeypatch.setattr(progress_display, "_make_bar", lambda: signal.raise_signal(signal.SIGALRM))
+    monkeypatch.setattr(progress_display, "_bar_type", lambda: signal.raise_signal(signal.SIGALRM))
     with pytest.raises(time_limit):
         choose_display()
 

@@ -65,27 +65,34 @@ class Bar:
     seconds = _BAR_SECONDS
 
     def __init__(self) -> None:
-        self._bar: Any = _make_bar()
+        self._type = _bar_type()
+        self._bar: Any = None
 
     def show(self, state: State) -> None:
         """Update the bar."""
+        total = state.total
+        whole = total.size or total.files or None
         if self._bar is None:  # tqdm has no truth value without a total
-            self._bar = _make_bar()
-        bar, total = self._bar, state.total
+            # With a delay, however short, nothing is shown before the first update.
+            self._bar = self._type(total=whole, leave=False, delay=1e-9, **_fallback_size())
+        bar = self._bar
         done = state.done.size if total.size else state.done.files
-        bar.total = total.size or total.files or None
-        bar.n = min(done, bar.total or done)
         numbers = describe_progress(state).replace(" of ", "/").replace("about ", "")
         phase = phase_now(state).value
         room = _columns() - len(numbers) - len(phase) - len(": : 100%|| ") - _MIN_BAR_COLUMNS
         bar.set_description_str(f"{_last_characters(state.place, room)}: {phase}", refresh=False)
-        bar.bar_format = f"{{l_bar}}{{bar}}| {numbers}" if bar.total else f"{{desc}}: {numbers}"
+        bar.bar_format = f"{{l_bar}}{{bar}}| {numbers}" if whole else f"{{desc}}: {numbers}"
+        if whole != bar.total:
+            bar.reset(whole)  # the only way to change the total of a widget in a notebook
+            bar.total = whole  # `reset` does not change it to None
+        bar.n = min(done, whole or done)
         bar.refresh()
 
     def close(self) -> None:
         """Remove the bar."""
         bar, self._bar = self._bar, None
         if bar is not None:
+            bar.total = None  # before its end, tqdm would not remove a widget but turn it red
             bar.close()
 
 
@@ -102,7 +109,7 @@ def choose_display() -> Display:
     return LogLines()
 
 
-def _make_bar() -> Any:
+def _bar_type() -> Any:
     with warnings.catch_warnings():
         # Of tqdm: in a notebook without ipywidgets it shows text.
         warnings.simplefilter("ignore")
@@ -111,8 +118,7 @@ def _make_bar() -> Any:
         class QuietBar(tqdm):  # type: ignore[misc]
             monitor_interval = 0  # tqdm's own thread would stay until the process ends
 
-        # With a delay, however short, nothing is shown before the first update.
-        return QuietBar(leave=False, delay=1e-9, **_fallback_size())
+        return QuietBar
 
 
 def _fallback_size() -> dict[str, int]:
@@ -121,11 +127,17 @@ def _fallback_size() -> dict[str, int]:
     Pseudo-terminals begin so, as in `script`, containers and some CI systems. There tqdm shows
     nothing.
     """
-    try:
-        columns, rows = os.get_terminal_size(sys.stderr.fileno())
-    except Exception:  # noqa: BLE001 - see `_is_terminal`
-        return {}
+    columns, rows = _terminal_size() or (_COLUMNS, _ROWS)
     return {} if columns and rows else {"ncols": columns or _COLUMNS, "nrows": rows or _ROWS}
+
+
+def _terminal_size() -> tuple[int, int] | None:
+    """Return the columns and rows of the terminal; None where there is none, as in a notebook."""
+    try:
+        # The kernel of a notebook may have been started in a terminal, which is not shown.
+        return os.get_terminal_size(sys.stderr.fileno()) if _is_terminal() else None
+    except Exception:  # noqa: BLE001 - see `_is_terminal`
+        return None
 
 
 def _is_terminal() -> bool:
@@ -145,11 +157,9 @@ def _is_notebook() -> bool:
 
 
 def _columns() -> int:
-    """Return the width of the terminal; a large number where there is none, as in a notebook."""
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS
-    except Exception:  # noqa: BLE001 - see `_is_terminal`
-        return 1000
+    """Return the width of the terminal; a large number where there is none."""
+    columns, _ = _terminal_size() or (1000, 0)
+    return columns or _COLUMNS
 
 
 def _last_characters(text: str, most: int) -> str:

@@ -34,7 +34,7 @@ class Finding:
     """Why it cannot be read."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class VerifyReport(ShownAsText):
     """What `verify` has found; `print` shows it."""
 

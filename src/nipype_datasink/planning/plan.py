@@ -77,7 +77,7 @@ class Delivery:
     """Folder from which all other files are removed (``remove_dest_dir``)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Plan(ShownAsText):
     """All deliveries of a sink; ``str(plan)`` shows the destination of each file."""
 

@@ -72,7 +72,7 @@ def plan(target: Workflow | Node | DataSink, *, compare: bool = False) -> Workfl
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class WorkflowPlan(ShownAsText):
     """What the sinks of a workflow will do; ``str(plan)`` shows it."""
 

@@ -95,7 +95,7 @@ class SalvagedSink:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class SalvageReport(ShownAsText):
     """What was delivered of a workflow that did not end well; `print` shows it."""
 
