@@ -17,6 +17,8 @@ import pytest
 from hypothesis import settings
 from nipype import config
 
+from nipype_datasink.delivery.progress import PhaseProgress, Progress
+from nipype_datasink.delivery.progress_display import Hidden
 from nipype_datasink.s3.client import forget_clients
 from tests.ceph import radosgw
 from tests.forks import RunPython, fork_server
@@ -203,3 +205,23 @@ def tree(directory: Path) -> dict[str, bytes | None]:
         str(path.relative_to(directory)): None if path.is_dir() else path.read_bytes()
         for path in sorted(directory.rglob("*"))
     }
+
+
+class RecordedProgress(Progress):
+    """A progress that keeps what it has shown: phases, and what they have counted."""
+
+    def __init__(self) -> None:
+        super().__init__(choose=Hidden)
+        self.phases: list[PhaseProgress] = []
+        self.counted: list[tuple[int, int]] = []
+
+    def enter(self, phase: PhaseProgress) -> PhaseProgress:
+        add = phase.add
+
+        def record(*, files: int = 0, size: int = 0) -> None:
+            self.counted.append((files, size))
+            add(files=files, size=size)
+
+        phase.add = record  # type: ignore[method-assign]
+        self.phases.append(phase)
+        return super().enter(phase)

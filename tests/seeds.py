@@ -92,9 +92,9 @@ def _record_first(self: Any, plan: Any, progress: Any, deliver: Callable[[], Any
     return deliver()
 
 
-def _withdraw_first(plan: Any, base: str, *, before: Callable[[], object]) -> Any:
+def _withdraw_first(plan: Any, base: str, *, before: Callable[[], object], **options: Any) -> Any:
     before()
-    return _remove_others(plan, base)
+    return _remove_others(plan, base, **options)
 
 
 def _bucket_first(*args: Any) -> Any:

@@ -15,14 +15,13 @@ import pytest
 from nipype_datasink.delivery.file_writer import FileWriter, spread_over_folders
 from nipype_datasink.delivery.local import LocalTarget
 from nipype_datasink.delivery.outcome import Outcome, Status
-from nipype_datasink.delivery.progress import PhaseProgress, Progress, hidden_progress
-from nipype_datasink.delivery.progress_display import Hidden
+from nipype_datasink.delivery.progress import hidden_progress
 from nipype_datasink.delivery.progress_text import Amount, Phase
 from nipype_datasink.planning.byte_comparison import same_bytes
 from nipype_datasink.planning.location import LocalDirectory
 from nipype_datasink.planning.plan import FileTransfer
 from tests.caseless import ignore_case
-from tests.conftest import tree
+from tests.conftest import RecordedProgress, tree
 from tests.delivery.conftest import deliver, deliver_fields, failing, file, plan_for, statuses
 
 _CALLS = ("link", "listdir", "lstat", "mkdir", "readlink", "rename", "replace", "scandir", "stat")
@@ -371,26 +370,6 @@ def test_a_folder_with_files_is_made_once(workdir: Path, monkeypatch: pytest.Mon
     assert made.count(f"{workdir}/out/x/d") == 1
 
 
-class _Recorded(Progress):
-    """A progress that keeps what it has shown: phases, and what they have counted."""
-
-    def __init__(self) -> None:
-        super().__init__(choose=Hidden)
-        self.phases: list[PhaseProgress] = []
-        self.counted: list[tuple[int, int]] = []
-
-    def enter(self, phase: PhaseProgress) -> PhaseProgress:
-        add = phase.add
-
-        def record(*, files: int = 0, size: int = 0) -> None:
-            self.counted.append((files, size))
-            add(files=files, size=size)
-
-        phase.add = record  # type: ignore[method-assign]
-        self.phases.append(phase)
-        return super().enter(phase)
-
-
 @pytest.mark.parametrize(
     ("existing", "phase"),
     [
@@ -408,13 +387,12 @@ def test_the_phases_tell_what_is_done_with_how_many_files(
     file(workdir / "b", b"34")
     for name, content in existing.items():
         file(workdir / "out/x" / name, content)
-    progress = _Recorded()
+    progress = RecordedProgress()
     plan = plan_for(workdir, {"x": ["a", "b"]})
     LocalTarget(LocalDirectory(f"{workdir}/out"), link=False).deliver(plan, progress)
     assert [(each.phase, each.state(0).total) for each in progress.phases] == [
         (Phase.LISTING, Amount(files=2)),
         (phase, Amount(files=2, size=4)),
-        (Phase.REMOVING, Amount()),
     ]
     # Bytes are counted while they are read, not at the end of the file.
     counted = sorted(each for each in progress.counted if any(each))
@@ -423,7 +401,7 @@ def test_the_phases_tell_what_is_done_with_how_many_files(
 
 def test_hard_links_are_a_phase_of_their_own(workdir: Path) -> None:
     file(workdir / "a")
-    progress = _Recorded()
+    progress = RecordedProgress()
     target = LocalTarget(LocalDirectory(f"{workdir}/out"), link=True)
     target.deliver(plan_for(workdir, {"x": "a"}), progress)
     assert progress.phases[0].phase is Phase.LINKING

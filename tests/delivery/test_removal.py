@@ -15,9 +15,12 @@ import pytest
 
 from nipype_datasink import DataSink, DeliveryError
 from nipype_datasink.delivery import removal
+from nipype_datasink.delivery.local import LocalTarget
 from nipype_datasink.delivery.outcome import Outcome, Status
+from nipype_datasink.delivery.progress_text import Amount, Phase
+from nipype_datasink.planning.location import LocalDirectory
 from nipype_datasink.planning.plan import Plan
-from tests.conftest import tree
+from tests.conftest import RecordedProgress, tree
 from tests.delivery.conftest import (
     deliver,
     deliver_fields,
@@ -54,6 +57,18 @@ def test_clearing_a_folder_removes_everything_else(workdir: Path) -> None:
         "d/a": b"new",
         "d/empty": None,
     }
+
+
+def test_removed_files_are_counted(workdir: Path) -> None:
+    file(workdir / "d/a")
+    for name in ("a", "old", "sub/old"):
+        file(workdir / "out/x/d" / name, b"old")
+    progress = RecordedProgress()
+    plan = plan_for(workdir, {"x": "d"}, remove_dest_dir=True)
+    LocalTarget(LocalDirectory(f"{workdir}/out"), link=False).deliver(plan, progress)
+    removing = progress.phases[-1]
+    assert removing.phase is Phase.REMOVING
+    assert removing.state(0).done == Amount(files=2)
 
 
 def test_without_remove_dest_dir_everything_remains(workdir: Path) -> None:

@@ -67,15 +67,23 @@ class FolderClearer:
         Directories in which nothing is removed.
     first
         Decides whether anything may be removed.
+    on_removed
+        Called after each removal of a file.
     """
 
     def __init__(
-        self, folder: str, kept: Collection[str], unlisted: Collection[str], first: FirstRemoval
+        self,
+        folder: str,
+        kept: Collection[str],
+        unlisted: Collection[str],
+        first: FirstRemoval,
+        on_removed: Callable[[], object],
     ) -> None:
         self._folder = folder
         self._kept = kept
         self._unlisted = unlisted
         self._first = first
+        self._on_removed = on_removed
         self._failures: dict[str, OSError] = {}
         self._descriptor = -1
 
@@ -154,6 +162,9 @@ class FolderClearer:
                 _logger.debug("%s remains until all processes have closed it", path)
             elif remove is not os.rmdir or error.errno not in _NOT_EMPTY:
                 self._record(path, error)
+        else:
+            if remove is os.unlink:
+                self._on_removed()
 
     def _record(self, path: str, error: OSError) -> None:
         if is_time_limit(error):

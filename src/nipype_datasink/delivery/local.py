@@ -69,8 +69,7 @@ class LocalTarget:
             writer.deliver_unless_collision(transfer, earlier)
         outcomes = [writer.outcomes[transfer] for transfer in transfers]
         if all(outcome.status.arrived for outcome in outcomes):
-            progress.begin(Phase.REMOVING)
-            outcomes += self._finish(plan, writer.folders)
+            outcomes += self._finish(plan, writer.folders, progress)
         return outcomes
 
     def check(self, options: CheckOptions) -> PlaceReport:
@@ -109,7 +108,7 @@ class LocalTarget:
         collided = isinstance(cause, CollisionError)
         return LateCollisionError(message) if collided else DeliveryError(message)
 
-    def _finish(self, plan: Plan, existing: Collection[str]) -> list[Outcome]:
+    def _finish(self, plan: Plan, existing: Collection[str], progress: Progress) -> list[Outcome]:
         """Make the directories without files, then clear folders; return the failures."""
         folders = {folder: item.source for item in plan.deliveries for folder in item.directories}
         for item in plan.deliveries:
@@ -119,9 +118,14 @@ class LocalTarget:
         needed = [each for each in [self.location.path, *folders] if each not in existing]
         errors = zip(needed, adaptive_map(_make_directory, needed), strict=True)
         failures = {folder: error for folder, error in errors if error}
-        if not failures:
-            base = os.path.realpath(self.location.path)
-            failures = remove_others(plan, base, before=self._before_removal)
+        if plan.clears_folders and not failures:
+            phase = progress.begin(Phase.REMOVING)
+            failures = remove_others(
+                plan,
+                os.path.realpath(self.location.path),
+                before=self._before_removal,
+                on_removed=lambda: phase.add(files=1),
+            )
         return [
             Outcome.failure(
                 FileTransfer(source=folders.get(path, path), destination=path, size=0), error

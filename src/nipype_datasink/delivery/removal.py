@@ -21,7 +21,11 @@ from nipype_datasink.signals import is_time_limit
 
 
 def remove_others(
-    plan: Plan, base: str, *, before: Callable[[], object] = lambda: None
+    plan: Plan,
+    base: str,
+    *,
+    before: Callable[[], object] = lambda: None,
+    on_removed: Callable[[], object] = lambda: None,
 ) -> dict[str, OSError]:
     """Remove everything from the folders that `plan` clears, but not what it delivers or reads.
 
@@ -34,6 +38,8 @@ def remove_others(
     before
         Called before the first removal, if there is any. If it raises an `OSError`, nothing is
         removed.
+    on_removed
+        Called after each removal of a file.
 
     Returns
     -------
@@ -56,7 +62,7 @@ def remove_others(
             reason = f"remove_dest_dir would empty the base directory {base}"
             failures[folder] = DestinationError(errno.EINVAL, reason, folder)
         else:
-            failures |= FolderClearer(folder, kept, names.unlisted, first).run()
+            failures |= FolderClearer(folder, kept, names.unlisted, first, on_removed).run()
     return dict.fromkeys(folders, first.error) if first.error else failures
 
 
