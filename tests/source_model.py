@@ -45,7 +45,7 @@ class Found:
 
     impossible: bool = False
     has_companion_folder: bool = False
-    """Whether a folder has the name of a companion; it is ignored."""
+    """Whether a folder has the name of a companion; it is no companion."""
 
 
 def find(sources: Sources, path: Any) -> Found:
@@ -59,8 +59,7 @@ def find(sources: Sources, path: Any) -> Found:
         return found
     folder = resolve(sources, posixpath.dirname(path)) if "/" in path else ""
     stem, extension = posixpath.splitext(path)
-    others = {other for group in COMPANIONS if extension in group for other in group} - {extension}
-    for other in sorted(others):
+    for other in sorted(companions(extension)):
         beside = look(sources, stem + other)
         found.has_companion_folder |= beside.is_folder
         name = posixpath.join(folder or "", posixpath.basename(stem) + other)
@@ -69,6 +68,11 @@ def find(sources: Sources, path: Any) -> Found:
             found.missing |= {other} if beside.missing else set()
             found.impossible |= beside.impossible
     return found
+
+
+def companions(extension: str) -> set[str]:
+    """Return the extensions of the companions that a file with an extension may have."""
+    return {other for group in COMPANIONS if extension in group for other in group} - {extension}
 
 
 def look(sources: Sources, path: str, inside: tuple[str, ...] = ()) -> Found:
@@ -95,6 +99,11 @@ def look(sources: Sources, path: str, inside: tuple[str, ...] = ()) -> Found:
         )
         found.missing |= {posixpath.join(name, more).rstrip("/") for more in below.missing}
         found.impossible |= below.impossible
+    found.has_companion_folder = any(
+        stem + other in found.folders
+        for stem, extension in map(posixpath.splitext, found.files)
+        for other in companions(extension)
+    )
     return found
 
 
