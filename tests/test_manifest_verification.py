@@ -309,7 +309,7 @@ def row(destination: str, etag: str) -> ManifestRow:
         field="x",
         source="/work/x",
         node="",
-        time="2026-11-26T10:00:00Z",
+        time="2026-11-26T10:00:00.250Z",
         base="s3://mybucket",
     )
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
 from nipype_datasink.configuration import S3_INPUTS
-from nipype_datasink.delivery.manifest import MISSING, ManifestRow, from_text, is_manifest_name
+from nipype_datasink.delivery.manifest import ManifestRow, from_text, is_manifest_name, newest_rows
 from nipype_datasink.delivery.recorded_files import compare_files
 from nipype_datasink.delivery.verify_report import Finding, VerifyReport
 from nipype_datasink.errors import ManifestError, with_original
@@ -33,7 +32,8 @@ def verify(
     """Find out whether delivered files are still there, byte for byte.
 
     Files on disk are compared by size and SHA-256, objects in S3 by size and ETag, which takes one
-    listing. Nothing is written.
+    listing. If several sinks have delivered to one destination, the last one counts. Nothing is
+    written.
 
     Parameters
     ----------
@@ -108,10 +108,9 @@ def verify_manifests(
 ) -> VerifyReport:
     """Compare the destinations of all rows with what was delivered; see `verify`."""
     by_bucket: dict[str, list[ManifestRow]] = {}  # empty text for those on disk
-    for row in chain(*manifests):
-        if row.status != MISSING:
-            bucket = row.destination.split("/")[2] if row.destination.startswith("s3://") else ""
-            by_bucket.setdefault(bucket, []).append(row)
+    for row in newest_rows(manifests):
+        bucket = row.destination.split("/")[2] if row.destination.startswith("s3://") else ""
+        by_bucket.setdefault(bucket, []).append(row)
     findings = compare_files(by_bucket.pop("", []))
     for bucket, recorded in by_bucket.items():
         findings += _compare_objects(bucket, recorded, inputs, download=download)

@@ -148,9 +148,8 @@ class Manifest:
             with digests_of(sources, progress) as digests:
                 outcomes = deliver()
                 digests.begin_waiting()
-                now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
                 bases = _bases(self.bases, self.container, self.s3_copy)
-                circumstances = Circumstances(node=self.node, time=now, bases=bases)
+                circumstances = Circumstances(node=self.node, time=_now(), bases=bases)
                 rows = make_rows(plan, outcomes, digests, self.missing, circumstances)
             try:
                 self.file.write(rows, progress)
@@ -158,6 +157,12 @@ class Manifest:
                 error.outcomes = outcomes
                 raise
         return outcomes
+
+
+def _now() -> str:
+    """Return the time in UTC; the milliseconds order sinks that deliver one after the other."""
+    now = datetime.now(timezone.utc)
+    return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _bases(

@@ -50,6 +50,23 @@ def test_sha256sum_accepts_the_lines_of_sums(manifests: Path) -> None:
     assert done.stdout_bytes.count(b"\n") == 2
 
 
+def test_the_last_of_two_sinks_with_one_destination_counts(workdir: Path) -> None:
+    sinks = []
+    for field in ("x", "x.@again"):
+        (workdir / field).mkdir()
+        (workdir / field / "a").write_text(field)
+        sinks.append(DataSink(base_directory=f"{workdir}/out", sink_manifest_dir=f"{workdir}/m"))
+        setattr(sinks[-1].inputs, field, f"{workdir}/{field}/a")
+
+    for sink in (sinks[0], sinks[1], sinks[0]):  # whichever manifest is read last
+        sink.run()
+        done = run("m")
+        assert (done.exit_code, done.output) == (0, "1 recorded: 1 as delivered\n")
+        command = ["sha256sum", "--check", "--strict", "--quiet"]
+        subprocess.run(command, input=run("--sums", "m").stdout_bytes, cwd="out", check=True)
+    assert len(list(Path("m").iterdir())) == 2
+
+
 def test_wrong_uses_are_errors(manifests: Path) -> None:
     assert run("/none").exit_code == 2
     assert "cannot be read" in run("/none").output

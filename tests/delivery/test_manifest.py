@@ -19,6 +19,7 @@ from nipype_datasink.delivery.manifest import (
     from_text,
     is_manifest_name,
     manifest_name,
+    newest_rows,
     to_text,
 )
 from nipype_datasink.errors import ManifestError
@@ -34,7 +35,7 @@ ROW = ManifestRow(
     field="x",
     source="/work/a.nii",
     node="study/datasink",
-    time="2026-11-26T10:00:00Z",
+    time="2026-11-26T10:00:00.250Z",
     base="/out",
 )
 
@@ -67,7 +68,7 @@ def test_a_manifest_is_a_table_with_the_names_of_its_columns() -> None:
     assert to_text([ROW]).splitlines() == [
         "destination\tsize\tsha256\tetag\tstatus\tverified\tfield\tsource\tnode\ttime\tbase",
         f"/out/x/a.nii\t1\t{SHA256}\t\tnew\ttrue\tx\t/work/a.nii\tstudy/datasink\t"
-        "2026-11-26T10:00:00Z\t/out",
+        "2026-11-26T10:00:00.250Z\t/out",
     ]
 
 
@@ -119,6 +120,15 @@ def test_names_of_manifests_are_short_and_simple() -> None:
 def test_sinks_have_different_manifests() -> None:
     sinks = [("a/b", "/out", "c"), ("a.b", "/out", "c"), ("a/b", "/out/c", ""), ("a/b", "/out", "")]
     assert len({manifest_name(*sink) for sink in sinks}) == len(sinks)
+
+
+def test_of_a_destination_the_row_of_the_last_sink_counts() -> None:
+    later = replace(ROW, size=2, time="2026-11-26T10:00:00.251Z")
+    skipped = replace(ROW, status="missing", sha256="", size=None, time="2026-11-27T10:00:00.000Z")
+    other = replace(ROW, destination="/out/x/b.nii")
+    assert newest_rows([[skipped], [later, other], [ROW], [skipped]]) == [later, other]
+    assert newest_rows([[ROW], [later]]) == [later]
+    assert newest_rows([[skipped], []]) == []
 
 
 def test_checksum_lines_are_those_of_the_first_base() -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any
 
 import click
 
-from nipype_datasink.delivery.manifest import ManifestRow, checksum_lines
+from nipype_datasink.delivery.manifest import ManifestRow, checksum_lines, newest_rows
 from nipype_datasink.errors import DataSinkError, ManifestError
 
 
@@ -74,7 +73,5 @@ def _print_sums(manifests: Sequence[Sequence[ManifestRow]]) -> None:
             f"these manifests have different base directories ({', '.join(bases)}), and paths are "
             "relative to one; name the manifests of one base directory"
         )
-    by_time = sorted(chain(*manifests), key=lambda row: row.time)
-    latest = {row.destination: row for row in by_time}
-    for line in checksum_lines(latest.values()):
+    for line in checksum_lines(newest_rows(manifests)):
         click.echo(line.encode("utf-8", "surrogateescape"), nl=False)

@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
 from typing import Any
 
 from nipype_datasink.errors import ManifestError
@@ -63,7 +64,7 @@ class ManifestRow:
     """Directory of the sink's node, relative to that of the workflow; empty without a node."""
 
     time: str
-    """When the delivery ended, in UTC, as ``2026-11-26T10:00:00Z``."""
+    """When the delivery ended, in UTC, as ``2026-11-26T10:00:00.250Z``."""
 
     base: str
     """Base directory or copy that the destination is below, without the container."""
@@ -179,6 +180,19 @@ def manifest_name(node: str, *identity: str) -> str:
 def is_manifest_name(name: str) -> bool:
     """Return whether a file has a name as `manifest_name` returns it."""
     return _NAME.fullmatch(name) is not None
+
+
+def newest_rows(manifests: Iterable[Iterable[ManifestRow]]) -> list[ManifestRow]:
+    """Return one row for each destination: that of the sink that was the last to deliver there.
+
+    Sources that were skipped have no row in the result.
+    """
+    newest: dict[str, ManifestRow] = {}
+    for row in chain(*manifests):
+        known = newest.get(row.destination, row)
+        if row.status != MISSING and row.time >= known.time:
+            newest[row.destination] = row
+    return list(newest.values())
 
 
 def checksum_lines(rows: Iterable[ManifestRow]) -> Iterator[str]:

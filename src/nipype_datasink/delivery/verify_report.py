@@ -59,8 +59,7 @@ class VerifyReport(ShownAsText):
             for state in (State.CHANGED, State.MISSING, State.UNREADABLE)
         )
         return cls(
-            # Several manifests may list one file: one that was given twice, or of several sinks.
-            recorded=len({item.row.destination for item in found}),
+            recorded=len(found),
             changed=tuple(changed),
             missing=tuple(missing),
             unreadable=unreadable,
