@@ -7,7 +7,21 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from nipype_datasink.cli import main
+from tests.forks import RunPython
 from tests.readback import SCRIPT
+
+PACKAGE = """
+import os
+import sys
+from nipype import Node, Workflow
+from nipype.interfaces.io import DataSink
+workflow = Workflow("study", base_dir=os.path.abspath("work"))
+sink = Node(DataSink(base_directory=os.path.abspath("derivatives/mytool")), name="sink")
+sink.inputs.anat = os.path.abspath(__file__)
+workflow.add_nodes([sink])
+workflow.run(plugin="Linear")
+sys.exit(3)
+"""
 
 
 def test_a_copy_that_is_not_valid_is_incorrect_use(workdir: Path) -> None:
@@ -20,3 +34,20 @@ def test_a_copy_that_is_not_valid_is_incorrect_use(workdir: Path) -> None:
         assert done.exit_code == 2
         assert expected in " ".join(done.output.split())
     assert [path.name for path in workdir.iterdir()] == ["script.py"]
+
+
+def test_a_directory_without_a_base_directory_is_named_at_the_end(
+    workdir: Path, fork_python: RunPython
+) -> None:
+    (workdir / "package.py").write_text(PACKAGE)
+    options = ("--s3-copy", "derivative=s3://mybucket/p")
+
+    done = fork_python("-m", "nipype_datasink", "run", *options, "package.py")
+
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1] == (
+        f"warning: no sink has its base directory in {workdir}/derivative, which does not exist; "
+        f"nothing is copied to s3://mybucket/p; the base directories are "
+        f"{workdir}/derivatives/mytool"
+    )
+    assert done.stderr.count("warning: no sink") == 1

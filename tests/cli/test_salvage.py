@@ -95,7 +95,8 @@ def test_json_is_one_document_and_complete_sinks_exit_with_0(
     assert run_command("run", "pipeline.py").returncode == 0
     done = run_command("salvage", "--json", "pipeline.py")
     assert done.returncode == 0
-    assert json.loads(done.stdout) == {"ok": True, "finished": 1, "sinks": [], "failed": []}
+    expected = {"ok": True, "finished": 1, "warnings": [], "sinks": [], "failed": []}
+    assert json.loads(done.stdout) == expected
 
 
 def test_wrong_uses_and_lost_results_are_errors(run_command: RunPython, workdir: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from nipype_datasink.delivery.check_report import CheckReport, CheckStep, PlaceReport, StepVerdict
@@ -79,6 +80,8 @@ def test_control_characters_and_html_are_escaped() -> None:
     assert "\x07" not in str(report)
     assert str(report).startswith("/data/\\n<i>\n")
     assert report._repr_html_().startswith("<pre>/data/\\n&lt;i&gt;\n")
+    warned = replace(report, warnings=("\x07",))
+    assert str(warned).splitlines()[-2] == "WARNING \\x07"
 
 
 def test_json_has_everything() -> None:
@@ -95,6 +98,7 @@ def test_json_has_everything() -> None:
                 "sinks": [],
             }
         ],
+        "warnings": [],
     }
 
 

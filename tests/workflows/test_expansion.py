@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from nipype import JoinNode, MapNode, Node, Workflow
+from nipype.interfaces.base import Undefined
 from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline.engine import utils as engine
 
 from nipype_datasink import DataSink, check, plan
 from nipype_datasink.errors import SettingsError
+from nipype_datasink.workflows.expansion import _failures_recorded
 from tests.conftest import tree
 from tests.workflows.examples import SUBJECTS, bold_workflow, function_node, sink_node, write_bold
 
@@ -167,3 +171,13 @@ def test_workflow_that_nipype_cannot_expand_is_an_error(workdir: Path) -> None:
 
     with pytest.raises(SettingsError, match=r"^workflow wf cannot be expanded: "):
         plan(workflow)
+
+
+def test_function_fails_as_with_nipype_in_another_thread() -> None:
+    source = "def fail(value):\n    raise RuntimeError('boom')\n"
+    with _failures_recorded() as errors, ThreadPoolExecutor(1) as pool:
+        with pytest.raises(RuntimeError, match="boom"):
+            pool.submit(engine.evaluate_connect_function, source, (), 1).result()
+        assert not errors
+        assert engine.evaluate_connect_function(source, (), 1) is Undefined
+        assert list(errors.values()) == [BOOM]

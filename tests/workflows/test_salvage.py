@@ -534,7 +534,7 @@ def test_report_and_error_can_be_sent_and_shown(study: StudyDirectory) -> None:
             "node": "study/bad",
             "crash_file": report.failed[0].crash_file,
             "has_run": True,
-            "has_finished": False,
+            "has_old_result": False,
         }
     ]
     (sink,) = values["sinks"]

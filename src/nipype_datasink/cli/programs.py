@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from nipype_datasink.errors import SettingsError
-from nipype_datasink.workflows.program import ProgramError, find_program
+from nipype_datasink.workflows.program import Program, ProgramError, find_program
 from nipype_datasink.workflows.script import run_program
 
 
@@ -93,7 +93,35 @@ def run(*, missing: str | None, copies: tuple[str, ...], words: tuple[str, ...])
     program = find_program(words)
     if missing:
         configure("sink_missing", missing)
-    run_program(program)
+    if _has_copies():
+        _run_and_warn(program)
+    else:
+        run_program(program)
+
+
+def _has_copies() -> bool:
+    """Return whether any directory is copied to S3, by the command or nipype's configuration."""
+    from nipype_datasink.configuration import copied_directories
+
+    try:
+        return bool(copied_directories())
+    except SettingsError:  # it is the error of each sink
+        return False
+
+
+def _run_and_warn(program: Program) -> None:
+    """Run a program; at its end, name the directories that contain no sink's base directory."""
+    from nipype_datasink.display import escaped
+    from nipype_datasink.workflows.unused_copies import recorded_sinks
+
+    process = os.getpid()
+    with recorded_sinks() as use:
+        try:
+            run_program(program)
+        finally:
+            if os.getpid() == process:  # the program may have forked
+                for text in use.describe():
+                    click.echo(escaped(f"warning: {text}"), err=True)
 
 
 def configure_copies(copies: Sequence[str]) -> None:

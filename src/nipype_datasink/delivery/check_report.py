@@ -109,6 +109,9 @@ class CheckReport(ShownAsText):
     places: tuple[PlaceReport, ...]
     """Each different place once."""
 
+    warnings: tuple[str, ...] = ()
+    """Directories that are to be copied to S3, but contain no base directory."""
+
     @property
     def ok(self) -> bool:
         """Whether every place would accept files, as far as a check can know."""
@@ -116,14 +119,17 @@ class CheckReport(ShownAsText):
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as values for `json.dumps`."""
-        return {"ok": self.ok, "places": [place.as_json() for place in self.places]}
+        places = [place.as_json() for place in self.places]
+        return {"ok": self.ok, "places": places, "warnings": list(self.warnings)}
 
     def as_text(self, columns: int) -> str:
         """Return the report with lines of at most `columns` characters, except for long words."""
         if not self.places:
             return "no sinks: nothing to check"
+        texts = map(escaped, self.warnings)
+        warnings = (line for text in texts for line in _wrap(text, columns, "WARNING "))
         verdict = f"would work: {'yes' if self.ok else 'no'}"
-        return "\n".join([*_lines(self.places, columns), verdict])
+        return "\n".join([*_lines(self.places, columns), *warnings, verdict])
 
     def __str__(self) -> str:
         return self.as_text(COLUMNS)

@@ -22,6 +22,7 @@ from nipype_datasink.sink_check import (
 )
 from nipype_datasink.workflows.graph import sink_runs
 from nipype_datasink.workflows.sink_run import SinkRun
+from nipype_datasink.workflows.unused_copies import describe_unused_copies
 
 # Inputs without which a place, or the identity that is used there, is not known.
 _NEEDED = (
@@ -110,8 +111,10 @@ def check(  # noqa: PLR0913 - the options of a store
         return check_place(os.fspath(target), given, write_object=write_object, names=_ARGUMENTS)
     if given:
         raise TypeError(f"set {', '.join(given)} of the sinks; options go with an address only")
-    runs = sink_runs(target)
-    return check_places(each for run in runs for each in _checks_of(run, write_object=write_object))
+    runs = list(sink_runs(target))
+    warnings = describe_unused_copies(runs)  # first, because a check makes directories absolute
+    checks = (each for run in runs for each in _checks_of(run, write_object=write_object))
+    return replace(check_places(checks), warnings=warnings)
 
 
 def check_place(

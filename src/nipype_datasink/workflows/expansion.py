@@ -7,6 +7,7 @@ and gives up at the first error. The error of one sink must not hide the others.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -129,10 +130,16 @@ def _key(source: str, arguments: Any) -> str:
 
 @contextmanager
 def _failures_recorded() -> Iterator[dict[str, str]]:
-    """Let functions that fail give an undefined value; record their first errors."""
+    """Let functions that fail give an undefined value; record their first errors.
+
+    In other threads, which may run workflows, they fail as with nipype.
+    """
     errors: dict[str, str] = {}
+    own_thread = threading.get_ident()
 
     def call_and_record(source: str, arguments: Any, value: Any) -> Any:
+        if threading.get_ident() != own_thread:
+            return _call(source, arguments, value)
         try:
             return evaluate(source, arguments, value)
         except FailedFunctionError as error:

@@ -26,12 +26,12 @@ class FailedNode:
     has_run: bool = False
     """Whether its directory exists."""
 
-    has_finished: bool = False
-    """Whether it has finished, but with other inputs than it has now, or its result cannot be
+    has_old_result: bool = False
+    """Whether it has a result, but one of other inputs than it has now, or one that cannot be
     read. An older crash file is not named then."""
 
     def __str__(self) -> str:
-        if self.has_finished:
+        if self.has_old_result:
             return escaped(
                 f"{self.node} finished, but with other inputs than it has now, or its result "
                 "cannot be read"
@@ -73,13 +73,13 @@ def _describe(node: Node, whole: Node, results: PartialResults) -> FailedNode:
     """
     directory = node.output_dir()
     inside = os.path.relpath(directory, whole.output_dir())
-    has_finished = _has_finished(directory)
+    has_old_result = _has_finished(directory)
     newest = results.crash_files.newest
     return FailedNode(
         node=os.path.normpath(os.path.join(node_directory(whole), inside)),
-        crash_file="" if has_finished else newest(node) or newest(whole),
+        crash_file="" if has_old_result else newest(node) or newest(whole),
         has_run=os.path.isdir(directory),
-        has_finished=has_finished,
+        has_old_result=has_old_result,
     )
 
 

@@ -21,6 +21,7 @@ from nipype_datasink.workflows.missing import explain_missing
 from nipype_datasink.workflows.own_directories import describe_own_directories
 from nipype_datasink.workflows.prediction import Prediction, SinkPlan, count_changes
 from nipype_datasink.workflows.predictor import predict
+from nipype_datasink.workflows.unused_copies import describe_unused_copies
 
 if TYPE_CHECKING:
     from nipype import Workflow
@@ -59,6 +60,7 @@ def plan(target: Workflow | Node | DataSink, *, compare: bool = False) -> Workfl
     runs = tuple(sink_runs(target))
     # Before the prediction, which makes directories absolute.
     warnings = dict.fromkeys(text for run in runs for text in describe_own_directories(run))
+    warnings.update(dict.fromkeys(describe_unused_copies(runs)))
     sinks = explain_missing(tuple(map(predict, runs)))
     if compare:
         sinks = tuple(map(compare_files, sinks))
@@ -89,7 +91,8 @@ class WorkflowPlan(ShownAsText):
     """Substitutions that match nothing, after a comparison."""
 
     warnings: tuple[str, ...] = ()
-    """What is allowed, but rarely meant: a base directory that is relative or not set."""
+    """What is allowed, but rarely meant: a base directory that is relative or not set, and a
+    directory that is to be copied to S3, but contains no base directory."""
 
     is_compared: bool = False
     """Whether known sources were compared with their destinations."""

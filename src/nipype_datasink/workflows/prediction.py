@@ -73,7 +73,7 @@ class Prediction:
         return describe_changes(self.changes)
 
 
-def with_unknown_copy(
+def add_unknown_copies(
     predictions: Iterable[Prediction], base: str, copy: str
 ) -> Iterator[Prediction]:
     """Yield predictions and, after each that lies below the base directory, that of its S3 copy.

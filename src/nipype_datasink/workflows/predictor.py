@@ -24,7 +24,7 @@ from nipype_datasink.workflows.own_directories import (
 )
 from nipype_datasink.workflows.partial_substitutions import apply_to_examples, apply_to_known
 from nipype_datasink.workflows.placeholders import NAME, TREE, is_complete, show
-from nipype_datasink.workflows.prediction import Prediction, SinkPlan, with_unknown_copy
+from nipype_datasink.workflows.prediction import Prediction, SinkPlan, add_unknown_copies
 from nipype_datasink.workflows.sink_run import Connection, SinkRun
 from nipype_datasink.workflows.unknown_inputs import PLACES, ShownDestination, UnknownInputs
 
@@ -78,7 +78,7 @@ class _Predictor:
         ]
         if connections := self._unknown_connections.get("s3_copy"):
             copy = f"{{{connections[0].name}}}"
-            predictions = list(with_unknown_copy(predictions, bases[0], copy))
+            predictions = list(add_unknown_copies(predictions, bases[0], copy))
             bases.append(copy)
         return SinkPlan(
             run=self._run,

@@ -166,6 +166,16 @@ class FinishedResults:
         }
 
 
+class LastResults(FinishedResults):
+    """The outputs of the last run, whether or not nipype would run the nodes again.
+
+    No input file is read, as the hash of a node would require.
+    """
+
+    def _is_finished(self, node: Node) -> bool:
+        return os.path.exists(_result_file(node))
+
+
 def _runs_every_time(node: Node) -> bool:
     interface = node.interface
     is_forced = node.overwrite is None and interface.always_run  # as `Node.run` decides

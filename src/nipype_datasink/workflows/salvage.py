@@ -28,6 +28,7 @@ from nipype_datasink.workflows.partial_results import PartialResults
 from nipype_datasink.workflows.results import is_complete, is_partly_known
 from nipype_datasink.workflows.salvage_report import SalvagedSink, SalvageReport, UndeliveredInput
 from nipype_datasink.workflows.sink_run import Connection, SinkRun
+from nipype_datasink.workflows.unused_copies import describe_unused_copies
 
 
 def salvage(workflow: Workflow) -> SalvageReport:
@@ -70,8 +71,11 @@ def salvage_sinks(workflow: Workflow) -> SalvageReport:
     # All before the first delivery, which may write files that nodes have read.
     runs = list(sink_runs(workflow, PartialResults))
     unfinished = [run for run in runs if not _has_finished(run)]
+    warnings = describe_unused_copies(runs)
     return SalvageReport(
-        sinks=tuple(map(_salvage, unfinished)), finished=len(runs) - len(unfinished)
+        sinks=tuple(map(_salvage, unfinished)),
+        finished=len(runs) - len(unfinished),
+        warnings=warnings,
     )
 
 

@@ -105,6 +105,9 @@ class SalvageReport(ShownAsText):
     finished: int = 0
     """Number of runs of sinks that had finished before. Nothing was done for them."""
 
+    warnings: tuple[str, ...] = ()
+    """Directories that are to be copied to S3, but contain no base directory."""
+
     @property
     def delivered(self) -> tuple[str, ...]:
         """Destinations that hold their files now."""
@@ -125,7 +128,8 @@ class SalvageReport(ShownAsText):
 
     def __str__(self) -> str:
         lines = [line for sink in self.sinks for line in sink.lines()]
-        return "\n".join([*lines, *map(str, self.failed), self._summary()])
+        warnings = (escaped(f"WARNING {text}") for text in self.warnings)
+        return "\n".join([*lines, *map(str, self.failed), *warnings, self._summary()])
 
     def _summary(self) -> str:
         complete = sum(sink.ok for sink in self.sinks)
@@ -145,13 +149,14 @@ class SalvageReport(ShownAsText):
         return {
             "ok": self.ok,
             "finished": self.finished,
+            "warnings": list(self.warnings),
             "sinks": [sink.as_json() for sink in self.sinks],
             "failed": [
                 {
                     "node": each.node,
                     "crash_file": each.crash_file,
                     "has_run": each.has_run,
-                    "has_finished": each.has_finished,
+                    "has_old_result": each.has_old_result,
                 }
                 for each in self.failed
             ],

@@ -1,0 +1,146 @@
+"""Find directories that are to be copied to S3, but contain the base directory of no sink.
+
+This is how a spelling mistake in ``--s3-copy`` can be noticed: no sink fails because of it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from nipype import Workflow
+
+from nipype_datasink.configuration import calling_node, copied_directories, explicit_value
+from nipype_datasink.errors import DataSinkError, SettingsError
+from nipype_datasink.interface import DataSink
+from nipype_datasink.planning.addresses import parse_location
+from nipype_datasink.planning.location import LocalDirectory
+from nipype_datasink.planning.s3_copy import CopiedDirectory, directory_to_copy, find_copied
+from nipype_datasink.workflows.graph import sink_runs
+from nipype_datasink.workflows.results import LastResults
+from nipype_datasink.workflows.sink_run import SinkRun
+
+_MAX_SHOWN = 4  # base directories, or sinks
+_BASES = ("base_directory", "local_copy")  # the first that is set is copied
+
+
+def describe_unused_copies(runs: Iterable[SinkRun]) -> tuple[str, ...]:
+    """Return a text for each directory in which no sink of a workflow has its base directory.
+
+    Parameters
+    ----------
+    runs
+        All sinks, with the directories as the user has written them.
+    """
+    use = CopyUse()
+    for run in runs:
+        use.add(run)
+    return use.describe() if use.has_sinks else ()
+
+
+class CopyUse:
+    """Collects which of the directories that are copied to S3 contain a base directory."""
+
+    def __init__(self) -> None:
+        # Ordered sets. The bases are texts: directories, and addresses in S3.
+        self._copied: dict[CopiedDirectory, None] = {}
+        self._used: set[CopiedDirectory] = set()
+        self._bases: dict[str, None] = {}
+        self._unknown: dict[str, None] = {}
+        self._add_copied(None)
+
+    @property
+    def has_sinks(self) -> bool:
+        """Whether any sink was added."""
+        return bool(self._bases or self._unknown)
+
+    def add(self, run: SinkRun) -> None:
+        """Add one run of a sink, before relative directories among its inputs are replaced."""
+        inputs = run.interface.inputs
+        copied = self._add_copied(inputs)
+        name = next((each for each in _BASES if _is_given(run, each)), "")
+        if name in run.unknown:
+            self._unknown[f"{run.name} ({run.unknown[name][0].name})"] = None
+            return
+        text = explicit_value(inputs, name) if name else run.directory
+        with suppress(DataSinkError):  # it is the error of the sink
+            location = parse_location(text, name)
+            if isinstance(location, LocalDirectory):
+                path = os.path.join(run.directory, os.path.expanduser(text))
+                container = explicit_value(inputs, "container") or ""
+                location = directory_to_copy(LocalDirectory(os.path.abspath(path)), container)
+                self._used.update(find_copied(location, copied))
+            self._bases[location.label] = None
+
+    def _add_copied(self, inputs: Any) -> tuple[CopiedDirectory, ...]:
+        with suppress(SettingsError):  # it is the error of each sink
+            copied = copied_directories(inputs)
+            self._copied.update(dict.fromkeys(copied))
+            return copied
+        return ()
+
+    def describe(self) -> tuple[str, ...]:
+        """Return a text for each directory that contains no base directory, and so has no copy."""
+        return tuple(self._describe(each) for each in self._copied if each not in self._used)
+
+    def _describe(self, copied: CopiedDirectory) -> str:
+        missing = "" if os.path.exists(copied.directory) else ", which does not exist"
+        known, nothing = (
+            ("is known to have", "perhaps nothing") if self._unknown else ("has", "nothing")
+        )
+        text = (
+            f"no sink {known} its base directory in {copied.directory}{missing}; "
+            f"{nothing} is copied to {copied.prefix}"
+        )
+        bases = f"the base directories are {_listed(self._bases)}" if self._bases else ""
+        unknown = f"not known: {_listed(self._unknown)}" if self._unknown else ""
+        return "; ".join(filter(None, (text, bases, unknown)))
+
+
+def _is_given(run: SinkRun, name: str) -> bool:
+    return name in run.unknown or explicit_value(run.interface.inputs, name) is not None
+
+
+def _listed(texts: Iterable[str]) -> str:
+    shown = list(texts)
+    if len(shown) > _MAX_SHOWN:
+        shown[_MAX_SHOWN:] = [f"{len(shown) - _MAX_SHOWN} more"]
+    return ", ".join(shown)
+
+
+@contextmanager
+def recorded_sinks() -> Iterator[CopyUse]:
+    """Record the sinks of the workflows that this process runs, and those that it runs itself.
+
+    Workers of plugins run sinks in other processes, so the sinks are taken from the graph of each
+    workflow when it has ended, and base directories that nodes compute from its working directory.
+    """
+    use = CopyUse()
+    run_workflow, run_sink = Workflow.run, DataSink.run
+
+    def record_workflow(workflow: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return run_workflow(workflow, *args, **kwargs)
+        finally:
+            with suppress(Exception):  # of nipype, or of functions of the workflow, which fails
+                for run in sink_runs(workflow, LastResults):
+                    use.add(run)
+
+    def record_sink(sink: DataSink, *args: Any, **kwargs: Any) -> Any:
+        node = calling_node(sink.inputs)
+        name = node.fullname if node else type(sink).__name__
+        use.add(SinkRun(name=name, node=node, interface=sink, connections={}))
+        return run_sink(sink, *args, **kwargs)
+
+    _replace_methods(record_workflow, record_sink)
+    try:
+        yield use
+    finally:
+        _replace_methods(run_workflow, run_sink)
+
+
+def _replace_methods(run_workflow: Any, run_sink: Any) -> None:
+    Workflow.run = run_workflow
+    DataSink.run = run_sink  # type: ignore[method-assign]
