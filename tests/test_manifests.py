@@ -26,6 +26,7 @@ from nipype_datasink import (
     sink_delivery,
 )
 from nipype_datasink import manifests as module
+from nipype_datasink.adaptive import adaptive_map
 from nipype_datasink.configuration import SECTION
 from nipype_datasink.delivery import digests, execution
 from nipype_datasink.delivery.manifest import ManifestRow, from_text, is_manifest_name
@@ -276,6 +277,22 @@ def test_each_source_is_read_once(workdir: Path, monkeypatch: pytest.MonkeyPatch
     sources = [file(workdir / name) for name in "ab"]
     sink({"x": sources}, local_copy=f"{workdir}/copy").run()
     assert read == dict.fromkeys(sources, 1)
+
+
+def test_sources_are_looked_up_side_by_side_where_that_takes_long(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up: list[list[str]] = []
+
+    def record(function: Any, items: list[str], **options: Any) -> list[Any]:
+        looked_up.append(items)
+        assert options.keys() == {"abandon", "on_wait"}
+        return adaptive_map(function, items, **options)
+
+    monkeypatch.setattr("nipype_datasink.delivery.digests.adaptive_map", record)
+    sources = [file(workdir / name) for name in "ab"]
+    sink({"x": sources}, local_copy=f"{workdir}/copy").run()
+    assert looked_up == [sources]
 
 
 def test_without_a_manifest_nothing_is_read(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 
+from nipype_datasink.adaptive import adaptive_map
 from nipype_datasink.delivery.progress import Progress
 from nipype_datasink.delivery.progress_text import Amount, Phase
 from nipype_datasink.opening import open_regular
@@ -72,7 +73,9 @@ class SourceDigests:
 
     def __init__(self, sources: Iterable[str], pool: Pool, progress: Progress) -> None:
         # Before anything is delivered, so that a change in the meantime is noticed.
-        self._versions = {path: _version(path) for path in dict.fromkeys(sources)}
+        paths = list(dict.fromkeys(sources))
+        versions = adaptive_map(_version, paths, abandon=True, on_wait=progress.show)
+        self._versions = dict(zip(paths, versions, strict=True))
         sizes = {path: version[0] if version else 0 for path, version in self._versions.items()}
         self._progress = progress
         self._phase = progress.prepare(
