@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
+import signal
 from collections.abc import Callable
 from inspect import getattr_static, signature
 from pathlib import Path
@@ -626,3 +627,23 @@ def test_destination_that_cannot_be_is_an_error() -> None:
 
     with pytest.raises(DestinationError, match="leaves its bucket"):
         sink.destination("/w/a", field="x")
+
+
+@pytest.mark.parametrize("where", ["planning.collisions.same_bytes", "delivery.digests._version"])
+def test_an_interrupt_before_anything_is_written_is_logged(
+    where: str, workdir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def interrupt(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(f"nipype_datasink.{where}", interrupt)
+    for folder in ("one", "two"):
+        (workdir / folder).mkdir()
+        (workdir / folder / "a").touch()
+    sink = DataSink(base_directory=str(workdir / "out"), sink_manifest_dir=str(workdir / "kept"))
+    sink.inputs.x = [str(workdir / "one" / "a"), str(workdir / "two" / "a")]
+    with pytest.raises(KeyboardInterrupt):
+        sink.run()
+    line = f"{workdir}/out: interrupted while planning: nothing was written; run again"
+    assert caplog.messages == [line]
+    assert not (workdir / "out").exists()

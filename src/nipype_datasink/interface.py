@@ -15,6 +15,7 @@ from nipype_datasink.configuration import (
     check_options,
     explicit_value,
 )
+from nipype_datasink.delivery.progress import shown_progress
 from nipype_datasink.errors import DataSinkError
 from nipype_datasink.inputs import (
     DataSinkInputSpec,
@@ -125,7 +126,7 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         DestinationError
             If a destination cannot hold its file or directory.
         """
-        return self._make_plan(self._substitute)[0]
+        return self._make_plan(self._make_rules(self._substitute))
 
     def destination(self, path: str | os.PathLike[str], field: str) -> str:
         """Return the destination, as in ``out_file``, of a file that need not exist.
@@ -188,20 +189,22 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
             manifest_directory=settings.manifest_location(base),
         )
 
-    def _make_plan(self, substitute: Callable[[str], str]) -> tuple[Plan, Rules]:
-        rules = self._make_rules(substitute)
+    def _make_plan(self, rules: Rules, on_wait: Callable[[], object] = lambda: None) -> Plan:
         names = known_inputs(self.inputs)
-        return make_valid_plan(fields_of(self.inputs), rules, inputs=names), rules
+        return make_valid_plan(fields_of(self.inputs), rules, inputs=names, on_wait=on_wait)
 
     def _list_outputs(self) -> dict[str, Any]:
         """Deliver everything, and return where it is now."""
         set_outcomes(self, None)
-        plan, rules = self._make_plan(log_changes(self._substitute))
-        try:
-            set_outcomes(self, deliver_plan(self, plan, rules))
-        except DataSinkError as error:
-            set_outcomes(self, error.outcomes or None)
-            raise
+        with shown_progress() as progress:
+            rules = self._make_rules(log_changes(self._substitute, before=progress.hide))
+            progress.begin_planning(rules.locations[0].label)
+            plan = self._make_plan(rules, progress.show)
+            try:
+                set_outcomes(self, deliver_plan(self, plan, rules, progress))
+            except DataSinkError as error:
+                set_outcomes(self, error.outcomes or None)
+                raise
         copy = rules.s3_copy and rules.s3_copy.location
         return {"out_file": [each.destination for each in plan.deliveries if each.location != copy]}
 

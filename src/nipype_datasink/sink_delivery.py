@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nipype_datasink.configuration import calling_node
 from nipype_datasink.delivery.execution import Target, deliver, without_optional
 from nipype_datasink.delivery.outcomes import Outcomes
-from nipype_datasink.delivery.progress import shown_progress
+from nipype_datasink.delivery.progress import Progress
 from nipype_datasink.directory_warnings import warn_about_directories
 from nipype_datasink.manifests import manifest_of
 from nipype_datasink.planning.plan import Plan
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nipype_datasink.interface import DataSink
 
 
-def deliver_plan(sink: DataSink, plan: Plan, rules: Rules) -> Outcomes:
+def deliver_plan(sink: DataSink, plan: Plan, rules: Rules, progress: Progress) -> Outcomes:
     """Deliver to the disk, then to S3, which fails more often; then write the manifest.
 
     Parameters
@@ -32,6 +32,8 @@ def deliver_plan(sink: DataSink, plan: Plan, rules: Rules) -> Outcomes:
         Its plan.
     rules
         What decides where its sources go.
+    progress
+        Shows how far the delivery is.
 
     Raises
     ------
@@ -46,7 +48,7 @@ def deliver_plan(sink: DataSink, plan: Plan, rules: Rules) -> Outcomes:
     withdraw = manifest.withdraw if manifest else lambda: None
     targets = targets_of(sink, rules, withdraw)
     directory = node.output_dir() if node else None
-    with graceful_shutdown(), shown_progress() as progress:
+    with graceful_shutdown():
         deliver_all = partial(deliver, plan, targets, list_directory=directory, progress=progress)
         return manifest.record(plan, progress, deliver_all) if manifest else deliver_all()
 

@@ -84,6 +84,7 @@ def test_the_documentation_shows_what_is_shown(monkeypatch: pytest.MonkeyPatch) 
     assert log_line(STATE) in shown
     assert log_line(replace(STATE, phase=Phase.COMPARING)) in shown
     assert interruption_line(STATE.place, STATE.phase, STATE.done, STATE.total) in shown
+    assert f"`{interruption_line('', Phase.PLANNING, Amount(), Amount())}`" in page.read_text()
 
 
 def test_a_bar_goes_back_and_on(monkeypatch: pytest.MonkeyPatch) -> None:

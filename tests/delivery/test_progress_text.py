@@ -141,6 +141,12 @@ def test_an_interruption_says_what_is_in_place_and_that_a_rerun_completes_it() -
     )
 
 
+@pytest.mark.parametrize(("place", "prefix"), [("/out", "/out: "), ("", "")])
+def test_an_interruption_before_anything_is_written_says_so(place: str, prefix: str) -> None:
+    line = interruption_line(place, Phase.PLANNING, Amount(), Amount())
+    assert line == f"{prefix}interrupted while planning: nothing was written; run again"
+
+
 def test_an_interruption_of_empty_files_tells_no_sizes() -> None:
     line = interruption_line("/out", Phase.COPYING, Amount(), Amount(files=1))
     assert line.startswith("/out: interrupted while copying: 0 of 1 file is in place; ")

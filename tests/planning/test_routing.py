@@ -224,9 +224,12 @@ def test_valid_substitutions_pass_the_check() -> None:
 
 
 def test_each_changed_path_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    substitute = log_changes(Substitutions(literal=(("a", "b"), ("b", "c\n"), ("/", "/"))).apply)
+    rules = Substitutions(literal=(("a", "b"), ("b", "c\n"), ("/", "/")))
+    before: list[int] = []
+    substitute = log_changes(rules.apply, before=lambda: before.append(len(caplog.records)))
     assert [substitute(path) for path in ("/a", "/a", "/x")] == ["/c\n", "/c\n", "/x"]
     assert caplog.record_tuples == [("nipype.interface", logging.INFO, r"sub: /a -> /c\n")]
+    assert before == [0]
 
 
 @given(folders=st.lists(NAMES, max_size=5), name=NAMES)

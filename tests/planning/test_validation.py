@@ -615,3 +615,51 @@ def test_relative_paths_are_below_the_directory_of_the_node(workdir: Path) -> No
     )
     plan = make_valid_plan({"x": "a.txt"}, rules, directory=str(source.parent))
     assert [transfer.source for transfer in plan.transfers] == [str(source)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "calls"),
+    [
+        ({"x": "a"}, 1),
+        ({"x": "e"}, 4),
+        ({"x": ["a", "d/a"]}, 3),
+        ({"x": "a", "y": "out/x/a"}, 3),
+        ({"x": ["a", "d/A"]}, 3),
+    ],
+    ids=["file", "directory", "equal bytes", "a source that would be overwritten", "similar names"],
+)
+def test_a_function_is_called_for_each_file_that_is_looked_up_or_compared(
+    fields: dict[str, object], calls: int, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "d/a", "d/A", "e/1", "e/2", "out/x/a"):
+        file(workdir / name)
+    ignore_case(monkeypatch, workdir / "out")
+    called: list[None] = []
+    rules = Rules(
+        locations=(out(workdir),),
+        relative=lambda source: source.rstrip("/").rpartition("/")[2],
+        substitute=str,
+    )
+    make_valid_plan(fields, rules, on_wait=lambda: called.append(None))
+    assert len(called) == calls
+
+
+def test_a_function_is_called_while_threads_read_the_sources(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[object] = []
+
+    def record(function: Any, items: Any, *, on_wait: Any = None, **_: Any) -> list[Any]:
+        given.append(on_wait)
+        return [function(item) for item in items]
+
+    for name in ("contents", "validation"):
+        monkeypatch.setattr(f"nipype_datasink.planning.{name}.adaptive_map", record)
+    file(workdir / "d/a")
+    rules = Rules(locations=(out(workdir),), relative=os.path.basename, substitute=str)
+
+    def on_wait() -> None:
+        pass
+
+    make_valid_plan({"x": "d"}, rules, on_wait=on_wait)
+    assert given[:2] == [on_wait, on_wait]

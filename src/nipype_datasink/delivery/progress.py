@@ -152,7 +152,12 @@ class Progress:
         self._arrived_files = self._arrived_size = 0
         self._place = ""
         self._total = _UNKNOWN
-        self._phase = self.prepare(Phase.LISTING)
+        self._phase = self.prepare(Phase.PLANNING)
+
+    def begin_planning(self, place: str) -> None:
+        """Begin to decide where files go; nothing is written there before `begin_place`."""
+        self._place = escaped(place)
+        self.begin(Phase.PLANNING)
 
     def begin_place(self, place: str, transfers: Iterable[FileTransfer]) -> None:
         """Begin to deliver files to another place."""

@@ -15,6 +15,7 @@ _MINUTE_SECONDS, _HOUR_SECONDS = 60, 3600
 class Phase(Enum):
     """What a delivery is doing."""
 
+    PLANNING = "planning"
     LISTING = "listing"
     LINKING = "linking"
     COMPARING = "comparing"
@@ -162,7 +163,7 @@ def interruption_line(place: str, phase: Phase, arrived: Amount, total: Amount) 
     Parameters
     ----------
     place
-        Where files were delivered.
+        Where files were delivered; empty text if that was not known yet.
     phase
         What was being done.
     arrived
@@ -170,6 +171,9 @@ def interruption_line(place: str, phase: Phase, arrived: Amount, total: Amount) 
     total
         All that is to be delivered there.
     """
+    if phase is Phase.PLANNING:
+        prefix = f"{place}: " if place else ""
+        return f"{prefix}interrupted while planning: nothing was written; run again"
     sizes = f" ({_format_sizes(arrived.size, total.size)})" if total.size else ""
     verb = "is" if total.files == 1 else "are"
     return (

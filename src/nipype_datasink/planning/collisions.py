@@ -24,7 +24,7 @@ _ADVICE = (
 )
 
 
-def check_collisions(plan: Plan, links: Collection[str]) -> None:
+def check_collisions(plan: Plan, links: Collection[str], on_wait: Callable[[], object]) -> None:
     """Check that no file of a plan replaces another.
 
     Parameters
@@ -33,6 +33,8 @@ def check_collisions(plan: Plan, links: Collection[str]) -> None:
         All deliveries.
     links
         Sources that are symbolic links.
+    on_wait
+        Called often while files are compared.
 
     Raises
     ------
@@ -46,12 +48,12 @@ def check_collisions(plan: Plan, links: Collection[str]) -> None:
     for delivery in plan.deliveries:
         for transfer in delivery.transfers:
             other = transfers.setdefault(transfer.destination, transfer)
-            if other is not transfer and not _same_bytes(transfer.source, other.source):
+            if other is not transfer and not _same_bytes(transfer.source, other.source, on_wait):
                 raise _collision(
                     f"{other.source} and {transfer.source} differ, and both would become "
                     f"{transfer.destination}. {_ADVICE}"
                 )
-    _check_similar_names(transfers)
+    _check_similar_names(transfers, on_wait)
     files = PathMap(transfers.items())
     for folder in sorted(_folders(plan)):
         if file := files.find(folder):
@@ -59,18 +61,20 @@ def check_collisions(plan: Plan, links: Collection[str]) -> None:
                 f"{file.source} would become the file {folder}, which is also the folder of other "
                 "files"
             )
-    _check_sources_stay(transfers, files, links)
+    _check_sources_stay(transfers, files, links, on_wait)
 
 
 def _collision(message: str) -> CollisionError:
     return CollisionError(escaped(f"nothing was written: {message}"))
 
 
-def _check_similar_names(transfers: Mapping[str, FileTransfer]) -> None:
+def _check_similar_names(
+    transfers: Mapping[str, FileTransfer], on_wait: Callable[[], object]
+) -> None:
     for group in group_similar_names(transfers):
         for destination, other in combinations(group, 2):
             sources = transfers[destination].source, transfers[other].source
-            if same_place(destination, other) and not _same_bytes(*sources):
+            if same_place(destination, other) and not _same_bytes(*sources, on_wait):
                 raise _collision(describe_collision(*sources, destination, other))
 
 
@@ -85,7 +89,10 @@ def describe_collision(
 
 
 def _check_sources_stay(
-    transfers: Mapping[str, FileTransfer], files: PathMap[FileTransfer], links: Collection[str]
+    transfers: Mapping[str, FileTransfer],
+    files: PathMap[FileTransfer],
+    links: Collection[str],
+    on_wait: Callable[[], object],
 ) -> None:
     """Check that no source is the destination of another file."""
     real_directory = RealPathCache()
@@ -97,16 +104,16 @@ def _check_sources_stay(
             paths += _link_targets(paths[0], real_directory)
         for path in paths:
             other = files.find(path) or transfer
-            if other is not transfer and not _same_bytes(transfer.source, other.source):
+            if other is not transfer and not _same_bytes(transfer.source, other.source, on_wait):
                 raise _collision(
                     f"{transfer.source} is a source, but {other.source} would overwrite it in the "
                     "same run; use two sinks, one after the other"
                 )
 
 
-def _same_bytes(source: str, other: str) -> bool:
+def _same_bytes(source: str, other: str, on_wait: Callable[[], object]) -> bool:
     try:
-        return same_bytes(source, other)
+        return same_bytes(source, other, lambda _: on_wait())
     except OSError as error:
         if is_time_limit(error):
             raise

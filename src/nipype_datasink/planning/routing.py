@@ -152,14 +152,25 @@ def bucket_root(path: str) -> str:
     return bucket[0] if bucket else ""
 
 
-def log_changes(substitute: Callable[[str], str]) -> Callable[[str], str]:
-    """Return a function that does what `substitute` does, and logs each changed path once."""
+def log_changes(
+    substitute: Callable[[str], str], before: Callable[[], object] = lambda: None
+) -> Callable[[str], str]:
+    """Return a function that does what `substitute` does, and logs each changed path once.
+
+    Parameters
+    ----------
+    substitute
+        Changes a path.
+    before
+        Called before each line of the log.
+    """
     seen: set[str] = set()
 
     def substitute_and_log(path: str) -> str:
         changed = substitute(path)
         if changed != path and path not in seen:
             seen.add(path)
+            before()
             _logger.info("sub: %s -> %s", escaped(path), escaped(changed))
         return changed
 
