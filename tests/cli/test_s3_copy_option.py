@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
+from nipype import config
 
 from nipype_datasink.cli import main
+from nipype_datasink.cli.programs import _has_copies
 from tests.forks import RunPython
 from tests.readback import SCRIPT
 
@@ -51,3 +54,12 @@ def test_a_directory_without_a_base_directory_is_named_at_the_end(
         f"{workdir}/derivatives/mytool"
     )
     assert done.stderr.count("warning: no sink") == 1
+
+
+def test_a_configured_copy_that_is_not_valid_is_named_before_the_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config.set("execution", "datasink_s3_copy", "out=s3://mybucket/p")
+    assert not _has_copies()
+    expected = "datasink_s3_copy: the directory 'out' is relative; write an absolute path"
+    assert expected in capsys.readouterr().err

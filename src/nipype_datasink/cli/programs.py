@@ -102,10 +102,13 @@ def run(*, missing: str | None, copies: tuple[str, ...], words: tuple[str, ...])
 def _has_copies() -> bool:
     """Return whether any directory is copied to S3, by the command or nipype's configuration."""
     from nipype_datasink.configuration import copied_directories
+    from nipype_datasink.display import escaped
 
     try:
         return bool(copied_directories())
-    except SettingsError:  # it is the error of each sink
+    except SettingsError as error:
+        # Sinks may run hours later, and those with a base directory in S3 ignore the option.
+        click.echo(escaped(f"warning: {error}"), err=True)
         return False
 
 
