@@ -434,7 +434,7 @@ def test_join_node_delivers_the_items_that_are_known_in_order(study: StudyDirect
     def build() -> Workflow:
         workflow, subjects, node = (
             study.empty_workflow(),
-            subjects_node(["c", "b", "a"]),
+            subjects_node(["c", "b", "a", "d"]),
             study.node("each"),
         )
         sink = JoinNode(
@@ -447,12 +447,13 @@ def test_join_node_delivers_the_items_that_are_known_in_order(study: StudyDirect
         workflow.connect(node, "out", sink, "x")
         return workflow
 
-    study.fail("each-b")
+    study.fail("each-b", "each-d")
     run_and_fail(build())
 
     report = salvaged(build())
 
-    assert undelivered(report) == ["x <- each.out, because of study/_subject_id_b/each"]
+    failed = "study/_subject_id_b/each, study/_subject_id_d/each"
+    assert undelivered(report) == [f"part of x <- each.out, because of {failed}"]
     assert report.delivered == tuple(str(study.out / f"x/{name}_each.txt") for name in "ca")
 
 

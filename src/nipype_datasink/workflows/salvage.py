@@ -135,17 +135,28 @@ def _undelivered_inputs(run: SinkRun) -> Iterator[UndeliveredInput]:
         is_of_item = (
             bool(run.item) and isinstance(run.node, MapNode) and field in run.node.iterfield
         )
-        if not (is_of_item and is_complete(value)):
-            for connection in connections:
-                if not connection.is_known:
-                    is_partial = is_partly_known(value) if is_of_item else connection.is_partial
-                    yield UndeliveredInput(
-                        field=field,
-                        output=connection.name,
-                        is_partial=is_partial,
-                        failed=tuple(_failed(run, connection, is_of_item=is_of_item)),
-                        error=connection.error,
-                    )
+        if is_of_item and is_complete(value):
+            continue
+        has_part_of_value = is_of_item or len(connections) > 1  # a JoinNode has several
+        for same in _group_by_output(connections):
+            is_partial = is_partly_known(value) if has_part_of_value else same[0].is_partial
+            failed = (node for each in same for node in _failed(run, each, is_of_item=is_of_item))
+            yield UndeliveredInput(
+                field=field,
+                output=same[0].name,
+                is_partial=is_partial,
+                failed=tuple(dict.fromkeys(failed)),
+                error=same[0].error,
+            )
+
+
+def _group_by_output(connections: Iterable[Connection]) -> Iterable[list[Connection]]:
+    """Return the connections that are not known; those of a JoinNode to one output are together."""
+    groups: dict[tuple[str, str], list[Connection]] = {}
+    for each in connections:
+        if not each.is_known:
+            groups.setdefault((each.name, each.error), []).append(each)
+    return groups.values()
 
 
 def _failed(run: SinkRun, connection: Connection, *, is_of_item: bool) -> Iterable[FailedNode]:

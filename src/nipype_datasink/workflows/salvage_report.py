@@ -25,7 +25,7 @@ class UndeliveredInput:
     """Node and output that are connected to it, without the name of the workflow."""
 
     is_partial: bool = False
-    """Whether the other part was delivered: the items of a MapNode that have finished."""
+    """Whether the other part was delivered: items of a MapNode or a JoinNode that have finished."""
 
     failed: tuple[FailedNode, ...] = ()
     """Nodes because of which the value is not known."""
