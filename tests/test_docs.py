@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import doctest
+import importlib
 import json
 import os
 import re
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -247,6 +249,28 @@ def test_the_api_page_has_every_public_name() -> None:
     names = set(re.findall(r"nipype_datasink\.(\w+)", page))
 
     assert set(nipype_datasink.__all__) <= names
+
+
+# Fields that only other modules of this library use.
+INTERNAL_FIELDS = {
+    "Prediction": {"hides_folders", "possible_destinations", "written_by"},
+    "S3Prefix": {"injected_bucket"},
+    "SinkPlan": {"paths"},
+}
+
+
+def test_the_api_page_has_every_field_of_a_value() -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    listed = re.findall(r"autoclass:: ([\w.]+)\.(\w+)\n   :members: ?(.*)", page)
+    checked = []
+    for module, name, members in listed:
+        value = getattr(importlib.import_module(module), name)
+        if members and is_dataclass(value):
+            names = {each.name for each in fields(value)}
+            assert names - set(members.split(", ")) == INTERNAL_FIELDS.get(name, set()), name
+            checked.append(name)
+
+    assert set(INTERNAL_FIELDS) | {"Outcome", "VerifyReport"} <= set(checked)
 
 
 def test_the_api_page_describes_every_input() -> None:

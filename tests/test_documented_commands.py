@@ -15,7 +15,13 @@ import pytest
 from nipype import config
 
 from docs.screens import PAGES as PAGES_WITH_SCREENS
-from nipype_datasink import DataSinkInputSpec
+from nipype_datasink import (
+    CheckReport,
+    DataSinkInputSpec,
+    SalvageReport,
+    VerifyReport,
+    WorkflowPlan,
+)
 from nipype_datasink import configuration as module
 from nipype_datasink.cli import main
 from nipype_datasink.configuration import option_name, read_options
@@ -24,6 +30,7 @@ from tests.test_docs import PAGES, ROOT, blocks, rows
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
 
+COMMAND = ROOT / "docs" / "command.md"
 S3 = ROOT / "docs" / "s3.md"
 START = ROOT / "docs" / "start.md"
 WORKFLOWS = ROOT / "docs" / "workflows.md"
@@ -75,6 +82,20 @@ def test_every_command_line_of_a_page_is_accepted(page: Path) -> None:
 def test_the_pages_show_every_command() -> None:
     shown = {words[1] for page in PAGES for words in command_lines(page, "nipype-datasink")}
     assert shown >= {"run", "plan", "check", "salvage", "verify"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("plan", WorkflowPlan(sinks=(), is_compared=True)),
+        ("check", CheckReport(places=())),
+        ("verify", VerifyReport(recorded=0)),
+        ("salvage", SalvageReport(sinks=())),
+    ],
+)
+def test_the_page_of_the_command_lists_the_keys_of_its_json(name: str, value: Any) -> None:
+    cells = [row[0] for row in rows(COMMAND, f"key of `{name} --json`") if " of " not in row[0]]
+    assert set(re.findall(r"`(\w+)`", " ".join(cells))) == set(value.as_json())
 
 
 def call_aws(client: Any, words: list[str]) -> Any:
