@@ -207,12 +207,14 @@ def test_an_error_of_the_choice_stops_no_delivery(clock: Clock) -> None:
 
 def test_an_interrupt_says_how_far_it_came(caplog: pytest.LogCaptureFixture) -> None:
     transfers = [FileTransfer(source="/a", destination=f"/out/{n}", size=10) for n in range(3)]
+    interrupt = KeyboardInterrupt()
     with suppress(KeyboardInterrupt), shown_progress() as progress:
         progress.begin_place("/out\n", transfers)
         progress.begin(Phase.COPYING).file(10).finish()
-        raise KeyboardInterrupt
+        raise interrupt
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
+    assert str(interrupt) == record.getMessage()
     assert record.getMessage().startswith(
         "/out\\n: interrupted while copying: 1 of 3 files (10 of 30 bytes) are in place; run again"
     )

@@ -137,8 +137,17 @@ def test_a_bar_starts_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     bar.close()
 
 
-@pytest.mark.parametrize("columns", [40, 80, 120])
-def test_a_bar_fits_into_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("columns", "numbers"),
+    [
+        (66, "1,204/5,006 files, 21 s left"),
+        (80, "1,204/5,006 files, 112/560 MB, 21 s left"),
+        (120, "1,204/5,006 files, 112/560 MB, 21 MB/s, 21 s left"),
+    ],
+)
+def test_a_bar_fits_into_the_terminal(
+    columns: int, numbers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     terminal = use_terminal(monkeypatch)
     module = "nipype_datasink.delivery.progress_display"
     monkeypatch.setattr(f"{module}._columns", lambda: columns)
@@ -146,8 +155,10 @@ def test_a_bar_fits_into_the_terminal(columns: int, monkeypatch: pytest.MonkeyPa
     bar.show(replace(STATE, place="s3://laboratory/a-very-long-path/of-a-study/many"))
     bar.close()
     line = terminal.lines[-1]
+    assert len(line) <= columns
     assert "…" in line
     assert "many: sending:" in line
+    assert line.endswith(f"sending:  20%|██        | {numbers}")
 
 
 @pytest.mark.parametrize("size", [(0, 0), (100, 0), (0, 30), (100, 30)])
@@ -164,7 +175,7 @@ def test_a_bar_is_shown_in_a_terminal_that_does_not_know_its_size(
         bar.close()
         line = screen.read(1000).decode().split("\r")[1]
     assert "many: sending:  20%|" in line
-    assert len(line) <= (columns or 80)
+    assert len(line) + len("^C") < (columns or 80)  # the cursor is in the next column
 
 
 class Tee:

@@ -219,10 +219,14 @@ class Progress:
         except Exception as error:  # noqa: BLE001 - see `show`
             raise_if_from_signal_handler(error)
 
-    def log_interruption(self) -> None:
-        """Say how far the delivery came before Ctrl-C or SIGTERM."""
+    def log_interruption(self, interrupt: KeyboardInterrupt) -> None:
+        """Say how far the delivery came before Ctrl-C or SIGTERM, in the log and in the error.
+
+        nipype shows the error last, after many lines of traceback.
+        """
         arrived = Amount(files=self._arrived_files, size=self._arrived_size)
         line = interruption_line(self._place, self._phase.phase, arrived, self._total)
+        interrupt.args = interrupt.args or (line,)
         with suppress(Exception):  # of the user's log; it must not replace the interrupt
             _logger.warning("%s", line)
 
@@ -231,7 +235,7 @@ class Progress:
 def shown_progress(outer: Progress | None = None) -> Iterator[Progress]:
     """Yield a progress that is shown until the block ends; after an interrupt, say how far it came.
 
-    `KeyboardInterrupt` leaves the block unchanged.
+    `KeyboardInterrupt` leaves the block, and has that line as its text.
 
     Parameters
     ----------
@@ -244,9 +248,9 @@ def shown_progress(outer: Progress | None = None) -> Iterator[Progress]:
     progress = Progress()
     try:
         yield progress
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         progress.close()
-        progress.log_interruption()
+        progress.log_interruption(interrupt)
         raise
     finally:
         progress.close()

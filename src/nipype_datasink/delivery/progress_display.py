@@ -9,15 +9,16 @@ import sys
 import warnings
 from typing import Any, Protocol
 
-from nipype_datasink.delivery.progress_text import State, describe_progress, log_line, phase_now
+from nipype_datasink.delivery.progress_text import State, log_line, phase_now, progress_parts
 from nipype_datasink.signals import raise_if_from_signal_handler
 
 _logger = logging.getLogger("nipype.interface")
 
 _BAR_SECONDS = 0.2
 _LINE_SECONDS = 30.0
-_MIN_BAR_COLUMNS = 10
+_MIN_BAR_COLUMNS = _MIN_PLACE_COLUMNS = 10
 _COLUMNS, _ROWS = 80, 24  # of a terminal that does not know its size
+_NOTEBOOK_COLUMNS = 1000
 
 
 class Display(Protocol):
@@ -75,11 +76,13 @@ class Bar:
         if self._bar is None:  # tqdm has no truth value without a total
             # With a delay, however short, nothing is shown before the first update.
             self._bar = self._type(total=whole, leave=False, delay=1e-9, **_fallback_size())
-        bar = self._bar
+        bar, columns = self._bar, _columns()
+        bar.ncols = columns  # the user may have changed the size of the terminal
         done = state.done.size if total.size else state.done.files
-        numbers = describe_progress(state).replace(" of ", "/").replace("about ", "")
         phase = phase_now(state).value
-        room = _columns() - len(numbers) - len(phase) - len(": : 100%|| ") - _MIN_BAR_COLUMNS
+        room = (columns or _NOTEBOOK_COLUMNS) - len(phase) - len(": : 100%|| ") - _MIN_BAR_COLUMNS
+        numbers = _numbers(state, room - _MIN_PLACE_COLUMNS)
+        room -= len(numbers)
         bar.set_description_str(f"{_last_characters(state.place, room)}: {phase}", refresh=False)
         bar.bar_format = f"{{l_bar}}{{bar}}| {numbers}" if whole else f"{{desc}}: {numbers}"
         if whole != bar.total:
@@ -156,10 +159,23 @@ def _is_notebook() -> bool:
     return kernel is not None and not type(kernel).__module__.startswith("ipyparallel")
 
 
-def _columns() -> int:
-    """Return the width of the terminal; a large number where there is none."""
-    columns, _ = _terminal_size() or (1000, 0)
-    return columns or _COLUMNS
+def _columns() -> int | None:
+    """Return how many columns a bar may fill in the terminal; None where there is none.
+
+    The terminal shows ``^C`` at the end of the bar: that must not begin a line below, because tqdm
+    would then not overwrite the bar.
+    """
+    if size := _terminal_size():
+        return (size[0] or _COLUMNS) - len("^C ")
+    return None
+
+
+def _numbers(state: State, most: int) -> str:
+    """Return numbers and times; where they need too many columns, without the rate or bytes."""
+    parts = [part.replace(" of ", "/").replace("about ", "") for part in progress_parts(state)]
+    while len(text := ", ".join(parts)) > most and len(parts) > 2:
+        del parts[-2]
+    return text
 
 
 def _last_characters(text: str, most: int) -> str:
@@ -170,5 +186,5 @@ def _last_characters(text: str, most: int) -> str:
     >>> _last_characters("s3://lab/many", 20), _last_characters("s3://laboratory/study/many", 10)
     ('s3://lab/many', '…tudy/many')
     """
-    most = max(most, 10)
+    most = max(most, _MIN_PLACE_COLUMNS)
     return text if len(text) <= most else f"…{text[1 - most :]}"

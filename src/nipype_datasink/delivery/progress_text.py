@@ -130,18 +130,23 @@ def describe_progress(state: State) -> str:
     >>> describe_progress(state)
     '1,204 of 5,006 files, 112 of 560 MB, 21 MB/s, about 21 s left'
     """
+    return ", ".join(progress_parts(state))
+
+
+def progress_parts(state: State) -> list[str]:
+    """Return the numbers and times one by one: files, bytes, rate and time, as far as known."""
     parts = [_format_files(state)]
     if state.total.size:
         parts.append(_format_sizes(state.done.size, state.total.size))
     if _only_verifies(state):
-        return ", ".join(part for part in parts if part)
+        return parts
     if state.total.size:
         parts.append(f"{format_bytes(round(state.rate.size))}/s")
     if (left := seconds_left(state)) is not None:
         parts.append(f"about {format_seconds(left)} left")
     elif not state.total.files:
         parts.append(format_seconds(state.seconds))
-    return ", ".join(part for part in parts if part)
+    return [part for part in parts if part]
 
 
 def phase_now(state: State) -> Phase:
