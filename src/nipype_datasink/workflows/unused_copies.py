@@ -87,16 +87,17 @@ class CopyUse:
 
     def _describe(self, copied: CopiedDirectory) -> str:
         missing = "" if os.path.exists(copied.directory) else ", which does not exist"
-        known, nothing = (
-            ("is known to have", "perhaps nothing") if self._unknown else ("has", "nothing")
-        )
-        text = (
-            f"no sink {known} its base directory in {copied.directory}{missing}; "
-            f"{nothing} is copied to {copied.prefix}"
-        )
-        bases = f"the base directories are {_listed(self._bases)}" if self._bases else ""
-        unknown = f"not known: {_listed(self._unknown)}" if self._unknown else ""
-        return "; ".join(filter(None, (text, bases, unknown)))
+        source, prefix = f"{copied.directory}{missing}", copied.prefix
+        if not self.has_sinks:
+            return f"no sink was seen, so perhaps nothing is copied to {prefix} from {source}"
+        text = f"no sink has its base directory in {source}; nothing is copied to {prefix}"
+        if self._unknown:
+            text = (
+                f"no sink is known to have its base directory in {source}; perhaps nothing is "
+                f"copied to {prefix}; not known: {_listed(self._unknown)}"
+            )
+        bases = f"; the base directories seen are {_listed(self._bases)}" if self._bases else ""
+        return text + bases
 
 
 def _is_given(run: SinkRun, name: str) -> bool:
