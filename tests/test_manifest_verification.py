@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 from nipype_datasink import DataSink, ManifestError, S3Error, SettingsError, verify
+from nipype_datasink import manifest_verification as module
 from nipype_datasink.delivery.manifest import ManifestRow, to_text
+from nipype_datasink.delivery.progress import Progress, hidden_progress
+from nipype_datasink.delivery.progress_display import Hidden
+from nipype_datasink.delivery.progress_text import Amount, Phase
 from nipype_datasink.delivery.verify_report import State
 from nipype_datasink.manifest_verification import read_manifests
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.recorded_objects import compare_objects
-from tests.conftest import as_user
+from tests.conftest import RecordedProgress, as_user
 
 if TYPE_CHECKING:
     from types_boto3_s3.service_resource import Bucket
@@ -286,13 +290,46 @@ class Listing:
         return {"Contents": page, "IsTruncated": len(rest) > 1000}
 
 
+@pytest.mark.parametrize("download", [False, True])
+def test_files_and_bytes_that_are_verified_are_counted(
+    download: bool, store: Bucket, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver(workdir, base_directory="s3://mybucket", local_copy=f"{workdir}/copy")
+    progress = RecordedProgress()
+    monkeypatch.setattr(module, "Progress", lambda choose: progress)
+    assert verify(workdir / "m", download=download).ok
+    everything = Amount(files=FILES, size=sum(range(1, FILES + 1)))
+    verifying = [each for each in progress.phases if each.phase is Phase.VERIFYING]
+    assert [(each.state(0).place, each.state(0).done) for each in verifying] == [
+        ("disk", everything),
+        ("s3://mybucket", everything),
+    ]
+    assert [each.state(0).total for each in verifying] == [everything] * 2
+    # Bytes that are read are counted before the end of the file.
+    assert ((1, FILES) not in progress.counted) is download
+
+
+def test_no_log_line_gets_between_the_lines_of_a_report(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver(workdir)
+    chosen: list[object] = []
+
+    def record(choose: Callable[[], object]) -> Progress:
+        chosen.append(choose())
+        return hidden_progress()
+
+    monkeypatch.setattr(module, "Progress", record)
+    verify(workdir / "m")
+    assert [type(each) for each in chosen] == [Hidden]
+
+
 def test_many_objects_take_few_requests() -> None:
     keys = [f"out/{number:05}" for number in range(10_000)]
     client: Any = Listing(keys)
     bucket = BucketClient(client=client, name="mybucket", upload_args={})
-    found = compare_objects(
-        bucket, [row(f"s3://mybucket/{key}", "e") for key in keys], download=False
-    )
+    rows = [row(f"s3://mybucket/{key}", "e") for key in keys]
+    found = compare_objects(bucket, rows, hidden_progress(), download=False)
     assert {finding.state for finding in found} == {State.AS_DELIVERED}
     assert len(found) == 10_000
     assert client.pages == 10

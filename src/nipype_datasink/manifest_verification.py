@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
 from nipype_datasink.configuration import S3_INPUTS
 from nipype_datasink.delivery.manifest import ManifestRow, from_text, is_manifest_name, newest_rows
+from nipype_datasink.delivery.progress import Progress
+from nipype_datasink.delivery.progress_display import choose_bar
 from nipype_datasink.delivery.recorded_files import compare_files
 from nipype_datasink.delivery.verify_report import Finding, VerifyReport
 from nipype_datasink.errors import ManifestError, with_original
@@ -111,9 +114,13 @@ def verify_manifests(
     for row in newest_rows(manifests):
         bucket = row.destination.split("/")[2] if row.destination.startswith("s3://") else ""
         by_bucket.setdefault(bucket, []).append(row)
-    findings = compare_files(by_bucket.pop("", []))
-    for bucket, recorded in by_bucket.items():
-        findings += _compare_objects(bucket, recorded, inputs, download=download)
+    # Not `shown_progress`: no log line may get between the lines that the command prints.
+    with closing(Progress(choose=choose_bar)) as progress:
+        progress.begin_place("disk", ())
+        findings = compare_files(by_bucket.pop("", []), progress)
+        for bucket, recorded in by_bucket.items():
+            progress.begin_place(f"s3://{bucket}", ())
+            findings += _compare_objects(bucket, recorded, inputs, progress, download=download)
     return VerifyReport.from_findings(findings)
 
 
@@ -145,12 +152,17 @@ def _read_objects(location: S3Prefix, inputs: dict[str, Any]) -> list[tuple[str,
 
 
 def _compare_objects(
-    bucket_name: str, rows: Sequence[ManifestRow], inputs: dict[str, Any], *, download: bool
+    bucket_name: str,
+    rows: Sequence[ManifestRow],
+    inputs: dict[str, Any],
+    progress: Progress,
+    *,
+    download: bool,
 ) -> list[Finding]:
     from nipype_datasink.s3.recorded_objects import compare_objects
 
     def compare(bucket: Any) -> list[Finding]:
-        return compare_objects(bucket, rows, download=download)
+        return compare_objects(bucket, rows, progress, download=download)
 
     return _read_bucket(bucket_name, inputs, compare, "its objects cannot be verified")
 

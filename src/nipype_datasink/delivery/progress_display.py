@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from nipype_datasink.delivery.progress_text import State, log_line, phase_now, progress_parts
@@ -99,7 +100,12 @@ class Bar:
             bar.close()
 
 
-def choose_display() -> Display:
+def choose_bar() -> Display:
+    """Return a bar if somebody watches this process, else what shows nothing."""
+    return choose_display(Hidden)
+
+
+def choose_display(otherwise: Callable[[], Display] = LogLines) -> Display:
     """Return a bar if somebody watches this process, else lines in the log.
 
     Several workers of MultiProc would write their bars over each other.
@@ -109,7 +115,7 @@ def choose_display() -> Display:
             return Bar()
         except Exception as error:  # noqa: BLE001 - tqdm may be missing or old
             raise_if_from_signal_handler(error)  # importing tqdm takes time
-    return LogLines()
+    return otherwise()
 
 
 def _bar_type() -> Any:
