@@ -1,4 +1,4 @@
-"""The commands, configuration files and installation lines of the documentation are accepted."""
+"""The commands, lines of logs and installation lines that the documentation shows are right."""
 
 from __future__ import annotations
 
@@ -25,6 +25,14 @@ from nipype_datasink import (
 from nipype_datasink import configuration as module
 from nipype_datasink.cli import main
 from nipype_datasink.configuration import option_name, read_options
+from nipype_datasink.delivery.progress_text import (
+    Amount,
+    Phase,
+    Rate,
+    State,
+    interruption_line,
+    log_line,
+)
 from tests.test_docs import PAGES, ROOT, blocks, rows
 
 if TYPE_CHECKING:
@@ -34,6 +42,7 @@ COMMAND = ROOT / "docs" / "command.md"
 S3 = ROOT / "docs" / "s3.md"
 START = ROOT / "docs" / "start.md"
 WORKFLOWS = ROOT / "docs" / "workflows.md"
+PLACE = "s3://lab/many"
 
 # Each has tests that run its blocks, or accept them.
 LANGUAGES = {"console", "ini", "json", "pycon", "python", "sh", "text"}
@@ -158,6 +167,22 @@ def test_the_page_on_workflows_lists_every_option() -> None:
     assert set(listed) == set(INPUTS)
     for option, name in INPUTS.items():
         assert f"`{name}`" in listed[option]
+
+
+def test_the_page_on_workflows_shows_lines_that_are_logged() -> None:
+    amounts = {
+        "done": Amount(files=1204, size=112_000_000),
+        "total": Amount(files=5006, size=560_000_000),
+    }
+    rate = Rate(files=225.0, size=21_000_000.0)
+    lines = [
+        log_line(State(place=PLACE, phase=phase, rate=rate, seconds=5.0, **amounts))
+        for phase in (Phase.SENDING, Phase.COMPARING)
+    ]
+    lines.append(interruption_line(PLACE, Phase.SENDING, *amounts.values()))
+
+    _, *shown = "".join(blocks(WORKFLOWS, "text")).splitlines()
+    assert shown == lines
 
 
 def test_the_installation_lines_name_extras_that_exist() -> None:
