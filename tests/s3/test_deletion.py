@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from nipype_datasink import DataSink, Outcome, S3Error, Status
+from nipype_datasink.delivery.progress import PhaseProgress
+from nipype_datasink.delivery.progress_text import Amount
 from nipype_datasink.s3 import deletion
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.client import ClientOptions, open_bucket
@@ -40,15 +42,14 @@ def remaining(outcomes: list[Outcome]) -> dict[str, str]:
     return {item.transfer.key: str(item.cause) for item in outcomes}
 
 
-def run(bucket: BucketClient) -> dict[str, str]:
-    phase = counting()
+def run(bucket: BucketClient, phase: PhaseProgress | None = None) -> dict[str, str]:
     outcomes = delete(
         bucket,
         KEYS,
         delivered=(),
         estimator=ConcurrencyEstimator(),
         before=lambda: None,
-        phase=phase,
+        phase=phase or counting(),
     )
     return remaining(outcomes)
 
@@ -84,7 +85,9 @@ def test_keys_that_a_batch_does_not_delete_are_deleted_one_by_one(
     script: Script, bucket: BucketClient, reply: Reply
 ) -> None:
     script.answer("DeleteObjects", reply)
-    assert run(bucket) == {}
+    phase = counting()
+    assert run(bucket, phase) == {}
+    assert phase.state(0).done == Amount(files=len(KEYS))
     assert len(script.requests_of("DeleteObjects")) == 1
     deleted = sorted(request.path for request in script.requests_of("DeleteObject"))
     assert deleted == ["/mybucket/out/a", "/mybucket/out/b%26c", "/mybucket/out/d"]
@@ -94,7 +97,9 @@ def test_only_unconfirmed_keys_are_deleted_again(script: Script, bucket: BucketC
     body = "<DeleteResult><Deleted><Key>out/a</Key></Deleted><Error><Key>out/d</Key>"
     body += "<Code>AccessDenied</Code><Message>Locked.</Message></Error></DeleteResult>"
     script.answer("DeleteObjects", Reply(body=body))
-    assert run(bucket) == {"out/d": "was not deleted: Locked."}
+    phase = counting()
+    assert run(bucket, phase) == {"out/d": "was not deleted: Locked."}
+    assert phase.state(0).done == Amount(files=len(KEYS))
     assert [request.path for request in script.requests_of("DeleteObject")] == [
         "/mybucket/out/b%26c"
     ]

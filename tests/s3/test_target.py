@@ -16,8 +16,9 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 
 from nipype_datasink import DataSink, DestinationError, S3Error, Status
+from nipype_datasink.delivery.progress_text import Amount, Phase
 from nipype_datasink.s3.comparison import PART_BYTES
-from tests.conftest import contents, tree
+from tests.conftest import RecordedProgress, contents, tree
 from tests.s3.conftest import Answer, response
 from tests.s3.scripted_store import ConcurrentRequests, Reply, Request, Script
 
@@ -433,6 +434,34 @@ def test_memory_is_bounded(sink: DataSink, workdir: Path, monkeypatch: pytest.Mo
             assert tracemalloc.get_traced_memory()[1] < 120 << 20
         finally:
             tracemalloc.stop()
+
+
+def test_files_and_bytes_are_counted_in_each_phase(
+    sink: DataSink, bucket: Bucket, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink.inputs.x = folder(workdir / "d", same="12", changed="34")
+    sink.run()
+    bucket.put_object(Key="out/x/d/old", Body=b"")
+    folder(workdir / "d", changed="567", new="8", empty="")
+    sink.inputs.remove_dest_dir = True
+    sink.inputs.sink_manifest_dir = str(workdir / "manifests")
+    progress = RecordedProgress()
+    monkeypatch.setattr("nipype_datasink.interface.shown_progress", lambda: nullcontext(progress))
+    sink.run()
+    phases = [(each.phase, each.state(0).done) for each in progress.phases]
+    assert phases[: phases.index((Phase.HASHING, Amount(files=4, size=6))) + 1] == [
+        (Phase.PLANNING, Amount()),
+        (Phase.LISTING, Amount()),
+        (Phase.COMPARING, Amount(files=1, size=2)),
+        (Phase.SENDING, Amount(files=3, size=4)),
+        (Phase.VERIFYING, Amount()),
+        (Phase.REMOVING, Amount(files=1)),
+        (Phase.HASHING, Amount(files=4, size=6)),
+    ]
+    assert [each.state(0).total for each in progress.phases[2:4]] == [
+        Amount(files=1, size=2),
+        Amount(files=3, size=4),
+    ]
 
 
 # Deletion (remove_dest_dir).

@@ -135,12 +135,17 @@ def _delete_keys(
             unconfirmed += keys[begin:]
             break
         remaining.update(errors)
-        phase.add(files=len(batch))
-        unconfirmed += [key for key in batch if key not in confirmed and key not in errors]
+        unknown = [key for key in batch if key not in confirmed and key not in errors]
+        phase.add(files=len(batch) - len(unknown))
+        unconfirmed += unknown
     threads = estimator.estimate(CLASSIC_REQUESTS)
-    errors_of_each = parallel_map(
-        lambda key: _delete_one(bucket, key), unconfirmed, threads=threads
-    )
+
+    def delete_one(key: str) -> Exception | None:
+        error = _delete_one(bucket, key)
+        phase.add(files=1)
+        return error
+
+    errors_of_each = parallel_map(delete_one, unconfirmed, threads=threads)
     found = zip(unconfirmed, errors_of_each, strict=True)
     remaining.update({key: error for key, error in found if error})
     return remaining
