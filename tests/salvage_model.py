@@ -181,12 +181,18 @@ class WorkingDirectory:
         return paths if kind in _MAPS else paths[0]
 
     def causes(self, run: Run) -> set[tuple[str, bool]]:
-        """Return the directories of what must finish first, and whether it has crash files."""
+        """Return the directories of what must finish first, and whether crash files are named.
+
+        They are not for what has finished with other inputs.
+        """
         unfinished = [each for each in self.pipeline.before(run) if not self.is_finished(each)]
         if unfinished:
             return {cause for each in unfinished for cause in self.causes(each)}
         units = [unit for unit in self.pipeline.units(run) if not self._is_written(unit)]
-        return {(unit_directory(unit), run in self.crashed) for unit in units}
+        return {
+            (unit_directory(unit), run in self.crashed and unit not in self.written)
+            for unit in units
+        }
 
     def sources(self) -> dict[str, bytes]:
         """Return all files, by path."""

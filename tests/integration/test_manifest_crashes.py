@@ -115,7 +115,7 @@ def test_killed_runs_leave_no_wrong_manifest(
 
     start_over()
     longest = duration(sink, start_over)
-    chance, rounds, seen = random.Random(1), count(25, 4), Counter[str]()
+    chance, rounds, seen = random.Random(1), count(27, 4), Counter[str]()
     for _ in range(rounds):
         new = start_over()
         before, old = places.read_manifest(), places.read("out")

@@ -46,9 +46,13 @@ class Destinations:
         """Write or delete a destination, as a stranger; do nothing where a file is in the way."""
         if any((self.out / folder).is_file() for folder in above(path)):
             return
-        remove(self.out / path)
+        place = self.out / path
+        remove(place)
         if data is not None:
-            make(self.out / path, data)
+            # Another thread of the run may make a hard link there: its source must not be written.
+            make(new := self.out / ".new", data)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            new.rename(place)
 
     def put_old(self) -> None:
         for path in self.old:
