@@ -20,6 +20,8 @@ class Row:
     """What a manifest says of one file."""
 
     path: str
+    destination: str
+    time: str
     size: str
     sha256: str
     status: str
@@ -142,8 +144,10 @@ class Manifests:
         return new is not None and (new != old or bool(removed))
 
     def check_report(self, report: VerifyReport, seen: Seen) -> None:
-        """Check that `verify` reports exactly what has changed."""
-        rows = [row for text in seen.manifests.values() for row in self._read(text) if row.is_file]
+        """Check that `verify` reports exactly what has changed since the last sink delivered it."""
+        found = [row for text in seen.manifests.values() for row in self._read(text) if row.is_file]
+        in_order = sorted(found, key=lambda row: row.time)
+        rows = {row.destination: row for row in in_order}.values()
         there = seen.files.keys() | seen.folders
         missing = {row.path for row in rows if row.path not in there}
         changed = {row.path for row in rows if not row.is_of(seen.files.get(row.path))} - missing
@@ -176,6 +180,8 @@ class Manifests:
         return [
             Row(
                 path=self._path(row["destination"]),
+                destination=row["destination"],
+                time=row["time"],
                 size=row["size"],
                 sha256=row["sha256"],
                 status=row["status"],
