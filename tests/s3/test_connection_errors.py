@@ -8,6 +8,7 @@ import ssl
 import pytest
 from botocore.exceptions import (
     ClientError,
+    ConnectionClosedError,
     ConnectTimeoutError,
     EndpointConnectionError,
     ProxyConnectionError,
@@ -106,9 +107,10 @@ def test_a_refused_connection_without_a_cause() -> None:
     [
         (ReadTimeoutError, "accepts connections but did not respond in time"),
         (ConnectTimeoutError, "did not accept a connection in time"),
+        (ConnectionClosedError, "closed the connection without a complete response; run again"),
     ],
 )
-def test_time_outs(kind: type[Exception], text: str) -> None:
+def test_connections_without_a_response(kind: type[Exception], text: str) -> None:
     error = kind(endpoint_url=URL)  # type: ignore[call-arg]
     assert explain(error).startswith(f"https://minio.lab:9000 {text}")
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from botocore.exceptions import (
+    ConnectionClosedError,
     ConnectTimeoutError,
     EndpointConnectionError,
     ProxyConnectionError,
@@ -27,6 +28,20 @@ _OTHER_NAME = (62, 64)
 
 # OpenSSL's reasons for "the response is not TLS"; they differ between its versions.
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "PACKET_LENGTH")
+_NO_RESPONSE: dict[type[Exception], str] = {
+    ReadTimeoutError: (
+        "accepts connections but did not respond in time; check s3_endpoint_url, and whether the "
+        "store works"
+    ),
+    ConnectTimeoutError: (
+        "did not accept a connection in time; check s3_endpoint_url, the network, firewalls and "
+        "proxies"
+    ),
+    ConnectionClosedError: (
+        "closed the connection without a complete response; run again, and set a smaller "
+        "s3_max_concurrency if this happens again"
+    ),
+}
 _BUNDLE_VARIABLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 
 
@@ -35,16 +50,9 @@ def explain_connection(error: BaseException) -> str | None:
     address = _address_of(error)
     if isinstance(error, SSLError):
         return _explain_missing_bundle() or _explain_tls(error, address)
-    if isinstance(error, ReadTimeoutError):
-        return (
-            f"{address} accepts connections but did not respond in time; check s3_endpoint_url, "
-            "and whether the store works"
-        )
-    if isinstance(error, ConnectTimeoutError):
-        return (
-            f"{address} did not accept a connection in time; check s3_endpoint_url, the network, "
-            "firewalls and proxies"
-        )
+    for kind, text in _NO_RESPONSE.items():
+        if isinstance(error, kind):
+            return f"{address} {text}"
     if isinstance(error, ProxyConnectionError):
         return f"{error}; check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
     if isinstance(error, EndpointConnectionError):

@@ -10,6 +10,7 @@ from awscrt.exceptions import AwsCrtError
 from awscrt.s3 import S3ResponseError
 from botocore.exceptions import (
     ClientError,
+    ConnectionClosedError,
     EndpointConnectionError,
     HTTPClientError,
     SSLError,
@@ -29,17 +30,18 @@ CLIENT = boto3.session.Session("key", "secret", region_name="us-east-1").client(
         ("AWS_IO_DNS_INVALID_NAME", EndpointConnectionError, True),
         ("AWS_IO_SOCKET_CONNECTION_REFUSED", EndpointConnectionError, True),
         ("AWS_IO_TLS_ERROR_NEGOTIATION_FAILURE", SSLError, True),
-        ("AWS_IO_SOCKET_CLOSED", HTTPClientError, True),
-        ("AWS_ERROR_HTTP_CONNECTION_CLOSED", HTTPClientError, True),
+        ("AWS_IO_SOCKET_CLOSED", ConnectionClosedError, True),
+        ("AWS_ERROR_HTTP_CONNECTION_CLOSED", ConnectionClosedError, True),
+        ("AWS_ERROR_HTTP_SERVER_CLOSED", ConnectionClosedError, True),
+        ("AWS_ERROR_HTTP_PROTOCOL_ERROR", HTTPClientError, True),
         ("AWS_ERROR_S3_INCORRECT_CONTENT_LENGTH", S3Error, False),
     ],
 )
 def test_network_errors_are_translated(name: str, kind: type, concerns_all: bool) -> None:
     error = translate_error(AwsCrtError(1, name, "what happened"), CLIENT)
     assert type(error) is kind
-    assert ("s3.amazonaws.com" if kind is EndpointConnectionError else "what happened") in str(
-        error
-    )
+    names_endpoint = kind in (EndpointConnectionError, ConnectionClosedError)
+    assert ("s3.amazonaws.com" if names_endpoint else "what happened") in str(error)
     assert concerns_bucket(error) is concerns_all
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
 

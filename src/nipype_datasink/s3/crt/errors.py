@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from awscrt.s3 import S3ResponseError
 from botocore.exceptions import (
     ClientError,
+    ConnectionClosedError,
     EndpointConnectionError,
     HTTPClientError,
     SSLError,
@@ -28,6 +29,12 @@ _NO_CONNECTION = (
     "AWS_IO_SOCKET_NO_ROUTE",
     "AWS_IO_SOCKET_NETWORK_DOWN",
     "AWS_IO_SOCKET_CONNECT_ABORTED",
+)
+
+_CLOSED = (
+    "AWS_IO_SOCKET_CLOSED",
+    "AWS_ERROR_HTTP_CONNECTION_CLOSED",
+    "AWS_ERROR_HTTP_SERVER_CLOSED",
 )
 
 # Responses of which the runtime reports only a name: S3's error code and status.
@@ -79,13 +86,20 @@ def _translate(error: Exception, client: S3Client, operation: str) -> Exception:
             "ResponseMetadata": {"HTTPStatusCode": status},
         }
         return _client_error(parsed, operation, client)
+    network = _network_error(name, str(error), endpoint)
+    return network or (S3Error(f"the AWS Common Runtime: {error}") if name else error)
+
+
+def _network_error(name: str, text: str, endpoint: str) -> Exception | None:
     if name.startswith(_NO_CONNECTION):
-        return EndpointConnectionError(endpoint_url=endpoint, error=str(error))
+        return EndpointConnectionError(endpoint_url=endpoint, error=text)
     if name.startswith("AWS_IO_TLS"):
-        return SSLError(endpoint_url=endpoint, error=RuntimeError(str(error)))
+        return SSLError(endpoint_url=endpoint, error=RuntimeError(text))
+    if name in _CLOSED:
+        return ConnectionClosedError(endpoint_url=endpoint)
     if name.startswith(("AWS_IO_", "AWS_ERROR_HTTP_")):
-        return HTTPClientError(error=str(error))
-    return S3Error(f"the AWS Common Runtime: {error}") if name else error
+        return HTTPClientError(error=text)
+    return None
 
 
 def _name(error: Exception) -> str:
