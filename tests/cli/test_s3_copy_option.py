@@ -56,6 +56,25 @@ def test_a_directory_without_a_base_directory_is_named_at_the_end(
     assert done.stderr.count("warning: no sink") == 1
 
 
+@pytest.mark.parametrize(
+    ("script", "status", "last"),
+    [
+        ("raise ValueError('mine')", 1, "ValueError: mine"),
+        ("import sys; sys.exit(3)", 3, ""),
+        ("pass", 0, "warning: no sink was seen"),
+    ],
+)
+def test_a_program_that_fails_before_its_sinks_has_no_warning(
+    workdir: Path, fork_python: RunPython, script: str, status: int, last: str
+) -> None:
+    (workdir / "script.py").write_text(script)
+    options = ("--s3-copy", "out=s3://mybucket/p")
+    done = fork_python("-m", "nipype_datasink", "run", *options, "script.py")
+    assert done.returncode == status
+    assert (done.stderr.splitlines() or [""])[-1].startswith(last)
+    assert ("warning" in done.stderr) == ("warning" in last)
+
+
 def test_a_configured_copy_that_is_not_valid_is_named_before_the_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from nipype_datasink import DataSink
 from nipype_datasink.cli import main
+from tests.forks import RunPython
 
 
 @pytest.fixture
@@ -77,3 +78,16 @@ def test_wrong_uses_are_errors(manifests: Path) -> None:
     done = run("--sums", str(manifests))
     assert done.exit_code == 2
     assert "different base directories" in done.output
+
+
+def test_log_lines_go_to_standard_error(fork_python: RunPython) -> None:
+    code = """
+import logging
+from nipype_datasink.cli.verify import _log_to_standard_error
+_log_to_standard_error()
+logging.getLogger("nipype.interface").warning("a log line")
+print("{}")
+"""
+    done = fork_python("-c", code)
+    assert done.stdout == "{}\n"
+    assert "a log line" in done.stderr

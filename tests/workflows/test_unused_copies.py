@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
-from nipype import Function, Node, Workflow, config
+from nipype import Function, IdentityInterface, Node, Workflow, config
 
 from nipype_datasink import DataSink
 from nipype_datasink.workflows.check import check
@@ -144,7 +145,7 @@ FAILING: dict[str, Any] = {"creds_path": "none", "s3_profile": "none"}
 
 def test_sinks_of_the_run_are_recorded(workdir: Path) -> None:
     set_copies(*(f"{workdir}/{name}=s3://mybucket/{name}" for name in ("a", "b", "c")))
-    run, run_sink = Workflow.run, DataSink.run
+    run, deliver = Workflow.run, DataSink._list_outputs
     with recorded_sinks() as use:
         assert use.describe()[0] == (
             "no sink was seen, so perhaps nothing is copied to s3://mybucket/a from "
@@ -157,7 +158,7 @@ def test_sinks_of_the_run_are_recorded(workdir: Path) -> None:
         workflow = workflow_of(workdir, inputs, crashdump_dir=str(workdir))
         with pytest.raises(Exception, match="either creds_path or"):
             workflow.run(plugin="Linear")
-    assert (Workflow.run, DataSink.run) == (run, run_sink)
+    assert (Workflow.run, DataSink._list_outputs) == (run, deliver)
     texts = use.describe()
     assert len(texts) == 2
     assert texts[0].endswith(f"are {workdir}/a, {workdir}/work/study/sink0/b")
@@ -175,3 +176,42 @@ def test_base_directory_that_a_node_has_returned_is_known_after_the_run(workdir:
         workflow.run(plugin=ElsewherePlugin())
     (text,) = use.describe()
     assert text.endswith("copied to s3://mybucket/work; the base directories seen are /data/out")
+
+
+def test_inputs_and_the_directory_of_the_call_count(workdir: Path) -> None:
+    set_copies(f"{workdir}/a=s3://mybucket/a", f"{workdir}/b=s3://mybucket/b")
+    (workdir / "b").mkdir()
+    with recorded_sinks() as use:
+        for inputs in ({"base_directory": f"{workdir}/a"}, {"cwd": f"{workdir}/b"}):
+            with pytest.raises(Exception, match="either creds_path or"):
+                DataSink(x=__file__, **FAILING).run(**inputs)
+    assert not use.describe()
+
+
+def test_methods_can_be_pickled_while_sinks_are_recorded(workdir: Path) -> None:
+    workflow, sink = Workflow(name="study"), DataSink(base_directory="out")
+    with recorded_sinks():
+        for bound in (workflow.run, sink.run, sink._list_outputs):
+            assert pickle.loads(pickle.dumps(bound)).__name__ == bound.__name__
+
+
+def append(path: str, log: str) -> str:
+    with open(log, "a") as file:
+        file.write("called\n")
+    return path
+
+
+@pytest.mark.parametrize(("copied", "calls"), [("out", 1), ("other", 2)])
+def test_functions_of_connections_are_called_again_only_in_doubt(
+    workdir: Path, copied: str, calls: int
+) -> None:
+    set_copies(f"{workdir}/{copied}=s3://mybucket/p")
+    inputs = {"base_directory": f"{workdir}/out", **FAILING}
+    workflow = workflow_of(workdir, inputs, crashdump_dir=str(workdir))
+    given = Node(IdentityInterface(fields=["y"]), name="given")
+    given.inputs.y = __file__
+    log = f"{workdir}/log"
+    workflow.connect(given, ("y", append, log), workflow.get_node("sink0"), "anat")
+    with recorded_sinks(), pytest.raises(Exception, match="either creds_path or"):
+        workflow.run(plugin="Linear")
+    assert len(Path(log).read_text().splitlines()) == calls

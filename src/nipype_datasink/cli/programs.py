@@ -119,10 +119,13 @@ def _run_and_warn(program: Program) -> None:
 
     process = os.getpid()
     with recorded_sinks() as use:
+        has_ended = False
         try:
             run_program(program)
+            has_ended = True
         finally:
-            if os.getpid() == process:  # the program may have forked
+            # A program that fails or exits may not have come to its sinks; it may have forked, too.
+            if os.getpid() == process and (has_ended or use.has_sinks):
                 for text in use.describe():
                     click.echo(escaped(f"warning: {text}"), err=True)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,6 +46,7 @@ def verify(
         raise click.UsageError("--sums verifies nothing: use it without --download and --json")
     from nipype_datasink.manifest_verification import read_manifests, verify_manifests
 
+    _log_to_standard_error()
     inputs: dict[str, Any] = {name: value for name, value in options.items() if value}
     try:
         manifests = read_manifests(paths, inputs)
@@ -75,3 +78,10 @@ def _print_sums(manifests: Sequence[Sequence[ManifestRow]]) -> None:
         )
     for line in checksum_lines(newest_rows(manifests)):
         click.echo(line.encode("utf-8", "surrogateescape"), nl=False)
+
+
+def _log_to_standard_error() -> None:
+    """Let no log line get into the output; nipype logs to standard output."""
+    for handler in logging.getLogger("nipype").handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
+            handler.setStream(sys.stderr)

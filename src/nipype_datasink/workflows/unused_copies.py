@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import wraps
 from typing import Any
 
 from nipype import Workflow
@@ -113,35 +114,40 @@ def _listed(texts: Iterable[str]) -> str:
 
 @contextmanager
 def recorded_sinks() -> Iterator[CopyUse]:
-    """Record the sinks of the workflows that this process runs, and those that it runs itself.
+    """Record the sinks that this process runs, and those of its workflows.
 
-    Workers of plugins run sinks in other processes, so the sinks are taken from the graph of each
-    workflow when it has ended, and base directories that nodes compute from its working directory.
+    Workers of plugins run sinks in other processes. So if a directory seems to be unused when a
+    workflow has ended, the sinks are taken from its graph, and base directories that nodes compute
+    from its working directory. This calls the functions of connections once more.
     """
     use = CopyUse()
-    run_workflow, run_sink = Workflow.run, DataSink.run
+    run_workflow, deliver = Workflow.run, DataSink._list_outputs
 
+    # Bound methods are pickled by their names, which `wraps` keeps.
+    @wraps(run_workflow)
     def record_workflow(workflow: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             return run_workflow(workflow, *args, **kwargs)
         finally:
             with suppress(Exception):  # of nipype, or of functions of the workflow, which fails
-                for run in sink_runs(workflow, LastResults):
+                for run in sink_runs(workflow, LastResults) if use.describe() else ():
                     use.add(run)
 
-    def record_sink(sink: DataSink, *args: Any, **kwargs: Any) -> Any:
-        node = calling_node(sink.inputs)
-        name = node.fullname if node else type(sink).__name__
-        use.add(SinkRun(name=name, node=node, interface=sink, connections={}))
-        return run_sink(sink, *args, **kwargs)
+    @wraps(deliver)
+    def record_sink(sink: DataSink) -> Any:  # here all inputs and the directory are set
+        with suppress(Exception):  # it is the error of the sink
+            node = calling_node(sink.inputs)
+            name = node.fullname if node else type(sink).__name__
+            use.add(SinkRun(name=name, node=node, interface=sink, connections={}))
+        return deliver(sink)
 
     _replace_methods(record_workflow, record_sink)
     try:
         yield use
     finally:
-        _replace_methods(run_workflow, run_sink)
+        _replace_methods(run_workflow, deliver)
 
 
-def _replace_methods(run_workflow: Any, run_sink: Any) -> None:
+def _replace_methods(run_workflow: Any, deliver: Any) -> None:
     Workflow.run = run_workflow
-    DataSink.run = run_sink  # type: ignore[method-assign]
+    DataSink._list_outputs = deliver  # type: ignore[method-assign]
