@@ -39,6 +39,7 @@ from nipype_datasink.s3.mocking import warn_if_mocked_in_worker
 from nipype_datasink.s3.pickling import enable_pickling
 from nipype_datasink.s3.resolution import resolve_bucket
 from nipype_datasink.settings import Settings, substitutions_of
+from nipype_datasink.signals import graceful_shutdown
 from nipype_datasink.sink_check import check_places, place_checks
 from nipype_datasink.sink_delivery import deliver_plan
 from nipype_datasink.targets import access_key_of, open_bucket, s3_targets, send_to_bucket
@@ -196,7 +197,7 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
     def _list_outputs(self) -> dict[str, Any]:
         """Deliver everything, and return where it is now."""
         set_outcomes(self, None)
-        with shown_progress() as progress:
+        with graceful_shutdown(), shown_progress() as progress:
             rules = self._make_rules(log_changes(self._substitute, before=progress.hide))
             progress.begin_planning(rules.locations[0].label)
             plan = self._make_plan(rules, progress.show)

@@ -14,7 +14,6 @@ from nipype_datasink.directory_warnings import warn_about_directories
 from nipype_datasink.manifests import manifest_of
 from nipype_datasink.planning.plan import Plan
 from nipype_datasink.planning.routing import Rules
-from nipype_datasink.signals import graceful_shutdown
 from nipype_datasink.targets import local_targets
 
 if TYPE_CHECKING:
@@ -48,9 +47,8 @@ def deliver_plan(sink: DataSink, plan: Plan, rules: Rules, progress: Progress) -
     withdraw = manifest.withdraw if manifest else lambda: None
     targets = targets_of(sink, rules, withdraw)
     directory = node.output_dir() if node else None
-    with graceful_shutdown():
-        deliver_all = partial(deliver, plan, targets, list_directory=directory, progress=progress)
-        return manifest.record(plan, progress, deliver_all) if manifest else deliver_all()
+    deliver_all = partial(deliver, plan, targets, list_directory=directory, progress=progress)
+    return manifest.record(plan, progress, deliver_all) if manifest else deliver_all()
 
 
 def targets_of(

@@ -73,9 +73,10 @@ def test_many_sequences_end_as_the_model_says(
     record(f"Sequences against the model, {where}", {**counts, "steps": steps})
     assert counts["sequences"] >= sequences
     assert steps >= 8 * sequences
-    if sequences == many:  # few sequences may favour some rules
+    if sequences == many:
         rarest = min(drawn(machine).items(), key=itemgetter(1))
-        assert rarest[1] >= 0.05 * steps, f"{rarest} is drawn in too few of {steps} steps"
+        least = 0.05 if many >= 500 else 0.03  # fewer sequences favour some rules more
+        assert rarest[1] >= least * steps, f"{rarest} is drawn in too few of {steps} steps"
 
 
 @pytest.mark.parametrize("name", SEEDS)
