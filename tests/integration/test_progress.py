@@ -139,7 +139,7 @@ def test_a_terminal_of_80_columns_keeps_nothing_of_the_bar(
         assert {bool(re.search(r": .*%\|.*\| [\d,]+/[\d,]+ files", line)) for (line,) in bars} == {
             True
         }
-        assert screen.split() == ["it", "ended", "#"]
+        assert screen.split()[:2] == ["it", "ended"]  # then perhaps the prompt
 
 
 @pytest.mark.parametrize("place", PLACES, ids=["disk", "S3"])
