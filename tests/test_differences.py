@@ -403,6 +403,17 @@ def test_companions_keep_their_own_extension(workdir: Path) -> None:
     assert tree(workdir / "nipype/x") == {"a.nii": b"img", "a.mat": b"hdr"}
 
 
+@pytest.mark.parametrize("source", ["d/a.hdr", "d"])
+def test_a_directory_is_no_companion(source: str, workdir: Path) -> None:
+    make_file(workdir / "d/a.hdr", "hdr")
+    make_file(workdir / "d/a.img/x")
+    run_datasink({"x": source})
+    whole = {"d": None, "d/a.hdr": b"hdr", "d/a.img": None, "d/a.img/x": b"x"}
+    assert tree(workdir / "out/x") == (whole if source == "d" else {"a.hdr": b"hdr"})
+    with pytest.raises(Exception, match="Is a directory"):
+        run_nipype({"x": source}, base_directory=str(workdir / "nipype"))
+
+
 def test_local_base_and_local_copy_are_both_written(workdir: Path) -> None:
     make_file(workdir / "a")
     copy = str(workdir / "copy")

@@ -95,7 +95,7 @@ def read_options(inputs: Any, names: Iterable[str]) -> dict[str, Any]:
         setting = (name, *_CONFLICTING_INPUTS.get(name, ()))
         if all(explicit_value(inputs, each) is None for each in setting):
             text = _option_text(option_name(name), node_options)
-            if text not in ("", "None"):
+            if text:
                 values[name] = _parse_option(inputs, name, text)
     return values
 
@@ -106,7 +106,7 @@ def copied_directories(inputs: Any = None) -> tuple[CopiedDirectory, ...]:
     Parameters
     ----------
     inputs
-        Inputs of a sink; None reads the global configuration only.
+        Inputs of a sink. Without them, only the global configuration is read.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def copied_directories(inputs: Any = None) -> tuple[CopiedDirectory, ...]:
 
 def _parse_copied_directories(text: str) -> tuple[CopiedDirectory, ...]:
     where = f"nipype's configuration, section [{SECTION}]: {option_name(S3_COPY)}"
-    return parse_copied_directories("" if text == "None" else text, where)
+    return parse_copied_directories(text, where)
 
 
 def _option_text(option: str, node_options: Mapping[str, Any]) -> str:
@@ -133,7 +133,8 @@ def _option_text(option: str, node_options: Mapping[str, Any]) -> str:
     # nipype copies the global options into those of the node as they are written, with '%%'.
     if option in node_options:
         text = str(node_options[option]).replace("%%", "%")
-    return str(text).strip()
+    text = str(text).strip()
+    return "" if text == "None" else text
 
 
 def _parse_option(inputs: Any, name: str, text: str) -> Any:

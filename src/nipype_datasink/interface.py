@@ -190,9 +190,9 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
             manifest_directory=settings.manifest_location(base),
         )
 
-    def _make_plan(self, rules: Rules, on_wait: Callable[[], object] = lambda: None) -> Plan:
+    def _make_plan(self, rules: Rules, on_progress: Callable[[], object] = lambda: None) -> Plan:
         names = known_inputs(self.inputs)
-        return make_valid_plan(fields_of(self.inputs), rules, inputs=names, on_wait=on_wait)
+        return make_valid_plan(fields_of(self.inputs), rules, inputs=names, on_progress=on_progress)
 
     def _list_outputs(self) -> dict[str, Any]:
         """Deliver everything, and return where it is now."""

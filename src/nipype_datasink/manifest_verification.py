@@ -1,4 +1,4 @@
-"""Find out whether the files that manifests list are still there, byte for byte."""
+"""Find out whether the files that manifests list are still there and unchanged."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def verify(
     profile: str | None = None,
     region: str | None = None,
 ) -> VerifyReport:
-    """Find out whether delivered files are still there, byte for byte.
+    """Find out whether delivered files are still there and unchanged.
 
     Files on disk are compared by size and SHA-256, objects in S3 by size and ETag, which takes one
     listing. If several sinks have delivered to one destination, the last one counts. Nothing is

@@ -50,7 +50,7 @@ def test_a_directory_without_a_base_directory_is_named_at_the_end(
     assert done.returncode == 3
     assert done.stderr.splitlines()[-1] == (
         f"warning: no sink has its base directory in {workdir}/derivative, which does not exist; "
-        f"nothing is copied to s3://mybucket/p; the base directories seen are "
+        f"nothing is copied to s3://mybucket/p; base directories of the sinks: "
         f"{workdir}/derivatives/mytool"
     )
     assert done.stderr.count("warning: no sink") == 1

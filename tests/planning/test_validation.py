@@ -640,7 +640,7 @@ def test_a_function_is_called_for_each_file_that_is_looked_up_or_compared(
         relative=lambda source: source.rstrip("/").rpartition("/")[2],
         substitute=str,
     )
-    make_valid_plan(fields, rules, on_wait=lambda: called.append(None))
+    make_valid_plan(fields, rules, on_progress=lambda: called.append(None))
     assert len(called) == calls
 
 
@@ -658,8 +658,8 @@ def test_a_function_is_called_while_threads_read_the_sources(
     file(workdir / "d/a")
     rules = Rules(locations=(out(workdir),), relative=os.path.basename, substitute=str)
 
-    def on_wait() -> None:
+    def on_progress() -> None:
         pass
 
-    make_valid_plan({"x": "d"}, rules, on_wait=on_wait)
-    assert given[:2] == [on_wait, on_wait]
+    make_valid_plan({"x": "d"}, rules, on_progress=on_progress)
+    assert given[:2] == [on_progress, on_progress]

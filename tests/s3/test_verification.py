@@ -28,7 +28,7 @@ from nipype_datasink.s3.upload_response import UploadResponse
 from nipype_datasink.s3.verification import (
     UploadVerifier,
     Verdict,
-    compare_response,
+    compare_stated,
     has_same_bytes,
 )
 from tests.s3 import faulty_store
@@ -98,7 +98,9 @@ def abc(tmp_path: Path) -> str:
 def test_digests_in_a_response_are_compared_with_the_file(
     answer: dict[str, str], verdict: Verdict, abc: str
 ) -> None:
-    assert compare_response(answer, abc, 3, selector=DigestSelector()) is verdict
+    assert (
+        compare_stated(digests_from_response(answer), abc, 3, selector=DigestSelector()) is verdict
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,7 +115,12 @@ def test_digests_in_a_response_are_compared_with_the_file(
 def test_etags_are_ignored_where_they_are_not_used(
     answer: dict[str, str], verdict: Verdict, abc: str
 ) -> None:
-    assert compare_response(answer, abc, 3, selector=DigestSelector(), use_etags=False) is verdict
+    assert (
+        compare_stated(
+            digests_from_response(answer), abc, 3, selector=DigestSelector(), use_etags=False
+        )
+        is verdict
+    )
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -133,7 +140,9 @@ def test_a_file_is_verified_only_if_every_digest_is_equal(
         "ChecksumCRC32": crc32,
     }
     answer = {name: makers[name](b"abc" if right else b"abd") for name, right in digests.items()}
-    is_equal = compare_response(answer, abc, 3, selector=DigestSelector()) is EQUAL
+    is_equal = (
+        compare_stated(digests_from_response(answer), abc, 3, selector=DigestSelector()) is EQUAL
+    )
     strong = any(right for name, right in digests.items() if name != "ChecksumCRC32")
     assert is_equal == (strong and all(digests.values()))
     assert has_same_bytes(digests_from_response(answer), abc) == is_equal
@@ -161,7 +170,10 @@ def composite(content: bytes) -> str:
 def test_digests_of_parts_are_compared_with_the_file(
     answer: dict[str, str], verdict: Verdict, large: str
 ) -> None:
-    assert compare_response(answer, large, len(LARGE), selector=DigestSelector()) is verdict
+    assert (
+        compare_stated(digests_from_response(answer), large, len(LARGE), selector=DigestSelector())
+        is verdict
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,15 +185,20 @@ def test_a_digest_that_was_computed_while_parts_were_sent_is_used(
 ) -> None:
     computed = digest_from_etag(etag(LARGE))
     selector = DigestSelector()
-    found = compare_response(answer, "/none", len(LARGE), selector=selector, computed=computed)
+    found = compare_stated(
+        digests_from_response(answer), "/none", len(LARGE), selector=selector, computed=computed
+    )
     assert found is verdict
 
 
 def test_an_etag_of_parts_is_unknown_for_a_file_sent_whole(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content := bytes(PART_BYTES))
     answer = {"ETag": f'"{"0" * 32}-1"'}
-    verdict = compare_response(
-        answer, str(tmp_path / "file"), len(content), selector=DigestSelector()
+    verdict = compare_stated(
+        digests_from_response(answer),
+        str(tmp_path / "file"),
+        len(content),
+        selector=DigestSelector(),
     )
     assert verdict is UNKNOWN
 
@@ -204,7 +221,7 @@ def test_large_files_need_only_the_checksum_after_both_digests_matched(large: st
     whole = {"ChecksumCRC64NVME": crc64(LARGE), "ChecksumType": "FULL_OBJECT"}
     other = {**whole, "ETag": f'"{"0" * 32}-2"'}
     found = [
-        compare_response(answer, large, len(LARGE), selector=selector)
+        compare_stated(digests_from_response(answer), large, len(LARGE), selector=selector)
         for answer in (other, {**whole, "ETag": etag(LARGE)}, other)
     ]
     assert found == [ETAG_DIFFERS, EQUAL, EQUAL]
@@ -213,12 +230,17 @@ def test_large_files_need_only_the_checksum_after_both_digests_matched(large: st
 def test_small_files_always_need_both_digests(abc: str) -> None:
     selector = DigestSelector()
     both = {"ETag": ABC, "ChecksumCRC64NVME": crc64(b"abc")}
-    assert compare_response(both, abc, 3, selector=selector) is EQUAL
-    assert compare_response({**both, "ETag": OTHER}, abc, 3, selector=selector) is ETAG_DIFFERS
+    assert compare_stated(digests_from_response(both), abc, 3, selector=selector) is EQUAL
+    assert (
+        compare_stated(digests_from_response({**both, "ETag": OTHER}), abc, 3, selector=selector)
+        is ETAG_DIFFERS
+    )
 
 
 def test_a_response_without_digests_needs_no_file() -> None:
-    assert compare_response({}, "/none", 3, selector=DigestSelector()) is UNKNOWN
+    assert (
+        compare_stated(digests_from_response({}), "/none", 3, selector=DigestSelector()) is UNKNOWN
+    )
 
 
 @pytest.mark.parametrize(
@@ -420,7 +442,7 @@ def test_a_thread_that_waits_for_the_result_of_another_reads_no_object(
     compared = [threading.Event(), threading.Event()]
     second: list[bool] = []
     thread = threading.Thread(target=lambda: second.append(verify(abc, "2")))
-    compare = compare_response
+    compare = compare_stated
 
     def compare_and_record(*args: Any, **options: Any) -> Verdict:
         verdict = compare(*args, **options)
@@ -433,7 +455,7 @@ def test_a_thread_that_waits_for_the_result_of_another_reads_no_object(
         return get_object(**options)
 
     get_object = verify.client.get_object
-    monkeypatch.setattr(verification, "compare_response", compare_and_record)
+    monkeypatch.setattr(verification, "compare_stated", compare_and_record)
     monkeypatch.setattr(verify.client, "get_object", read_late)
     assert verify(abc, "1")
     thread.join(60)

@@ -37,9 +37,9 @@ def test_plan_check_and_salvage_name_a_directory_without_a_sink(workdir: Path) -
     (workdir / "work/study").mkdir(parents=True)
     expected = [
         f"no sink has its base directory in {workdir}/derivative, which does not exist; nothing is "
-        f"copied to s3://mybucket/p; the base directories seen are {base}",
+        f"copied to s3://mybucket/p; base directories of the sinks: {base}",
         f"no sink has its base directory in {workdir}/work; nothing is copied to "
-        f"s3://mybucket/w; the base directories seen are {base}",
+        f"s3://mybucket/w; base directories of the sinks: {base}",
     ]
     for report in (plan(workflow), check(workflow), salvage_sinks(workflow)):
         assert report.as_json()["warnings"] == expected
@@ -83,14 +83,14 @@ def test_only_base_directories_on_disk_count(
 ) -> None:
     set_copies("/data/out=s3://mybucket/p")
     (text,) = plan(workflow_of(workdir, inputs)).warnings
-    assert text.endswith(f"the base directories seen are {base}")
+    assert text.endswith(f"base directories of the sinks: {base}")
 
 
 def test_first_base_directories_and_the_number_of_others_are_named(workdir: Path) -> None:
     set_copies("/data/out=s3://mybucket/p")
     sinks = [{"base_directory": f"/data/{number}"} for number in range(6)]
     (text,) = plan(workflow_of(workdir, *sinks, *sinks)).warnings
-    assert text.endswith("are /data/0, /data/1, /data/2, /data/3, 2 more")
+    assert text.endswith("sinks: /data/0, /data/1, /data/2, /data/3, 2 more")
 
 
 def test_option_of_a_workflow_replaces_the_global_one(workdir: Path) -> None:
@@ -116,7 +116,7 @@ def test_base_directory_that_a_node_returns_is_not_known(workdir: Path) -> None:
     assert text.startswith(f"no sink is known to have its base directory in {workdir}/out, which")
     assert "; perhaps nothing is copied to s3://mybucket/p; " in text
     assert text.endswith(
-        "; not known: study.sink1 (made.base); the base directories seen are /data"
+        "; not known: study.sink1 (made.base); base directories of the sinks: /data"
     )
 
 
@@ -146,22 +146,22 @@ FAILING: dict[str, Any] = {"creds_path": "none", "s3_profile": "none"}
 def test_sinks_of_the_run_are_recorded(workdir: Path) -> None:
     set_copies(*(f"{workdir}/{name}=s3://mybucket/{name}" for name in ("a", "b", "c")))
     run, deliver = Workflow.run, DataSink._list_outputs
-    with recorded_sinks() as use:
-        assert use.describe()[0] == (
+    with recorded_sinks() as unused:
+        assert unused.describe()[0] == (
             "no sink was seen, so perhaps nothing is copied to s3://mybucket/a from "
             f"{workdir}/a, which does not exist"
         )
         with pytest.raises(Exception, match="either creds_path or"):
             DataSink(base_directory=f"{workdir}/a", x=__file__, **FAILING).run()
-        assert [text.partition(",")[0][-1] for text in use.describe()] == ["b", "c"]
+        assert [text.partition(",")[0][-1] for text in unused.describe()] == ["b", "c"]
         inputs = {"base_directory": "b", **FAILING}
         workflow = workflow_of(workdir, inputs, crashdump_dir=str(workdir))
         with pytest.raises(Exception, match="either creds_path or"):
             workflow.run(plugin="Linear")
     assert (Workflow.run, DataSink._list_outputs) == (run, deliver)
-    texts = use.describe()
+    texts = unused.describe()
     assert len(texts) == 2
-    assert texts[0].endswith(f"are {workdir}/a, {workdir}/work/study/sink0/b")
+    assert texts[0].endswith(f"sinks: {workdir}/a, {workdir}/work/study/sink0/b")
 
 
 def test_base_directory_that_a_node_has_returned_is_known_after_the_run(workdir: Path) -> None:
@@ -172,20 +172,20 @@ def test_base_directory_that_a_node_has_returned_is_known_after_the_run(workdir:
     assert len(plan(workflow).warnings) == 2
     with pytest.raises(Exception, match="either creds_path or"):
         workflow.run(plugin="Linear")
-    with recorded_sinks() as use:
+    with recorded_sinks() as unused:
         workflow.run(plugin=ElsewherePlugin())
-    (text,) = use.describe()
-    assert text.endswith("copied to s3://mybucket/work; the base directories seen are /data/out")
+    (text,) = unused.describe()
+    assert text.endswith("copied to s3://mybucket/work; base directories of the sinks: /data/out")
 
 
 def test_inputs_and_the_directory_of_the_call_count(workdir: Path) -> None:
     set_copies(f"{workdir}/a=s3://mybucket/a", f"{workdir}/b=s3://mybucket/b")
     (workdir / "b").mkdir()
-    with recorded_sinks() as use:
+    with recorded_sinks() as unused:
         for inputs in ({"base_directory": f"{workdir}/a"}, {"cwd": f"{workdir}/b"}):
             with pytest.raises(Exception, match="either creds_path or"):
                 DataSink(x=__file__, **FAILING).run(**inputs)
-    assert not use.describe()
+    assert not unused.describe()
 
 
 def test_methods_can_be_pickled_while_sinks_are_recorded(workdir: Path) -> None:

@@ -118,15 +118,15 @@ def _run_and_warn(program: Program) -> None:
     from nipype_datasink.workflows.unused_copies import recorded_sinks
 
     process = os.getpid()
-    with recorded_sinks() as use:
+    with recorded_sinks() as unused:
         has_ended = False
         try:
             run_program(program)
             has_ended = True
         finally:
             # A program that fails or exits may not have come to its sinks; it may have forked, too.
-            if os.getpid() == process and (has_ended or use.has_sinks):
-                for text in use.describe():
+            if os.getpid() == process and (has_ended or unused.has_sinks):
+                for text in unused.describe():
                     click.echo(escaped(f"warning: {text}"), err=True)
 
 

@@ -34,7 +34,7 @@ from nipype_datasink.errors import DataSinkError, ManifestError
 def verify(
     *, download: bool, sums: bool, as_json: bool, paths: tuple[str, ...], **options: str | None
 ) -> None:
-    """Find out whether delivered files are still there, byte for byte.
+    """Find out whether delivered files are still there and unchanged.
 
     PATH is a manifest or a directory of manifests (the sink's input sink_manifest_dir), on disk or
     in S3. Files on disk are compared by size and SHA-256, objects in S3 by size and ETag.

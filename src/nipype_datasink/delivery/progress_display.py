@@ -141,7 +141,7 @@ def _fallback_size() -> dict[str, int]:
 
 
 def _terminal_size() -> tuple[int, int] | None:
-    """Return the columns and rows of the terminal; None where there is none, as in a notebook."""
+    """Return the columns and rows of the terminal; None without a terminal, as in a notebook."""
     try:
         # The kernel of a notebook may have been started in a terminal, which is not shown.
         return os.get_terminal_size(sys.stderr.fileno()) if _is_terminal() else None
@@ -166,7 +166,7 @@ def _is_notebook() -> bool:
 
 
 def _columns() -> int | None:
-    """Return how many columns a bar may fill in the terminal; None where there is none.
+    """Return how many columns a bar may fill in the terminal; None without a terminal.
 
     The terminal shows ``^C`` at the end of the bar: that must not begin a line below, because tqdm
     would then not overwrite the bar.

@@ -1,4 +1,4 @@
-"""Report whether delivered files are still there, byte for byte."""
+"""Report whether delivered files are still there and unchanged."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _ADVICE = (
 )
 
 
-def check_collisions(plan: Plan, links: Collection[str], on_wait: Callable[[], object]) -> None:
+def check_collisions(plan: Plan, links: Collection[str], on_progress: Callable[[], object]) -> None:
     """Check that no file of a plan replaces another.
 
     Parameters
@@ -33,7 +33,7 @@ def check_collisions(plan: Plan, links: Collection[str], on_wait: Callable[[], o
         All deliveries.
     links
         Sources that are symbolic links.
-    on_wait
+    on_progress
         Called often while files are compared.
 
     Raises
@@ -48,12 +48,14 @@ def check_collisions(plan: Plan, links: Collection[str], on_wait: Callable[[], o
     for delivery in plan.deliveries:
         for transfer in delivery.transfers:
             other = transfers.setdefault(transfer.destination, transfer)
-            if other is not transfer and not _same_bytes(transfer.source, other.source, on_wait):
+            if other is not transfer and not _same_bytes(
+                transfer.source, other.source, on_progress
+            ):
                 raise _collision(
                     f"{other.source} and {transfer.source} differ, and both would become "
                     f"{transfer.destination}. {_ADVICE}"
                 )
-    _check_similar_names(transfers, on_wait)
+    _check_similar_names(transfers, on_progress)
     files = PathMap(transfers.items())
     for folder in sorted(_folders(plan)):
         if file := files.find(folder):
@@ -61,7 +63,7 @@ def check_collisions(plan: Plan, links: Collection[str], on_wait: Callable[[], o
                 f"{file.source} would become the file {folder}, which is also the folder of other "
                 "files"
             )
-    _check_sources_stay(transfers, files, links, on_wait)
+    _check_sources_stay(transfers, files, links, on_progress)
 
 
 def _collision(message: str) -> CollisionError:
@@ -69,12 +71,12 @@ def _collision(message: str) -> CollisionError:
 
 
 def _check_similar_names(
-    transfers: Mapping[str, FileTransfer], on_wait: Callable[[], object]
+    transfers: Mapping[str, FileTransfer], on_progress: Callable[[], object]
 ) -> None:
     for group in group_similar_names(transfers):
         for destination, other in combinations(group, 2):
             sources = transfers[destination].source, transfers[other].source
-            if same_place(destination, other) and not _same_bytes(*sources, on_wait):
+            if same_place(destination, other) and not _same_bytes(*sources, on_progress):
                 raise _collision(describe_collision(*sources, destination, other))
 
 
@@ -92,7 +94,7 @@ def _check_sources_stay(
     transfers: Mapping[str, FileTransfer],
     files: PathMap[FileTransfer],
     links: Collection[str],
-    on_wait: Callable[[], object],
+    on_progress: Callable[[], object],
 ) -> None:
     """Check that no source is the destination of another file."""
     real_directory = RealPathCache()
@@ -104,16 +106,18 @@ def _check_sources_stay(
             paths += _link_targets(paths[0], real_directory)
         for path in paths:
             other = files.find(path) or transfer
-            if other is not transfer and not _same_bytes(transfer.source, other.source, on_wait):
+            if other is not transfer and not _same_bytes(
+                transfer.source, other.source, on_progress
+            ):
                 raise _collision(
                     f"{transfer.source} is a source, but {other.source} would overwrite it in the "
                     "same run; use two sinks, one after the other"
                 )
 
 
-def _same_bytes(source: str, other: str, on_wait: Callable[[], object]) -> bool:
+def _same_bytes(source: str, other: str, on_progress: Callable[[], object]) -> bool:
     try:
-        return same_bytes(source, other, lambda _: on_wait())
+        return same_bytes(source, other, lambda _: on_progress())
     except OSError as error:
         if is_time_limit(error):
             raise

@@ -69,7 +69,7 @@ class SourceContents:
         return self.is_directory or bool(self.files)
 
 
-def scan(source: Source, on_wait: Callable[[], object] = lambda: None) -> SourceContents:
+def scan(source: Source, on_progress: Callable[[], object] = lambda: None) -> SourceContents:
     """Find the files of a source; no file is opened.
 
     Links in a directory are followed, as nipype copies what they link to. The companions of a
@@ -79,10 +79,10 @@ def scan(source: Source, on_wait: Callable[[], object] = lambda: None) -> Source
     ----------
     source
         A path, which need not exist.
-    on_wait
+    on_progress
         Called for each file and directory, and while other threads read them.
     """
-    on_wait()
+    on_progress()
     try:
         status, is_link = _status(source.path)
     except UnicodeEncodeError:
@@ -92,7 +92,7 @@ def scan(source: Source, on_wait: Callable[[], object] = lambda: None) -> Source
     except OSError as error:
         return SourceContents(problems=(_access_problem(source.field, source.path, error),))
     if stat.S_ISDIR(status.st_mode):
-        return _Walk(source, on_wait).contents()
+        return _Walk(source, on_progress).contents()
     file = SourceFile(source.path, "", status.st_size, is_link)
     found = [_check_file(source.field, file, status), *_find_companions(source)]
     return SourceContents(
@@ -200,8 +200,8 @@ class _Entry:
 class _Walk:
     """Collects the files of a directory; follows links, but not to a directory above them."""
 
-    def __init__(self, source: Source, on_wait: Callable[[], object]) -> None:
-        self._on_wait = on_wait
+    def __init__(self, source: Source, on_progress: Callable[[], object]) -> None:
+        self._on_progress = on_progress
         self._field = source.field
         self._top = source.path
         self._found: list[_Entry | Problem] = []
@@ -218,7 +218,7 @@ class _Walk:
                 pending += reversed(self._enter(entry))
             else:
                 self._found.append(entry)
-        found = adaptive_map(self._examine, self._found, abandon=True, on_wait=self._on_wait)
+        found = adaptive_map(self._examine, self._found, abandon=True, on_wait=self._on_progress)
         problems = tuple(item for item in found if isinstance(item, Problem))
         return SourceContents(
             is_directory=self._top not in [each.value for each in problems],  # it may have gone
@@ -229,14 +229,14 @@ class _Walk:
         )
 
     def _examine(self, item: _Entry | Problem) -> SourceFile | Problem:
-        self._on_wait()
+        self._on_progress()
         if isinstance(item, Problem):
             return item
         return _find_file(self._field, item.path, item.relative_path)
 
     def _enter(self, entry: _Entry) -> list[_Entry]:
         """Record a directory; return what is in it."""
-        self._on_wait()
+        self._on_progress()
         # `os.path.realpath` looks up every parent, so it is called only for links.
         if entry.ancestors and not entry.is_link:
             real = os.path.join(entry.ancestors[-1], os.path.basename(entry.path))

@@ -30,7 +30,7 @@ def make_valid_plan(
     *,
     inputs: Collection[str] = (),
     directory: str = "",
-    on_wait: Callable[[], object] = lambda: None,
+    on_progress: Callable[[], object] = lambda: None,
 ) -> Plan:
     """Decide where every file goes, or name everything that makes the plan invalid.
 
@@ -47,7 +47,7 @@ def make_valid_plan(
         Names of known inputs; a field may be a misspelling of one of them.
     directory
         Absolute directory that relative paths are below; empty for the current one.
-    on_wait
+    on_progress
         Called often while the sources are read, in this thread and in others.
 
     Raises
@@ -62,8 +62,8 @@ def make_valid_plan(
         the base directory.
     """
     paths, problems = flatten(fields, directory=directory)
-    scan_one = partial(scan, on_wait=on_wait)
-    found = adaptive_map(scan_one, paths, abandon=True, on_wait=on_wait)
+    scan_one = partial(scan, on_progress=on_progress)
+    found = adaptive_map(scan_one, paths, abandon=True, on_wait=on_progress)
     scanned = list(zip(paths, found, strict=True))
     identifiers = {source for source, contents in scanned if _is_identifier(source, contents)}
     sources = [item for item in scanned if item[0] not in identifiers]
@@ -72,7 +72,7 @@ def make_valid_plan(
         raise _source_error(problems, inputs)
     sources = [item for item in sources if item[1].exists]
     plan = make_plan(sources, rules)
-    _check_plan(plan, sources, on_wait)
+    _check_plan(plan, sources, on_progress)
     missing = [_with_hint(problem, inputs) for problem in _explain_missing(problems, plan)]
     ignored = [_not_a_file(source) for source, _ in scanned if source in identifiers]
     return replace(
@@ -81,7 +81,7 @@ def make_valid_plan(
 
 
 def _check_plan(
-    plan: Plan, sources: Sequence[tuple[Source, SourceContents]], on_wait: Callable[[], object]
+    plan: Plan, sources: Sequence[tuple[Source, SourceContents]], on_progress: Callable[[], object]
 ) -> None:
     contents_by_path = {source.path: contents for source, contents in sources}
     on_disk = [item for item in plan.deliveries if isinstance(item.location, LocalDirectory)]
@@ -92,7 +92,7 @@ def _check_plan(
     _check_obstacles(on_disk)
     _check_removals(plan)
     links = {file.path for _, contents in sources for file in contents.files if file.is_link}
-    check_collisions(plan, links, on_wait)
+    check_collisions(plan, links, on_progress)
 
 
 def _is_identifier(source: Source, contents: SourceContents) -> bool:

@@ -13,7 +13,7 @@ class DigestSelector:
     """Select which digests of a store's objects must be compared; for any thread.
 
     Once a store's ETag and its checksum of all bytes were both right, the checksum is enough for
-    large files: an MD5 takes four times as long. For small files both must be right every time,
+    large files: an MD5 takes much longer. For small files both must be right every time,
     because a store may simply repeat the checksum that it was sent.
     """
 

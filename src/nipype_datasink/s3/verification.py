@@ -64,8 +64,8 @@ def has_same_bytes(
     )
 
 
-def compare_response(
-    response: Mapping[str, object],
+def compare_stated(
+    digests: Sequence[ExpectedDigest],
     path: str,
     size: int,
     *,
@@ -73,12 +73,12 @@ def compare_response(
     use_etags: bool = True,
     computed: ExpectedDigest | None = None,
 ) -> Verdict:
-    """Compare the file at `path` with the digests in a response.
+    """Compare the file at `path` with the digests that a response states.
 
     Parameters
     ----------
-    response
-        boto3's response to ``put_object`` or ``head_object``.
+    digests
+        Of boto3's response to ``put_object`` or ``head_object``.
     path
         File that was sent.
     size
@@ -90,7 +90,7 @@ def compare_response(
     computed
         Digest of the file's parts, if it was computed while they were sent.
     """
-    stated = [digest for digest in digests_from_response(response) if _is_usable(digest, size)]
+    stated = [digest for digest in digests if _is_usable(digest, size)]
     counted = [digest for digest in stated if use_etags or digest.name != "ETag"]
     with selector.selected(counted, size) as expected:
         equal = compare_with_computed(expected, path, part_size_for(size), computed)
@@ -204,15 +204,16 @@ class UploadVerifier:
     def _compare(self, transfer: FileTransfer, size: int, fields: Mapping[str, object]) -> Verdict:
         if self._bucket.encryption and not fields.get("ServerSideEncryption"):
             self._warn_of_missing_encryption()
-        verdict = compare_response(
-            fields,
+        digests = digests_from_response(fields)
+        verdict = compare_stated(
+            digests,
             transfer.source,
             size,
             selector=self._selector,
             use_etags=self._use_etags,
             computed=self._part_digests.take(transfer),
         )
-        needed = self._selector.select_for_large(digests_from_response(fields))
+        needed = self._selector.select_for_large(digests)
         self._part_digests.record(needed if self._use_etags else ())
         return verdict
 

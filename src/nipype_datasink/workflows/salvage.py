@@ -137,9 +137,9 @@ def _undelivered_inputs(run: SinkRun) -> Iterator[UndeliveredInput]:
         )
         if is_of_item and is_complete(value):
             continue
-        has_part_of_value = is_of_item or len(connections) > 1  # a JoinNode has several
+        may_be_partial = is_of_item or len(connections) > 1  # a JoinNode has several
         for same in _group_by_output(connections):
-            is_partial = is_partly_known(value) if has_part_of_value else same[0].is_partial
+            is_partial = is_partly_known(value) if may_be_partial else same[0].is_partial
             failed = (node for each in same for node in _failed(run, each, is_of_item=is_of_item))
             yield UndeliveredInput(
                 field=field,

@@ -35,14 +35,14 @@ def describe_unused_copies(runs: Iterable[SinkRun]) -> tuple[str, ...]:
     runs
         All sinks, with the directories as the user has written them.
     """
-    use = CopyUse()
+    unused = UnusedCopies()
     for run in runs:
-        use.add(run)
-    return use.describe() if use.has_sinks else ()
+        unused.add(run)
+    return unused.describe() if unused.has_sinks else ()
 
 
-class CopyUse:
-    """Collects which of the directories that are copied to S3 contain a base directory."""
+class UnusedCopies:
+    """Collects base directories; describes the directories to be copied that contain none."""
 
     def __init__(self) -> None:
         # Ordered sets. The bases are texts: directories, and addresses in S3.
@@ -97,7 +97,7 @@ class CopyUse:
                 f"no sink is known to have its base directory in {source}; perhaps nothing is "
                 f"copied to {prefix}; not known: {_listed(self._unknown)}"
             )
-        bases = f"; the base directories seen are {_listed(self._bases)}" if self._bases else ""
+        bases = f"; base directories of the sinks: {_listed(self._bases)}" if self._bases else ""
         return text + bases
 
 
@@ -113,14 +113,14 @@ def _listed(texts: Iterable[str]) -> str:
 
 
 @contextmanager
-def recorded_sinks() -> Iterator[CopyUse]:
+def recorded_sinks() -> Iterator[UnusedCopies]:
     """Record the sinks that this process runs, and those of its workflows.
 
     Workers of plugins run sinks in other processes. So if a directory seems to be unused when a
     workflow has ended, the sinks are taken from its graph, and base directories that nodes compute
     from its working directory. This calls the functions of connections once more.
     """
-    use = CopyUse()
+    unused = UnusedCopies()
     run_workflow, deliver = Workflow.run, DataSink._list_outputs
 
     # Bound methods are pickled by their names, which `wraps` keeps.
@@ -130,20 +130,20 @@ def recorded_sinks() -> Iterator[CopyUse]:
             return run_workflow(workflow, *args, **kwargs)
         finally:
             with suppress(Exception):  # of nipype, or of functions of the workflow, which fails
-                for run in sink_runs(workflow, LastResults) if use.describe() else ():
-                    use.add(run)
+                for run in sink_runs(workflow, LastResults) if unused.describe() else ():
+                    unused.add(run)
 
     @wraps(deliver)
     def record_sink(sink: DataSink) -> Any:  # here all inputs and the directory are set
         with suppress(Exception):  # it is the error of the sink
             node = calling_node(sink.inputs)
             name = node.fullname if node else type(sink).__name__
-            use.add(SinkRun(name=name, node=node, interface=sink, connections={}))
+            unused.add(SinkRun(name=name, node=node, interface=sink, connections={}))
         return deliver(sink)
 
     _replace_methods(record_workflow, record_sink)
     try:
-        yield use
+        yield unused
     finally:
         _replace_methods(run_workflow, deliver)
 
