@@ -25,6 +25,9 @@ class Job:
     endpoint: str = ""
     """Address of the store."""
 
+    checksums: bool = True
+    """Whether boto3, awscli and this library send checksums, as with AWS."""
+
     encrypt: bool = False
     """Whether to request server-side encryption."""
 

@@ -32,14 +32,14 @@ def overheads(server: Path, workspace: Path, processes: int) -> dict[str, float]
     processes
         Number of processes whose import is measured.
     """
-    python, home = Path(sys.executable), make_home(workspace)
+    home = make_home(workspace)
     source = Sources(1, 1024).make(workspace / "sources")
-    imports = [call(python, __name__, "{}", "", home)["ms"] for _ in range(processes)]
+    imports = [call(__name__, "{}", "", home)["ms"] for _ in range(processes)]
     result = {"import of DataSink after nipype.interfaces.io, ms": median(imports)}
     with running(server) as store:
         for transport in filter(is_installed, ("classic", "crt")):
             job = {"transport": transport, "endpoint": store.endpoint, "source": str(source)}
-            found = call(python, __name__, json.dumps(job), store.endpoint, home)
+            found = call(__name__, json.dumps(job), store.endpoint, home)
             result.update({f"second sink, {transport}: {name}": found[name] for name in found})
     return result
 

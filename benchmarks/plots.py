@@ -44,7 +44,7 @@ def _is_plain(row: Row) -> bool:
     return (
         isinstance(row, Upload)
         and row.sources.size == _SIZE
-        and not (row.rtt or row.tls or row.existing_objects or row.sent_before_by)
+        and not (row.rtt or row.tls or row.second or row.existing_objects or row.sent_before_by)
     )
 
 

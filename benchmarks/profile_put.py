@@ -56,8 +56,7 @@ def profile_put(server: Path, workspace: Path, count: int) -> dict[str, float]:
     """
     source = Sources(count, _SIZE).make(workspace / "sources")
     with running(server) as store:
-        argument = str(source)
-        return call(Path(sys.executable), _MODULE, argument, store.endpoint, make_home(workspace))
+        return call(_MODULE, str(source), store.endpoint, make_home(workspace))
 
 
 def _measure(source: Path) -> dict[str, float]:

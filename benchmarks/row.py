@@ -52,6 +52,9 @@ class Upload(Row):
     existing_objects: int = 0
     """Number of objects that the prefix contains before the run."""
 
+    checksums: bool = True
+    """Whether boto3, awscli and this library send checksums, as with AWS."""
+
     encrypt: bool = False
     """Whether to request server-side encryption."""
 
@@ -66,6 +69,7 @@ class Upload(Row):
             f"{self.rtt} ms round trip" if self.rtt else "",
             "second sink" if self.second else "",
             "unchanged" if self.sent_before_by else "",
+            "" if self.checksums else "without checksums",
             "encrypted" if self.encrypt else "",
             f"{self.existing_objects:,} other objects" if self.existing_objects else "",
         ]

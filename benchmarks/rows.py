@@ -14,12 +14,12 @@ _PYTHON = (NIPYPE, "boto3 in threads")
 _OBSTORE = ("obstore asyncio", "obstore threads")
 _PEERS = ("awscli", "rclone", "s5cmd", *_OBSTORE)
 _OURS = ("classic", "crt")
+_SECOND = (*_OBSTORE, *_OURS)  # tools that can send twice in one process
 _SLOW_RTT_MS = 20  # from this round-trip time on, nipype runs once
 # With TLS, each connection costs a handshake, so fewer of them are faster. obstore's numbers of
 # threads are by round-trip time in ms, from the longest.
 _TLS_REQUESTS = 128
 _TLS_THREADS = ((50, 128), (20, 64), (0, 32))
-_MANY_FILES = 10_000  # from this number on, the slower tools run once
 
 
 def rows(rtts: Sequence[int]) -> list[Row]:
@@ -31,6 +31,7 @@ def rows(rtts: Sequence[int]) -> list[Row]:
         *_many_existing_objects(),
         *_scaling(),
         *_copies(_SIZES),
+        *_scaling_copies(),
         *_slow_copies(),
     ]
 
@@ -83,6 +84,7 @@ def _uploads(rtts: Sequence[int]) -> list[Row]:
         )
         for rtt in rtts
     ]
+    second = [replace(row, name=f"{row.name}-second", second=True, tools=_SECOND) for row in small]
     large = [
         Upload(
             name=name,
@@ -92,11 +94,17 @@ def _uploads(rtts: Sequence[int]) -> list[Row]:
         )
         for name, extra in {"medium": (), "large": ("boto3 upload_file",)}.items()
     ]
-    return [*small, *large]
+    return [*small, *second, *large, *map(_without_checksums, large)]
+
+
+def _without_checksums(row: Upload) -> Upload:
+    """Return the row for a store that boto3 and this library send no checksums to by default."""
+    tools = tuple(tool for tool in row.tools if tool in ("s5cmd", *_OBSTORE, *_OURS))
+    return replace(row, name=f"{row.name}-no-checksums", checksums=False, tools=tools, once=())
 
 
 def _tls_uploads(rtts: Sequence[int]) -> list[Row]:
-    return [
+    rows = [
         Upload(
             name=f"tls-{size}-{rtt}ms{'-second' if second else ''}",
             group="TLS",
@@ -112,12 +120,14 @@ def _tls_uploads(rtts: Sequence[int]) -> list[Row]:
         for rtt in rtts
         for second in (False, True)
     ]
+    large = [row for row in rows if row.sources.size >= _MIB and not row.second]
+    return [*rows, *map(_without_checksums, large)]
 
 
 def _tls_tools(size: str, rtt: int, *, second: bool) -> tuple[str, ...]:
     """Return the tools that matter: without TLS the others are several times slower as well."""
     if second:  # programs send only once
-        return (*_OBSTORE, "crt") if size == "large" else (*_OBSTORE, *_OURS)
+        return tuple(tool for tool in _SECOND if size != "large" or tool != "classic")
     if size != "small":
         return ("s5cmd", *_OBSTORE, *_OURS)
     slow = (NIPYPE,) if rtt < _SLOW_RTT_MS else ()
@@ -144,6 +154,16 @@ def _reruns() -> list[Row]:
             encrypt=True,
         ),
         Upload(
+            name="rerun-encrypted-20ms",
+            group=group,
+            sources=small,
+            tools=(NIPYPE, *_OURS),
+            once=(NIPYPE,),
+            sent_before_by="self",
+            encrypt=True,
+            rtt=20,
+        ),
+        Upload(
             name="rerun-1gib",
             group=group,
             sources=Sources(1, 1 << 30),
@@ -166,15 +186,20 @@ def _many_existing_objects() -> list[Row]:
 
 
 def _scaling() -> list[Row]:
+    tools = (NIPYPE, "s5cmd", *_OURS)
     return [
         Upload(
             name=f"scaling-{count}",
             group="Different numbers of files",
             sources=Sources(count, 16 * _KIB),
-            tools=(NIPYPE, "s5cmd", *_OURS),
-            once=(NIPYPE, "classic") if count >= _MANY_FILES else (NIPYPE,),
+            tools=tools,
+            once=once,
         )
-        for count in (100, 10_000)  # 1,000 are measured anyway
+        for count, once in {  # 1,000 are measured anyway
+            100: (NIPYPE,),
+            10_000: (NIPYPE, "classic"),
+            100_000: tools,
+        }.items()
     ]
 
 
@@ -191,6 +216,21 @@ def _copies(sizes: dict[str, Sources]) -> list[Row]:
         for disk in ("same", "other")
         for name, sources in sizes.items()
         for rerun in (False, True)
+    ]
+
+
+def _scaling_copies() -> list[Row]:
+    tools = (NIPYPE, "cp -r", "local")
+    return [
+        Copy(
+            name=f"local-scaling-{count}",
+            group="Different numbers of files",
+            sources=Sources(count, 16 * _KIB),
+            tools=tools,
+            once=once,
+            to_other_file_system=True,
+        )
+        for count, once in {10_000: (), 100_000: tools}.items()
     ]
 
 

@@ -120,6 +120,7 @@ class _Bucket:
             ca=self.server.ca,
             requests=self.row.requests,
             threads=self.row.threads,
+            checksums=self.row.checksums,
             encrypt=self.row.encrypt,
             rerun=rerun,
             before=f"s3://{BUCKET}/first/{prefix}" if self.row.second else "",

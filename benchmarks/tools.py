@@ -112,7 +112,8 @@ def run(job: Job, home: Path) -> dict[str, float]:
         job = replace(job, command=tool.command(job))
     else:
         python = tool.program
-    return call(python, "benchmarks.timed", json.dumps(asdict(job)), job.endpoint, home, job.ca)
+    environment = _environment(job.endpoint, home, job.ca, checksums=job.checksums)
+    return _call(python, "benchmarks.timed", json.dumps(asdict(job)), environment)
 
 
 def make_home(workspace: Path) -> Path:
@@ -123,14 +124,18 @@ def make_home(workspace: Path) -> Path:
     return workspace / "home"
 
 
-def call(
-    python: Path, module: str, argument: str, endpoint: str, home: Path, ca: str = ""
-) -> dict[str, float]:
+def call(module: str, argument: str, endpoint: str, home: Path) -> dict[str, float]:
     """Run a module of this package in a new process; return the JSON in its last line."""
+    return _call(Path(sys.executable), module, argument, _environment(endpoint, home))
+
+
+def _call(
+    python: Path, module: str, argument: str, environment: Mapping[str, str]
+) -> dict[str, float]:
     done = subprocess.run(
         [python, "-m", module, argument],
         cwd=ROOT,
-        env=_environment(endpoint, home, ca),
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -141,7 +146,9 @@ def call(
     return result
 
 
-def _environment(endpoint: str, home: Path, ca: str) -> dict[str, str]:
+def _environment(
+    endpoint: str, home: Path, ca: str = "", *, checksums: bool = True
+) -> dict[str, str]:
     # SSL_CERT_FILE is for programs in Go and for Python's own ssl.
     trust = {"AWS_CA_BUNDLE": ca, "SSL_CERT_FILE": ca} if ca else {}
     return {
@@ -154,7 +161,7 @@ def _environment(endpoint: str, home: Path, ca: str) -> dict[str, str]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_ENDPOINT_URL_S3": endpoint,
-        # The default of boto3, and of this library with AWS.
-        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_supported",
+        # The first is the default of boto3, and of this library with AWS.
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_supported" if checksums else "when_required",
         "NO_ET": "1",  # otherwise nipype requests the number of its newest version
     }
