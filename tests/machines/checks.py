@@ -101,8 +101,9 @@ def mixed(want: Expected, then: Expected, after: Files) -> Expected:
     # What was missing may have gone altogether; then the run is complete, and removes the others.
     is_complete = bool(want.skipped) and not then.skipped
     removed |= then.removed if is_complete else then.removed & (want.files.keys() - files.keys())
-    # In a bucket, a file that has taken the place of a folder has the others beside it.
-    removed = {path for path in removed if files.keys().isdisjoint(above(path))}
+    # In a bucket, a source that was read as a file, not as a folder, has the others beside it.
+    surely = want.removed & then.removed
+    removed = surely | {path for path in removed if files.keys().isdisjoint(above(path))}
     return Expected(
         places=want.places,
         files=files,
