@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 
@@ -91,3 +92,17 @@ print("{}")
     done = fork_python("-c", code)
     assert done.stdout == "{}\n"
     assert "a log line" in done.stderr
+
+
+def test_an_interrupt_ends_the_process_and_is_no_finding(
+    manifests: Path, fork_python: RunPython
+) -> None:
+    code = """
+import os, signal, sys
+from nipype_datasink.cli import main
+from nipype_datasink.delivery import recorded_files
+recorded_files.digest_file = lambda *_: os.kill(os.getpid(), signal.SIGINT)
+main(["verify", sys.argv[1]])
+"""
+    done = fork_python("-c", code, str(manifests))
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "interrupted\n")

@@ -13,22 +13,31 @@ from nipype_datasink.cli.plan import plan
 from nipype_datasink.cli.programs import run
 from nipype_datasink.cli.salvage import salvage
 from nipype_datasink.cli.verify import verify
-from nipype_datasink.workflows.script import ScriptInterrupted
+from nipype_datasink.workflows.script import Interrupted
 
 
 class _Command(click.Group):
-    """A group of commands that ends by SIGINT, as Python does, if Ctrl-C ended a script.
+    """A group of commands that ends by SIGINT, as Python does, after Ctrl-C.
 
-    Click would exit with a code instead. A shell script or loop around the command would then
-    continue with its next command.
+    Click would exit with code 1 instead, which has another meaning here, and a shell script or loop
+    around the command would continue with its next command.
     """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; let no `KeyboardInterrupt` reach click."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            if not interrupt.args:  # else how far it came was logged
+                click.echo("interrupted", err=True)
+            raise Interrupted from None
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command, and let a `KeyboardInterrupt` end the process."""
         try:
             return super().main(*args, **kwargs)
-        except ScriptInterrupted:
-            sys.excepthook = lambda *_: None  # the traceback was already printed
+        except Interrupted:
+            sys.excepthook = lambda *_: None  # what there is to say was already printed
             raise KeyboardInterrupt from None
 
 

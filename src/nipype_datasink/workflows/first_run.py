@@ -89,7 +89,7 @@ def examine_first_run(
     SystemExit
         If the program ended with another exit code, and nothing called ``run()``. Also at the end
         of a child that the program made by `os.fork`.
-    ProgramError, ScriptInterrupted
+    ProgramError, Interrupted
         As `run_program`.
     """
     install()

@@ -14,8 +14,8 @@ from nipype_datasink.workflows import program as programs
 from nipype_datasink.workflows.program import Module, Program, ProgramError, Script, find_module
 
 
-class ScriptInterrupted(BaseException):
-    """Ctrl-C ended the script, and its traceback was printed.
+class Interrupted(BaseException):
+    """Ctrl-C ended the script or the command, and what there is to say was printed.
 
     It is not a `KeyboardInterrupt`, because click handles that itself and exits with a code.
     """
@@ -35,7 +35,7 @@ def run_program(program: Program) -> None:
         If there is no such module.
     SystemExit
         If the program raises it, or with exit code 1 after the traceback of another exception.
-    ScriptInterrupted
+    Interrupted
         After the traceback of a `KeyboardInterrupt`.
     """
     install()
@@ -55,7 +55,7 @@ def run_program(program: Program) -> None:
         error.__traceback__ = _without_own_frames(error.__traceback__)
         sys.excepthook(type(error), error, error.__traceback__)
         if isinstance(error, KeyboardInterrupt):
-            raise ScriptInterrupted from None
+            raise Interrupted from None
         sys.exit(1)
 
 
