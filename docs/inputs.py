@@ -28,7 +28,7 @@ _SECTIONS = {
     "s3_profile": "s3.md#credentials",
     "s3_transfer_client": "s3.md#what-sends-the-files",
     "s3_upload_args": "s3.md#other-settings-of-an-upload",
-    "sink_manifest_dir": "after-the-run.md#write-a-manifest",
+    "sink_manifest_dir": "after-the-run.md#prove-that-nothing-is-lost",
     "sink_missing": "workflows.md#missing-sources",
     "strip_dir": "where-files-go.md#parameterization",
     "substitutions": "where-files-go.md#substitutions",

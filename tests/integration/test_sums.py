@@ -97,9 +97,8 @@ def documented_commands(endpoint: str) -> subprocess.CompletedProcess[str]:
     """Run what the documentation says about rclone, with the names of this bucket and store."""
     (text,) = blocks(ROOT / "docs" / "after-the-run.md", "sh")
     for name, own in {
-        "s3://lab/": "s3://mybucket/",
-        "lab:lab/": "lab:mybucket/",
-        "PROVIDER=AWS": f"PROVIDER=Other RCLONE_CONFIG_LAB_ENDPOINT={endpoint}",
+        "mybucket/deriv": "mybucket/derivatives",
+        "PROVIDER=AWS": f"PROVIDER=Other RCLONE_CONFIG_STORE_ENDPOINT={endpoint}",
     }.items():
         assert text.count(name) == 1
         text = text.replace(name, own)
