@@ -16,8 +16,7 @@ import pytest
 
 import nipype_datasink
 from docs.inputs import inputs_as_markdown
-from docs.screens import DIRECTORY, example_files, laboratory, run_screens
-from docs.screens import PAGES as PAGES_WITH_SCREENS
+from docs.screens import DIRECTORY, example_files
 from nipype_datasink import DataSinkInputSpec
 from nipype_datasink.cli import main as nipype_datasink_command
 from tests.conftest import contents, tree
@@ -158,13 +157,6 @@ def test_the_listing_example_prints_incomplete_uploads(
 
     (line,) = capsys.readouterr().out.splitlines()
     assert line.split()[-2:] == [key, upload]
-
-
-def test_screens_show_what_the_commands_print(workdir: Path) -> None:
-    with laboratory(workdir) as environment:
-        for page in PAGES_WITH_SCREENS:
-            text = page.read_text()
-            assert run_screens(text, workdir, environment) == text, "run `make screens`"
 
 
 @pages_with("json")

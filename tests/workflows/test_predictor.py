@@ -49,18 +49,17 @@ INPUTS: dict[str, dict[str, Any]] = {
 
 
 CASES = [("linear", *case) for case in itertools.product(WORKFLOWS, INPUTS)]
-CASES += [("multiproc", "nested", "rules"), ("multiproc", "itersource", "plain")]
-every_case = pytest.mark.parametrize(("plugin", "build", "inputs"), CASES, ids="-".join)
+NAMES = ("plugin", "build", "inputs")
 
 
-@every_case
+@pytest.mark.parametrize(NAMES, [*CASES, ("multiproc", "nested", "rules")])
 def test_each_delivered_path_is_predicted(
     workdir: Path, plugin: str, build: str, inputs: str
 ) -> None:
     assert_run_is_planned(WORKFLOWS[build], INPUTS[inputs], PLUGINS[plugin], empty=("nothing",))
 
 
-@every_case
+@pytest.mark.parametrize(NAMES, [*CASES, ("multiproc", "itersource", "plain")])
 def test_each_delivered_object_is_predicted(
     workdir: Path, plugin: str, build: str, inputs: str, bucket: Bucket, endpoint: str
 ) -> None:
