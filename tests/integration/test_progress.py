@@ -120,7 +120,7 @@ def test_a_terminal_of_80_columns_keeps_nothing_of_the_bar(
     interrupt: bool, place: str, files: int, tmux: Callable[..., str], workdir: Path
 ) -> None:
     words = shlex.join(command("Linear", f"{place}out"))
-    pause = 0.5 if place else 3 / files  # each frame can be seen; those of S3 are few
+    pause = (15 if place else 3) / files  # frames can be seen; few of them show files of S3
     (workdir / "run").write_text(f"trap : INT\nPAUSE={pause} {words} >log\necho it ended\n")
     tmux("send-keys", "clear; sh run", "Enter")
     bars: list[list[str]] = []
