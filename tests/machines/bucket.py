@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar
@@ -118,7 +119,16 @@ class BucketMachine(DirectoryMachine):
             client._resources.update(clients)
             self.deliver(sink)
 
-        return is_killed(run, moment)
+        killed = is_killed(run, moment)
+        self.wait_for_late_requests()
+        return killed
+
+    def wait_for_late_requests(self) -> None:
+        """Wait until the store has done what a killed process has requested."""
+        seen = None
+        while seen != (now := (self.look(), self.uploads())):
+            seen = now
+            time.sleep(0.05)
 
     def leave_out_truncated(
         self, wanted: Sequence[Expected], before: Seen, after: Seen, ended: Ended | None = None
