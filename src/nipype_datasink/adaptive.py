@@ -20,8 +20,9 @@ _WAITING_SECONDS = 0.0005
 # Any call may wait for the processor. So many in a row mean that the disk is slow.
 _CALLS_IN_A_ROW = 3
 # NFS sends up to 64 requests at a time (`max_session_slots` of Linux), but for one directory it
-# creates and renames only one file at a time, so more threads hardly help.
-_THREADS = 16
+# creates and renames only one file at a time. With files in 100 folders, 32 threads took 0.88 times
+# as long as 16, and 64 as long as 32.
+_THREADS = 32
 
 
 def adaptive_map(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from botocore.exceptions import ClientError
 
@@ -13,6 +15,7 @@ from nipype_datasink.s3.dialect import (
     DialectError,
     dialect_after,
     dialect_of,
+    remember_checksums,
     remember_dialect,
 )
 
@@ -108,3 +111,13 @@ def test_a_dialect_is_remembered_for_one_bucket_of_one_client(credentials: None)
     assert dialect_of(BucketClient(client=client, name="one", upload_args={"ACL": "x"})) == DIGEST
     assert dialect_of(BucketClient(client=client, name="two", upload_args={})) == Dialect()
     assert dialect_of(BucketClient(client=other, name="one", upload_args={})) == Dialect()
+
+
+def test_right_checksums_are_remembered_beside_everything_else(credentials: None) -> None:
+    client = open_bucket("one", ClientOptions(region="us-east-1")).meta.client
+    bucket = BucketClient(client=client, name="one", upload_args={})
+    remember_checksums(bucket)
+    assert dialect_of(bucket) == Dialect(states_checksums=True)
+    remember_dialect(bucket, BOTO3)
+    remember_checksums(bucket)
+    assert dialect_of(bucket) == replace(BOTO3, states_checksums=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 import pytest
 
@@ -98,8 +99,20 @@ def test_no_file_waits_if_that_saves_nothing(stated: dict[str, str], size: int) 
         assert expected == digests
 
 
-def test_no_file_waits_after_a_match() -> None:
-    selector = DigestSelector()
-    selector.record_match(BOTH)
+@pytest.mark.parametrize("matched", [(BOTH, 1), (BOTH[:1], 0), (BOTH[1:], 0)])
+def test_the_first_match_is_reported(matched: tuple[list[ExpectedDigest], int]) -> None:
+    digests, calls = matched
+    on_match = mock.Mock()
+    selector = DigestSelector(on_match=on_match)
+    for _ in range(2):
+        selector.record_match(digests)
+    assert on_match.call_count == calls
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["before", "now"])
+def test_no_file_waits_after_a_match(known: bool) -> None:
+    selector = DigestSelector(checksum_is_enough=known)
+    if not known:
+        selector.record_match(BOTH)
     with ThreadPoolExecutor(1) as pool, selector.selected(BOTH, SIZE):
         assert pool.submit(selected, selector, BOTH, SIZE).result(10) == ["CRC64NVME"]

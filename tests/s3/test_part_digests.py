@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -15,6 +16,7 @@ from nipype_datasink import FileTransfer
 from nipype_datasink.parallel import Pool
 from nipype_datasink.s3 import comparison
 from nipype_datasink.s3.comparison import PART_BYTES, digest_from_etag, digests_from_response
+from nipype_datasink.s3.dialect import remember_checksums
 from nipype_datasink.s3.part_digests import PartDigests, compare_with_computed
 from tests.s3.conftest import transfer_of
 from tests.s3.faulty_store import LARGE, crc64, etag, other_than
@@ -98,16 +100,22 @@ def test_every_file_is_read_where_each_needs_its_etag(
     assert pool.calls == 3
 
 
+@pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("sends", [True, False])
 @pytest.mark.parametrize("encryption", [None, "AES256", "aws:kms"])
 def test_what_is_probably_needed(
-    transfer: FileTransfer, sends: bool, encryption: str | None
+    transfer: FileTransfer, sends: bool, encryption: str | None, known: bool
 ) -> None:
-    bucket: Any = SimpleNamespace(sends_checksums=sends, encryption=encryption)
+    bucket: Any = SimpleNamespace(
+        sends_checksums=sends, encryption=encryption, client=mock.Mock(), name="mybucket"
+    )
+    if known:
+        remember_checksums(bucket)
     digests, pool = PartDigests.for_uploads_to(bucket), Recorder()
     for _ in range(3):
         digests.begin(transfer, SIZE, pool)
-    assert pool.calls == (0 if encryption == "aws:kms" else 1 if sends else 3)
+    needed = (0 if known else 1) if sends else 3
+    assert pool.calls == (0 if encryption == "aws:kms" else needed)
 
 
 def test_the_file_of_an_upload_that_failed_is_not_read_to_its_end(

@@ -276,7 +276,7 @@ def test_the_md5_of_parts_is_computed_while_they_are_sent(
     monkeypatch: pytest.MonkeyPatch,
     states_checksum: bool,
 ) -> None:
-    """Where the store states a checksum of all bytes, only that of the first file; each once."""
+    """Where the store states checksums of all bytes, only that of the first file of a process."""
     computed = threading.Event()
     computations: list[ExpectedDigest] = []
 
@@ -300,8 +300,9 @@ def test_the_md5_of_parts_is_computed_while_they_are_sent(
     transport = make(script.url)
     for name in ("first", "second"):
         assert sent(send(transport, transfer_of(tmp_path / name, content)))
-    assert len(computations) == (1 if states_checksum else 2)
-    assert compare.call_count == (2 if states_checksum else 0)
+    assert sent(send(make(script.url), transfer_of(tmp_path / "third", content)))
+    assert len(computations) == (1 if states_checksum else 3)
+    assert compare.call_count == (3 if states_checksum else 0)
 
 
 @pytest.mark.parametrize("operation", ["PutObject", "CreateMultipartUpload", "UploadPart"])

@@ -1,4 +1,4 @@
-"""Remember how a store differs from S3, as its error responses have shown."""
+"""Remember what the responses of a store have shown about it."""
 
 from __future__ import annotations
 
@@ -36,6 +36,10 @@ class Dialect:
     works_with_crt: bool = True
     """Whether the AWS Common Runtime can interpret the store's responses."""
 
+    states_checksums: bool = False
+    """Whether an ETag and a checksum of all bytes of one object were both right. It is not known of
+    S3 before, as not every request asks for checksums."""
+
 
 # The dialect of each bucket, by the client that reaches it. Several sinks may run in threads of
 # one process: the lock guards the outer and the inner dictionaries.
@@ -64,6 +68,14 @@ def remember_dialect(bucket: BucketClient, dialect: Dialect) -> None:
     """Remember the dialect of a bucket for as long as its client exists."""
     with _lock:
         _dialects.setdefault(bucket.client, {})[bucket.name] = dialect
+
+
+def remember_checksums(bucket: BucketClient) -> None:
+    """Remember that an ETag and a checksum of an object in a bucket were both right."""
+    with _lock:
+        dialects = _dialects.setdefault(bucket.client, {})
+        known = dialects.get(bucket.name, Dialect())
+        dialects[bucket.name] = replace(known, states_checksums=True)
 
 
 # Stores word these messages differently, so the words are searched for one by one.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from nipype_datasink.s3.comparison import PART_BYTES, ExpectedDigest
@@ -15,11 +15,21 @@ class DigestSelector:
     Once a store's ETag and its checksum of all bytes were both right, the checksum is enough for
     large files: an MD5 takes much longer. For small files both must be right every time,
     because a store may simply repeat the checksum that it was sent.
+
+    Parameters
+    ----------
+    checksum_is_enough
+        Whether both were right before.
+    on_match
+        Called when both are right for the first time.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, checksum_is_enough: bool = False, on_match: Callable[[], object] = lambda: None
+    ) -> None:
         # It only changes from False to True, so threads need no lock for it.
-        self._checksum_is_enough = False
+        self._checksum_is_enough = checksum_is_enough
+        self._on_match = on_match
         self._lock = threading.Lock()
 
     @contextmanager
@@ -49,10 +59,11 @@ class DigestSelector:
 
     def record_match(self, digests: Sequence[ExpectedDigest]) -> None:
         """Record that a file has all of these digests."""
-        if any(digest.name == "ETag" for digest in digests) and any(
-            map(_covers_all_bytes, digests)
-        ):
+        if self._checksum_is_enough or not any(map(_covers_all_bytes, digests)):
+            return
+        if any(digest.name == "ETag" for digest in digests):
             self._checksum_is_enough = True
+            self._on_match()
 
 
 def _covers_all_bytes(digest: ExpectedDigest) -> bool:

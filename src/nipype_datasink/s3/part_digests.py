@@ -20,6 +20,7 @@ from nipype_datasink.s3.comparison import (
     digest_of_parts,
     part_size_for,
 )
+from nipype_datasink.s3.dialect import dialect_of
 
 
 class _Abandoned(Exception):
@@ -61,11 +62,12 @@ class PartDigests:
     def for_uploads_to(cls, bucket: BucketClient) -> PartDigests:
         """Return those of files that are sent to a bucket.
 
-        A store that is sent checksums usually states one of all bytes. Once both were right, no
-        further MD5 is needed. With KMS an ETag is not an MD5.
+        A store that is sent checksums usually states one of all bytes. Once both were right, in
+        this run or before, no further MD5 is needed. With KMS an ETag is not an MD5.
         """
         is_kms = str(bucket.encryption).startswith("aws:kms")
-        return cls(is_needed=not is_kms, only_first=bucket.sends_checksums)
+        is_known = bucket.sends_checksums and dialect_of(bucket).states_checksums
+        return cls(is_needed=not is_kms and not is_known, only_first=bucket.sends_checksums)
 
     def record(self, needed: Sequence[ExpectedDigest]) -> None:
         """Record which digests a large file needs, as the verification of a file has shown."""
