@@ -11,6 +11,9 @@ from nipype_datasink.s3.bucket_client import BucketClient
 class HeadSender(Protocol):
     """Sends HeadObject requests; any thread may call its methods."""
 
+    sends_ahead: bool
+    """Whether `head` need not wait for a round trip; then a few threads are enough to call it."""
+
     def send_ahead(self, keys: Sequence[str]) -> None:
         """Send requests before their responses are needed.
 
@@ -51,6 +54,8 @@ class ClassicHeadSender:
     bucket
         The bucket that holds the objects.
     """
+
+    sends_ahead = False
 
     def __init__(self, bucket: BucketClient) -> None:
         self._bucket = bucket

@@ -100,13 +100,14 @@ def compare_with_bucket(
         if transfer.key in stored and stored[transfer.key].size == transfer.size
     ]
     phase = progress.begin(Phase.COMPARING, amount_of(candidates))
-    threads = estimator.estimate(CLASSIC_REQUESTS._replace(minimum=_READERS))
     keys = [
         transfer.key
         for transfer in candidates
         if needs_head_first(transfer, stored[transfer.key], bucket.encryption)
     ]
     with closing(open_heads(keys)) as heads:
+        waiting = CLASSIC_REQUESTS._replace(minimum=_READERS)
+        threads = _READERS if heads.sends_ahead else estimator.estimate(waiting)
         comparison = FileComparison(heads, bucket.encryption)
         compared = _compare_all(comparison, candidates, stored, phase, threads)
     unchanged = {transfer for transfer, mismatch in compared.items() if mismatch is None}

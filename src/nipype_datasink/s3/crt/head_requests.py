@@ -68,6 +68,8 @@ class CrtHeadSender:
         Number of requests that are sent ahead.
     """
 
+    sends_ahead = True
+
     def __init__(
         self, bucket: BucketClient, client: CrtClient, template: RequestTemplate, *, requests: int
     ) -> None:

@@ -34,6 +34,9 @@ from nipype_datasink.s3.transport import cancelled
 
 _TOO_MANY_REQUESTS = 429
 
+# Files up to this size are verified in the scheduler's thread: another would cost more time.
+_QUICKLY_READ_BYTES = 1 << 20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -80,7 +83,7 @@ class Scheduler:
     breaker
         Records successes and failures.
     pool
-        Verifies large files: for these, requests and reading the file take long.
+        Verifies files that take long to read, and those in parts, which need a request.
     part_digests
         Digests that the pool computes while large files are sent.
     """
@@ -239,7 +242,7 @@ class Scheduler:
             self._fail(transfer, self._translate(upload.error))
 
     def _verified(self, upload: Upload) -> Outcome | Future[Outcome]:
-        if upload.transfer.size <= PART_BYTES:
+        if upload.transfer.size <= _QUICKLY_READ_BYTES:
             return self._verify(upload)
         return self._pool.submit(self._verify, upload)
 
