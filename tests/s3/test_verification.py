@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -270,8 +271,17 @@ class Verification:
         self, fault: Fault, digests: PartDigests | None = None, **upload_args: str
     ) -> None:
         self.client = FaultyStoreClient(fault)
-        bucket: Any = BucketClient(client=self.client, name="mybucket", upload_args=upload_args)  # type: ignore[arg-type]
-        self._verifier = UploadVerifier(bucket, digests or PartDigests(is_needed=False))
+        self._bucket: Any = BucketClient(
+            client=self.client,  # type: ignore[arg-type]
+            name="mybucket",
+            upload_args=upload_args,
+        )
+        self._digests = digests or PartDigests(is_needed=False)
+        self.begin_run()
+
+    def begin_run(self) -> None:
+        """Let the next uploads belong to another run."""
+        self._verifier = UploadVerifier(self._bucket, self._digests)
 
     def __call__(self, path: str, key: str = "key") -> bool:
         size = Path(path).stat().st_size
@@ -361,6 +371,24 @@ def test_what_a_large_file_needs_is_recorded(
     for _ in range(2):
         verify(in_parts)
     assert digests.needed[-1] == needed
+
+
+@pytest.mark.parametrize(
+    ("fault", "compared"),
+    [(Fault(checksums=crc64_of_kept), ["CRC64NVME"]), (Fault(), ["ETag"])],
+    ids=["checksums", "none"],
+)
+def test_a_later_run_compares_only_what_large_files_need(
+    in_parts: str, monkeypatch: pytest.MonkeyPatch, fault: Fault, compared: list[str]
+) -> None:
+    verify = Verification(fault)
+    assert verify(in_parts)
+    verify.begin_run()
+    compare = mock.Mock(wraps=comparison.compare_digests)
+    monkeypatch.setattr("nipype_datasink.s3.part_digests.compare_digests", compare)
+    assert verify(in_parts)
+    (call,) = compare.call_args_list
+    assert [digest.name for digest in call.args[0]] == compared
 
 
 def test_a_response_without_a_length_is_accepted(

@@ -37,8 +37,8 @@ class Dialect:
     """Whether the AWS Common Runtime can interpret the store's responses."""
 
     states_checksums: bool = False
-    """Whether an ETag and a checksum of all bytes of one object were both right. It is not known of
-    S3 before, as not every request asks for checksums."""
+    """Whether an ETag and a checksum of all bytes of an object were both right; not known at
+    first."""
 
 
 # The dialect of each bucket, by the client that reaches it. Several sinks may run in threads of
