@@ -30,8 +30,8 @@ def rows(rtts: Sequence[int]) -> list[Row]:
         *_reruns(),
         *_many_existing_objects(),
         *_scaling(),
-        *_copies(_SIZES),
         *_scaling_copies(),
+        *_copies(_SIZES),
         *_slow_copies(),
     ]
 
