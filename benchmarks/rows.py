@@ -30,7 +30,6 @@ def rows(rtts: Sequence[int]) -> list[Row]:
         *_reruns(),
         *_many_existing_objects(),
         *_scaling(),
-        *_scaling_copies(),
         *_copies(_SIZES),
         *_slow_copies(),
     ]
@@ -43,6 +42,7 @@ def quick_rows() -> list[Row]:
     return [
         Upload(name="quick", group=group, sources=few, tools=(*_PYTHON, *_OURS)),
         Upload(name="quick-parts", group=group, sources=parts, tools=_OURS, tls=True, second=True),
+        Upload(name="quick-no-checksums", group=group, sources=parts, tools=_OURS, checksums=False),
         Upload(
             name="quick-rerun",
             group=group,
@@ -98,9 +98,9 @@ def _uploads(rtts: Sequence[int]) -> list[Row]:
 
 
 def _without_checksums(row: Upload) -> Upload:
-    """Return the row for a store that boto3 and this library send no checksums to by default."""
-    tools = tuple(tool for tool in row.tools if tool in ("s5cmd", *_OBSTORE, *_OURS))
-    return replace(row, name=f"{row.name}-no-checksums", checksums=False, tools=tools, once=())
+    """Return the row for tools that send no checksums: this library outside AWS, and two peers."""
+    tools = ("s5cmd", *_OBSTORE, *_OURS)
+    return replace(row, name=f"{row.name}-no-checksums", checksums=False, tools=tools)
 
 
 def _tls_uploads(rtts: Sequence[int]) -> list[Row]:
@@ -127,7 +127,7 @@ def _tls_uploads(rtts: Sequence[int]) -> list[Row]:
 def _tls_tools(size: str, rtt: int, *, second: bool) -> tuple[str, ...]:
     """Return the tools that matter: without TLS the others are several times slower as well."""
     if second:  # programs send only once
-        return tuple(tool for tool in _SECOND if size != "large" or tool != "classic")
+        return (*_OBSTORE, "crt") if size == "large" else _SECOND
     if size != "small":
         return ("s5cmd", *_OBSTORE, *_OURS)
     slow = (NIPYPE,) if rtt < _SLOW_RTT_MS else ()
@@ -186,20 +186,33 @@ def _many_existing_objects() -> list[Row]:
 
 
 def _scaling() -> list[Row]:
-    tools = (NIPYPE, "s5cmd", *_OURS)
+    group, size = "Different numbers of files", 16 * _KIB
+    senders, copiers = (NIPYPE, "s5cmd", *_OURS), (NIPYPE, "cp -r", "local")
+    # The tools that run once, by the number of files; 1,000 are measured anyway.
+    sent_once = {100: (NIPYPE,), 10_000: (NIPYPE, "classic"), 100_000: senders}
+    copied_once: dict[int, tuple[str, ...]] = {10_000: (), 100_000: copiers}
     return [
-        Upload(
-            name=f"scaling-{count}",
-            group="Different numbers of files",
-            sources=Sources(count, 16 * _KIB),
-            tools=tools,
-            once=once,
-        )
-        for count, once in {  # 1,000 are measured anyway
-            100: (NIPYPE,),
-            10_000: (NIPYPE, "classic"),
-            100_000: tools,
-        }.items()
+        *(
+            Upload(
+                name=f"scaling-{count}",
+                group=group,
+                sources=Sources(count, size),
+                tools=senders,
+                once=once,
+            )
+            for count, once in sent_once.items()
+        ),
+        *(
+            Copy(
+                name=f"local-scaling-{count}",
+                group=group,
+                sources=Sources(count, size),
+                tools=copiers,
+                once=once,
+                to_other_file_system=True,
+            )
+            for count, once in copied_once.items()
+        ),
     ]
 
 
@@ -216,21 +229,6 @@ def _copies(sizes: dict[str, Sources]) -> list[Row]:
         for disk in ("same", "other")
         for name, sources in sizes.items()
         for rerun in (False, True)
-    ]
-
-
-def _scaling_copies() -> list[Row]:
-    tools = (NIPYPE, "cp -r", "local")
-    return [
-        Copy(
-            name=f"local-scaling-{count}",
-            group="Different numbers of files",
-            sources=Sources(count, 16 * _KIB),
-            tools=tools,
-            once=once,
-            to_other_file_system=True,
-        )
-        for count, once in {10_000: (), 100_000: tools}.items()
     ]
 
 

@@ -240,7 +240,10 @@ class BucketMachine(DirectoryMachine):
 
 
 def _is_truncated(path: str, data: bytes, wanted: Sequence[Expected]) -> bool:
-    """Return whether an object is empty, or has as many bytes of a source as it had before."""
+    """Return whether an object is not what is wanted, but a part of it.
+
+    It is empty, or has as many bytes of a source as it had before.
+    """
     old, new = (each.files.get(path) for each in (wanted[0], wanted[-1]))
     return data not in (old, new) and data in (b"", (new or b"")[: len(old or b"")])
 

@@ -15,7 +15,6 @@ from nipype_datasink.s3.dialect import (
     DialectError,
     dialect_after,
     dialect_of,
-    remember_checksums,
     remember_dialect,
 )
 
@@ -113,11 +112,10 @@ def test_a_dialect_is_remembered_for_one_bucket_of_one_client(credentials: None)
     assert dialect_of(BucketClient(client=other, name="one", upload_args={})) == Dialect()
 
 
-def test_right_checksums_are_remembered_beside_everything_else(credentials: None) -> None:
+def test_what_is_known_stays(credentials: None) -> None:
     client = open_bucket("one", ClientOptions(region="us-east-1")).meta.client
     bucket = BucketClient(client=client, name="one", upload_args={})
-    remember_checksums(bucket)
-    assert dialect_of(bucket) == Dialect(states_checksums=True)
-    remember_dialect(bucket, BOTO3)
-    remember_checksums(bucket)
-    assert dialect_of(bucket) == replace(BOTO3, states_checksums=True)
+    checksums = Dialect(checksum_is_enough=True)
+    for dialect in (checksums, BOTO3, checksums, Dialect()):
+        remember_dialect(bucket, dialect)
+    assert dialect_of(bucket) == replace(BOTO3, checksum_is_enough=True)

@@ -5,27 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 import pytest
 from awscrt.exceptions import AwsCrtError
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from nipype_datasink.delivery.progress import hidden_progress
-from nipype_datasink.s3 import choice, unchanged
+from nipype_datasink.s3 import choice
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.choice import open_head_sender
-from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.client import ClientOptions, open_bucket
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
 from nipype_datasink.s3.crt.head_requests import CrtHeadSender
-from nipype_datasink.s3.dialect import Dialect, dialect_of, remember_dialect
+from nipype_datasink.s3.dialect import Dialect, remember_dialect
 from nipype_datasink.s3.head_requests import ClassicHeadSender, HeadSender
-from nipype_datasink.s3.unchanged import compare_with_bucket
 from tests.conftest import in_child
-from tests.s3.conftest import transfer_of
 from tests.s3.scripted_store import Reply, Request, Script, error_reply
 
 if TYPE_CHECKING:
@@ -226,11 +220,12 @@ def test_boto3_sends_where_the_runtime_cannot(
     check_kind(ClassicHeadSender, "auto", injected, 3)
     bucket = bucket_at(script.url)
     check_kind(CrtHeadSender, "crt", bucket, 3)
-    remember_dialect(bucket, replace(dialect_of(bucket), works_with_crt=False))
+    remember_dialect(bucket, Dialect(works_with_crt=False))
     check_kind(ClassicHeadSender, "crt", bucket, 3)
-    remember_dialect(bucket, Dialect())
+    other = replace(bucket, name="other")
+    check_kind(CrtHeadSender, "crt", other, 3)
     monkeypatch.setattr("nipype_datasink.s3.choice.has_crt", lambda: False)
-    check_kind(ClassicHeadSender, "crt", bucket, 3)
+    check_kind(ClassicHeadSender, "crt", other, 3)
 
 
 def test_boto3_sends_in_a_forked_process(script: Script, credentials: None) -> None:
@@ -277,32 +272,3 @@ def test_boto3_sends_what_the_runtime_does_not_begin(
     script.answer("HeadObject", error_reply("AccessDenied"))
     assert error_of(open_heads("key", "b")).response["Error"]["Code"] == "403"
     assert len(script.requests) == 1
-
-
-@pytest.mark.parametrize("sends_ahead", [True, False])
-def test_a_few_threads_compare_where_responses_are_there(
-    tmp_path: Path,
-    bucket: Bucket,
-    endpoint: str,
-    monkeypatch: pytest.MonkeyPatch,
-    sends_ahead: bool,
-) -> None:
-    """A thread for each response of a store far away would only wait for Python's lock."""
-    transfer = transfer_of(tmp_path / "file", b"abc")
-    bucket.put_object(Key=transfer.key, Body=b"abc")
-    threads: list[int] = []
-
-    def compare_all(*args: Any) -> dict[Any, Any]:
-        threads.append(args[-1])
-        return {transfer: None}
-
-    monkeypatch.setattr(unchanged, "_compare_all", compare_all)
-    compare_with_bucket(
-        bucket_at(endpoint),
-        [transfer],
-        estimator=ConcurrencyEstimator(20),
-        breaker=CircuitBreaker(),
-        progress=hidden_progress(),
-        open_heads=lambda _: mock.Mock(sends_ahead=sends_ahead),
-    )
-    assert threads == [unchanged._READERS if sends_ahead else 20]

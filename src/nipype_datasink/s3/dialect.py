@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -36,9 +36,9 @@ class Dialect:
     works_with_crt: bool = True
     """Whether the AWS Common Runtime can interpret the store's responses."""
 
-    states_checksums: bool = False
-    """Whether an ETag and a checksum of all bytes of an object were both right; not known at
-    first."""
+    checksum_is_enough: bool = False
+    """Whether an ETag and a checksum of all bytes of an object were both right, so that a large
+    file needs no MD5; not known at first."""
 
 
 # The dialect of each bucket, by the client that reaches it. Several sinks may run in threads of
@@ -65,17 +65,20 @@ def dialect_of(bucket: BucketClient) -> Dialect:
 
 
 def remember_dialect(bucket: BucketClient, dialect: Dialect) -> None:
-    """Remember the dialect of a bucket for as long as its client exists."""
-    with _lock:
-        _dialects.setdefault(bucket.client, {})[bucket.name] = dialect
+    """Remember the dialect of a bucket for as long as its client exists.
 
-
-def remember_checksums(bucket: BucketClient) -> None:
-    """Remember that an ETag and a checksum of an object in a bucket were both right."""
+    What is known already stays, as another sink may have found it out in the meantime.
+    """
     with _lock:
         dialects = _dialects.setdefault(bucket.client, {})
         known = dialects.get(bucket.name, Dialect())
-        dialects[bucket.name] = replace(known, states_checksums=True)
+        dialects[bucket.name] = Dialect(**{**_found_out(known), **_found_out(dialect)})
+
+
+def _found_out(dialect: Dialect) -> dict[str, bool]:
+    """Return the fields that differ from their defaults."""
+    values = {field.name: getattr(dialect, field.name) for field in fields(dialect)}
+    return {name: value for name, value in values.items() if value != getattr(Dialect(), name)}
 
 
 # Stores word these messages differently, so the words are searched for one by one.

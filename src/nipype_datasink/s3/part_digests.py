@@ -66,7 +66,7 @@ class PartDigests:
         this run or before, no further MD5 is needed. With KMS an ETag is not an MD5.
         """
         is_kms = str(bucket.encryption).startswith("aws:kms")
-        is_known = bucket.sends_checksums and dialect_of(bucket).states_checksums
+        is_known = bucket.sends_checksums and dialect_of(bucket).checksum_is_enough
         return cls(is_needed=not is_kms and not is_known, only_first=bucket.sends_checksums)
 
     def record(self, needed: Sequence[ExpectedDigest]) -> None:

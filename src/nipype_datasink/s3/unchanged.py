@@ -23,7 +23,8 @@ from nipype_datasink.s3.head_requests import HeadSender
 from nipype_datasink.s3.listing import StoredObject, look_up
 from nipype_datasink.s3.sent_again import Mismatch
 
-# Files that are read at a time where no request is needed; more would only compete for processors.
+# Files that are read at a time where no response is waited for; more would only compete for
+# processors.
 _READERS = max(2, min(4, os.cpu_count() or 1))
 
 

@@ -28,7 +28,7 @@ from nipype_datasink.s3.comparison import (
     known_part_size,
     part_size_for,
 )
-from nipype_datasink.s3.dialect import dialect_of, remember_checksums
+from nipype_datasink.s3.dialect import Dialect, dialect_of, remember_dialect
 from nipype_datasink.s3.digest_selection import DigestSelector
 from nipype_datasink.s3.errors import DENIED, code_of
 from nipype_datasink.s3.part_digests import PartDigests, compare_with_computed
@@ -129,8 +129,8 @@ class UploadVerifier:
         self._bucket = bucket
         self._part_digests = part_digests
         self._selector = DigestSelector(
-            checksum_is_enough=dialect_of(bucket).states_checksums,
-            on_match=lambda: remember_checksums(bucket),
+            checksum_is_enough=dialect_of(bucket).checksum_is_enough,
+            on_match=lambda: remember_dialect(bucket, Dialect(checksum_is_enough=True)),
         )
         # The lock guards what is known of this store's ETags. A thread holds it while it reads an
         # object back, so that the others wait for the result and do not read objects themselves.

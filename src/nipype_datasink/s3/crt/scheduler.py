@@ -34,7 +34,8 @@ from nipype_datasink.s3.transport import cancelled
 
 _TOO_MANY_REQUESTS = 429
 
-# Files up to this size are verified in the scheduler's thread: another would cost more time.
+# Files up to this size are verified in the scheduler's thread, as it takes time to wake another.
+# The number is a guess.
 _QUICKLY_READ_BYTES = 1 << 20
 
 
