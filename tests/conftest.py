@@ -90,11 +90,11 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(autouse=True)
 def configuration() -> Iterator[None]:
-    """Remove the options of this library that a test has set in nipype's configuration."""
+    """Restore the options in nipype's configuration that a test has set."""
+    before = dict(config._sections["execution"])
     yield
-    for option in list(config._sections["execution"]):
-        if option.startswith("datasink_"):
-            config._config.remove_option("execution", option)
+    config._sections["execution"].clear()
+    config._sections["execution"].update(before)
 
 
 @pytest.fixture
@@ -139,12 +139,9 @@ def bucket(endpoint: str, credentials: None) -> Iterator[Bucket]:
 
 
 @pytest.fixture
-def provenance() -> Iterator[None]:
+def provenance() -> None:
     """Enable nipype's provenance."""
     config.enable_provenance()
-    yield
-    config.set("execution", "write_provenance", "false")
-    config.set("execution", "hash_method", "timestamp")
 
 
 @contextmanager

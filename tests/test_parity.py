@@ -231,13 +231,6 @@ def root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(directory).resolve()
 
 
-@pytest.fixture(autouse=True)
-def hard_link_setting() -> Iterator[None]:
-    before = config.get("execution", "try_hard_link_datasink")
-    yield
-    config.set("execution", "try_hard_link_datasink", before)
-
-
 BOLD = ["src/_subject_id_1/_run_2/bold.nii.gz", "src/_subject_id_2/_run_2/bold.nii.gz"]
 OLD: Tree = {"out/anat/a.txt": "old"}
 FOLDER: Tree = {"out/anat/dir/x.txt": "old", "out/anat/dir/old/stale": "old"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,15 +54,9 @@ def test_invalid_container_is_an_error(workdir: Path) -> None:
     ],
 )
 def test_local_hardlink_overrides_the_configuration(
-    asked: bool | None,
-    configured: str,
-    linked: bool,
-    workdir: Path,
-    request: pytest.FixtureRequest,
+    asked: bool | None, configured: str, linked: bool, workdir: Path
 ) -> None:
-    key = ("execution", "try_hard_link_datasink")
-    request.addfinalizer(partial(config.set, *key, config.get(*key)))
-    config.set(*key, configured)
+    config.set("execution", "try_hard_link_datasink", configured)
     source = file(workdir / "a")
     sink = DataSink(base_directory=str(workdir / "out"))
     sink.inputs.x = source

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-from nipype import config
 
 from tests.machines.directory import DirectoryMachine
 from tests.machines.salvage import SalvageMachine
@@ -20,7 +19,6 @@ from tests.seeds import Seed
 Machine = type[DirectoryMachine] | type[SalvageMachine]
 
 STEPS = 10
-_HARD_LINKS = ("execution", "try_hard_link_datasink")
 
 
 def explore(machine: Machine, sequences: int, **more: Any) -> Counter[str]:
@@ -35,7 +33,7 @@ def explore(machine: Machine, sequences: int, **more: Any) -> Counter[str]:
         suppress_health_check=list(HealthCheck),
         **more,
     )
-    logger, hard_links = logging.getLogger("nipype.interface"), config.get(*_HARD_LINKS)
+    logger = logging.getLogger("nipype.interface")
     level = logger.level
     logger.setLevel("CRITICAL")
     try:
@@ -46,7 +44,6 @@ def explore(machine: Machine, sequences: int, **more: Any) -> Counter[str]:
         raise
     finally:
         logger.setLevel(level)
-        config.set(*_HARD_LINKS, hard_links)
     return +machine.counts
 
 

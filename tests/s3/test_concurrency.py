@@ -9,7 +9,7 @@ import pytest
 
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator, RequestProfile
 
-PROFILE = RequestProfile(cpu_seconds=1e-3, minimum=2, maximum=32)
+PROFILE = RequestProfile(hidden_seconds=1e-3, minimum=2, maximum=32)
 
 
 def estimator_after(
