@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -594,18 +595,23 @@ def test_what_a_folder_that_does_not_exist_would_hold_is_not_looked_up(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(9):
-        file(workdir / f"in/{number}/sub/a")
+        for name in "abcdef":  # so many that a listing may take the place of look-ups
+            file(workdir / f"in/{number}/sub/{name}")
     looked_up: list[str] = []
-    lexists = os.path.lexists
 
-    def record(path: str) -> bool:
-        looked_up.append(path)
-        return lexists(path)
+    def record(function: Callable[..., Any]) -> Callable[..., Any]:
+        def recording(path: Any, **options: Any) -> Any:
+            looked_up.append(str(path))
+            return function(path, **options)
 
-    monkeypatch.setattr(os.path, "lexists", record)
+        return recording
+
+    for module, name in ((os.path, "lexists"), (os, "scandir"), (os, "lstat")):
+        monkeypatch.setattr(module, name, record(getattr(module, name)))
     plan_for({"x": [f"in/{number}" for number in range(9)]}, out(workdir))
-    assert looked_up.count(f"{workdir}/out/x/0") == 1
-    assert not [path for path in looked_up if path.startswith(f"{workdir}/out/x/8")]
+    assert f"{workdir}/out" in looked_up
+    below = {path for path in looked_up if path.startswith(f"{workdir}/out/")}
+    assert below == {f"{workdir}/out/x/0", f"{workdir}/out/x"}
 
 
 def test_relative_paths_are_below_the_directory_of_the_node(workdir: Path) -> None:

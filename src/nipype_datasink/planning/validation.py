@@ -150,12 +150,19 @@ def _check_recursion(
 
 def _check_obstacles(deliveries: Sequence[Delivery]) -> None:
     """Raise an error if a directory is where a file must go, or a file where a directory must."""
-    directories = find_directories(
-        transfer.destination for delivery in deliveries for transfer in delivery.transfers
-    )
     needed: dict[str, Delivery] = {}
     for delivery in deliveries:
-        needed |= {folder: delivery for folder in delivery.directories if folder not in needed}
+        for folder in (*delivery.directories, *(item.folder for item in delivery.transfers)):
+            needed.setdefault(folder, delivery)
+    missing: set[str] = set()
+    obstacles = adaptive_map(partial(_obstacle, missing=missing), list(needed), abandon=True)
+    directories = find_directories(
+        transfer.destination
+        for delivery in deliveries
+        for transfer in delivery.transfers
+        if transfer.folder not in missing
+    )
+    for delivery in deliveries:
         for transfer in delivery.transfers:
             path = transfer.destination
             if (
@@ -170,9 +177,6 @@ def _check_obstacles(deliveries: Sequence[Delivery]) -> None:
                         "a substitution"
                     )
                 )
-            needed.setdefault(transfer.folder, delivery)
-    find_obstacle = partial(_obstacle, missing=set())
-    obstacles = adaptive_map(find_obstacle, list(needed), abandon=True)
     for (directory, delivery), found in zip(needed.items(), obstacles, strict=True):
         if found:
             raise DestinationError(
@@ -186,20 +190,22 @@ def _check_obstacles(deliveries: Sequence[Delivery]) -> None:
 def _obstacle(directory: str, missing: set[str]) -> str | None:
     """Return the file that is in the way of `directory`; None if it exists or can be created.
 
-    Directories that can be created are added to `missing`, so that their parents are checked once.
+    Directories that can be created are added to `missing`. What they would hold is not looked up:
+    a slow disk would look up the first of them again for each.
     """
-    if os.path.dirname(directory) in missing:
-        missing.add(directory)
-        return None
+    above: list[str] = []  # the directory and its parents, without the root
     path = directory
-    found: list[str] = []
-    # Not above the root, which is its own parent: `lexists` also returns False after an error.
-    while path not in missing and path != os.path.dirname(path) and not os.path.lexists(path):
-        found.append(path)
+    while path not in missing and path != os.path.dirname(path):
+        above.append(path)
         path = os.path.dirname(path)
-    if path not in missing and not os.path.isdir(path):
-        return path
-    missing.update(found)
+    if path not in missing:
+        for index, each in enumerate(above):
+            if os.path.lexists(each):  # it also returns False after an error
+                if not os.path.isdir(each):
+                    return each
+                del above[index:]
+                break
+    missing.update(above)
     return None
 
 
