@@ -1,4 +1,4 @@
-"""Directories among many paths are found with few requests."""
+"""Many paths are looked up with few requests."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 
-from nipype_datasink.planning.listings import find_directories
+from nipype_datasink.planning.listings import find_directories, find_missing
 from tests.caseless import ignore_case
 from tests.delivery.conftest import plan_for
 
 
 def _paths(folder: Path, count: int) -> list[str]:
     return [f"{folder}/{index}a" for index in range(count)]
+
+
+def _deny(path: str) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied", path)
 
 
 @pytest.mark.parametrize("count", [4, 5])
@@ -38,7 +42,7 @@ def test_an_interrupt_does_not_wait_for_a_hung_disk(
         options.append(given)
         return [function(item) for item in items]
 
-    for name in ("listings", "places", "validation"):
+    for name in ("listings", "real_paths", "validation"):
         monkeypatch.setattr(f"nipype_datasink.planning.{name}.adaptive_map", record)
     (workdir / "a").touch()
     plan_for(workdir, {"x": "a"})
@@ -79,6 +83,45 @@ def test_a_folder_is_listed_where_that_takes_fewer_requests(
     assert (calls.count("scandir"), calls.count("lstat")) == (listings, lookups)
 
 
+@pytest.mark.parametrize(
+    ("count", "there", "missing"),
+    [
+        pytest.param(4, [], [], id="few"),
+        pytest.param(5, [], [0, 1, 2, 3, 4], id="all-missing"),
+        pytest.param(5, [3], [0, 1, 2, 4], id="one-exists"),
+        pytest.param(5, [0], [], id="first-exists"),
+    ],
+)
+def test_missing_paths_are_found_where_the_first_is_missing(
+    count: int, there: list[int], missing: list[int], workdir: Path
+) -> None:
+    paths = _paths(workdir, count)
+    for index in there:
+        Path(paths[index]).symlink_to("gone")
+    assert find_missing(paths) == {paths[index] for index in missing}
+
+
+def test_everything_is_missing_in_a_folder_that_does_not_exist(workdir: Path) -> None:
+    (workdir / "file").touch()
+    paths = _paths(workdir / "none", 5) + _paths(workdir / "file", 5) + ["/a\0"]
+    assert find_missing(paths) == {*paths[:-1]}
+
+
+def test_a_name_in_another_spelling_may_exist(workdir: Path) -> None:
+    (workdir / "1A").mkdir()
+    paths = _paths(workdir, 5)
+    assert find_missing(paths) == {*paths} - {paths[1]}
+
+
+def test_only_the_first_is_known_to_be_missing_in_a_folder_that_cannot_be_listed(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = _paths(workdir, 9)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", _deny)
+        assert find_missing(paths) == {paths[0]}
+
+
 def test_a_directory_is_found_under_another_spelling(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,22 +143,24 @@ def test_a_folder_that_cannot_be_listed_is_looked_up_by_name(
     paths = _paths(workdir, 9)
     Path(paths[0]).mkdir()
 
-    def deny(path: str) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied", path)
-
     with monkeypatch.context() as patch:
-        patch.setattr(os, "scandir", deny)
+        patch.setattr(os, "scandir", _deny)
         assert find_directories(paths) == {paths[0]}
 
 
-@pytest.mark.parametrize(("function", "count"), [("scandir", 9), ("lstat", 1)])
+@pytest.mark.parametrize("find", [find_directories, find_missing])
+@pytest.mark.parametrize("function", ["scandir", "lstat"])
 def test_a_time_limit_ends_the_search(
-    function: str, count: int, workdir: Path, monkeypatch: pytest.MonkeyPatch
+    find: Any, function: str, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    paths = _paths(workdir, 9)
+    if function == "lstat":
+        Path(paths[0]).mkdir()
+
     def end(_: str) -> None:
         raise TimeoutError("too late")
 
     with monkeypatch.context() as patch:
         patch.setattr(os, function, end)
         with pytest.raises(TimeoutError, match="too late"):
-            find_directories(_paths(workdir, count))
+            find(paths)

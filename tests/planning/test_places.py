@@ -11,8 +11,8 @@ import pytest
 from nipype_datasink import DataSink
 from nipype_datasink.planning.places import (
     PathMap,
-    RealPathCache,
     ancestors,
+    by_depth,
     group_similar_names,
     normalize_name,
     same_place,
@@ -133,64 +133,8 @@ def test_every_folder_is_returned_once() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "",
-        "new",
-        "new/deep",
-        "link",
-        "link/sub",
-        "link/new",
-        "up/sub",
-        "real/../link/../x",
-        "loop/a",
-    ],
-)
-def test_links_are_resolved_as_by_realpath(path: str, workdir: Path) -> None:
-    (workdir / "real/sub").mkdir(parents=True)
-    (workdir / "link").symlink_to("real/sub/..")
-    (workdir / "up").symlink_to("link")
-    (workdir / "loop").symlink_to("loop")
-    real = RealPathCache()
-    for each in (f"{workdir}/real/sub", f"{workdir}/{path}", f"{workdir}/{path}"):
-        assert real(each) == os.path.realpath(each)
-
-
-@pytest.mark.parametrize("slow", [False, True])
-def test_many_paths_are_resolved_with_one_call_for_each_folder(
-    slow: bool, workdir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (workdir / "real").mkdir()
-    (workdir / "link").symlink_to("real")
-    folders = [f"{workdir}/{top}/{name}" for top in ("real", "link", "new") for name in range(9)]
-    expected = list(map(os.path.realpath, folders))
-    if slow:  # then in threads
-        monkeypatch.setattr("nipype_datasink.adaptive._WAITING_SECONDS", -1.0)
-    looked_up: list[str] = []
-    lstat = os.lstat
-
-    def record(path: str) -> os.stat_result:
-        looked_up.append(path)
-        return lstat(path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "lstat", record)
-        real = RealPathCache()
-        real.look_up([*folders, f"{workdir}/link/../x"])
-        count = len(looked_up)
-        assert [real(folder) for folder in folders] == expected
-    assert len(looked_up) == count
-    assert {*looked_up}.isdisjoint(folders[18:])  # nothing is in a folder that does not exist
-
-
-def test_time_limit_ends_the_search_for_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    def end(_: str) -> None:
-        raise TimeoutError("too late")
-
-    monkeypatch.setattr(os, "lstat", end)
-    with pytest.raises(TimeoutError, match="too late"):
-        RealPathCache()("/a/b")
+def test_outer_paths_come_before_inner_ones() -> None:
+    assert by_depth(["/a/b", "/a", "/c", "/a/d"]) == [["/a", "/c"], ["/a/b", "/a/d"]]
 
 
 def test_folders_of_a_path_are_its_ancestors() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,14 +9,13 @@ import pytest
 from nipype_datasink.errors import DestinationError
 from nipype_datasink.planning.contents import scan
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
-from nipype_datasink.planning.places import RealPathCache
 from nipype_datasink.planning.plan import (
     Delivery,
     FileTransfer,
     Plan,
     make_plan,
-    resolve_parent,
 )
+from nipype_datasink.planning.real_paths import RealPathCache
 from nipype_datasink.planning.routing import Rules, Substitutions
 from nipype_datasink.planning.sources import Problem, Source
 
@@ -133,29 +131,6 @@ def test_the_destination_of_a_directory_is_decided_with_a_slash_at_its_end(tmp_p
         source = Source("x", str(tmp_path / name))
         make_plan([(source, scan(source))], rules)
     assert seen == [f"{tmp_path}/d/", f"{tmp_path}/d/a"]
-
-
-@pytest.mark.parametrize(
-    ("path", "resolved"),
-    [
-        ("/a", "/a"),
-        ("/MAX/a", "/MAX/a"),
-        ("/none/.", "/none"),
-        ("/none/d/..", "/none"),
-        ("/none/d/../e", "/none/e"),
-        ("/none/d/", "/none/d/"),
-        ("/", "/"),
-    ],
-)
-def test_directories_of_a_path_are_resolved(path: str, resolved: str) -> None:
-    assert resolve_parent(path, os.path.realpath) == resolved
-
-
-def test_absolute_paths_need_no_working_directory(workdir: Path) -> None:
-    (workdir / "gone").mkdir()
-    os.chdir(workdir / "gone")
-    (workdir / "gone").rmdir()
-    assert resolve_parent("/none/a", os.path.realpath) == "/none/a"
 
 
 def test_links_in_destinations_are_resolved(tmp_path: Path) -> None:

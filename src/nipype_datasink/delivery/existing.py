@@ -6,7 +6,8 @@ import os
 import stat
 
 from nipype_datasink.planning.places import same_place
-from nipype_datasink.planning.plan import FileTransfer, resolve_parent
+from nipype_datasink.planning.plan import FileTransfer
+from nipype_datasink.planning.real_paths import resolve_parent
 
 
 def lstat(path: str) -> os.stat_result | None:

@@ -11,12 +11,12 @@ from nipype_datasink.delivery.folder_clearer import FirstRemoval, FolderClearer
 from nipype_datasink.errors import DestinationError
 from nipype_datasink.planning.places import (
     PathMap,
-    RealPathCache,
     ancestors,
     same_place,
     stored_name,
 )
-from nipype_datasink.planning.plan import Plan, resolve_parent
+from nipype_datasink.planning.plan import Plan
+from nipype_datasink.planning.real_paths import RealPathCache, resolve_parent
 from nipype_datasink.signals import is_time_limit
 
 

@@ -11,12 +11,12 @@ from nipype_datasink.errors import CollisionError, SourceError, with_original
 from nipype_datasink.planning.byte_comparison import same_bytes
 from nipype_datasink.planning.places import (
     PathMap,
-    RealPathCache,
     group_similar_names,
     same_place,
     with_ancestors,
 )
-from nipype_datasink.planning.plan import FileTransfer, Plan, resolve_parent
+from nipype_datasink.planning.plan import FileTransfer, Plan
+from nipype_datasink.planning.real_paths import RealPathCache, resolve_parent
 from nipype_datasink.signals import is_time_limit
 
 _ADVICE = (

@@ -17,11 +17,41 @@ _FEW_PATHS = 4
 
 def find_directories(paths: Iterable[str]) -> set[str]:
     """Return those of the paths that are directories, and not links to directories."""
+    found = adaptive_map(_directories_in, _by_folder(paths), abandon=True)
+    return {path for each in found for path in each}
+
+
+def find_missing(paths: Iterable[str]) -> set[str]:
+    """Return those of the paths that do not exist, as far as a few requests show that.
+
+    Where the first of several paths in a folder exists, the others probably do as well, and are not
+    looked up.
+    """
+    found = adaptive_map(_missing_in, _by_folder(paths), abandon=True)
+    return {path for each in found for path in each}
+
+
+def _by_folder(paths: Iterable[str]) -> list[tuple[str, list[str]]]:
     by_folder: dict[str, list[str]] = {}
     for path in paths:
         by_folder.setdefault(os.path.dirname(path), []).append(path)
-    found = adaptive_map(_directories_in, list(by_folder.items()), abandon=True)
-    return {path for each in found for path in each}
+    return list(by_folder.items())
+
+
+def _missing_in(item: tuple[str, list[str]]) -> list[str]:
+    folder, paths = item
+    if len(paths) <= _FEW_PATHS or _exists(paths[0]):
+        return []
+    try:
+        with os.scandir(folder) as entries:
+            names = {normalize_name(entry.name) for entry in entries}
+    except (FileNotFoundError, NotADirectoryError):
+        return paths
+    except OSError as error:
+        if is_time_limit(error):
+            raise
+        return paths[:1]
+    return [path for path in paths if normalize_name(os.path.basename(path)) not in names]
 
 
 def _directories_in(item: tuple[str, list[str]]) -> list[str]:
@@ -57,9 +87,20 @@ def _list_directories(folder: str, names: Collection[str]) -> set[str] | None:
 
 
 def _is_directory(path: str) -> bool:
+    status = _lstat(path)
+    return status is not None and stat.S_ISDIR(status.st_mode)
+
+
+def _exists(path: str) -> bool:
+    return _lstat(path) is not None
+
+
+def _lstat(path: str) -> os.stat_result | None:
     try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
+        return os.lstat(path)
+    except ValueError:  # no file can have such a name
+        return None
     except OSError as error:
         if is_time_limit(error):
             raise
-        return False
+        return None

@@ -8,14 +8,10 @@ enough: two hard links have the same number, and FUSE may give one file two numb
 from __future__ import annotations
 
 import os
-import stat
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import Generic, TypeVar
-
-from nipype_datasink.adaptive import adaptive_map
-from nipype_datasink.signals import is_time_limit
 
 _Value = TypeVar("_Value")
 
@@ -162,52 +158,12 @@ def with_ancestors(paths: Iterable[str]) -> dict[str, str]:
     return found
 
 
-class RealPathCache:
-    """Resolves links in paths of directories, with one system call for each directory.
-
-    `os.path.realpath` looks up all parents of each path, which takes long on network file systems.
-    """
-
-    def __init__(self) -> None:
-        self._real: dict[str, str] = {"/": "/"}
-        self._missing: set[str] = set()
-
-    def __call__(self, path: str) -> str:
-        """Return an absolute path without links; it need not exist."""
-        if path in self._real:
-            return self._real[path]
-        if os.path.normpath(path) != path:  # ".." depends on links before it
-            return os.path.realpath(path)
-        names: list[str] = []
-        while path not in self._real:
-            path, name = os.path.split(path)
-            names.append(name)
-        for name in reversed(names):
-            parent = self._real[path]
-            path = os.path.join(path, name)
-            self._real[path] = self._resolve(parent, os.path.join(parent, name))
-        return self._real[path]
-
-    def look_up(self, paths: Iterable[str]) -> None:
-        """Resolve many absolute paths, in threads where the disk is slow."""
-        levels: dict[int, list[str]] = {}
-        for path in with_ancestors({*paths} - self._real.keys()):
-            if os.path.normpath(path) == path:
-                levels.setdefault(path.count("/"), []).append(path)
-        for level in sorted(levels):  # parents first
-            adaptive_map(self, levels[level], abandon=True)
-
-    def _resolve(self, directory: str, path: str) -> str:
-        if directory not in self._missing:  # nothing exists in a missing directory
-            try:
-                return os.path.realpath(path) if stat.S_ISLNK(os.lstat(path).st_mode) else path
-            except ValueError:
-                pass  # no file can have such a name
-            except OSError as error:
-                if is_time_limit(error):
-                    raise
-        self._missing.add(path)
-        return path
+def by_depth(paths: Iterable[str]) -> list[list[str]]:
+    """Return lists of paths that lie equally deep, the outermost first."""
+    levels: dict[int, list[str]] = {}
+    for path in paths:
+        levels.setdefault(path.count("/"), []).append(path)
+    return [levels[level] for level in sorted(levels)]
 
 
 class PathMap(Generic[_Value]):

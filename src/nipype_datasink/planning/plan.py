@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,7 +12,7 @@ from nipype_datasink.errors import DestinationError
 from nipype_datasink.planning.contents import SourceContents, split_extension
 from nipype_datasink.planning.location import LocalDirectory, Location
 from nipype_datasink.planning.path_limits import PathLimits
-from nipype_datasink.planning.places import RealPathCache
+from nipype_datasink.planning.real_paths import RealPathCache, resolve_parent
 from nipype_datasink.planning.routing import Rules, route
 from nipype_datasink.planning.sources import Problem, Source
 
@@ -269,15 +268,3 @@ def _folders(contents: SourceContents, destination: str) -> list[str]:
         return []
     top = destination.rstrip("/") or "/"
     return [top, *(posixpath.join(top, folder) for folder in contents.directories)]
-
-
-def resolve_parent(path: str, real_directory: Callable[[str], str]) -> str:
-    """Return `path` with the links in its directories resolved, but not a link at its end.
-
-    A file then has one name, whatever links lead to it.
-    """
-    path = path if path.startswith("/") else os.path.join(os.getcwd(), path)
-    head, _, name = path.rpartition("/")
-    if name in (".", ".."):  # always a directory
-        return real_directory(path)
-    return f"{real_directory(head or '/').rstrip('/')}/{name}"

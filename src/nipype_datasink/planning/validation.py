@@ -6,7 +6,7 @@ The functions here read the disk, and write nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -16,10 +16,11 @@ from nipype_datasink.errors import DestinationError, SourceError
 from nipype_datasink.planning.collisions import check_collisions
 from nipype_datasink.planning.contents import SourceContents, scan
 from nipype_datasink.planning.hints import likely_input
-from nipype_datasink.planning.listings import find_directories
+from nipype_datasink.planning.listings import find_directories, find_missing
 from nipype_datasink.planning.location import LocalDirectory, Location
-from nipype_datasink.planning.places import PathMap, RealPathCache, same_place, with_ancestors
+from nipype_datasink.planning.places import PathMap, by_depth, same_place, with_ancestors
 from nipype_datasink.planning.plan import Delivery, Plan, make_plan
+from nipype_datasink.planning.real_paths import RealPathCache
 from nipype_datasink.planning.routing import Rules
 from nipype_datasink.planning.sources import Problem, Source, flatten
 
@@ -154,7 +155,7 @@ def _check_obstacles(deliveries: Sequence[Delivery]) -> None:
     for delivery in deliveries:
         for folder in (*delivery.directories, *(item.folder for item in delivery.transfers)):
             needed.setdefault(folder, delivery)
-    missing: set[str] = set()
+    missing = _find_missing(needed)
     obstacles = adaptive_map(partial(_obstacle, missing=missing), list(needed), abandon=True)
     directories = find_directories(
         transfer.destination
@@ -187,11 +188,20 @@ def _check_obstacles(deliveries: Sequence[Delivery]) -> None:
             )
 
 
+def _find_missing(paths: Iterable[str]) -> set[str]:
+    """Return those of `paths` and of the folders around them that surely do not exist."""
+    missing: set[str] = set()
+    for level in by_depth(with_ancestors(paths)):
+        # A slow disk would look up a missing folder again for each path in it.
+        inside = {path for path in level if os.path.dirname(path) in missing}
+        missing |= inside | find_missing(path for path in level if path not in inside)
+    return missing
+
+
 def _obstacle(directory: str, missing: set[str]) -> str | None:
     """Return the file that is in the way of `directory`; None if it exists or can be created.
 
-    Directories that can be created are added to `missing`. What they would hold is not looked up:
-    a slow disk would look up the first of them again for each.
+    Directories that can be created are added to `missing`, so that they are looked up once.
     """
     above: list[str] = []  # the directory and its parents, without the root
     path = directory

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from nipype_datasink.display import escaped
 from nipype_datasink.planning.byte_comparison import same_bytes
-from nipype_datasink.planning.places import RealPathCache
-from nipype_datasink.planning.plan import resolve_parent
+from nipype_datasink.planning.real_paths import RealPathCache, resolve_parent
 from nipype_datasink.workflows.prediction import SinkPlan
 
 _MAX_SINKS_SHOWN = 4

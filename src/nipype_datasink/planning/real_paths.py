@@ -1,0 +1,77 @@
+"""Resolve the links in many paths with few system calls."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable
+
+from nipype_datasink.adaptive import adaptive_map
+from nipype_datasink.planning.listings import find_missing
+from nipype_datasink.planning.places import by_depth, with_ancestors
+from nipype_datasink.signals import is_time_limit
+
+
+class RealPathCache:
+    """Resolves links in paths of directories, with one system call for each directory.
+
+    `os.path.realpath` looks up all parents of each path, which takes long on network file systems.
+    """
+
+    def __init__(self) -> None:
+        self._real: dict[str, str] = {"/": "/"}
+        self._missing: set[str] = set()
+
+    def __call__(self, path: str) -> str:
+        """Return an absolute path without links; it need not exist."""
+        if path in self._real:
+            return self._real[path]
+        if os.path.normpath(path) != path:  # ".." depends on links before it
+            return os.path.realpath(path)
+        names: list[str] = []
+        while path not in self._real:
+            path, name = os.path.split(path)
+            names.append(name)
+        for name in reversed(names):
+            parent = self._real[path]
+            path = os.path.join(path, name)
+            self._real[path] = self._resolve(parent, os.path.join(parent, name))
+        return self._real[path]
+
+    def look_up(self, paths: Iterable[str]) -> None:
+        """Resolve many absolute paths, in threads where the disk is slow."""
+        wanted = with_ancestors(path for path in paths if path not in self._real)
+        for level in by_depth(path for path in wanted if os.path.normpath(path) == path):
+            parents = {path: self._real[os.path.dirname(path)] for path in level}
+            self._missing |= find_missing(
+                os.path.join(parent, os.path.basename(path))
+                for path, parent in parents.items()
+                if parent not in self._missing
+            )
+            adaptive_map(self, level, abandon=True)
+
+    def _resolve(self, directory: str, path: str) -> str:
+        if not self._missing.isdisjoint((directory, path)):  # nothing is in a missing directory
+            self._missing.add(path)
+            return path
+        try:
+            return os.path.realpath(path) if stat.S_ISLNK(os.lstat(path).st_mode) else path
+        except ValueError:
+            pass  # no file can have such a name
+        except OSError as error:
+            if is_time_limit(error):
+                raise
+        self._missing.add(path)
+        return path
+
+
+def resolve_parent(path: str, real_directory: Callable[[str], str]) -> str:
+    """Return `path` with the links in its directories resolved, but not a link at its end.
+
+    A file then has one name, whatever links lead to it.
+    """
+    path = path if path.startswith("/") else os.path.join(os.getcwd(), path)
+    head, _, name = path.rpartition("/")
+    if name in (".", ".."):  # always a directory
+        return real_directory(path)
+    return f"{real_directory(head or '/').rstrip('/')}/{name}"
