@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.machine import describe
 from benchmarks.overhead import overheads
+from benchmarks.phases import measure_phases
 from benchmarks.plots import plot_ratios, plot_scaling
 from benchmarks.profile_put import profile_put
 from benchmarks.report import markdown
@@ -62,6 +63,9 @@ def _measure(runner: Runner, options: argparse.Namespace) -> Results:
         measurements=measurements,
         overheads=overheads(runner.server, runner.workspace, processes) if whole else {},
         profile=profile_put(runner.server, runner.workspace, count) if whole else {},
+        phases=measure_phases(runner.server, runner.workspace, count, options.rtt)
+        if whole and is_installed("crt")
+        else {},
         machine={**describe(), "not installed": ", ".join(absent) or "-"},
         seconds=time.monotonic() - begin,
     )

@@ -33,6 +33,7 @@ def markdown(results: Results) -> str:
         *_machine(results),
         *_tables(results),
         *_overheads(results.overheads),
+        *_phases(results.phases),
         *_profile(results.profile),
     ]
     return "\n".join(parts).rstrip() + "\n"
@@ -109,6 +110,14 @@ def _overheads(overheads: Mapping[str, float]) -> Iterator[str]:
         yield from ("## Costs without files", "")
         lines = ((name, f"{value:.1f}") for name, value in overheads.items())
         yield from _table(("what", "value"), lines)
+
+
+def _phases(phases: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    if phases:
+        yield from ("## Phases of small files with TLS, crt, in seconds", "")
+        names = list(dict.fromkeys(name for found in phases.values() for name in found))
+        lines = [(name, *(f"{found[name]:.3f}" for found in phases.values())) for name in names]
+        yield from _table(("phase", *phases), lines)
 
 
 def _profile(profile: Mapping[str, float]) -> Iterator[str]:

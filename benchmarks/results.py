@@ -27,6 +27,9 @@ class Results:
     profile: Mapping[str, float]
     """CPU time of a small PUT in ms by stage."""
 
+    phases: Mapping[str, Mapping[str, float]]
+    """Seconds of small files sent with TLS, by sink and phase."""
+
     machine: Mapping[str, str]
     """Machine and versions."""
 
@@ -45,6 +48,7 @@ class Results:
             "seconds": self.seconds,
             "overheads": self.overheads,
             "profile": self.profile,
+            "phases": self.phases,
             "rows": {row.name: str(row) for row in self.rows},
             "measurements": [asdict(one) for one in self.measurements],
         }

@@ -11,7 +11,7 @@ from benchmarks.tools import NIPYPE
 
 _KIB, _MIB = 1 << 10, 1 << 20
 _PYTHON = (NIPYPE, "boto3 in threads")
-_OBSTORE = ("obstore asyncio", "obstore threads")
+_OBSTORE = ("obstore asyncio", "obstore threads", "obstore verified")
 _PEERS = ("awscli", "rclone", "s5cmd", *_OBSTORE)
 _OURS = ("classic", "crt")
 _SECOND = (*_OBSTORE, *_OURS)  # tools that can send twice in one process

@@ -21,6 +21,7 @@ from benchmarks.job import Job
 
 _THREADS = 32  # for boto3; more threads do not help because of the GIL
 _MULTIPART_BYTES = 8 << 20  # bytes; from here on boto3 sends parts
+_OBSTORE_PART_BYTES = 5 << 20  # its default
 
 
 Action = Callable[[], object]
@@ -150,6 +151,15 @@ def obstore_asyncio(job: Job) -> Action:
 
 
 def obstore_threads(job: Job) -> Action:
+    return _obstore_in_threads(job, lambda _body, _etag: None)
+
+
+def obstore_verified(job: Job) -> Action:
+    """Compare the ETag of each object with the MD5 of the file, as this library does."""
+    return _obstore_in_threads(job, _check_etag)
+
+
+def _obstore_in_threads(job: Job, check: Callable[[bytes | Path, str], object]) -> Action:
     import obstore
 
     def act() -> None:
@@ -157,12 +167,28 @@ def obstore_threads(job: Job) -> Action:
 
         def send(path: str) -> None:
             body, in_parts = _obstore_body(path)
-            obstore.put(store, job.key(path), body, use_multipart=in_parts)
+            sent = obstore.put(store, job.key(path), body, use_multipart=in_parts)
+            check(body, sent["e_tag"].strip('"'))
 
         with ThreadPoolExecutor(job.threads) as pool:
             list(pool.map(send, job.files))
 
     return act
+
+
+def _check_etag(body: bytes | Path, etag: str) -> None:
+    from hashlib import md5
+
+    if isinstance(body, bytes):
+        digest = md5(body, usedforsecurity=False).hexdigest()
+    else:
+        with body.open("rb") as file:
+            parts = iter(lambda: file.read(_OBSTORE_PART_BYTES), b"")
+            digests = [md5(part, usedforsecurity=False).digest() for part in parts]
+        whole = md5(b"".join(digests), usedforsecurity=False).hexdigest()
+        digest = f"{whole}-{len(digests)}"
+    if etag != digest:
+        raise SystemExit(f"the ETag is {etag}, the MD5 {digest}")
 
 
 @cache  # a second run in the same process uses the connections of the first
@@ -227,6 +253,7 @@ TOOLS: dict[str, Callable[[Job], Action]] = {
     "crc64nvme": crc64nvme,
     "obstore asyncio": obstore_asyncio,
     "obstore threads": obstore_threads,
+    "obstore verified": obstore_verified,
 }
 
 

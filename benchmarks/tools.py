@@ -66,6 +66,7 @@ TOOLS: Mapping[str, Tool] = {
     "s5cmd": Tool(command=_s5cmd, program=PEERS / "s5cmd"),
     "obstore asyncio": Tool(program=PEERS / "python"),
     "obstore threads": Tool(program=PEERS / "python"),
+    "obstore verified": Tool(program=PEERS / "python"),
     "cp -r": Tool(command=_cp, program=Path("/bin/cp")),
     "classic": Tool(),
     "crt": Tool(),
@@ -124,9 +125,9 @@ def make_home(workspace: Path) -> Path:
     return workspace / "home"
 
 
-def call(module: str, argument: str, endpoint: str, home: Path) -> dict[str, float]:
+def call(module: str, argument: str, endpoint: str, home: Path, ca: str = "") -> dict[str, float]:
     """Run a module of this package in a new process; return the JSON in its last line."""
-    return _call(Path(sys.executable), module, argument, _environment(endpoint, home))
+    return _call(Path(sys.executable), module, argument, _environment(endpoint, home, ca))
 
 
 def _call(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.slow_disk import unavailable_reason
+from benchmarks.tools import is_installed
 from tests.native import compile_null_server, compile_slow_disk
 
 
@@ -43,7 +44,12 @@ def test_benchmark_runs_and_writes_its_page(tmp_path: Path) -> None:
         assert ("quick-disk", "local") in measured
         assert "Requests for each file" in page
     assert all(title in page for title in results["rows"].values())
-    assert all(destination_runner in page for destination_runner in results["profile"])
+    assert all(f"| {stage} |" in page for stage in results["profile"])
+    assert all(milliseconds > 0 for milliseconds in results["profile"].values())
+    for sink, phases in results["phases"].items():
+        assert f"| {sink} |" in page
+        assert all(seconds >= 0 for seconds in phases.values())
+    assert bool(results["phases"]) == is_installed("crt")
     assert (output / "ratios.svg").stat().st_size
     assert not workspace.exists()
     again = [one for one in results["measurements"] if one["row"] == "quick-rerun"]
