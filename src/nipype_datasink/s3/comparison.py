@@ -9,70 +9,46 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from io import FileIO
-from typing import Protocol
 
-from nipype_datasink.opening import open_regular
-from nipype_datasink.parallel import raise_if_cancelled
 from nipype_datasink.s3 import has_crt
+from nipype_datasink.s3.hashing import Crc, Hash, hash_file
 
 PART_BYTES = 8 << 20  # bytes; larger files are sent in parts of this size
 MAX_PARTS = 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 
-_BLOCK_BYTES = 1 << 18  # small enough for a processor's cache
 _BASE64 = r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)"
 _PART_COUNT = r"(?:-(?P<parts>[1-9][0-9]{0,8}))?"
 _CHECKSUM = re.compile(rf"(?P<digest>{_BASE64}){_PART_COUNT}")
 _ETAG = re.compile(rf"(?P<digest>[0-9a-f]{{32}}){_PART_COUNT}")
 
 
-_Data = bytes | memoryview
-
-
-class _Hash(Protocol):
-    def update(self, data: _Data, /) -> None: ...
-
-    def digest(self) -> bytes: ...
-
-
-class _Crc:
-    """A cyclic redundancy check with the methods of a `hashlib` object."""
-
-    def __init__(self, compute: Callable[[_Data, int], int], size: int) -> None:
-        self._compute = compute
-        self._size = size
-        self._value = 0
-
-    def update(self, data: _Data) -> None:
-        self._value = self._compute(data, self._value)
-
-    def digest(self) -> bytes:
-        return self._value.to_bytes(self._size, "big")
-
-
 _md5 = partial(hashlib.md5, usedforsecurity=False)
 _sha1 = partial(hashlib.sha1, usedforsecurity=False)
 
 
-def _crc32() -> _Hash:
-    return _Crc(zlib.crc32, 4)
+def _crc32() -> Hash:
+    if not has_crt():
+        return Crc(zlib.crc32, 4)
+    from awscrt.checksums import combine_crc32
+
+    return Crc(zlib.crc32, 4, combine_crc32)
 
 
-def _crc64nvme() -> _Hash:
+def _crc64nvme() -> Hash:
     # awscrt computes it at memory speed; in Python it would take minutes for a large file.
-    from awscrt.checksums import crc64nvme
+    from awscrt.checksums import combine_crc64nvme, crc64nvme
 
-    return _Crc(crc64nvme, 8)
+    return Crc(crc64nvme, 8, combine_crc64nvme)
 
 
-def _crc32c() -> _Hash:
-    from awscrt.checksums import crc32c
+def _crc32c() -> Hash:
+    from awscrt.checksums import combine_crc32c, crc32c
 
-    return _Crc(crc32c, 4)
+    return Crc(crc32c, 4, combine_crc32c)
 
 
 # Checksums that a response may state, the cheapest first.
-CHECKSUMS: dict[str, Callable[[], _Hash]] = {
+CHECKSUMS: dict[str, Callable[[], Hash]] = {
     "CRC64NVME": _crc64nvme,
     "CRC32C": _crc32c,
     "CRC32": _crc32,
@@ -90,7 +66,7 @@ class ExpectedDigest:
     name: str
     """``ETag``, or the name of the checksum."""
 
-    make_hash: Callable[[], _Hash]
+    make_hash: Callable[[], Hash]
     """Returns an object like those of `hashlib`."""
 
     digest: bytes
@@ -207,26 +183,25 @@ def compare_digests(
     part_size
         In bytes; needed where one of the digests is of parts.
     on_read
-        Called with each number of bytes that was read.
+        Called with each number of bytes that was read, in several threads.
     """
-    hashes = [item.make_hash() for item in expected]
-    in_parts = [index for index, item in enumerate(expected) if item.part_count is not None]
-    whole = [hash_ for index, hash_ in enumerate(hashes) if index not in in_parts]
+    whole = [item for item in expected if item.part_count is None]
+    in_parts = [item for item in expected if item.part_count is not None]
     assert part_size is not None or not in_parts
-    part_count, is_last = 0, False
-    with FileIO(path, opener=open_regular) as file:
-        while not is_last:
-            of_part = [expected[index].make_hash() for index in in_parts]
-            count = _hash_block(file, [*whole, *of_part], part_size, on_read)
-            is_last = part_size is None or count < part_size
-            if count or not part_count:  # an empty file has one part
-                part_count += 1
-                for index, hash_ in zip(in_parts, of_part, strict=True):
-                    hashes[index].update(hash_.digest())
-    return [
-        hash_.digest() == item.digest and item.part_count in (None, part_count)
-        for item, hash_ in zip(expected, hashes, strict=True)
+    hashed = hash_file(
+        path,
+        [item.make_hash for item in whole],
+        of_parts=[item.make_hash for item in in_parts],
+        part_size=part_size if in_parts else None,
+        on_read=on_read,
+    )
+    digests: list[tuple[bytes, int | None]] = [(digest, None) for digest in hashed.whole]
+    digests += [
+        (_of_parts(item.make_hash, parts), len(parts))
+        for item, parts in zip(in_parts, hashed.parts, strict=True)
     ]
+    found = dict(zip((*whole, *in_parts), digests, strict=True))
+    return [found[item] == (item.digest, item.part_count) for item in expected]
 
 
 def digest_of_parts(
@@ -237,30 +212,19 @@ def digest_of_parts(
     Parameters
     ----------
     path
-        File to be read.
+        File to be read, in one thread.
     part_size
         In bytes.
     on_read
         Called with each number of bytes that was read.
     """
-    whole, part_count = _md5(), 0
-    with FileIO(path, opener=open_regular) as file:
-        while _hash_block(file, [part := _md5()], part_size, on_read):
-            whole.update(part.digest())
-            part_count += 1
-    return ExpectedDigest("ETag", _md5, whole.digest(), part_count)
+    hashed = hash_file(path, [], of_parts=[_md5], part_size=part_size, on_read=on_read, threads=1)
+    (parts,) = hashed.parts
+    return ExpectedDigest("ETag", _md5, _of_parts(_md5, parts), len(parts))
 
 
-def _hash_block(
-    file: FileIO, hashes: Sequence[_Hash], size: int | None, on_read: Callable[[int], object]
-) -> int:
-    """Hash the next `size` bytes, or all that are left; return how many bytes there were."""
-    buffer = memoryview(bytearray(_BLOCK_BYTES))
-    total = 0
-    while count := file.readinto(buffer if size is None else buffer[: size - total]):
-        raise_if_cancelled()
-        for hash_ in hashes:
-            hash_.update(buffer[:count])
-        total += count
-        on_read(count)
-    return total
+def _of_parts(make_hash: Callable[[], Hash], parts: Sequence[bytes]) -> bytes:
+    """Return the digest of concatenated digests."""
+    hash_ = make_hash()
+    hash_.update(b"".join(parts))
+    return hash_.digest()
