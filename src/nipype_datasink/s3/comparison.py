@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from nipype_datasink.s3 import has_crt
-from nipype_datasink.s3.hashing import Crc, Hash, hash_file
+from nipype_datasink.s3.hashing import Crc, Hash, MakeHash, hash_file
 
 PART_BYTES = 8 << 20  # bytes; larger files are sent in parts of this size
 MAX_PARTS = 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
@@ -48,13 +48,14 @@ def _crc32c() -> Hash:
 
 
 # Checksums that a response may state, the cheapest first.
-CHECKSUMS: dict[str, Callable[[], Hash]] = {
+CHECKSUMS: dict[str, MakeHash] = {
     "CRC64NVME": _crc64nvme,
     "CRC32C": _crc32c,
     "CRC32": _crc32,
     "SHA1": _sha1,
     "SHA256": hashlib.sha256,
 }
+_FIELDS = {name: f"Checksum{name}" for name in CHECKSUMS}
 _NEED_AWSCRT = (_crc64nvme, _crc32c)
 _STRONG_DIGEST_BYTES = 8
 
@@ -66,7 +67,7 @@ class ExpectedDigest:
     name: str
     """``ETag``, or the name of the checksum."""
 
-    make_hash: Callable[[], Hash]
+    make_hash: MakeHash
     """Returns an object like those of `hashlib`."""
 
     digest: bytes
@@ -118,15 +119,15 @@ def digests_from_response(response: Mapping[str, object]) -> list[ExpectedDigest
     (https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html).
     """
     etag = digest_from_etag(str(response.get("ETag")), response.get("ServerSideEncryption"))
-    checksums = [_digest_from_checksum(response, name) for name in CHECKSUMS]
+    # Most responses state one checksum at most.
+    names = [name for name, field in _FIELDS.items() if field in response]
+    checksums = [_digest_from_checksum(response, name) for name in names]
     return [digest for digest in (etag, *checksums) if digest]
 
 
 def _digest_from_checksum(response: Mapping[str, object], name: str) -> ExpectedDigest | None:
-    if not (stated := response.get(f"Checksum{name}")):
-        return None  # without a search: most responses state one checksum at most
     make_hash = CHECKSUMS[name]
-    match = _CHECKSUM.fullmatch(str(stated))
+    match = _CHECKSUM.fullmatch(str(response[_FIELDS[name]]))
     if match is None or (make_hash in _NEED_AWSCRT and not has_crt()):
         return None
     part_count = int(match["parts"]) if match["parts"] else None
@@ -185,23 +186,22 @@ def compare_digests(
     on_read
         Called with each number of bytes that was read, in several threads.
     """
-    whole = [item for item in expected if item.part_count is None]
-    in_parts = [item for item in expected if item.part_count is not None]
+    in_parts = [item.make_hash for item in expected if item.part_count is not None]
     assert part_size is not None or not in_parts
     hashed = hash_file(
         path,
-        [item.make_hash for item in whole],
-        of_parts=[item.make_hash for item in in_parts],
+        [item.make_hash for item in expected if item.part_count is None],
+        of_parts=in_parts,
         part_size=part_size if in_parts else None,
         on_read=on_read,
     )
-    digests: list[tuple[bytes, int | None]] = [(digest, None) for digest in hashed.whole]
-    digests += [
-        (_of_parts(item.make_hash, parts), len(parts))
-        for item, parts in zip(in_parts, hashed.parts, strict=True)
+    whole, parts = iter(hashed.whole), iter(hashed.parts)
+    return [
+        item.digest == next(whole)
+        if item.part_count is None
+        else (item.digest, item.part_count) == _digest_of(item.make_hash, next(parts))
+        for item in expected
     ]
-    found = dict(zip((*whole, *in_parts), digests, strict=True))
-    return [found[item] == (item.digest, item.part_count) for item in expected]
 
 
 def digest_of_parts(
@@ -219,12 +219,11 @@ def digest_of_parts(
         Called with each number of bytes that was read.
     """
     hashed = hash_file(path, [], of_parts=[_md5], part_size=part_size, on_read=on_read, threads=1)
-    (parts,) = hashed.parts
-    return ExpectedDigest("ETag", _md5, _of_parts(_md5, parts), len(parts))
+    return ExpectedDigest("ETag", _md5, *_digest_of(_md5, hashed.parts[0]))
 
 
-def _of_parts(make_hash: Callable[[], Hash], parts: Sequence[bytes]) -> bytes:
-    """Return the digest of concatenated digests."""
+def _digest_of(make_hash: MakeHash, parts: Sequence[bytes]) -> tuple[bytes, int]:
+    """Return the digest of concatenated digests, and their number."""
     hash_ = make_hash()
     hash_.update(b"".join(parts))
-    return hash_.digest()
+    return hash_.digest(), len(parts)
