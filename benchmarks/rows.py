@@ -239,7 +239,7 @@ def _slow_copies() -> list[Row]:
             name=f"disk-{name}{'-both' if both else ''}{'-rerun' if rerun else ''}",
             group="Network disk",
             sources=sources,
-            tools=(NIPYPE, "cp -r", "local"),
+            tools=(NIPYPE, "cp -r", *(() if rerun else ("bare threads",)), "local"),
             to_slow_disk=True,
             from_slow_disk=both,
             rerun=rerun,

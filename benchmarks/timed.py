@@ -19,7 +19,7 @@ from urllib.request import Request, urlopen
 
 from benchmarks.job import Job
 
-_THREADS = 32  # for boto3; more threads do not help because of the GIL
+_THREADS = 32  # for boto3, where more do not help because of the GIL, and for bare copies
 _MULTIPART_BYTES = 8 << 20  # bytes; from here on boto3 sends parts
 _OBSTORE_PART_BYTES = 5 << 20  # its default
 
@@ -206,6 +206,26 @@ def _obstore_body(path: str) -> tuple[bytes | Path, bool]:
     return (body if in_parts else body.read_bytes()), in_parts
 
 
+def bare_threads(job: Job) -> Action:
+    """Only create, write and close each file: no temporary name, nothing compared."""
+    folders = job.folders
+
+    def copy(item: tuple[str, str]) -> None:
+        folder, path = item
+        target = os.path.join(job.destination, folder, os.path.basename(path))
+        with open(path, "rb") as file, open(target, "xb", buffering=0) as new:
+            new.write(file.read())
+
+    def act() -> None:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            made = [os.path.join(job.destination, folder) for folder in folders if folder]
+            list(pool.map(os.mkdir, made))
+            files = [(folder, path) for folder, paths in folders.items() for path in paths]
+            list(pool.map(copy, sorted(files, key=lambda item: os.path.basename(item[1]))))
+
+    return act
+
+
 def measure(act: Action) -> dict[str, float]:
     """Run a tool in this process.
 
@@ -251,6 +271,7 @@ TOOLS: dict[str, Callable[[Job], Action]] = {
     "boto3 in threads": boto3_threads,
     "boto3 upload_file": boto3_upload_file,
     "crc64nvme": crc64nvme,
+    "bare threads": bare_threads,
     "obstore asyncio": obstore_asyncio,
     "obstore threads": obstore_threads,
     "obstore verified": obstore_verified,

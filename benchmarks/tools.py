@@ -67,6 +67,7 @@ TOOLS: Mapping[str, Tool] = {
     "obstore asyncio": Tool(program=PEERS / "python"),
     "obstore threads": Tool(program=PEERS / "python"),
     "obstore verified": Tool(program=PEERS / "python"),
+    "bare threads": Tool(),
     "cp -r": Tool(command=_cp, program=Path("/bin/cp")),
     "classic": Tool(),
     "crt": Tool(),

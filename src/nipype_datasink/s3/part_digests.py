@@ -55,6 +55,8 @@ class PartDigests:
         # lock, as it only decides when the MD5 is computed.
         self._is_needed = is_needed
         self._only_first = only_first
+        self.deciding: FileTransfer | None = None
+        """The file whose comparison shows whether the others need an MD5; set by `begin`."""
         # Each key is added by the thread that starts uploads, and removed once.
         self._readings: dict[FileTransfer, _Reading] = {}
 
@@ -88,7 +90,8 @@ class PartDigests:
         """
         if size <= PART_BYTES or not self._is_needed:
             return
-        self._is_needed = not self._only_first
+        if self._only_first:
+            self._is_needed, self.deciding = False, transfer
         reading = self._readings[transfer] = _Reading()
         reading.digest = pool.submit(
             digest_of_parts, transfer.source, part_size_for(size), on_read=reading.check

@@ -13,7 +13,7 @@ So the queue is all that these threads share, and no lock is needed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -114,6 +114,7 @@ class Scheduler:
         self._requests = self._bytes = 0  # of the uploads under way
         self._outcomes: dict[FileTransfer, Outcome | Future[Outcome]] = {}
         self._throttled: list[FileTransfer] = []  # to be sent again
+        self._held: list[Upload] = []  # to be verified when another file is
 
     def run(self, transfers: Sequence[FileTransfer]) -> None:
         """Send files; return when every upload has ended, also after an interrupt.
@@ -137,6 +138,7 @@ class Scheduler:
             raise
         finally:
             self._wait_for_all()
+            self._verify_held()
 
     def outcome(self, transfer: FileTransfer) -> Outcome:
         """Return the outcome of a file; wait until it is verified."""
@@ -234,7 +236,7 @@ class Scheduler:
             self._part_digests.abandon(transfer)
         if upload.error is None:
             self._breaker.record_success()
-            self._outcomes[transfer] = self._verified(upload)
+            self._accept(upload)
         elif is_cancellation(upload.error):
             self._outcomes[transfer] = cancelled(transfer)
         elif _is_throttled(upload.error) and self._throttle.record_rejection(transfer, requests):
@@ -242,10 +244,40 @@ class Scheduler:
         else:
             self._fail(transfer, self._translate(upload.error))
 
-    def _verified(self, upload: Upload) -> Outcome | Future[Outcome]:
-        if upload.transfer.size <= _QUICKLY_READ_BYTES:
-            return self._verify(upload)
-        return self._pool.submit(self._verify, upload)
+    def _accept(self, upload: Upload) -> None:
+        """Verify an upload that the store has accepted."""
+        transfer = upload.transfer
+        if transfer.size <= _QUICKLY_READ_BYTES:
+            self._outcomes[transfer] = self._verify(upload)
+        elif transfer.size <= PART_BYTES or transfer == self._part_digests.deciding:
+            self._submit(upload)
+        else:
+            # If it were compared before the deciding file, it would need an MD5 itself.
+            self._held.append(upload)
+            if self._is_decided():
+                self._verify_held()
+
+    def _submit(self, upload: Upload) -> None:
+        self._outcomes[upload.transfer] = self._pool.submit(self._verify, upload)
+
+    def _is_decided(self) -> bool:
+        """Return whether the comparison of a file has shown if the others need an MD5."""
+        deciding = self._part_digests.deciding
+        if deciding is None:
+            return True
+        outcome = self._outcomes.get(deciding)
+        return outcome.done() if isinstance(outcome, Future) else outcome is not None
+
+    def _verify_held(self) -> None:
+        """Verify the uploads that were held, when the file that they wait for is verified."""
+        if not self._held:
+            return
+        deciding = self._part_digests.deciding
+        if deciding and isinstance(outcome := self._outcomes.get(deciding), Future):
+            wait([outcome])
+        for upload in self._held:
+            self._submit(upload)
+        self._held = []
 
     def _fail(self, transfer: FileTransfer, error: Exception) -> None:
         self._outcomes[transfer] = Outcome.failure(transfer, error)
