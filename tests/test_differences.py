@@ -6,6 +6,7 @@ import http.server
 import logging
 import os
 import pickle
+import shutil
 import socket
 import subprocess
 import sys
@@ -501,6 +502,45 @@ def test_absolute_container_stays_below_the_s3_base(
     (place,) = run_datasink({"x": "a"}, s3_endpoint_url=endpoint, **inputs)
     assert place == f"s3://mybucket/o{workdir}/sub/x/a"
     assert sum("is an absolute path" in item.getMessage() for item in caplog.records) == 1
+
+
+@pytest.mark.parametrize("slashes", ["", "/", "//"])
+def test_two_slashes_at_the_start_are_one(workdir: Path, slashes: str) -> None:
+    make_file(workdir / "a.txt")
+    make_file(workdir / "d/b.txt")
+    sources = [f"{slashes}{workdir}/{name}" for name in ("a.txt", "d")]
+    (workdir / "out").symlink_to(f"/{workdir}/real")
+    (workdir / "real").mkdir()
+    inputs: dict[str, object] = {
+        "base_directory": f"{slashes}{workdir}/out",
+        "container": f"{slashes}{workdir}/out/c",
+    }
+    theirs = run_sink(NipypeDataSink, {"x": sources}, **inputs)
+    expected = tree(workdir / "real")
+    (workdir / "real/c").rename(workdir / "theirs")
+
+    files = run_datasink({"x": sources}, **inputs)
+
+    assert files == [f"/{path.lstrip('/')}" for path in theirs]
+    assert tree(workdir / "real") == expected
+    assert run_datasink({"x": sources}, **inputs, remove_dest_dir=True) == files
+    assert tree(workdir / "real") == expected
+
+
+def test_a_rule_may_write_two_slashes(workdir: Path) -> None:
+    make_file(workdir / "a.txt")
+    make_file(workdir / "d/b.txt")
+    (workdir / "elsewhere").mkdir()
+    rules = [(f"{workdir}/out/x/", f"/{workdir}/elsewhere/")]
+    sources = [f"{workdir}/{name}" for name in ("a.txt", "d")]
+    theirs = run_sink(NipypeDataSink, {"x": sources}, substitutions=rules)
+    expected = tree(workdir / "elsewhere")
+    shutil.rmtree(workdir / "elsewhere")
+
+    assert run_datasink({"x": sources}, substitutions=rules) == theirs
+    assert tree(workdir / "elsewhere") == expected
+    assert run_datasink({"x": sources}, substitutions=rules, remove_dest_dir=True) == theirs
+    assert tree(workdir / "elsewhere") == expected
 
 
 def test_control_characters_are_escaped_in_messages(workdir: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from nipype_datasink import DataSink
 from nipype_datasink.planning.places import (
     PathMap,
+    absolute_path,
     ancestors,
     by_depth,
     group_similar_names,
@@ -137,7 +138,17 @@ def test_outer_paths_come_before_inner_ones() -> None:
     assert by_depth(["/a/b", "/a", "/c", "/a/d"]) == [["/a", "/c"], ["/a/b", "/a/d"]]
 
 
+@pytest.mark.parametrize("path", ["/a/../b", "//b", "///b", "b"])
+def test_a_path_becomes_absolute_and_starts_with_one_slash(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")
+    assert absolute_path(path) == "/b"
+
+
 def test_folders_of_a_path_are_its_ancestors() -> None:
+    assert list(ancestors("//a/b")) == ["//a"]
+    assert with_ancestors(["//a/b"]) == {"//a/b": "//a/b", "//a": "//a/b"}
     assert list(ancestors("/a/b/c")) == ["/a/b", "/a"]
     assert list(ancestors("s3://b/c")) == ["s3://b", "s3:"]
 

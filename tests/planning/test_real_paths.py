@@ -113,6 +113,17 @@ def test_directories_of_a_path_are_resolved(path: str, resolved: str) -> None:
     assert resolve_parent(path, os.path.realpath) == resolved
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_two_slashes_at_the_start_are_one(link: bool, workdir: Path) -> None:
+    (workdir / "real").mkdir()
+    (workdir / "link").symlink_to(f"/{workdir}/real")
+    real = RealPathCache()
+    path = f"{workdir}/link/a" if link else f"/{workdir}/real/a"
+    real.look_up([path])
+    assert real(path) == f"{workdir}/real/a"
+    assert resolve_parent(f"{path}/b", real) == f"{workdir}/real/a/b"
+
+
 def test_absolute_paths_need_no_working_directory(workdir: Path) -> None:
     (workdir / "gone").mkdir()
     os.chdir(workdir / "gone")

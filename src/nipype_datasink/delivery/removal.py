@@ -11,6 +11,7 @@ from nipype_datasink.delivery.folder_clearer import FirstRemoval, FolderClearer
 from nipype_datasink.errors import DestinationError
 from nipype_datasink.planning.places import (
     PathMap,
+    absolute_path,
     ancestors,
     same_place,
     stored_name,
@@ -151,13 +152,13 @@ def _paths_to_keep(plan: Plan) -> Collection[str]:
             kept.add(path)
             if os.path.islink(path):
                 target = os.path.join(os.path.dirname(path), os.readlink(path))
-                keep(os.path.normpath(target))
+                keep(absolute_path(target))
                 keep(resolve_parent(target, real_directory))
             path = os.path.dirname(path)
 
     for delivery in plan.deliveries:
         kept.update(delivery.directories)
-        keep(os.path.abspath(delivery.destination))  # it may go through a link
+        keep(absolute_path(delivery.destination))  # it may go through a link
         # Not `plan.transfers`, which has one source for each destination; there may be several.
         for transfer in delivery.transfers:
             kept.add(transfer.destination)

@@ -13,6 +13,7 @@ from nipype_datasink.planning.location import (
     is_encodable,
     normalize_prefix,
 )
+from nipype_datasink.planning.places import absolute_path
 
 # Names that were allowed in 2006. Today's rules are stricter, but old buckets keep their names and
 # other stores have other rules. Access points have two forms of ARN; this is the one without slash.
@@ -55,7 +56,7 @@ def parse_location(text: str, name: str = "base_directory") -> Location:
     match = _SCHEME.match(text)
     if match is None:
         _check_no_address_in_path(text, name)
-        return LocalDirectory(os.path.abspath(expand_home(text, name)))
+        return LocalDirectory(absolute_path(expand_home(text, name)))
     if match["scheme"].lower() != "s3":
         raise SettingsError(
             f"{name} {text!r} has the unknown scheme {match[0]!r}; "

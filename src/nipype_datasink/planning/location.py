@@ -7,6 +7,7 @@ import posixpath
 from dataclasses import dataclass, replace
 
 from nipype_datasink.errors import DestinationError
+from nipype_datasink.planning.places import absolute_path
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 MAX_KEY_BYTES = 1024
@@ -24,7 +25,7 @@ class LocalDirectory:
 
     def child(self, container: str) -> LocalDirectory:
         """Return the directory `container`, below this one unless it is absolute."""
-        return LocalDirectory(os.path.abspath(os.path.join(self.path, container)))
+        return LocalDirectory(absolute_path(os.path.join(self.path, container)))
 
     def in_bucket(self, bucket: object) -> LocalDirectory:  # noqa: ARG002
         """Return this directory: it is in no bucket."""

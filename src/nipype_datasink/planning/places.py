@@ -18,6 +18,15 @@ _Value = TypeVar("_Value")
 _TO_ASCII_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
 
+def absolute_path(path: str) -> str:
+    """Return a path as `os.path.abspath` does, but never with two slashes at its start.
+
+    POSIX lets systems treat two slashes in another way than one, so Python keeps them. Linux and
+    macOS treat them as one.
+    """
+    return f"/{os.path.abspath(path).lstrip('/')}"
+
+
 def normalize_name(path: str) -> str:
     """Return a form of `path` that is equal for all paths that a file system may take for it.
 
@@ -143,7 +152,7 @@ def _found_in_other_case(
 
 def ancestors(path: str) -> Iterator[str]:
     """Yield the folders that contain `path`, from the innermost to the outermost, but not ``/``."""
-    while len(path := os.path.dirname(path)) > 1:
+    while (path := os.path.dirname(path)).strip("/"):
         yield path
 
 
@@ -152,7 +161,7 @@ def with_ancestors(paths: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in paths:
         each = path
-        while each not in found and len(each) > 1:
+        while each not in found and each.strip("/"):
             found[each] = path
             each = os.path.dirname(each)
     return found

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from nipype_datasink.adaptive import adaptive_map
 from nipype_datasink.planning.listings import find_missing
-from nipype_datasink.planning.places import by_depth, with_ancestors
+from nipype_datasink.planning.places import absolute_path, by_depth, with_ancestors
 from nipype_datasink.signals import is_time_limit
 
 
@@ -26,8 +26,8 @@ class RealPathCache:
         """Return an absolute path without links; it need not exist."""
         if path in self._real:
             return self._real[path]
-        if os.path.normpath(path) != path:  # ".." depends on links before it
-            return os.path.realpath(path)
+        if not _is_plain(path):
+            return _real_path(path)
         names: list[str] = []
         while path not in self._real:
             path, name = os.path.split(path)
@@ -41,7 +41,7 @@ class RealPathCache:
     def look_up(self, paths: Iterable[str]) -> None:
         """Resolve many absolute paths, in threads where the disk is slow."""
         wanted = with_ancestors(path for path in paths if path not in self._real)
-        for level in by_depth(path for path in wanted if os.path.normpath(path) == path):
+        for level in by_depth(filter(_is_plain, wanted)):
             parents = {path: self._real[os.path.dirname(path)] for path in level}
             self._missing |= find_missing(
                 os.path.join(parent, os.path.basename(path))
@@ -55,7 +55,7 @@ class RealPathCache:
             self._missing.add(path)
             return path
         try:
-            return os.path.realpath(path) if stat.S_ISLNK(os.lstat(path).st_mode) else path
+            return _real_path(path) if stat.S_ISLNK(os.lstat(path).st_mode) else path
         except ValueError:
             pass  # no file can have such a name
         except OSError as error:
@@ -63,6 +63,15 @@ class RealPathCache:
                 raise
         self._missing.add(path)
         return path
+
+
+def _is_plain(path: str) -> bool:
+    """Return whether the names in a path are those of its folders; ".." depends on links."""
+    return os.path.normpath(path) == path and not path.startswith("//")
+
+
+def _real_path(path: str) -> str:
+    return absolute_path(os.path.realpath(path))
 
 
 def resolve_parent(path: str, real_directory: Callable[[str], str]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from traits.trait_base import Undefined
 
 from nipype_datasink.display import escaped
+from nipype_datasink.planning.places import absolute_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def _path(leaf: object, directory: str) -> str:
         raise ValueError("is empty text, which would sink the whole working directory")
     if "\0" in path:
         raise ValueError("contains a NUL character")
-    path = os.path.abspath(os.path.join(directory, path))
-    if path in ("/", "//"):
+    path = absolute_path(os.path.join(directory, path))
+    if path == "/":
         raise ValueError("is the root of the file system")
     return path
