@@ -252,6 +252,18 @@ def test_file_in_place_of_a_directory_is_an_error(
     )
 
 
+@pytest.mark.parametrize("obstacle", ["out", "out/x", "out/x/d", "out/x/d/3"])
+def test_an_obstacle_to_many_directories_is_found(obstacle: str, workdir: Path) -> None:
+    for number in range(9):
+        file(workdir / f"d/{number}/a")
+    file(workdir / obstacle)
+    single: dict[str, object] = {f"x.d.{number}": f"d/{number}/a" for number in range(9)}
+    whole: dict[str, object] = {"x": "d"}
+    for fields in (single, whole):
+        with pytest.raises(DestinationError, match=f"but {workdir}/{obstacle} is not a directory"):
+            plan_for(fields, out(workdir))
+
+
 def test_file_in_place_of_a_directory_is_found_for_each_source(workdir: Path) -> None:
     for name in ("d", "e"):
         file(workdir / name / "a")

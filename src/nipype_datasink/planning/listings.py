@@ -22,10 +22,10 @@ def find_directories(paths: Iterable[str]) -> set[str]:
 
 
 def find_missing(paths: Iterable[str]) -> set[str]:
-    """Return those of the paths that do not exist, as far as a few requests show that.
+    """Return those of the paths that do not exist, as far as a listing of their folder shows that.
 
-    Where the first of several paths in a folder exists, the others probably do as well, and are not
-    looked up.
+    A folder is listed for several paths only. Where the first of them exists, the others probably
+    exist, too.
     """
     found = adaptive_map(_missing_in, _by_folder(paths), abandon=True)
     return {path for each in found for path in each}
@@ -45,12 +45,12 @@ def _missing_in(item: tuple[str, list[str]]) -> list[str]:
     try:
         with os.scandir(folder) as entries:
             names = {normalize_name(entry.name) for entry in entries}
-    except (FileNotFoundError, NotADirectoryError):
-        return paths
-    except OSError as error:
+    except ValueError:  # no folder can have such a name
+        return []
+    except OSError as error:  # also if the folder is a file or a dangling link
         if is_time_limit(error):
             raise
-        return paths[:1]
+        return []
     return [path for path in paths if normalize_name(os.path.basename(path)) not in names]
 
 
