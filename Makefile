@@ -103,7 +103,7 @@ mutants: $(VENV)/mutants.stamp ## Change the code on purpose; fail if the tests 
 	@tr '\r' '\n' < mutants.log | tail -n 2
 	$(VENV)/bin/python -m tests.mutants
 
-bench: build/bench/nulls3 build/bench/slowdisk $(VENV)/bench.stamp $(VENV)-peers/stamp ## Compare the speed with nipype and other programs (30 minutes)
+bench: build/bench/nulls3 build/bench/slowdisk $(VENV)/bench.stamp $(VENV)-peers/stamp ## Compare the speed with nipype and other programs (50 minutes)
 	$(VENV)/bin/python -m benchmarks $(ARGS)
 
 ceph: ## Install Ceph's S3 gateway with apt-get if possible; does not start it

@@ -24,8 +24,8 @@ _MODULE = "benchmarks.phases"
 PHASES = (
     "nipype's run(), the plan",
     "opening boto3's client",
-    "the listing, in a connection of its own",
-    "until the first response, with new connections",
+    "the listing",
+    "until the first response",
     "until the last response",
     "the end",
 )

@@ -73,7 +73,7 @@ def _measure(source: Path) -> dict[str, float]:
         _sink("profiled", files).run()
     shares = _shares(pstats.Stats(profile), len(files))
     stages = {stage: share * sending for stage, share in shares.items()}
-    stages["nipype's run(), the plan, one listing"] = whole - sending
+    stages["all else: nipype's run(), the plan, one listing"] = whole - sending
     return {stage: 1000 * duration / len(files) for stage, duration in stages.items()}
 
 

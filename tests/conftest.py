@@ -90,7 +90,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(autouse=True)
 def configuration() -> Iterator[None]:
-    """Restore the options in nipype's configuration that a test has set."""
+    """Restore the section of nipype's configuration that tests change."""
     before = dict(config._sections["execution"])
     yield
     config._sections["execution"].clear()

@@ -49,22 +49,6 @@ def adaptive_map(
     """
     if in_pool():
         return [function(item) for item in items]
-    results = map_until_slow(function, items)
-    return results + parallel_map(
-        function,
-        items[len(results) :],
-        threads=_THREADS,
-        abandon=abandon,
-        on_interrupt=on_interrupt,
-        on_wait=on_wait,
-    )
-
-
-def map_until_slow(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
-    """Call `function` with each item until some calls in a row mostly wait.
-
-    Return the results of the calls that were made, in order.
-    """
     results: list[_Result] = []
     slow_calls = 0  # in a row, up to the last one
     idle = 0.0  # after the first of them
@@ -80,7 +64,14 @@ def map_until_slow(function: Callable[[_Item], _Result], items: Sequence[_Item])
             waited = _idle_seconds() - idle
             if waited > (slow_calls - 1) * _WAITING_SECONDS:
                 break
-    return results
+    return results + parallel_map(
+        function,
+        items[len(results) :],
+        threads=_THREADS,
+        abandon=abandon,
+        on_interrupt=on_interrupt,
+        on_wait=on_wait,
+    )
 
 
 def _idle_seconds() -> float:

@@ -183,7 +183,9 @@ def place_checks(
 
 def _base_of(location: Location, bases: Sequence[Location]) -> Location:
     """Return the base directory of a place; an absolute container has none but itself."""
-    return next((base for base in bases if f"{location}/".startswith(f"{base}/")), location)
+    return next(
+        (base for base in bases if f"{location}/".startswith(f"{str(base).rstrip('/')}/")), location
+    )
 
 
 def _failed(

@@ -108,6 +108,23 @@ def test_only_a_listing_shows_what_is_missing(workdir: Path) -> None:
         assert find_missing(_paths(workdir / name, 5)) == set()
 
 
+@pytest.mark.parametrize("end", [".", " "])
+def test_a_name_that_a_file_system_may_shorten_may_exist(end: str, workdir: Path) -> None:
+    paths = _paths(workdir, 5)
+    paths[1] += end
+    assert find_missing(paths) == {*paths} - {paths[1]}
+
+
+@pytest.mark.parametrize(("entries", "count"), [(10, 5), (11, 0)])
+def test_a_folder_with_many_more_entries_is_not_read_to_its_end(
+    entries: int, count: int, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nipype_datasink.planning.listings._MAX_ENTRIES_FOR_EACH_PATH", 2)
+    for index in range(entries):
+        (workdir / f"other{index}").touch()
+    assert len(find_missing(_paths(workdir, 5))) == count
+
+
 def test_a_name_in_another_spelling_may_exist(workdir: Path) -> None:
     (workdir / "1A").mkdir()
     paths = _paths(workdir, 5)

@@ -114,7 +114,7 @@ def test_directories_of_a_path_are_resolved(path: str, resolved: str) -> None:
 
 
 @pytest.mark.parametrize("link", [False, True])
-def test_two_slashes_at_the_start_are_one(link: bool, workdir: Path) -> None:
+def test_two_slashes_at_the_start_of_a_path_are_resolved(link: bool, workdir: Path) -> None:
     (workdir / "real").mkdir()
     (workdir / "link").symlink_to(f"/{workdir}/real")
     real = RealPathCache()

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -19,7 +20,7 @@ from nipype_datasink.errors import (
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.plan import Plan, make_plan
 from nipype_datasink.planning.routing import Rules, Substitutions
-from nipype_datasink.planning.validation import make_valid_plan
+from nipype_datasink.planning.validation import _check_obstacles, make_valid_plan
 from tests.caseless import ignore_case
 from tests.conftest import tree
 
@@ -209,8 +210,8 @@ def test_search_for_obstacles_ends_at_the_root(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file(workdir / "a")
-    looked = iter(range(100))
-    monkeypatch.setattr("os.path.lexists", lambda _: next(looked) < 0)  # as after errors
+    nothing = mock.Mock(side_effect=[None] * 100)  # as after errors
+    monkeypatch.setattr("nipype_datasink.planning.validation.find_status", nothing)
     assert len(plan_for({"x": "a"}, out(workdir)).transfers) == 1
 
 
@@ -278,14 +279,16 @@ def test_missing_folder_is_looked_up_once_for_all_folders_in_it(
     for name in "abc":
         file(workdir / "d" / name / "file")
     seen: list[str] = []
-    lexists = os.path.lexists
+    lstat = os.lstat
 
-    def record(path: str) -> bool:
+    def record(path: Any, **options: Any) -> os.stat_result:
         seen.append(path)
-        return lexists(path)
+        return lstat(path, **options)
 
-    monkeypatch.setattr(os.path, "lexists", record)
-    plan_for({"x": "d"}, out(workdir))
+    monkeypatch.setattr("nipype_datasink.planning.listings.os.lstat", record)
+    plan = plan_for({"x": "d"}, out(workdir))
+    seen.clear()
+    _check_obstacles(plan.deliveries)
     assert seen.count(f"{workdir}/out/x") == 1
 
 
@@ -618,8 +621,8 @@ def test_what_a_folder_that_does_not_exist_would_hold_is_not_looked_up(
 
         return recording
 
-    for module, name in ((os.path, "lexists"), (os, "scandir"), (os, "lstat")):
-        monkeypatch.setattr(module, name, record(getattr(module, name)))
+    for name in ("scandir", "lstat"):
+        monkeypatch.setattr(os, name, record(getattr(os, name)))
     plan_for({"x": [f"in/{number}" for number in range(9)]}, out(workdir))
     assert f"{workdir}/out" in looked_up
     below = {path for path in looked_up if path.startswith(f"{workdir}/out/")}

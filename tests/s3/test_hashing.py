@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -14,33 +14,41 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nipype_datasink.parallel import parallel_map
-from nipype_datasink.s3.hashing import Crc, FileHashes, Hash, hash_file
+from nipype_datasink.s3.comparison import CHECKSUMS
+from nipype_datasink.s3.hashing import Crc, FileHashes, MakeHash, hash_file, hash_parts
 
+pytest.importorskip("awscrt.checksums")
 
-def _combine_crc32(first: int, second: int, size: int) -> int:
-    return pytest.importorskip("awscrt.checksums").combine_crc32(first, second, size)
-
-
-def crc32() -> Crc:
-    return Crc(zlib.crc32, 4, _combine_crc32)
+CRCS = [CHECKSUMS[name] for name in ("CRC32", "CRC32C", "CRC64NVME")]
 
 
 def lonely_crc32() -> Crc:
     return Crc(zlib.crc32, 4)
 
 
-def expected(content: bytes, part_size: int, whole: list[Callable[[], Hash]]) -> FileHashes:
-    def digest(make: Callable[[], Hash], data: bytes) -> bytes:
-        hash_ = make()
-        hash_.update(data)
-        return hash_.digest()
+def digest(make: MakeHash, data: bytes) -> bytes:
+    hash_ = make()
+    hash_.update(data)
+    return hash_.digest()
 
+
+def expected(content: bytes, part_size: int, whole: list[MakeHash]) -> FileHashes:
+    """Return the hashes of a file, with MD5 and SHA-256 of its parts."""
     offsets = range(0, max(len(content), 1), part_size)
     parts = [content[offset : offset + part_size] for offset in offsets]
     return FileHashes(
-        [digest(make, content) for make in whole],
-        [[digest(make, part) for part in parts] for make in (hashlib.md5, hashlib.sha256)],
+        whole=[digest(make, content) for make in whole],
+        of_parts=[
+            digest(make, b"".join(digest(make, part) for part in parts))
+            for make in (hashlib.md5, hashlib.sha256)
+        ],
+        part_count=len(parts),
     )
+
+
+def hashes(path: Path, part_size: int, whole: list[Any], **options: Any) -> FileHashes:
+    of_parts = [hashlib.md5, hashlib.sha256]
+    return hash_parts(str(path), whole, of_parts, part_size, **options)
 
 
 @pytest.fixture
@@ -56,7 +64,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> mock.Mock:
     content=st.binary(max_size=200),
     part_size=st.integers(1, 64),
     threads=st.integers(1, 3),
-    whole=st.lists(st.sampled_from([crc32, lonely_crc32, hashlib.sha1]), max_size=2),
+    whole=st.lists(st.sampled_from([*CRCS, lonely_crc32, hashlib.sha1]), max_size=3),
 )
 def test_hashes_of_all_bytes_and_of_parts_are_right(
     content: bytes, part_size: int, threads: int, whole: list[Any], tmp_path: Path
@@ -64,27 +72,23 @@ def test_hashes_of_all_bytes_and_of_parts_are_right(
     path = tmp_path / "file"
     path.write_bytes(content)
     read: list[int] = []
-    found = hash_file(
-        str(path),
-        whole,
-        of_parts=[hashlib.md5, hashlib.sha256],
-        part_size=part_size,
-        on_read=read.append,
-        threads=threads,
-    )
+    found = hashes(path, part_size, whole, on_read=read.append, threads=threads)
     assert found == expected(content, part_size, whole)
     assert sum(read) == len(content)  # once
+    assert hash_file(str(path), whole) == found.whole
 
 
 @pytest.mark.parametrize(
     ("size", "threads", "whole", "parallel"),
     [
-        pytest.param(9, 2, [crc32], True, id="several-parts"),
+        pytest.param(9, 2, CRCS, True, id="several-parts"),
         pytest.param(9, 2, [], True, id="parts-only"),
-        pytest.param(8, 2, [crc32], False, id="one-part"),
-        pytest.param(9, 1, [crc32], False, id="one-thread"),
-        pytest.param(9, 2, [crc32, hashlib.sha1], False, id="no-crc"),
+        pytest.param(8, 2, CRCS, False, id="one-part"),
+        pytest.param(9, 1, CRCS, False, id="one-thread"),
+        pytest.param(9, 2, [*CRCS, hashlib.sha1], False, id="no-crc"),
         pytest.param(9, 2, [lonely_crc32], False, id="crc-that-cannot-be-combined"),
+        pytest.param(80_000, 2, [], True, id="as-many-parts-as-an-object-may-have"),
+        pytest.param(80_001, 2, [], False, id="more-parts"),
     ],
 )
 def test_parts_are_read_side_by_side_where_their_hashes_can_be_combined(
@@ -92,7 +96,7 @@ def test_parts_are_read_side_by_side_where_their_hashes_can_be_combined(
 ) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(size))
-    hash_file(str(path), whole, of_parts=[hashlib.md5], part_size=8, threads=threads)
+    assert hashes(path, 8, whole, threads=threads) == expected(bytes(size), 8, whole)
     assert [call.kwargs for call in calls.call_args_list] == [{"threads": 2}] * parallel
 
 
@@ -100,19 +104,29 @@ def test_parts_are_read_side_by_side_where_their_hashes_can_be_combined(
 def test_a_file_of_another_size_than_it_had_is_read_to_its_end(
     size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nipype_datasink.s3.hashing._Reader.size", 16)
+    path = tmp_path / "file"
+    path.write_bytes(bytes(16))
+    before = path.stat()
     content = bytes(range(size))
-    path = tmp_path / "file"
     path.write_bytes(content)
-    found = hash_file(
-        str(path), [crc32], of_parts=[hashlib.md5, hashlib.sha256], part_size=8, threads=2
-    )
-    assert found == expected(content, 8, [crc32])
+    monkeypatch.setattr("nipype_datasink.s3.hashing.os.fstat", lambda _: before)
+    assert hashes(path, 8, [*CRCS], threads=2) == expected(content, 8, [*CRCS])
 
 
-def test_without_parts_the_file_is_read_to_its_end(tmp_path: Path) -> None:
-    content = bytes(range(256)) * 2735  # 700,160 bytes in blocks of 262,144
+def test_parts_are_read_in_order_where_the_system_cannot_do_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    monkeypatch.delattr(os, "preadv")
+    assert hashes(path, 4, [*CRCS], threads=2) == expected(b"0123456789", 4, [*CRCS])
+
+
+def test_blocks_are_smaller_than_parts(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 2735  # 700,160 bytes: three parts, and blocks of 262,144
     path = tmp_path / "file"
     path.write_bytes(content)
-    found = hash_file(str(path), [hashlib.sha256])
-    assert found == FileHashes([hashlib.sha256(content).digest()], [])
+    for threads in (1, 2):
+        assert hashes(path, 300_000, [*CRCS], threads=threads) == expected(
+            content, 300_000, [*CRCS]
+        )

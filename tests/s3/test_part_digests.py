@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -87,6 +88,30 @@ def test_only_the_first_file_is_read_where_a_checksum_will_be_enough(
     for _ in range(uploads):
         digests.begin(transfer, SIZE, pool)
     assert pool.calls == 1
+
+
+def test_another_file_decides_where_the_first_fails(transfer: FileTransfer) -> None:
+    other = replace(transfer, destination="s3://mybucket/other")
+    digests, pool = PartDigests(is_needed=True, only_first=True), Recorder()
+    digests.begin(transfer, SIZE, pool)
+    deciding = [digests.deciding]
+    for each in (other, transfer):
+        digests.abandon(each)
+        deciding.append(digests.deciding)
+    for each in (other, transfer):
+        digests.begin(each, SIZE, pool)
+        deciding.append(digests.deciding)
+    assert deciding == [transfer, transfer, None, other, other]
+    assert pool.calls == 2
+
+
+def test_no_file_decides_when_the_answer_is_known(transfer: FileTransfer) -> None:
+    digests, pool = PartDigests(is_needed=True, only_first=True), Recorder()
+    digests.begin(transfer, SIZE, pool)
+    digests.record(digests_from_response({"ETag": etag(LARGE)}))
+    assert digests.deciding is None
+    digests.begin(transfer, SIZE, pool)
+    assert digests.deciding is None
 
 
 @pytest.mark.parametrize("args", [{}, {"only_first": True}], ids=["all", "only the first"])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import pytest
@@ -17,6 +18,7 @@ from nipype_datasink.s3 import unchanged
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
 from nipype_datasink.s3.concurrency import ConcurrencyEstimator
+from nipype_datasink.s3.file_comparison import FileComparison
 from tests.s3.conftest import transfer_of
 
 if TYPE_CHECKING:
@@ -82,20 +84,33 @@ def test_files_that_are_read_quickly_come_first_and_need_no_threads(
     assert call.args[1] == [transfers[0], transfers[2]]
 
 
-def test_files_that_wait_for_responses_are_compared_in_threads(
+@pytest.mark.parametrize(("idle", "alone"), [(0.04, 2), (0.06, 1), (0.11, 0)])
+def test_files_that_wait_are_compared_in_threads(
     compare: Compare,
     transfers: list[FileTransfer],
     parallel: mock.Mock,
     monkeypatch: pytest.MonkeyPatch,
+    idle: float,
+    alone: int,
 ) -> None:
-    def stop_after_one(function: Callable[[object], object], items: Sequence[object]) -> list[Any]:
-        return [function(item) for item in items[:1]]
-
-    monkeypatch.setattr("nipype_datasink.s3.unchanged.map_until_slow", stop_after_one)
+    clock = count(5.0, idle)  # each look is `idle` seconds after the one before
+    monkeypatch.setattr("nipype_datasink.s3.unchanged.idle_seconds", lambda: next(clock))
     found = compare(lambda _: mock.Mock(sends_ahead=False))
     assert found.unchanged == set(transfers)
     (call,) = parallel.call_args_list
-    assert call.args[1] == [transfers[3], transfers[0], transfers[2]]
+    assert call.args[1] == [transfers[index] for index in (1, 3, 0, 2)][alone:]
+
+
+@pytest.mark.parametrize(("part_bytes", "threads"), [(_LARGE, 2), (_SMALL, 1), (0, 1)])
+def test_few_large_files_are_read_in_several_threads_each(
+    compare: Compare, monkeypatch: pytest.MonkeyPatch, part_bytes: int, threads: int
+) -> None:
+    made = mock.Mock(wraps=FileComparison)
+    monkeypatch.setattr(unchanged, "_READERS", 2)
+    monkeypatch.setattr(unchanged, "PART_BYTES", part_bytes)
+    monkeypatch.setattr(unchanged, "FileComparison", made)
+    compare(lambda _: mock.Mock(sends_ahead=True))
+    assert made.call_args.kwargs == {"threads": threads}
 
 
 def test_heads_are_sent_in_the_order_in_which_files_are_compared(

@@ -393,12 +393,15 @@ def test_missing_source_is_skipped_if_the_sink_allows_it(workdir: Path) -> None:
     assert str(planned).endswith("\n1 destination; 1 source is missing")
 
 
-def test_source_is_not_missing_if_a_node_that_will_run_may_write_it(workdir: Path) -> None:
+@pytest.mark.parametrize("slashes", ["", "/"])
+def test_source_is_not_missing_if_a_node_that_will_run_may_write_it(
+    workdir: Path, slashes: str
+) -> None:
     paths = ["work/wf/preproc/a.nii", "subjects/b.nii", "out/x/c.nii"]
-    sink = sink_node(y=[str(workdir / path) for path in paths])
+    sink = sink_node(y=[f"{slashes}{workdir}/{path}" for path in paths])
     other = sink_node("other", x=make_file("given/c.nii", "c"))
     workflow, preproc = two_nodes(sink, other), function_node(write_bold, name="preproc")
-    preproc.inputs.subject_id = str(workdir / "subjects")
+    preproc.inputs.subject_id = f"{slashes}{workdir}/subjects"
 
     assert plan(workflow).errors[0].count("does not exist") == 2
 

@@ -13,6 +13,8 @@ from nipype_datasink.signals import is_time_limit
 # To open, read and close a folder takes as long as to look up so many files. A folder may hold many
 # more files than those that are looked for.
 _FEW_PATHS = 4
+# A folder that holds many more entries takes more requests to list than the paths to look up.
+_MAX_ENTRIES_FOR_EACH_PATH = 100
 
 
 def find_directories(paths: Iterable[str]) -> set[str]:
@@ -22,10 +24,11 @@ def find_directories(paths: Iterable[str]) -> set[str]:
 
 
 def find_missing(paths: Iterable[str]) -> set[str]:
-    """Return those of the paths that do not exist, as far as a listing of their folder shows that.
+    """Return those of the paths that do not exist, as far as listings show that.
 
-    A folder is listed for several paths only. Where the first of them exists, the others probably
-    exist, too.
+    A folder is listed if it would hold several of the paths and the first of them does not exist;
+    otherwise the others probably exist, too. Folders that an automounter makes when they are looked
+    up are not listed, so they are taken for missing.
     """
     found = adaptive_map(_missing_in, _by_folder(paths), abandon=True)
     return {path for each in found for path in each}
@@ -40,18 +43,23 @@ def _by_folder(paths: Iterable[str]) -> list[tuple[str, list[str]]]:
 
 def _missing_in(item: tuple[str, list[str]]) -> list[str]:
     folder, paths = item
-    if len(paths) <= _FEW_PATHS or _exists(paths[0]):
+    if len(paths) <= _FEW_PATHS or find_status(paths[0]):
         return []
+    # Some file systems leave out a dot or a space at the end of a name.
+    names = {normalize_name(os.path.basename(path)): path for path in paths if path[-1] not in ". "}
     try:
         with os.scandir(folder) as entries:
-            names = {normalize_name(entry.name) for entry in entries}
+            for count, entry in enumerate(entries, 1):
+                if count > len(paths) * _MAX_ENTRIES_FOR_EACH_PATH:
+                    return []
+                names.pop(normalize_name(entry.name), None)
     except ValueError:  # no folder can have such a name
         return []
-    except OSError as error:  # also if the folder is a file or a dangling link
+    except OSError as error:
         if is_time_limit(error):
             raise
-        return []
-    return [path for path in paths if normalize_name(os.path.basename(path)) not in names]
+        return []  # it may be a file or a dangling link, which is in the way
+    return list(names.values())
 
 
 def _directories_in(item: tuple[str, list[str]]) -> list[str]:
@@ -87,15 +95,12 @@ def _list_directories(folder: str, names: Collection[str]) -> set[str] | None:
 
 
 def _is_directory(path: str) -> bool:
-    status = _lstat(path)
+    status = find_status(path)
     return status is not None and stat.S_ISDIR(status.st_mode)
 
 
-def _exists(path: str) -> bool:
-    return _lstat(path) is not None
-
-
-def _lstat(path: str) -> os.stat_result | None:
+def find_status(path: str) -> os.stat_result | None:
+    """Return the status of a file or link; None if there is none, or if it cannot be looked up."""
     try:
         return os.lstat(path)
     except ValueError:  # no file can have such a name

@@ -13,14 +13,14 @@ from nipype_datasink.signals import is_time_limit
 
 
 class RealPathCache:
-    """Resolves links in paths of directories, with one system call for each directory.
+    """Resolves links in paths of directories, and looks up each directory once at most.
 
     `os.path.realpath` looks up all parents of each path, which takes long on network file systems.
     """
 
     def __init__(self) -> None:
         self._real: dict[str, str] = {"/": "/"}
-        self._missing: set[str] = set()
+        self._missing: set[str] = set()  # real paths that do not exist
 
     def __call__(self, path: str) -> str:
         """Return an absolute path without links; it need not exist."""
@@ -39,7 +39,7 @@ class RealPathCache:
         return self._real[path]
 
     def look_up(self, paths: Iterable[str]) -> None:
-        """Resolve many absolute paths, in threads where the disk is slow."""
+        """Resolve many absolute paths: many missing ones by a listing, others in threads."""
         wanted = with_ancestors(path for path in paths if path not in self._real)
         for level in by_depth(filter(_is_plain, wanted)):
             parents = {path: self._real[os.path.dirname(path)] for path in level}
@@ -51,7 +51,8 @@ class RealPathCache:
             adaptive_map(self, level, abandon=True)
 
     def _resolve(self, directory: str, path: str) -> str:
-        if not self._missing.isdisjoint((directory, path)):  # nothing is in a missing directory
+        # Nothing is in a missing directory. `look_up` may have found that the path is missing, too.
+        if not self._missing.isdisjoint((directory, path)):
             self._missing.add(path)
             return path
         try:
@@ -66,8 +67,8 @@ class RealPathCache:
 
 
 def _is_plain(path: str) -> bool:
-    """Return whether the names in a path are those of its folders; ".." depends on links."""
-    return os.path.normpath(path) == path and not path.startswith("//")
+    """Return whether a path can be resolved from one folder to the next; ".." depends on links."""
+    return os.path.normpath(path) == path and path.startswith("/") and path[1:2] != "/"
 
 
 def _real_path(path: str) -> str:

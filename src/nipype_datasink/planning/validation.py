@@ -6,6 +6,7 @@ The functions here read the disk, and write nothing.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,7 @@ from nipype_datasink.errors import DestinationError, SourceError
 from nipype_datasink.planning.collisions import check_collisions
 from nipype_datasink.planning.contents import SourceContents, scan
 from nipype_datasink.planning.hints import likely_input
-from nipype_datasink.planning.listings import find_directories, find_missing
+from nipype_datasink.planning.listings import find_directories, find_missing, find_status
 from nipype_datasink.planning.location import LocalDirectory, Location
 from nipype_datasink.planning.places import PathMap, by_depth, same_place, with_ancestors
 from nipype_datasink.planning.plan import Delivery, Plan, make_plan
@@ -156,7 +157,8 @@ def _check_obstacles(deliveries: Sequence[Delivery]) -> None:
         for folder in (*delivery.directories, *(item.folder for item in delivery.transfers)):
             needed.setdefault(folder, delivery)
     missing = _find_missing(needed)
-    obstacles = adaptive_map(partial(_obstacle, missing=missing), list(needed), abandon=True)
+    find_obstacle = partial(_obstacle, missing=missing, existing={"/"})
+    obstacles = adaptive_map(find_obstacle, list(needed), abandon=True)
     directories = find_directories(
         transfer.destination
         for delivery in deliveries
@@ -198,24 +200,26 @@ def _find_missing(paths: Iterable[str]) -> set[str]:
     return missing
 
 
-def _obstacle(directory: str, missing: set[str]) -> str | None:
+def _obstacle(directory: str, missing: set[str], existing: set[str]) -> str | None:
     """Return the file that is in the way of `directory`; None if it exists or can be created.
 
-    Directories that can be created are added to `missing`, so that they are looked up once.
+    Directories that can be created are added to `missing`, and those that are found to `existing`,
+    so that each is looked up once.
     """
-    above: list[str] = []  # the directory and its parents, without the root
+    unknown: list[str] = []  # the directory and its parents, from the innermost
     path = directory
-    while path not in missing and path != os.path.dirname(path):
-        above.append(path)
+    while path not in missing and path not in existing:
+        unknown.append(path)
         path = os.path.dirname(path)
-    if path not in missing:
-        for index, each in enumerate(above):
-            if os.path.lexists(each):  # it also returns False after an error
-                if not os.path.isdir(each):
+    if path in existing:
+        for index, each in enumerate(unknown):
+            if status := find_status(each):
+                if not (stat.S_ISDIR(status.st_mode) or os.path.isdir(each)):
                     return each
-                del above[index:]
+                existing.update(unknown[index:])
+                del unknown[index:]
                 break
-    missing.update(above)
+    missing.update(unknown)
     return None
 
 

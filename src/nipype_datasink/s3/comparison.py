@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from nipype_datasink.s3 import has_crt
-from nipype_datasink.s3.hashing import Crc, Hash, MakeHash, hash_file
+from nipype_datasink.s3.hashing import Crc, Hash, MakeHash, hash_file, hash_parts
 
 PART_BYTES = 8 << 20  # bytes; larger files are sent in parts of this size
 MAX_PARTS = 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
@@ -170,6 +170,7 @@ def compare_digests(
     part_size: int | None = None,
     *,
     on_read: Callable[[int], object] = lambda _: None,
+    threads: int = 1,
 ) -> list[bool]:
     """Return for each digest whether the file at `path` has it.
 
@@ -185,21 +186,21 @@ def compare_digests(
         In bytes; needed where one of the digests is of parts.
     on_read
         Called with each number of bytes that was read, in several threads.
+    threads
+        Largest number of parts that are read at a time.
     """
-    in_parts = [item.make_hash for item in expected if item.part_count is not None]
-    assert part_size is not None or not in_parts
-    hashed = hash_file(
-        path,
-        [item.make_hash for item in expected if item.part_count is None],
-        of_parts=in_parts,
-        part_size=part_size if in_parts else None,
-        on_read=on_read,
-    )
-    whole, parts = iter(hashed.whole), iter(hashed.parts)
+    whole = [item.make_hash for item in expected if item.part_count is None]
+    of_parts = [item.make_hash for item in expected if item.part_count is not None]
+    if not of_parts:
+        digests = hash_file(path, whole, on_read=on_read)
+        return [item.digest == digest for item, digest in zip(expected, digests, strict=True)]
+    assert part_size is not None
+    hashed = hash_parts(path, whole, of_parts, part_size, on_read=on_read, threads=threads)
+    of_all, of_each = iter(hashed.whole), iter(hashed.of_parts)
     return [
-        item.digest == next(whole)
+        item.digest == next(of_all)
         if item.part_count is None
-        else (item.digest, item.part_count) == _digest_of(item.make_hash, next(parts))
+        else (item.digest, item.part_count) == (next(of_each), hashed.part_count)
         for item in expected
     ]
 
@@ -212,18 +213,11 @@ def digest_of_parts(
     Parameters
     ----------
     path
-        File to be read, in one thread.
+        File to be read.
     part_size
         In bytes.
     on_read
         Called with each number of bytes that was read.
     """
-    hashed = hash_file(path, [], of_parts=[_md5], part_size=part_size, on_read=on_read, threads=1)
-    return ExpectedDigest("ETag", _md5, *_digest_of(_md5, hashed.parts[0]))
-
-
-def _digest_of(make_hash: MakeHash, parts: Sequence[bytes]) -> tuple[bytes, int]:
-    """Return the digest of concatenated digests, and their number."""
-    hash_ = make_hash()
-    hash_.update(b"".join(parts))
-    return hash_.digest(), len(parts)
+    hashed = hash_parts(path, [], [_md5], part_size, on_read=on_read)
+    return ExpectedDigest("ETag", _md5, hashed.of_parts[0], hashed.part_count)

@@ -16,7 +16,7 @@ class RequestProfile(NamedTuple):
     """What one kind of request costs, and how many of them are sent at a time."""
 
     hidden_seconds: float
-    """Latency that one more concurrent request hides: at most the processor time of a request."""
+    """Seconds of latency for which one more request is sent: at most a request's processor time."""
 
     minimum: int
     """Number of concurrent requests where the store answers at once."""

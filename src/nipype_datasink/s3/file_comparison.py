@@ -53,11 +53,14 @@ class FileComparison:
         Sends HeadObject requests.
     encryption
         What each object must have; None if the user asks for none.
+    threads
+        Number of parts of one file that are read at a time.
     """
 
-    def __init__(self, heads: HeadSender, encryption: str | None) -> None:
+    def __init__(self, heads: HeadSender, encryption: str | None, *, threads: int = 1) -> None:
         self._heads = heads
         self._encryption = encryption
+        self._threads = threads
         self._selector = DigestSelector()
 
     def compare(
@@ -114,7 +117,9 @@ class FileComparison:
     ) -> Mismatch | None:
         if not any(digest.is_strong for digest in digests):
             return Mismatch.UNKNOWN
-        same_bytes = partial(has_same_bytes, digests, transfer.source, on_read=on_read)
+        same_bytes = partial(
+            has_same_bytes, digests, transfer.source, on_read=on_read, threads=self._threads
+        )
         part_counts = [digest.part_count for digest in digests if digest.part_count]
         if not part_counts:
             return None if same_bytes() else Mismatch.BYTES

@@ -1,7 +1,7 @@
 """Read a file once, and compute hashes of all its bytes and of its parts.
 
-The parts of a large file are hashed side by side: each has a digest of its own, and the CRC of all
-bytes follows from those of the parts.
+The parts of a large file may be hashed side by side: each has a digest of its own, and the CRC of
+all bytes follows from those of the parts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nipype_datasink.opening import open_regular
 from nipype_datasink.parallel import parallel_map, raise_if_cancelled
 
 _BLOCK_BYTES = 1 << 18  # small enough for a processor's cache
-_THREADS = max(1, min(4, os.cpu_count() or 1))
+_MAX_PARTS = 10_000  # more are read in order, which takes no memory for each
 
 _Data = bytes | memoryview
 
@@ -29,6 +29,9 @@ class Hash(Protocol):
 
     def digest(self) -> bytes:
         """Return the hash of all bytes so far."""
+
+
+MakeHash = Callable[[], Hash]
 
 
 class Crc:
@@ -75,45 +78,69 @@ class Crc:
         return self._value.to_bytes(self._size, "big")
 
 
-MakeHash = Callable[[], Hash]
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FileHashes:
     """Hashes of one file."""
 
     whole: list[bytes]
     """Of all bytes, for each hash."""
 
-    parts: list[list[bytes]]
-    """Of the parts, for each hash; an empty file has one part."""
+    of_parts: list[bytes]
+    """Of the concatenated digests of the parts, for each hash."""
+
+    part_count: int
+    """Number of parts; an empty file has one."""
 
 
 def hash_file(
     path: str,
     whole: Sequence[MakeHash],
     *,
-    of_parts: Sequence[MakeHash] = (),
-    part_size: int | None = None,
     on_read: Callable[[int], object] = lambda _: None,
-    threads: int = _THREADS,
-) -> FileHashes:
-    """Read a file to its end and return its hashes.
+) -> list[bytes]:
+    """Read a file to its end and return hashes of all its bytes.
 
     Parameters
     ----------
     path
         The file. The memory that this takes does not depend on its size.
     whole
-        Make the hashes of all bytes.
-    of_parts
-        Make the hashes of each part.
-    part_size
-        Size of the parts in bytes, except for the last; None for no parts.
+        Make the hashes.
     on_read
-        Called with each number of bytes that was read, in several threads.
+        Called with each number of bytes that was read.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read, or is not a regular file.
+    """
+    hashes = [make() for make in whole]
+    with FileIO(path, opener=open_regular) as file:
+        _hash(file.readinto, None, hashes, on_read)
+    return [each.digest() for each in hashes]
+
+
+def hash_parts(
+    path: str,
+    whole: Sequence[MakeHash],
+    of_parts: Sequence[MakeHash],
+    part_size: int,
+    *,
+    on_read: Callable[[int], object] = lambda _: None,
+    threads: int = 1,
+) -> FileHashes:
+    """Read a file to its end and return hashes of all its bytes and of its parts.
+
+    Parameters
+    ----------
+    path, whole, on_read
+        As for `hash_file`; `on_read` is called in several threads.
+    of_parts
+        Make the hashes of each part, and of the concatenated digests of all parts.
+    part_size
+        Size of the parts in bytes, except for the last.
     threads
-        Largest number of threads that read.
+        Largest number of parts that are read at a time.
 
     Raises
     ------
@@ -121,93 +148,105 @@ def hash_file(
         If the file cannot be read, or is not a regular file.
     """
     with FileIO(path, opener=open_regular) as file:
-        reader = _Reader(file.fileno(), on_read)
-        if part_size is None:
-            hashes = [make() for make in whole]
-            reader.hash(hashes)
-            return FileHashes([each.digest() for each in hashes], [])
-        hasher = _PartHasher(reader, whole, of_parts, part_size)
+        hasher = _PartHasher(file, whole, of_parts, part_size, on_read)
         return hasher.hash_side_by_side(threads) or hasher.hash_in_order()
 
 
-class _Reader:
-    """Reads ranges of an open file; for any thread."""
-
-    def __init__(self, descriptor: int, on_read: Callable[[int], object]) -> None:
-        self._descriptor = descriptor
-        self._on_read = on_read
-
-    @property
-    def size(self) -> int:
-        """Size of the file in bytes, which not every file system knows."""
-        return os.fstat(self._descriptor).st_size
-
-    def hash(self, hashes: Sequence[Hash], offset: int = 0, size: int | None = None) -> int:
-        """Add `size` bytes to hashes, or all that are left; return how many bytes there were."""
-        buffer = memoryview(bytearray(_BLOCK_BYTES))
-        total = 0
-        while count := os.preadv(
-            self._descriptor, [buffer if size is None else buffer[: size - total]], offset + total
-        ):
-            raise_if_cancelled()
-            for hash_ in hashes:
-                hash_.update(buffer[:count])
-            total += count
-            self._on_read(count)
-        return total
+def _hash(
+    read_into: Callable[[memoryview], int],
+    size: int | None,
+    hashes: Sequence[Hash],
+    on_read: Callable[[int], object],
+) -> int:
+    """Add the next `size` bytes to hashes, or all that are left; return how many there were."""
+    buffer = memoryview(bytearray(_BLOCK_BYTES))
+    total = 0
+    while count := read_into(buffer if size is None else buffer[: size - total]):
+        raise_if_cancelled()
+        for hash_ in hashes:
+            hash_.update(buffer[:count])
+        total += count
+        on_read(count)
+    return total
 
 
 class _PartHasher:
-    """Computes the hashes of a file and of its parts."""
+    """Computes the hashes of an open file and of its parts."""
 
     def __init__(
-        self, reader: _Reader, whole: Sequence[MakeHash], of_parts: Sequence[MakeHash], size: int
+        self,
+        file: FileIO,
+        whole: Sequence[MakeHash],
+        of_parts: Sequence[MakeHash],
+        part_size: int,
+        on_read: Callable[[int], object],
     ) -> None:
-        self._reader = reader
+        self._file = file
         self._whole = whole
         self._of_parts = of_parts
-        self._size = size
+        self._part_size = part_size
+        self._on_read = on_read
 
     def hash_in_order(self) -> FileHashes:
         """Read one part after the other."""
         whole = [make() for make in self._whole]
-        parts: list[list[bytes]] = []
-        count = self._size
-        while count == self._size:
-            count, digests = self._hash_part(len(parts), whole)
-            if count or not parts:
-                parts.append(digests)
-        return _file_hashes(whole, parts)
+        of_parts = [make() for make in self._of_parts]
+        part_count, count = 0, self._part_size
+        while count == self._part_size:
+            parts = [make() for make in self._of_parts]
+            count = _hash(self._file.readinto, self._part_size, [*whole, *parts], self._on_read)
+            if count or not part_count:
+                part_count += 1
+                _add(of_parts, parts)
+        return _result(whole, of_parts, part_count)
 
     def hash_side_by_side(self, threads: int) -> FileHashes | None:
         """Read several parts at a time; return None where that is not possible."""
-        size = self._reader.size
+        size = os.fstat(self._file.fileno()).st_size  # not every file system knows it
+        part_count = -(-size // self._part_size)
         whole = [each for make in self._whole if isinstance(each := make(), Crc)]
         can_be_combined = [each.can_be_combined for each in whole] == [True] * len(self._whole)
-        if threads < 2 or size <= self._size or not can_be_combined:
+        if min(threads, part_count) < 2 or part_count > _MAX_PARTS or not can_be_combined:
             return None
-
-        def hash_part(index: int) -> tuple[list[Hash], int, list[bytes]]:
-            hashes = [make() for make in self._whole]
-            return hashes, *self._hash_part(index, hashes)
-
-        found = parallel_map(hash_part, range(-(-size // self._size)), threads=threads)
-        if sum(count for _, count, _ in found) != size or self._reader.hash([], size):
+        if not hasattr(os, "preadv"):  # as on old systems of macOS
+            return None
+        found = parallel_map(self._hash_part, range(part_count), threads=threads)
+        if sum(count for count, _, _ in found) != size or self._read_at(size, bytearray(1)):
             return None  # the file has another size by now
-        for hashes, count, _ in found:
-            for total, part in zip(whole, hashes, strict=True):
-                assert isinstance(part, Crc)
-                total.append(part, count)
-        return _file_hashes(whole, [digests for _, _, digests in found])
+        of_parts = [make() for make in self._of_parts]
+        for count, crcs, parts in found:
+            _add(of_parts, parts)
+            for total, crc in zip(whole, crcs, strict=True):
+                assert isinstance(crc, Crc)
+                total.append(crc, count)
+        return _result(whole, of_parts, part_count)
 
-    def _hash_part(self, index: int, whole: Sequence[Hash]) -> tuple[int, list[bytes]]:
-        """Add a part to `whole`; return its size and its own digests."""
-        hashes = [make() for make in self._of_parts]
-        count = self._reader.hash([*whole, *hashes], index * self._size, self._size)
-        return count, [each.digest() for each in hashes]
+    def _hash_part(self, index: int) -> tuple[int, list[Hash], list[Hash]]:
+        """Return the size of a part, its hashes for all bytes, and its own."""
+        whole, parts = [make() for make in self._whole], [make() for make in self._of_parts]
+        offset = index * self._part_size
+
+        def read_into(buffer: memoryview) -> int:
+            nonlocal offset
+            count = self._read_at(offset, buffer)
+            offset += count
+            return count
+
+        return _hash(read_into, self._part_size, [*whole, *parts], self._on_read), whole, parts
+
+    def _read_at(self, offset: int, buffer: bytearray | memoryview) -> int:
+        return os.preadv(self._file.fileno(), [buffer], offset)
 
 
-def _file_hashes(whole: Sequence[Hash], parts: Sequence[Sequence[bytes]]) -> FileHashes:
+def _add(of_parts: Sequence[Hash], parts: Sequence[Hash]) -> None:
+    """Add the digests of a part to the hashes of all parts' digests."""
+    for hash_, part in zip(of_parts, parts, strict=True):
+        hash_.update(part.digest())
+
+
+def _result(whole: Sequence[Hash], of_parts: Sequence[Hash], part_count: int) -> FileHashes:
     return FileHashes(
-        [each.digest() for each in whole], [list(each) for each in zip(*parts, strict=True)]
+        whole=[each.digest() for each in whole],
+        of_parts=[each.digest() for each in of_parts],
+        part_count=part_count,
     )

@@ -56,7 +56,8 @@ class PartDigests:
         self._is_needed = is_needed
         self._only_first = only_first
         self.deciding: FileTransfer | None = None
-        """The file whose comparison shows whether the others need an MD5; set by `begin`."""
+        """The file whose comparison will show whether the others need an MD5; None if that is
+        known, or if every file needs one."""
         # Each key is added by the thread that starts uploads, and removed once.
         self._readings: dict[FileTransfer, _Reading] = {}
 
@@ -73,7 +74,7 @@ class PartDigests:
 
     def record(self, needed: Sequence[ExpectedDigest]) -> None:
         """Record which digests a large file needs, as the verification of a file has shown."""
-        self._only_first = False
+        self._only_first, self.deciding = False, None
         self._is_needed = any(digest.name == "ETag" for digest in needed)
 
     def begin(self, transfer: FileTransfer, size: int, pool: Executor) -> None:
@@ -101,6 +102,8 @@ class PartDigests:
         """Stop computing the digest of a file if nobody has taken it."""
         if reading := self._readings.pop(transfer, None):
             reading.is_abandoned = True
+            if transfer == self.deciding:  # the next file decides
+                self._is_needed, self.deciding = True, None
 
     def take(self, transfer: FileTransfer) -> ExpectedDigest | None:
         """Return the digest of a file, once; None if it was not computed."""

@@ -10,18 +10,19 @@ from itertools import takewhile
 
 from botocore.exceptions import ClientError
 
-from nipype_datasink.adaptive import map_until_slow
 from nipype_datasink.delivery.outcome import Outcome, Status
 from nipype_datasink.delivery.progress import PhaseProgress, Progress, amount_of
 from nipype_datasink.delivery.progress_text import Phase
-from nipype_datasink.parallel import parallel_map
+from nipype_datasink.parallel import parallel_map, raise_if_cancelled
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3.bucket_client import BucketClient
 from nipype_datasink.s3.circuit_breaker import CircuitBreaker
+from nipype_datasink.s3.comparison import PART_BYTES
 from nipype_datasink.s3.concurrency import CLASSIC_REQUESTS, ConcurrencyEstimator
 from nipype_datasink.s3.errors import concerns_bucket
 from nipype_datasink.s3.file_comparison import FileComparison, needs_head_first
 from nipype_datasink.s3.head_requests import HeadSender
+from nipype_datasink.s3.latency import idle_seconds
 from nipype_datasink.s3.listing import StoredObject, look_up
 from nipype_datasink.s3.sent_again import Mismatch
 
@@ -31,6 +32,8 @@ _READERS = max(2, min(4, os.cpu_count() or 1))
 # Files up to this size are compared one after the other, as threads would mostly wait for Python's
 # lock: one thread takes 0.85 times as long as two with 16 KiB, and 1.3 times as long with 64 KiB.
 _QUICKLY_READ_BYTES = 32 << 10
+# This changes when they have waited for so long in total: for a slow disk, or for responses.
+_MAX_IDLE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +118,9 @@ def compare_with_bucket(
     with closing(open_heads(keys)) as heads:
         waiting = CLASSIC_REQUESTS._replace(minimum=_READERS)
         threads = _READERS if heads.sends_ahead else estimator.estimate(waiting)
-        comparison = FileComparison(heads, bucket.encryption)
+        large = sum(transfer.size > PART_BYTES for transfer in candidates)
+        readers = max(1, _READERS // max(1, min(large, threads)))
+        comparison = FileComparison(heads, bucket.encryption, threads=readers)
         compared = _compare_all(comparison, candidates, stored, phase, threads)
     unchanged = {transfer for transfer, mismatch in compared.items() if mismatch is None}
     if unchanged:
@@ -148,13 +153,17 @@ def _compare_all(
     """
 
     def compare(transfer: FileTransfer) -> Mismatch | None:
+        raise_if_cancelled()
         file = phase.file(transfer.size)
         found = comparison.compare(transfer, stored[transfer.key], file.add_bytes)
         file.finish(arrived=found is None)
         return found
 
     quick = list(takewhile(lambda transfer: not _takes_long(transfer), transfers))
-    results = map_until_slow(compare, quick)
+    results: list[Mismatch | None] = []
+    begin = idle_seconds()
+    while len(results) < len(quick) and idle_seconds() - begin < _MAX_IDLE_SECONDS:
+        results.append(compare(quick[len(results)]))
     results += parallel_map(compare, transfers[len(results) :], threads=threads)
     return dict(zip(transfers, results, strict=True))
 

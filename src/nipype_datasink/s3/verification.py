@@ -58,10 +58,11 @@ def has_same_bytes(
     part_size: int | None = None,
     *,
     on_read: Callable[[int], object] = lambda _: None,
+    threads: int = 1,
 ) -> bool:
     """Return whether the digests of an object show that the file at `path` has its bytes."""
     return any(digest.is_strong for digest in expected) and all(
-        compare_digests(expected, path, part_size, on_read=on_read)
+        compare_digests(expected, path, part_size, on_read=on_read, threads=threads)
     )
 
 

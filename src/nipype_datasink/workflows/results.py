@@ -16,6 +16,7 @@ from nipype.interfaces.base import Undefined, isdefined
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import JoinNode, MapNode, Node
 
+from nipype_datasink.planning.places import absolute_path
 from nipype_datasink.workflows.expansion import evaluate
 from nipype_datasink.workflows.origins import FINDERS, is_never_joined, joined_field
 
@@ -90,7 +91,9 @@ class FinishedResults:
                 node not in self.finished or _runs_every_time(node)
             ):
                 values = node.inputs.trait_get().values()
-                paths.update(map(str, (each for each in values if _is_absolute_path(each))))
+                paths.update(
+                    absolute_path(os.fspath(each)) for each in values if _is_absolute_path(each)
+                )
                 paths.add(node.output_dir())
         return frozenset(paths)
 

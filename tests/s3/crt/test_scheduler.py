@@ -56,7 +56,9 @@ class Uploader:
 def verified(large: str) -> Callable[..., str]:
     """Return the names of files in the order in which their verification has ended."""
 
-    def run(uploader: Uploader, *, only_first: bool = True, **sizes: int) -> str:
+    def run(
+        uploader: Uploader, *, only_first: bool = True, record_after: str = "", **sizes: int
+    ) -> str:
         transfers = [
             FileTransfer(source=large, destination=f"s3://mybucket/{name}", size=size)
             for name, size in sizes.items()
@@ -67,6 +69,8 @@ def verified(large: str) -> Callable[..., str]:
             if upload.transfer == digests.deciding:
                 threading.Event().wait(0.05)  # others could overtake it
             names.append(upload.transfer.key)
+            if upload.transfer.key == record_after:
+                digests.record(())
             return Outcome(transfer=upload.transfer, status=Status.SENT)
 
         digests = PartDigests(is_needed=True, only_first=only_first)
@@ -107,6 +111,32 @@ def test_large_files_do_not_wait_where_each_needs_its_digest(
     verified: Callable[..., str],
 ) -> None:
     assert sorted(verified(Uploader("ba"), only_first=False, a=SIZE, b=SIZE)) == ["a", "b"]
+
+
+def test_only_a_few_files_are_held(verified: Callable[..., str]) -> None:
+    class Ending(Uploader):
+        def start(self, transfer: FileTransfer, done: Any, **options: Any) -> Any:
+            upload = super().start(transfer, done, **options)
+            if transfer.key == "e":  # when the files from b on have been accepted
+                done(self._started.pop("a"))
+            return upload
+
+    names = verified(Ending("a!"), a=SIZE, b=SIZE, c=SIZE, d=SIZE, e=SIZE)
+    assert sorted(names[:3]) == ["b", "c", "d"]
+
+
+def test_files_are_not_held_any_more_when_a_small_file_has_decided(
+    verified: Callable[..., str],
+) -> None:
+    class Deciding(Uploader):
+        def start(self, transfer: FileTransfer, done: Any, **options: Any) -> Any:
+            upload = super().start(transfer, done, **options)
+            if transfer.key == "c":
+                done(self._started.pop("a"))
+            return upload
+
+    names = verified(Deciding("a!"), record_after="s", a=SIZE, s=1, b=SIZE, c=SIZE)
+    assert names[:2] == "sb"
 
 
 @pytest.mark.parametrize("order", ["ab", "ba"])

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 # The smallest limit that the runtime accepts. It is for the parts of large files only; the memory
 # of small files comes on top.
 _MEMORY_BYTES = 256 << 20
-# With this target the runtime allows up to 500 connections, which hide a round trip of 50 ms. It
-# depends on it in no other way.
+# With this target the runtime allows up to 500 connections. It depends on it in no other way.
 _TARGET_GIGABITS_PER_SECOND = 200.0
 _MAX_EVENT_LOOP_THREADS = 4
 _MAX_CLOSING_SECONDS = 2.0

@@ -37,6 +37,7 @@ _TOO_MANY_REQUESTS = 429
 # Files up to this size are verified in the scheduler's thread, as it takes time to wake another.
 # The number is a guess.
 _QUICKLY_READ_BYTES = 1 << 20
+_MAX_HELD = 2  # as large files are sent two at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +139,9 @@ class Scheduler:
             raise
         finally:
             self._wait_for_all()
-            self._verify_held()
+            if self._held:
+                self._wait_for_decision()
+                self._verify_held()
 
     def outcome(self, transfer: FileTransfer) -> Outcome:
         """Return the outcome of a file; wait until it is verified."""
@@ -229,6 +232,8 @@ class Scheduler:
                 other.cancel()
             return
         transfer, requests = upload.transfer, self._requests
+        if self._held and self._is_decided():
+            self._verify_held()
         upload.close()
         del self._under_way[transfer]
         self._count(transfer, -1)
@@ -252,9 +257,10 @@ class Scheduler:
         elif transfer.size <= PART_BYTES or transfer == self._part_digests.deciding:
             self._submit(upload)
         else:
-            # If it were compared before the deciding file, it would need an MD5 itself.
+            # If it were compared before the deciding file, it would need an MD5 itself. This is
+            # worth a short wait only.
             self._held.append(upload)
-            if self._is_decided():
+            if self._is_decided() or len(self._held) > _MAX_HELD:
                 self._verify_held()
 
     def _submit(self, upload: Upload) -> None:
@@ -268,13 +274,13 @@ class Scheduler:
         outcome = self._outcomes.get(deciding)
         return outcome.done() if isinstance(outcome, Future) else outcome is not None
 
-    def _verify_held(self) -> None:
-        """Verify the uploads that were held, when the file that they wait for is verified."""
-        if not self._held:
-            return
+    def _wait_for_decision(self) -> None:
         deciding = self._part_digests.deciding
-        if deciding and isinstance(outcome := self._outcomes.get(deciding), Future):
-            wait([outcome])
+        outcome = self._outcomes.get(deciding) if deciding else None
+        if isinstance(outcome, Future):
+            wait([outcome])  # an interrupt ends the verification
+
+    def _verify_held(self) -> None:
         for upload in self._held:
             self._submit(upload)
         self._held = []
