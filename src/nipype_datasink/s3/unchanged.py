@@ -119,8 +119,8 @@ def compare_with_bucket(
         waiting = CLASSIC_REQUESTS._replace(minimum=_READERS)
         threads = _READERS if heads.sends_ahead else estimator.estimate(waiting)
         large = sum(transfer.size > PART_BYTES for transfer in candidates)
-        readers = max(1, _READERS // max(1, min(large, threads)))
-        comparison = FileComparison(heads, bucket.encryption, threads=readers)
+        threads_per_file = max(1, _READERS // max(1, min(large, threads)))
+        comparison = FileComparison(heads, bucket.encryption, threads=threads_per_file)
         compared = _compare_all(comparison, candidates, stored, phase, threads)
     unchanged = {transfer for transfer, mismatch in compared.items() if mismatch is None}
     if unchanged:

@@ -281,6 +281,7 @@ class Scheduler:
             wait([outcome])  # an interrupt ends the verification
 
     def _verify_held(self) -> None:
+        """Verify the uploads that were held, whether the decision is known or not."""
         for upload in self._held:
             self._submit(upload)
         self._held = []
