@@ -16,7 +16,7 @@ import pytest
 
 from nipype_datasink.parallel import Pool, WorkCancelled, parallel_map, raise_if_cancelled
 from nipype_datasink.planning.byte_comparison import same_bytes
-from nipype_datasink.s3.comparison import ExpectedDigest, matches
+from nipype_datasink.s3.hashing import hash_file, hash_parts
 
 
 @pytest.mark.parametrize("threads", [1, 2, 7, 100])
@@ -284,12 +284,10 @@ def test_an_error_cancels_calls_that_a_pool_has_not_begun() -> None:
     ("module", "read"),
     [
         ("planning.byte_comparison", lambda path: same_bytes(path, f"{path}.twin")),
-        (
-            "s3.comparison",
-            lambda path: matches(ExpectedDigest("ETag", hashlib.sha256, b"", None), path),
-        ),
+        ("s3.hashing", lambda path: hash_file(path, [hashlib.sha256])),
+        ("s3.hashing", lambda path: hash_parts(path, [], [hashlib.sha256], 1000, threads=2)),
     ],
-    ids=["comparing", "hashing"],
+    ids=["comparing", "hashing", "hashing-parts"],
 )
 def test_reading_a_file_can_be_cancelled(
     module: str, read: Callable[[str], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
