@@ -129,3 +129,7 @@ def test_absolute_paths_need_no_working_directory(workdir: Path) -> None:
     os.chdir(workdir / "gone")
     (workdir / "gone").rmdir()
     assert resolve_parent("/none/a", os.path.realpath) == "/none/a"
+
+
+def test_relative_paths_are_in_the_working_directory(workdir: Path) -> None:
+    assert resolve_parent("d/a", str) == f"{workdir}/d/a"

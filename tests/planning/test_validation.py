@@ -20,7 +20,11 @@ from nipype_datasink.errors import (
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.plan import Plan, make_plan
 from nipype_datasink.planning.routing import Rules, Substitutions
-from nipype_datasink.planning.validation import _check_obstacles, make_valid_plan
+from nipype_datasink.planning.validation import (
+    _check_obstacles,
+    _find_missing,
+    make_valid_plan,
+)
 from tests.caseless import ignore_case
 from tests.conftest import tree
 
@@ -604,6 +608,14 @@ def test_time_limit_ends_a_comparison(workdir: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("nipype_datasink.planning.collisions.same_bytes", end)
     with pytest.raises(TimeoutError, match="too late"):
         plan_for({"x": ["1/a", "2/a"]}, out(workdir))
+
+
+def test_missing_folders_and_all_in_them_are_found(workdir: Path) -> None:
+    (workdir / "3").mkdir()
+    folders = [f"{workdir}/{number}" for number in range(9)]
+    del folders[3]
+    paths = [f"{workdir}/{number}/sub" for number in range(9)]
+    assert _find_missing(paths) == {*folders, *paths} - {f"{workdir}/3/sub"}
 
 
 def test_what_a_folder_that_does_not_exist_would_hold_is_not_looked_up(

@@ -9,12 +9,14 @@ import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nipype_datasink.s3.comparison import (
+    CHECKSUMS,
     PART_BYTES,
     ExpectedDigest,
     compare_digests,
@@ -23,6 +25,8 @@ from nipype_datasink.s3.comparison import (
     known_part_size,
     matches,
 )
+from nipype_datasink.s3.hashing import Crc, hash_parts
+from nipype_datasink.s3.verification import has_same_bytes
 
 MD5_OF_ABC = "900150983cd24fb0d6963f7d28e17f72"
 CHECKSUMS_OF_ABC = {
@@ -335,3 +339,29 @@ def test_a_file_that_has_become_a_device_is_not_read() -> None:
     assert digest
     with pytest.raises(OSError, match="not a regular file"):
         compare_digests([digest], os.devnull, 8)
+
+
+def test_without_awscrt_a_crc32_cannot_be_combined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nipype_datasink.s3.comparison.has_crt", lambda: False)
+    crc = CHECKSUMS["CRC32"]()
+    crc.update(b"abc")
+    assert crc.digest() == zlib.crc32(b"abc").to_bytes(4, "big")
+    assert isinstance(crc, Crc)
+    assert not crc.can_be_combined
+
+
+@pytest.mark.parametrize("part_size", [None, 2])
+def test_every_byte_is_reported(part_size: int | None, abc: str) -> None:
+    read: list[int] = []
+    etag = MD5_OF_ABC if part_size is None else multipart_etag(b"abc", part_size)
+    assert compare_digests([digest_of(etag)], abc, part_size, on_read=read.append) == [True]
+    assert sum(read) == 3
+
+
+def test_parts_are_read_in_as_many_threads_as_asked_for(
+    abc: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = mock.Mock(wraps=hash_parts)
+    monkeypatch.setattr("nipype_datasink.s3.comparison.hash_parts", calls)
+    assert has_same_bytes([digest_of(multipart_etag(b"abc", 2))], abc, 2, threads=3)
+    assert calls.call_args.kwargs["threads"] == 3
