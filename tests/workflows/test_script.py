@@ -285,7 +285,8 @@ def test_spawned_processes_import_the_main_module_again(
     done = run_command(*target, "--missing", "a.nii")
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == str([[str(workdir / "out/x/a.nii")]])
+    # Not always in the last line: coverage may print its collectors when a forked process ends.
+    assert str([[str(workdir / "out/x/a.nii")]]) in done.stdout.splitlines()
     assert "1 new" in done.stdout  # the line of this library's class
 
 
