@@ -69,16 +69,16 @@ class _Clock:
         self.times: dict[str, list[float]] = {}
         self.verifying = 0.0
 
-    def wrap(self, owner: Any, name: str, event: str = "") -> None:
+    def wrap(self, owner: Any, name: str) -> None:
         """Note when a function of `owner` begins and ends."""
         function = getattr(owner, name)
 
         def noted(*arguments: Any, **options: Any) -> Any:
-            self.note(f"{event or name} begins")
+            self.note(f"{name} begins")
             try:
                 return function(*arguments, **options)
             finally:
-                self.note(f"{event or name} ends")
+                self.note(f"{name} ends")
 
         setattr(owner, name, noted)
 

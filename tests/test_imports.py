@@ -19,7 +19,7 @@ PACKAGE = Path(nipype_datasink.__file__).parent
 ORDER = [
     {"short_traceback"},
     {"errors", "display", "opening", "parallel", "signals", "worker"},
-    {"adaptive"},
+    {"adaptive", "hashing"},
     {"planning"},
     {"delivery"},
     {"s3"},

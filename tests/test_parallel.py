@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from nipype_datasink.hashing import hash_file, hash_parts
 from nipype_datasink.parallel import Pool, WorkCancelled, parallel_map, raise_if_cancelled
 from nipype_datasink.planning.byte_comparison import same_bytes
-from nipype_datasink.s3.hashing import hash_file, hash_parts
 
 
 @pytest.mark.parametrize("threads", [1, 2, 7, 100])
@@ -284,8 +284,8 @@ def test_an_error_cancels_calls_that_a_pool_has_not_begun() -> None:
     ("module", "read"),
     [
         ("planning.byte_comparison", lambda path: same_bytes(path, f"{path}.twin")),
-        ("s3.hashing", lambda path: hash_file(path, [hashlib.sha256])),
-        ("s3.hashing", lambda path: hash_parts(path, [], [hashlib.sha256], 1000, threads=2)),
+        ("hashing", lambda path: hash_file(path, [hashlib.sha256])),
+        ("hashing", lambda path: hash_parts(path, [], [hashlib.sha256], 1000, threads=2)),
     ],
     ids=["comparing", "hashing", "hashing-parts"],
 )

@@ -26,7 +26,6 @@ from nipype_datasink.inputs import (
 )
 from nipype_datasink.planning.addresses import parse_location
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
-from nipype_datasink.planning.places import absolute_path
 from nipype_datasink.planning.plan import Plan
 from nipype_datasink.planning.routing import (
     Rules,
@@ -148,7 +147,7 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
             If no file can have that name.
         """
         rules = self._make_rules(self._substitute)
-        source = absolute_path(os.fspath(path))
+        source = os.path.abspath(path)
         return rules.locations[0].resolve(route(source, field, rules.locations[0], rules))
 
     def check(self, *, write_object: bool = False) -> CheckReport:
@@ -173,7 +172,7 @@ class DataSink(upstream.DataSink):  # type: ignore[misc]
         base = parse_location(directory)
         # First, because an override may set inputs, as nipype's own method does.
         if isinstance(base, S3Prefix) and not self._check_s3_base_dir()[0]:
-            base = LocalDirectory(absolute_path(directory))
+            base = LocalDirectory(os.path.abspath(directory))
         return Settings.with_options(self.inputs, base), base
 
     def _make_rules(self, substitute: Callable[[str], str]) -> Rules:

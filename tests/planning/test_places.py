@@ -13,7 +13,7 @@ from nipype_datasink.planning.places import (
     PathMap,
     absolute_path,
     ancestors,
-    by_depth,
+    group_by_depth,
     group_similar_names,
     normalize_name,
     same_place,
@@ -135,7 +135,7 @@ def test_every_folder_is_returned_once() -> None:
 
 
 def test_outer_paths_come_before_inner_ones() -> None:
-    assert by_depth(["/a/b", "/a", "/c", "/a/d"]) == [["/a", "/c"], ["/a/b", "/a/d"]]
+    assert group_by_depth(["/a/b", "/a", "/c", "/a/d"]) == [["/a", "/c"], ["/a/b", "/a/d"]]
 
 
 @pytest.mark.parametrize("path", ["/a/../b", "//b", "///b", "b"])

@@ -17,6 +17,7 @@ from nipype_datasink.errors import (
     DestinationError,
     SourceError,
 )
+from nipype_datasink.planning.listings import find_status
 from nipype_datasink.planning.location import LocalDirectory, Location, S3Prefix
 from nipype_datasink.planning.plan import Plan, make_plan
 from nipype_datasink.planning.routing import Rules, Substitutions
@@ -294,6 +295,17 @@ def test_missing_folder_is_looked_up_once_for_all_folders_in_it(
     seen.clear()
     _check_obstacles(plan.deliveries)
     assert seen.count(f"{workdir}/out/x") == 1
+
+
+def test_existing_folder_is_looked_up_once_for_new_folders_in_it(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file(workdir / "a")
+    (workdir / "out/x").mkdir(parents=True)
+    calls = mock.Mock(wraps=find_status)
+    monkeypatch.setattr("nipype_datasink.planning.validation.find_status", calls)
+    plan_for({f"x.{number}": "a" for number in range(4)}, out(workdir))
+    assert calls.call_args_list.count(mock.call(f"{workdir}/out/x")) == 1
 
 
 @pytest.mark.parametrize("where", [LocalDirectory("/o"), S3Prefix("b", "o")], ids=str)

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nipype_datasink.hashing import Crc, hash_parts
 from nipype_datasink.s3.comparison import (
     CHECKSUMS,
     PART_BYTES,
@@ -25,7 +26,6 @@ from nipype_datasink.s3.comparison import (
     known_part_size,
     matches,
 )
-from nipype_datasink.s3.hashing import Crc, hash_parts
 from nipype_datasink.s3.verification import has_same_bytes
 
 MD5_OF_ABC = "900150983cd24fb0d6963f7d28e17f72"

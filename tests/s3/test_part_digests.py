@@ -94,13 +94,13 @@ def test_another_file_decides_where_the_first_fails(transfer: FileTransfer) -> N
     other = replace(transfer, destination="s3://mybucket/other")
     digests, pool = PartDigests(is_needed=True, only_first=True), Recorder()
     digests.begin(transfer, SIZE, pool)
-    deciding = [digests.deciding]
+    deciding = [digests.deciding_file]
     for each in (other, transfer):
         digests.abandon(each)
-        deciding.append(digests.deciding)
+        deciding.append(digests.deciding_file)
     for each in (other, transfer):
         digests.begin(each, SIZE, pool)
-        deciding.append(digests.deciding)
+        deciding.append(digests.deciding_file)
     assert deciding == [transfer, transfer, None, other, other]
     assert pool.calls == 2
 
@@ -109,9 +109,9 @@ def test_no_file_decides_when_the_answer_is_known(transfer: FileTransfer) -> Non
     digests, pool = PartDigests(is_needed=True, only_first=True), Recorder()
     digests.begin(transfer, SIZE, pool)
     digests.record(digests_from_response({"ETag": etag(LARGE)}))
-    assert digests.deciding is None
+    assert digests.deciding_file is None
     digests.begin(transfer, SIZE, pool)
-    assert digests.deciding is None
+    assert digests.deciding_file is None
 
 
 @pytest.mark.parametrize("args", [{}, {"only_first": True}], ids=["all", "only the first"])

@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 
 from nipype_datasink.delivery.progress import hidden_progress
-from nipype_datasink.parallel import parallel_map
+from nipype_datasink.parallel import WorkCancelled, parallel_map
 from nipype_datasink.planning.plan import FileTransfer
 from nipype_datasink.s3 import unchanged
 from nipype_datasink.s3.bucket_client import BucketClient
@@ -111,6 +111,15 @@ def test_few_large_files_are_read_in_several_threads_each(
     monkeypatch.setattr(unchanged, "FileComparison", made)
     compare(lambda _: mock.Mock(sends_ahead=True))
     assert made.call_args.kwargs == {"threads": threads}
+
+
+def test_an_interrupt_ends_the_comparison(
+    compare: Compare, transfers: list[FileTransfer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled = mock.Mock(side_effect=[None, WorkCancelled])
+    monkeypatch.setattr("nipype_datasink.s3.unchanged.raise_if_cancelled", cancelled)
+    with pytest.raises(WorkCancelled):
+        compare(lambda _: mock.Mock(sends_ahead=True))
 
 
 def test_heads_are_sent_in_the_order_in_which_files_are_compared(

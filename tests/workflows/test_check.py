@@ -14,6 +14,7 @@ from nipype.interfaces import io as upstream
 from nipype_datasink import DataSink, PlaceReport, check
 from nipype_datasink.delivery.check_report import StepVerdict
 from nipype_datasink.s3.client import forget_clients
+from nipype_datasink.sink_check import place_checks
 from tests.conftest import contents, tree
 from tests.s3.scripted_store import Script, error_reply, scripted
 from tests.stores import ACCESS_KEY, SECRET_KEY
@@ -169,6 +170,12 @@ def test_relative_paths_are_those_of_the_node(workdir: Path, credentials: None) 
     assert list(found) == [str(workdir / "work/wf/disk/out"), "s3://lab"]
     advice = [step.advice for step in found["s3://lab"].steps]
     assert f"creds_path '{workdir}/work/wf/store/keys' cannot be read" in advice[0]
+
+
+def test_the_root_is_the_base_of_containers_in_it() -> None:
+    sink = DataSink(base_directory="/", container="tmp")
+    (found,) = place_checks(sink, directory="/", write_object=False)
+    assert (found.place, found.base) == ("/tmp", "/")
 
 
 def test_without_a_base_directory_the_place_is_the_directory_of_the_node(workdir: Path) -> None:

@@ -53,6 +53,7 @@ def test_plan_check_and_salvage_name_a_directory_without_a_sink(workdir: Path) -
     "inputs",
     [
         {"base_directory": "/data/out/mytool"},
+        {"base_directory": "//data/out/mytool"},
         {"base_directory": "/data/out", "s3_copy": "s3://own/p"},
         {"local_copy": "/data/out"},
         {"base_directory": "/elsewhere", "container": "/data/out/sub-01"},

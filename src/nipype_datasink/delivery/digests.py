@@ -8,16 +8,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import FileIO
 
 from nipype_datasink.adaptive import adaptive_map
 from nipype_datasink.delivery.progress import Progress
 from nipype_datasink.delivery.progress_text import Amount, Phase
-from nipype_datasink.opening import open_regular
-from nipype_datasink.parallel import Pool, raise_if_cancelled, wait_for_result
+from nipype_datasink.hashing import hash_file
+from nipype_datasink.parallel import Pool, wait_for_result
 from nipype_datasink.signals import is_time_limit
 
-_BLOCK_BYTES = 1 << 18  # small enough for a processor's cache
 _THREADS = max(1, min(4, os.cpu_count() or 1))
 
 
@@ -47,15 +45,15 @@ def digest_file(path: str, on_read: Callable[[int], object] = lambda _: None) ->
     OSError
         If the file cannot be read, or is not a regular file.
     """
-    hash_, size = hashlib.sha256(), 0
-    buffer = memoryview(bytearray(_BLOCK_BYTES))
-    with FileIO(path, opener=open_regular) as file:
-        while count := file.readinto(buffer):
-            raise_if_cancelled()
-            hash_.update(buffer[:count])
-            size += count
-            on_read(count)
-    return FileDigest(size=size, sha256=hash_.hexdigest())
+    size = 0
+
+    def count_bytes(count: int) -> None:
+        nonlocal size
+        size += count
+        on_read(count)
+
+    (sha256,) = hash_file(path, [hashlib.sha256], on_read=count_bytes)
+    return FileDigest(size=size, sha256=sha256.hex())
 
 
 class SourceDigests:

@@ -100,7 +100,7 @@ def _is_directory(path: str) -> bool:
 
 
 def find_status(path: str) -> os.stat_result | None:
-    """Return the status of a file or link; None if there is none, or if it cannot be looked up."""
+    """Return the status of a file or link; None if it does not exist or cannot be looked up."""
     try:
         return os.lstat(path)
     except ValueError:  # no file can have such a name

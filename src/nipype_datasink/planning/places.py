@@ -167,7 +167,7 @@ def with_ancestors(paths: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def by_depth(paths: Iterable[str]) -> list[list[str]]:
+def group_by_depth(paths: Iterable[str]) -> list[list[str]]:
     """Return lists of paths that lie equally deep, the outermost first."""
     levels: dict[int, list[str]] = {}
     for path in paths:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from nipype_datasink.adaptive import adaptive_map
 from nipype_datasink.planning.listings import find_missing
-from nipype_datasink.planning.places import absolute_path, by_depth, with_ancestors
+from nipype_datasink.planning.places import absolute_path, group_by_depth, with_ancestors
 from nipype_datasink.signals import is_time_limit
 
 
@@ -41,7 +41,7 @@ class RealPathCache:
     def look_up(self, paths: Iterable[str]) -> None:
         """Resolve many absolute paths: many missing ones by a listing, others in threads."""
         wanted = with_ancestors(path for path in paths if path not in self._real)
-        for level in by_depth(filter(_is_plain, wanted)):
+        for level in group_by_depth(filter(_is_plain, wanted)):
             parents = {path: self._real[os.path.dirname(path)] for path in level}
             self._missing |= find_missing(
                 os.path.join(parent, os.path.basename(path))

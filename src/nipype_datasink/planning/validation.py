@@ -19,7 +19,7 @@ from nipype_datasink.planning.contents import SourceContents, scan
 from nipype_datasink.planning.hints import likely_input
 from nipype_datasink.planning.listings import find_directories, find_missing, find_status
 from nipype_datasink.planning.location import LocalDirectory, Location
-from nipype_datasink.planning.places import PathMap, by_depth, same_place, with_ancestors
+from nipype_datasink.planning.places import PathMap, group_by_depth, same_place, with_ancestors
 from nipype_datasink.planning.plan import Delivery, Plan, make_plan
 from nipype_datasink.planning.real_paths import RealPathCache
 from nipype_datasink.planning.routing import Rules
@@ -193,7 +193,7 @@ def _check_obstacles(deliveries: Sequence[Delivery]) -> None:
 def _find_missing(paths: Iterable[str]) -> set[str]:
     """Return those of `paths` and of the folders around them that surely do not exist."""
     missing: set[str] = set()
-    for level in by_depth(with_ancestors(paths)):
+    for level in group_by_depth(with_ancestors(paths)):
         # A slow disk would look up a missing folder again for each path in it.
         inside = {path for path in level if os.path.dirname(path) in missing}
         missing |= inside | find_missing(path for path in level if path not in inside)

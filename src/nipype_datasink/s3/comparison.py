@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from nipype_datasink.hashing import Crc, Hash, MakeHash, hash_file, hash_parts
 from nipype_datasink.s3 import has_crt
-from nipype_datasink.s3.hashing import Crc, Hash, MakeHash, hash_file, hash_parts
 
 PART_BYTES = 8 << 20  # bytes; larger files are sent in parts of this size
 MAX_PARTS = 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html

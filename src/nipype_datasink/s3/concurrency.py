@@ -30,9 +30,9 @@ CLASSIC_REQUESTS = RequestProfile(hidden_seconds=1e-3, minimum=2, maximum=32)
 MAX_CLASSIC_PARTS = 10  # of large files; boto3's own default
 
 # The AWS Common Runtime, as measured: whole files, and parts of large ones. Responses come in
-# waves, so twice as many requests as would keep a processor busy are faster than just as many: 0.8
-# times the seconds with round trips of 20 ms. Where the store is near, two parts for each processor
-# are fastest; more than 16 take memory for little gain.
+# waves, so twice as many requests as would keep a processor busy are faster: 0.85 times the seconds
+# (`make bench ARGS='--only small-20ms-second'`). Where the store is near, two parts for each
+# processor are fastest; more than 16 take memory for little gain.
 CRT_REQUESTS = RequestProfile(hidden_seconds=1 / 12000, minimum=64, maximum=500)
 CRT_PARTS = RequestProfile(
     hidden_seconds=4e-3, minimum=max(4, min(8, 2 * (os.cpu_count() or 1))), maximum=16

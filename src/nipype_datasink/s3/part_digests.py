@@ -55,7 +55,7 @@ class PartDigests:
         # lock, as it only decides when the MD5 is computed.
         self._is_needed = is_needed
         self._only_first = only_first
-        self.deciding: FileTransfer | None = None
+        self.deciding_file: FileTransfer | None = None
         """The file whose comparison will show whether the others need an MD5; None if that is
         known, or if every file needs one."""
         # Each key is added by the thread that starts uploads, and removed once.
@@ -74,7 +74,7 @@ class PartDigests:
 
     def record(self, needed: Sequence[ExpectedDigest]) -> None:
         """Record which digests a large file needs, as the verification of a file has shown."""
-        self._only_first, self.deciding = False, None
+        self._only_first, self.deciding_file = False, None
         self._is_needed = any(digest.name == "ETag" for digest in needed)
 
     def begin(self, transfer: FileTransfer, size: int, pool: Executor) -> None:
@@ -92,7 +92,7 @@ class PartDigests:
         if size <= PART_BYTES or not self._is_needed:
             return
         if self._only_first:
-            self._is_needed, self.deciding = False, transfer
+            self._is_needed, self.deciding_file = False, transfer
         reading = self._readings[transfer] = _Reading()
         reading.digest = pool.submit(
             digest_of_parts, transfer.source, part_size_for(size), on_read=reading.check
@@ -102,8 +102,8 @@ class PartDigests:
         """Stop computing the digest of a file if nobody has taken it."""
         if reading := self._readings.pop(transfer, None):
             reading.is_abandoned = True
-            if transfer == self.deciding:  # the next file decides
-                self._is_needed, self.deciding = True, None
+            if transfer == self.deciding_file:  # the next file decides
+                self._is_needed, self.deciding_file = True, None
 
     def take(self, transfer: FileTransfer) -> ExpectedDigest | None:
         """Return the digest of a file, once; None if it was not computed."""

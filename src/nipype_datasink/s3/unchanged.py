@@ -30,9 +30,10 @@ from nipype_datasink.s3.sent_again import Mismatch
 # processors.
 _READERS = max(2, min(4, os.cpu_count() or 1))
 # Files up to this size are compared one after the other, as threads would mostly wait for Python's
-# lock: one thread takes 0.85 times as long as two with 16 KiB, and 1.3 times as long with 64 KiB.
+# lock. One thread was faster with 16 KiB, two with 64 KiB; the number between them is a guess.
 _QUICKLY_READ_BYTES = 32 << 10
-# This changes when they have waited for so long in total: for a slow disk, or for responses.
+# Threads compare the rest once this one has waited for so long in total: for a slow disk, or for
+# responses. The number is a guess.
 _MAX_IDLE_SECONDS = 0.1
 
 

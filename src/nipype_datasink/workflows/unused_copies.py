@@ -18,7 +18,6 @@ from nipype_datasink.errors import DataSinkError, SettingsError
 from nipype_datasink.interface import DataSink
 from nipype_datasink.planning.addresses import parse_location
 from nipype_datasink.planning.location import LocalDirectory
-from nipype_datasink.planning.places import absolute_path
 from nipype_datasink.planning.s3_copy import CopiedDirectory, directory_to_copy, find_copied
 from nipype_datasink.workflows.graph import sink_runs
 from nipype_datasink.workflows.results import LastResults
@@ -72,7 +71,7 @@ class UnusedCopies:
             if isinstance(location, LocalDirectory):
                 path = os.path.join(run.directory, os.path.expanduser(text))
                 container = explicit_value(inputs, "container") or ""
-                location = directory_to_copy(LocalDirectory(absolute_path(path)), container)
+                location = directory_to_copy(LocalDirectory(os.path.abspath(path)), container)
                 self._used.update(find_copied(location, copied))
             self._bases[location.label] = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,7 @@ class Uploader:
     """Starts uploads; some end in a given order when all of these have started, others at once."""
 
     address = "http://127.0.0.1"
+    scheduler: Scheduler
 
     def __init__(self, order: str, failing: str = "") -> None:
         self._order = order
@@ -57,7 +59,12 @@ def verified(large: str) -> Callable[..., str]:
     """Return the names of files in the order in which their verification has ended."""
 
     def run(
-        uploader: Uploader, *, only_first: bool = True, record_after: str = "", **sizes: int
+        uploader: Uploader,
+        *,
+        only_first: bool = True,
+        record_after: str = "",
+        on_small: Callable[[], object] = lambda: None,
+        **sizes: int,
     ) -> str:
         transfers = [
             FileTransfer(source=large, destination=f"s3://mybucket/{name}", size=size)
@@ -66,9 +73,11 @@ def verified(large: str) -> Callable[..., str]:
         names: list[str] = []
 
         def verify(upload: Any) -> Outcome:
-            if upload.transfer == digests.deciding:
+            if upload.transfer == digests.deciding_file:
                 threading.Event().wait(0.05)  # others could overtake it
             names.append(upload.transfer.key)
+            if upload.transfer.size == 1:
+                on_small()
             if upload.transfer.key == record_after:
                 digests.record(())
             return Outcome(transfer=upload.transfer, status=Status.SENT)
@@ -84,6 +93,7 @@ def verified(large: str) -> Callable[..., str]:
                 pool=pool,
                 part_digests=digests,
             )
+            uploader.scheduler = scheduler
             scheduler.run(transfers)
         assert all(scheduler.outcome(transfer) for transfer in transfers)
         return "".join(names)
@@ -137,6 +147,33 @@ def test_files_are_not_held_any_more_when_a_small_file_has_decided(
 
     names = verified(Deciding("a!"), record_after="s", a=SIZE, s=1, b=SIZE, c=SIZE)
     assert names[:2] == "sb"
+
+
+def test_held_files_do_not_wait_for_the_end_of_all_small_files(
+    verified: Callable[..., str],
+) -> None:
+    class EndingLater(Uploader):
+        def start(self, transfer: FileTransfer, done: Any, **options: Any) -> Any:
+            if transfer.key == "s":  # it ends when the deciding file is verified
+                return super().start(transfer, self._later(done), **options)
+            return super().start(transfer, done, **options)
+
+        def _later(self, done: Any) -> Callable[[Any], None]:
+            def end(upload: Any) -> None:
+                while not self.scheduler._is_decided():
+                    time.sleep(0.001)
+                done(upload)
+
+            return lambda upload: threading.Thread(target=end, args=[upload]).start()
+
+    uploader = EndingLater("ba")
+    held: list[int] = []
+
+    def look() -> None:
+        held.append(len(uploader.scheduler._held))
+
+    verified(uploader, on_small=look, a=SIZE, b=SIZE, s=1)
+    assert held == [0]
 
 
 @pytest.mark.parametrize("order", ["ab", "ba"])

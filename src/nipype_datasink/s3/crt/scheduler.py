@@ -254,7 +254,7 @@ class Scheduler:
         transfer = upload.transfer
         if transfer.size <= _QUICKLY_READ_BYTES:
             self._outcomes[transfer] = self._verify(upload)
-        elif transfer.size <= PART_BYTES or transfer == self._part_digests.deciding:
+        elif transfer.size <= PART_BYTES or transfer == self._part_digests.deciding_file:
             self._submit(upload)
         else:
             # If it were compared before the deciding file, it would need an MD5 itself. This is
@@ -268,14 +268,14 @@ class Scheduler:
 
     def _is_decided(self) -> bool:
         """Return whether the comparison of a file has shown if the others need an MD5."""
-        deciding = self._part_digests.deciding
+        deciding = self._part_digests.deciding_file
         if deciding is None:
             return True
         outcome = self._outcomes.get(deciding)
         return outcome.done() if isinstance(outcome, Future) else outcome is not None
 
     def _wait_for_decision(self) -> None:
-        deciding = self._part_digests.deciding
+        deciding = self._part_digests.deciding_file
         outcome = self._outcomes.get(deciding) if deciding else None
         if isinstance(outcome, Future):
             wait([outcome])  # an interrupt ends the verification

@@ -204,11 +204,10 @@ class _PartHasher:
         """Read several parts at a time; return None where that is not possible."""
         size = os.fstat(self._file.fileno()).st_size  # not every file system knows it
         part_count = -(-size // self._part_size)
-        whole = [each for make in self._whole if isinstance(each := make(), Crc)]
-        can_be_combined = [each.can_be_combined for each in whole] == [True] * len(self._whole)
-        if min(threads, part_count) < 2 or part_count > _MAX_PARTS or not can_be_combined:
-            return None
-        if not hasattr(os, "preadv"):  # as on old systems of macOS
+        whole = [make() for make in self._whole]
+        can_be_combined = all(isinstance(each, Crc) and each.can_be_combined for each in whole)
+        has_preadv = hasattr(os, "preadv")  # not on old systems of macOS
+        if not (can_be_combined and has_preadv and threads > 1 and 1 < part_count <= _MAX_PARTS):
             return None
         found = parallel_map(self._hash_part, range(part_count), threads=threads)
         if sum(count for count, _, _ in found) != size or self._read_at(size, bytearray(1)):
@@ -217,6 +216,7 @@ class _PartHasher:
         for count, crcs, parts in found:
             _add(of_parts, parts)
             for total, crc in zip(whole, crcs, strict=True):
+                assert isinstance(total, Crc)
                 assert isinstance(crc, Crc)
                 total.append(crc, count)
         return _result(whole, of_parts, part_count)

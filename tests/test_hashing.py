@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nipype_datasink.hashing import Crc, FileHashes, MakeHash, hash_file, hash_parts
 from nipype_datasink.parallel import parallel_map
 from nipype_datasink.s3.comparison import CHECKSUMS
-from nipype_datasink.s3.hashing import Crc, FileHashes, MakeHash, hash_file, hash_parts
 
 pytest.importorskip("awscrt.checksums")
 
@@ -55,7 +55,7 @@ def hashes(path: Path, part_size: int, whole: list[Any], **options: Any) -> File
 def calls(monkeypatch: pytest.MonkeyPatch) -> mock.Mock:
     """Record the calls that several threads make."""
     calls = mock.Mock(wraps=parallel_map)
-    monkeypatch.setattr("nipype_datasink.s3.hashing.parallel_map", calls)
+    monkeypatch.setattr("nipype_datasink.hashing.parallel_map", calls)
     return calls
 
 
@@ -109,7 +109,7 @@ def test_a_file_of_another_size_than_it_had_is_read_to_its_end(
     before = path.stat()
     content = bytes(range(size))
     path.write_bytes(content)
-    monkeypatch.setattr("nipype_datasink.s3.hashing.os.fstat", lambda _: before)
+    monkeypatch.setattr("nipype_datasink.hashing.os.fstat", lambda _: before)
     assert hashes(path, 8, [*CRCS], threads=2) == expected(content, 8, [*CRCS])
 
 
