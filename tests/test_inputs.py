@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import nipype.interfaces.io as upstream
@@ -81,3 +84,35 @@ def test_new_input_has_a_reserved_prefix_and_no_default(name: str) -> None:
     assert OURS[name].desc
     assert not OURS[name].usedefault
     assert not isdefined(getattr(DataSinkInputSpec(), name))
+
+
+def test_events_of_other_objects_are_not_passed_on() -> None:
+    inputs = DataSinkInputSpec()
+    added: list[str] = []
+
+    def note(name: str) -> None:
+        added.append(name)
+
+    inputs.on_trait_change(note, "trait_added")
+    inputs.trait_added = "not_a_trait"
+    inputs.trait_added = "container"
+    assert added == ["container"]
+    assert inputs._outputs == {}
+
+
+@pytest.mark.parametrize("kind", ["nipype.interfaces.io", "nipype_datasink"])
+def test_the_first_map_node_of_a_process_takes_values(kind: str, workdir: Path) -> None:
+    script = f"""
+from nipype import MapNode
+from {kind} import DataSink
+
+for name in ("first", "second"):
+    node = MapNode(DataSink(base_directory="out"), "x", name)
+    node.inputs.x = ["a"]
+    print(*node.inputs.x)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["a", "a"]
+    assert not done.stderr

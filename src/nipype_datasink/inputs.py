@@ -90,8 +90,10 @@ class DataSinkInputSpec(upstream.DataSinkInputSpec):  # type: ignore[misc]
 
     def __setattr__(self, key: str, value: Any) -> None:
         if key in _EVENTS:
-            # nipype's `__setattr__` would make a field of it.
-            traits.HasTraits.__setattr__(self, key, value)
+            # nipype's `__setattr__` would make a field of it. A MapNode passes on the event of its
+            # own inputs, with the name of a trait that these inputs may not have.
+            if key != "trait_added" or self.trait(value):
+                traits.HasTraits.__setattr__(self, key, value)
             return
         value = self._normalized(key, value)
         if key == "bucket":
